@@ -1,0 +1,174 @@
+"""The exceptions of this package, drawn in one place.
+
+::
+
+    CxrExplainError
+    ├── RadiographError            a file that gives no radiograph
+    │   ├── NotAnImageError        unknown bytes, or an object without pixels
+    │   ├── UnsupportedImageError  an image, but not one that this package may explain
+    │   ├── CorruptImageError      truncated or contradictory
+    │   └── ImageTooLargeError     above the size limit against decompression bombs
+    ├── WeightsError               weights that cannot be used
+    │   ├── UnknownWeightsError    a name that is not in the registry
+    │   ├── WeightsNotFoundError   not in the cache, and not to be fetched
+    │   ├── WeightsDownloadError   a download that failed
+    │   ├── WeightsIntegrityError  truncated, or not the bytes recorded before
+    │   ├── UnsafeWeightsError     a pickle that asks for more than tensors
+    │   └── ArchitectureError      tensors that do not fit the model
+    ├── ModelError                 a model that cannot be explained as asked
+    ├── OptionError                an argument outside of its closed set
+    ├── ReferenceLabelError     reference labels or boxes that cannot be read
+    └── OutputError             a result that cannot be written or read back
+
+Each message says what was found, what was expected and the way out. Code deep inside raises without the
+file's name; the boundary (`read_radiograph`, `load_classifier`, the command line) adds it with
+:meth:`CxrExplainError.at`.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Self
+
+
+class CxrExplainError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Args:
+        found: what was found, shown as it is.
+        expected: what was expected instead.
+        remedy: the way out, a full sentence.
+        source: the file, URL or option concerned.
+
+    >>> print(UnsupportedImageError("3 colour channels", expected="a grey image", source="a.dcm"))
+    a.dcm: found 3 colour channels; expected a grey image.
+    """
+
+    code = "error"
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        expected: str | None = None,
+        remedy: str | None = None,
+        source: str | PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        self.source = None if source is None else fspath(source)
+
+    def at(self, source: str | PathLike[str]) -> Self:
+        """Name the file, URL or option concerned, unless an inner call already did."""
+        if self.source is None:
+            self.source = fspath(source)
+        return self
+
+    def __str__(self) -> str:
+        """One line: source, found, expected, remedy."""
+        head = f"{self.source}: " if self.source else ""
+        body = f"found {self.found}; expected {self.expected}." if self.expected else f"{self.found}."
+        tail = f" {self.remedy}" if self.remedy else ""
+        return " ".join(f"{head}{body}{tail}".split())
+
+
+class RadiographError(CxrExplainError):
+    """A file that gives no radiograph."""
+
+    code = "radiograph"
+
+
+class NotAnImageError(RadiographError):
+    """Unknown bytes, or an object without pixels."""
+
+    code = "not-an-image"
+
+
+class UnsupportedImageError(RadiographError):
+    """An image, but not one that this package may explain."""
+
+    code = "unsupported-image"
+
+
+class CorruptImageError(RadiographError):
+    """Truncated or contradictory image data."""
+
+    code = "corrupt-image"
+
+
+class ImageTooLargeError(RadiographError):
+    """More pixels than the limit against decompression bombs allows."""
+
+    code = "image-too-large"
+
+
+class WeightsError(CxrExplainError):
+    """Weights that cannot be used."""
+
+    code = "weights"
+
+
+class UnknownWeightsError(WeightsError):
+    """A name that is not in the registry."""
+
+    code = "unknown-weights"
+
+
+class WeightsNotFoundError(WeightsError):
+    """Weights that are not in the cache and may not be fetched."""
+
+    code = "weights-not-found"
+
+
+class WeightsDownloadError(WeightsError):
+    """A download that failed."""
+
+    code = "weights-download"
+
+
+class WeightsIntegrityError(WeightsError):
+    """Truncated weights, or other bytes than those recorded before."""
+
+    code = "weights-integrity"
+
+
+class UnsafeWeightsError(WeightsError):
+    """A pickle that asks for more than tensors and known modules."""
+
+    code = "unsafe-weights"
+
+
+class ArchitectureError(WeightsError):
+    """Tensors that do not fit the model."""
+
+    code = "architecture"
+
+
+class ModelError(CxrExplainError):
+    """A model that cannot be explained as asked."""
+
+    code = "model"
+
+
+class OptionError(CxrExplainError, ValueError):
+    """An argument outside of its closed set."""
+
+    code = "option"
+
+
+class ReferenceLabelError(CxrExplainError):
+    """Reference labels or boxes that cannot be read."""
+
+    code = "reference"
+
+
+class OutputError(CxrExplainError):
+    """A result that cannot be written or read back."""
+
+    code = "output"
+
+
+class CxrExplainWarning(UserWarning):
+    """Something the user should know that does not stop the work."""

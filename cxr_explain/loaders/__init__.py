@@ -1,0 +1,1 @@
+"""Readers: from a file, by its content, to a Radiograph."""

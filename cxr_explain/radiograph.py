@@ -1,0 +1,134 @@
+"""One radiograph: pixels as the model's family expects them, and what is known about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.errors import CorruptImageError, OptionError
+
+VALUE_RANGE = (-1024.0, 1024.0)
+"""TorchXRayVision's value range: black and white of the display."""
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """A decoded radiograph and its provenance; the arrays are read-only.
+
+    Args:
+        pixels: (H, W) float32 in [-1024, 1024], -1024 is black, polarity as displayed (air is dark).
+        display: (H, W) uint8, what a viewer would show; differs from `pixels` only in depth, except in
+            XRV-compatible mode, where the pixels skip the display transforms that a viewer applies.
+        sha256: hexadecimal digest of the file's bytes.
+        id: a name for output files that does not repeat patient data from the header.
+        format: "DICOM", "PNG", "JPEG", "TIFF", "WEBP", "BMP", or "array".
+        view: "PA", "AP", "LL", ... as the header has it; None where unknown.
+        laterality: "L", "R", "B", "U" as the header has it; None where unknown.
+        patient_orientation: direction of rows and columns, for example ("L", "F"); None where unknown.
+        pixel_spacing: (row, column) spacing in mm, as the header has it; None where unknown.
+        pixel_spacing_source: the attribute the spacing came from; None where unknown.
+        steps: the preprocessing steps taken so far, in order, for people to read.
+        warnings: what a reviewer should know about this file.
+        frame: index of the frame read; None for a single-frame object.
+        xrv_compatible: whether the pixels reproduce torchxrayvision's own reader.
+        metadata: header attributes that the caller asked for, by keyword.
+
+    >>> radiograph = Radiograph.from_array(np.zeros((4, 5), np.float32))
+    >>> radiograph.shape
+    (4, 5)
+    """
+
+    pixels: NDArray[np.float32] = field(repr=False)
+    display: NDArray[np.uint8] = field(repr=False)
+    sha256: str
+    id: str
+    format: str
+    view: str | None = None
+    laterality: str | None = None
+    patient_orientation: tuple[str, str] | None = None
+    pixel_spacing: tuple[float, float] | None = None
+    pixel_spacing_source: (
+        Literal["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"] | None
+    ) = None
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    frame: int | None = None
+    xrv_compatible: bool = False
+    metadata: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 2 or 0 in self.pixels.shape:
+            raise CorruptImageError(f"pixels of shape {self.pixels.shape}", expected="(H, W) with H, W >= 1")
+        if self.pixels.dtype != np.float32 or not np.isfinite(self.pixels).all():
+            raise CorruptImageError(
+                f"{self.pixels.dtype} pixels with non-finite values or another type",
+                expected="finite float32 pixels",
+            )
+        if self.display.shape != self.pixels.shape or self.display.dtype != np.uint8:
+            raise CorruptImageError(
+                f"a display image of {self.display.dtype} {self.display.shape}",
+                expected=f"uint8 {self.pixels.shape}",
+            )
+        self.pixels.setflags(write=False)
+        self.display.setflags(write=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @classmethod
+    def from_array(
+        cls,
+        pixels: NDArray[np.floating],
+        *,
+        id: str = "array",
+        view: str | None = None,  # noqa: A002 - the field's name
+    ) -> Radiograph:
+        """Wrap pixels that already are in TorchXRayVision's range.
+
+        Args:
+            pixels: (H, W) in [-1024, 1024].
+            id: a name for output files.
+            view: the projection, where known.
+
+        Raises:
+            OptionError: values outside of [-1024, 1024], or in [0, 1] as of an image that was not scaled.
+
+        >>> Radiograph.from_array(np.full((2, 2), 1024.0)).display.max()
+        np.uint8(255)
+        """
+        import hashlib
+
+        values = np.array(pixels, dtype=np.float32)
+        low, high = VALUE_RANGE
+        if values.size and (np.nanmin(values) < low or np.nanmax(values) > high):
+            raise OptionError(
+                f"values from {values.min():g} to {values.max():g}",
+                expected="values in [-1024, 1024]",
+                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
+            )
+        if values.size and values.min() >= 0 and 0 < values.max() <= 1:
+            raise OptionError(
+                "values within [0, 1]",
+                expected="values in [-1024, 1024]",
+                remedy="Scale first: (2 * x - 1) * 1024.",
+            )
+        return cls(
+            pixels=values,
+            display=to_display(values),
+            sha256=hashlib.sha256(values.tobytes()).hexdigest(),
+            id=id,
+            format="array",
+            view=view,
+            steps=("pixels given as an array in [-1024, 1024]",),
+        )
+
+
+def to_display(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Map [-1024, 1024] to 0 ... 255, rounded."""
+    low, high = VALUE_RANGE
+    return np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
