@@ -86,7 +86,7 @@ class Radiograph:
         pixels: NDArray[np.floating],
         *,
         id: str = "array",
-        view: str | None = None,  # noqa: A002 - the field's name
+        view: str | None = None,
     ) -> Radiograph:
         """Wrap pixels that already are in TorchXRayVision's range.
 
