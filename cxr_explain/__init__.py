@@ -1,0 +1,101 @@
+"""Where a chest radiograph classifier sees each of its top K pathologies: FM-G-CAM, from file to figure.
+
+>>> import cxr_explain as cxr
+>>> cxr.rank([0.0, 2.0], ["Mass", "Edema"]).pathologies
+('Edema', 'Mass')
+
+The public names are loaded when they are first used, so that importing the package costs next to nothing
+and does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cxr_explain._version import __version__
+
+if TYPE_CHECKING:
+    from cxr_explain._torchvision import ensure_torchvision_imports
+    from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
+    from cxr_explain.errors import CxrExplainError
+    from cxr_explain.explainer import Explainer
+    from cxr_explain.explanation import Explanation
+    from cxr_explain.geometry import Geometry
+    from cxr_explain.loaders import read_radiograph
+    from cxr_explain.models.base import Classifier, Outputs
+    from cxr_explain.models.hooked import HookedClassifier, imagenet_input, token_grid
+    from cxr_explain.models.monai import MonaiDenseNet
+    from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
+    from cxr_explain.pathologies import PATHOLOGIES, LabelState, ReferenceBox, ReferenceLabels
+    from cxr_explain.radiograph import Radiograph
+    from cxr_explain.ranking import Prediction, Ranking, rank
+
+_HOMES = {
+    "Classifier": "models.base",
+    "CxrExplainError": "errors",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "FusedMaps": "cam.fusion",
+    "Geometry": "geometry",
+    "HookedClassifier": "models.hooked",
+    "LabelState": "pathologies",
+    "MonaiDenseNet": "models.monai",
+    "Outputs": "models.base",
+    "PATHOLOGIES": "pathologies",
+    "Prediction": "ranking",
+    "Radiograph": "radiograph",
+    "Ranking": "ranking",
+    "ReferenceBox": "pathologies",
+    "ReferenceLabels": "pathologies",
+    "XRVDenseNet": "models.xrv",
+    "XRVResNet": "models.xrv",
+    "ensure_torchvision_imports": "_torchvision",
+    "fm_g_cam": "cam.fusion",
+    "fuse": "cam.fusion",
+    "imagenet_input": "models.hooked",
+    "rank": "ranking",
+    "read_radiograph": "loaders",
+    "token_grid": "models.hooked",
+}
+
+__all__ = [
+    "PATHOLOGIES",
+    "Classifier",
+    "CxrExplainError",
+    "Explainer",
+    "Explanation",
+    "FusedMaps",
+    "Geometry",
+    "HookedClassifier",
+    "LabelState",
+    "MonaiDenseNet",
+    "Outputs",
+    "Prediction",
+    "Radiograph",
+    "Ranking",
+    "ReferenceBox",
+    "ReferenceLabels",
+    "XRVDenseNet",
+    "XRVResNet",
+    "__version__",
+    "ensure_torchvision_imports",
+    "fm_g_cam",
+    "fuse",
+    "imagenet_input",
+    "rank",
+    "read_radiograph",
+    "token_grid",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -85,7 +85,7 @@ class Radiograph:
         cls,
         pixels: NDArray[np.floating],
         *,
-        id: str = "array",
+        id: str = "array",  # noqa: A002 - the field's name
         view: str | None = None,
     ) -> Radiograph:
         """Wrap pixels that already are in TorchXRayVision's range.

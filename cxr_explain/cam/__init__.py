@@ -1,0 +1,1 @@
+"""Class activation maps: one family a file, and their fusion."""

@@ -1,0 +1,303 @@
+"""The one path: radiographs -> model inputs -> one forward pass -> rankings -> fused maps -> explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxr_explain._version import __version__
+from cxr_explain.cam.fusion import Activation, FusedMaps, Normalisation, fm_g_cam
+from cxr_explain.errors import OptionError
+from cxr_explain.explanation import Explanation, Provenance
+from cxr_explain.geometry import Fit
+from cxr_explain.models.base import Classifier
+from cxr_explain.preprocessing import ModelInput, prepare
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.ranking import RankBy, Ranking, rank
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMaps:
+    """Rankings and fused maps of one batch of model inputs.
+
+    Args:
+        rankings: one for each image.
+        fused: (1, K, I, J) for each image; K differs where the ranking says so.
+        gradient: "closed form" or "autograd".
+    """
+
+    rankings: tuple[Ranking, ...]
+    fused: tuple[FusedMaps, ...]
+    gradient: str
+
+
+class Explainer:
+    """Explains radiographs with one classifier.
+
+    Args:
+        classifier: the model to explain.
+        normalisation: of the fusion; see `fm_g_cam`.
+        activation: of the fusion; see `fm_g_cam`.
+        fit: "crop" is TorchXRayVision's centre crop; "pad" shows the model the whole radiograph.
+        xrv_compatible: preprocess with TorchXRayVision's own transforms.
+        dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32.
+
+    Raises:
+        OptionError: an option outside of its closed set.
+
+    >>> from cxr_explain._torchvision import ensure_torchvision_imports; ensure_torchvision_imports()
+    >>> import torchxrayvision as xrv
+    >>> from cxr_explain.models.xrv import XRVDenseNet
+    >>> explainer = Explainer(XRVDenseNet(xrv.models.DenseNet()))
+    >>> explanation = explainer.explain(Radiograph.from_array(np.zeros((256, 256), np.float32)), top_k=3)
+    >>> explanation.maps.shape
+    (3, 7, 7)
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        normalisation: Normalisation = "joint",
+        activation: Activation = "relu",
+        fit: Fit = "crop",
+        xrv_compatible: bool = False,
+        dtype: Dtype = "float32",
+    ) -> None:
+        _one_of("normalisation", normalisation, Normalisation)
+        _one_of("activation", activation, Activation)
+        _one_of("fit", fit, Fit)
+        _one_of("dtype", dtype, Dtype)
+        self.classifier = classifier
+        self.normalisation = normalisation
+        self.activation = activation
+        self.fit = fit
+        self.xrv_compatible = xrv_compatible
+        self.dtype = dtype
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | PathLike[str],
+        *,
+        weights_dir: str | PathLike[str] | None = None,
+        fetch: bool = True,
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Self:
+        """Build an explainer for published weights, or for a checkpoint file of the same architecture.
+
+        Args:
+            weights: for example "densenet121-res224-all", or a path; `cxr-explain weights list` has them all.
+            weights_dir: where weights lie; by default TorchXRayVision's own folder.
+            fetch: download what is missing.
+            device: by default CUDA where present, else the CPU.
+            **options: see `Explainer`.
+
+        Raises:
+            WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
+        """
+        from cxr_explain.models.xrv import from_pretrained
+
+        classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
+        classifier.module.to(_device(device))
+        return cls(classifier, **options)
+
+    def prepare(self, radiograph: Radiograph) -> ModelInput:
+        """Cut and resize one radiograph for this explainer's model."""
+        return prepare(
+            radiograph, self.classifier.input_size, fit=self.fit, xrv_compatible=self.xrv_compatible
+        )
+
+    def explain(
+        self,
+        radiograph: Radiograph,
+        *,
+        top_k: int = 5,
+        rank_by: RankBy = "probability",
+        pathologies: Iterable[str] | None = None,
+        above_operating_point: bool = False,
+    ) -> Explanation:
+        """Explain one radiograph.
+
+        Args:
+            radiograph: see `read_radiograph`.
+            top_k: how many pathologies to explain; cut to those that the model has, with a note.
+            rank_by: "probability" (sigmoid) or "calibrated" (relative to the operating point).
+            pathologies: consider these alone.
+            above_operating_point: consider only those that reach their operating point.
+
+        Raises:
+            OptionError: an option outside of its closed set.
+            ModelError: a model that is not as declared.
+        """
+        return self.explain_batch(
+            [radiograph],
+            top_k=top_k,
+            rank_by=rank_by,
+            pathologies=pathologies,
+            above_operating_point=above_operating_point,
+        )[0]
+
+    def explain_batch(
+        self, radiographs: Sequence[Radiograph], *, top_k: int = 5, **ranking_options: Any
+    ) -> list[Explanation]:
+        """Explain several radiographs in one forward pass; see `explain` for the options."""
+        if not radiographs:
+            return []
+        model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
+        inputs = torch.stack([model_input.tensor for model_input in model_inputs])
+        batch = self.explain_inputs(inputs, top_k=top_k, **ranking_options)
+        return [
+            self._explanation(radiograph, model_input, ranking, fused, batch.gradient, top_k)
+            for radiograph, model_input, ranking, fused in zip(
+                radiographs, model_inputs, batch.rankings, batch.fused, strict=True
+            )
+        ]
+
+    def explain_inputs(
+        self,
+        inputs: Tensor,
+        *,
+        top_k: int = 5,
+        rank_by: RankBy = "probability",
+        pathologies: Iterable[str] | None = None,
+        above_operating_point: bool = False,
+    ) -> BatchMaps:
+        """Rank and fuse for model inputs: one forward pass and work on the last feature map.
+
+        Args:
+            inputs: (B, 1, S, S) in [-1024, 1024].
+            top_k: see `explain`.
+            rank_by: see `explain`.
+            pathologies: see `explain`.
+            above_operating_point: see `explain`.
+        """
+        only = None if pathologies is None else _names(pathologies)
+        with self._arithmetic():
+            result = self.classifier.forward(
+                inputs.to(self.classifier.device).contiguous(memory_format=torch.channels_last)
+            )
+        rankings = tuple(
+            rank(
+                logits,
+                self.classifier.pathologies,
+                self.classifier.operating_points,
+                top_k=top_k,
+                by=rank_by,
+                only=only,
+                above_operating_point=above_operating_point,
+            )
+            for logits in result.logits.double().tolist()
+        )
+        most = max(ranking.k for ranking in rankings)
+        # Short rankings are filled up with class 0 for the batched gradient, and cut again before the fusion.
+        classes = torch.tensor(
+            [[p.index for p in ranking.top] + [0] * (most - ranking.k) for ranking in rankings],
+            dtype=torch.int64,
+            device=result.logits.device,
+        ).reshape(len(rankings), most)
+        return BatchMaps(
+            rankings, self._fuse(result.activations, result.weights(classes), rankings), result.gradient
+        )
+
+    def _fuse(
+        self, activations: Tensor, weights: Tensor, rankings: Sequence[Ranking]
+    ) -> tuple[FusedMaps, ...]:
+        with torch.inference_mode():
+            if len({ranking.k for ranking in rankings}) == 1:
+                return _split(self._fm_g_cam(activations, weights))
+            return tuple(
+                self._fm_g_cam(activations[b : b + 1], weights[b : b + 1, : ranking.k])
+                for b, ranking in enumerate(rankings)
+            )
+
+    def _fm_g_cam(self, activations: Tensor, weights: Tensor) -> FusedMaps:
+        return fm_g_cam(activations, weights, normalisation=self.normalisation, activation=self.activation)
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        if self.dtype == "bfloat16":
+            return torch.autocast(self.classifier.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _explanation(
+        self,
+        radiograph: Radiograph,
+        model_input: ModelInput,
+        ranking: Ranking,
+        fused: FusedMaps,
+        gradient: str,
+        top_k: int,
+    ) -> Explanation:
+        return Explanation(
+            id=radiograph.id,
+            ranking=ranking,
+            class_maps=_to_numpy(fused.class_maps[0]),
+            maps=_to_numpy(fused.maps[0]),
+            geometry=model_input.geometry,
+            provenance=Provenance(
+                package_version=__version__,
+                torch_version=torch.__version__,
+                model=self.classifier.name,
+                weights_sha256=self.classifier.weights_sha256,
+                training_sets=self.classifier.training_sets,
+                target_layer=self.classifier.target_layer,
+                method="Grad-CAM" if ranking.k == 1 else "FM-G-CAM",
+                gradient=gradient,
+                normalisation=self.normalisation,
+                activation=self.activation,
+                top_k=top_k,
+                device=self.classifier.device.type,
+                dtype=self.dtype,
+                radiograph_sha256=radiograph.sha256,
+                steps=model_input.steps,
+                warnings=radiograph.warnings,
+                view=radiograph.view,
+                laterality=radiograph.laterality,
+                patient_orientation=radiograph.patient_orientation,
+                notes=ranking.notes,
+            ),
+            radiograph=radiograph,
+        )
+
+
+def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
+    return tuple(
+        FusedMaps(maps[None], class_maps[None], winner[None], fused.normalisation, fused.activation)
+        for maps, class_maps, winner in zip(fused.maps, fused.class_maps, fused.winner, strict=True)
+    )
+
+
+def _to_numpy(maps: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(maps.float().cpu().numpy())
+
+
+def _names(pathologies: Iterable[str]) -> tuple[str, ...]:
+    return (pathologies,) if isinstance(pathologies, str) else tuple(pathologies)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(
+            f"device={device!r}, which torch cannot use here", expected="cpu, or cuda where present"
+        ) from error
+    return chosen
+
+
+def _one_of(option: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise OptionError(f"{option}={value!r}", expected=f"one of {', '.join(get_args(choices))}")

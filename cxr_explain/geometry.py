@@ -1,0 +1,191 @@
+"""Where the model's square lies in the radiograph, and the exact way back.
+
+Coordinates are continuous and count from the outer edge of the first pixel: pixel i covers [i, i + 1). In
+these coordinates a resize is a pure scaling, so that the affine has an exact inverse, and a heat map of any
+size covers the same region as the pixels it was computed from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cxr_explain.errors import OptionError
+
+Fit = Literal["crop", "pad"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """An isotropic scaling between a square of the radiograph and the model's square.
+
+    Args:
+        radiograph_shape: (H, W) of the radiograph.
+        model_size: side S of the model's input.
+        left: left edge of the square, in radiograph pixels; negative where `fit="pad"` adds a margin.
+        top: top edge of the square, likewise.
+        side: side of the square in radiograph pixels.
+        fit: "crop" (the largest centred square) or "pad" (the smallest square around everything).
+
+    >>> geometry = Geometry.fit_square((2320, 2828), 224)
+    >>> geometry.left, geometry.top, geometry.side
+    (254, 0, 2320)
+    >>> geometry.points_to_radiograph(geometry.points_to_model([[300.0, 10.0]]))
+    array([[300.,  10.]])
+    """
+
+    radiograph_shape: tuple[int, int]
+    model_size: int
+    left: int
+    top: int
+    side: int
+    fit: Fit = "crop"
+
+    @classmethod
+    def fit_square(cls, radiograph_shape: tuple[int, int], model_size: int, fit: Fit = "crop") -> Geometry:
+        """The centred square of TorchXRayVision's convention: start = extent // 2 - side // 2.
+
+        Raises:
+            OptionError: another `fit`.
+        """
+        height, width = radiograph_shape
+        if fit not in ("crop", "pad"):
+            raise OptionError(f"fit={fit!r}", expected="'crop' or 'pad'")
+        side = min(height, width) if fit == "crop" else max(height, width)
+        return cls((height, width), model_size, width // 2 - side // 2, height // 2 - side // 2, side, fit)
+
+    @property
+    def scale(self) -> float:
+        """Model pixels per radiograph pixel."""
+        return self.model_size / self.side
+
+    @cached_property
+    def to_model(self) -> NDArray[np.float64]:
+        """3 x 3 affine from radiograph (x, y, 1) to model (x, y, 1)."""
+        s = self.scale
+        return np.array([[s, 0, -s * self.left], [0, s, -s * self.top], [0, 0, 1]])
+
+    @cached_property
+    def to_radiograph(self) -> NDArray[np.float64]:
+        """3 x 3 affine from model (x, y, 1) to radiograph (x, y, 1)."""
+        s = self.side / self.model_size
+        return np.array([[s, 0, self.left], [0, s, self.top], [0, 0, 1]])
+
+    @property
+    def seen_box(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of the radiograph pixels that the model saw."""
+        height, width = self.radiograph_shape
+        return (
+            max(self.left, 0),
+            max(self.top, 0),
+            min(self.left + self.side, width),
+            min(self.top + self.side, height),
+        )
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether no pixel of the radiograph was left out."""
+        height, width = self.radiograph_shape
+        return self.seen_box == (0, 0, width, height)
+
+    def points_to_model(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map (..., 2) points (x, y) from the radiograph to the model's square."""
+        return (np.asarray(points, np.float64) - (self.left, self.top)) * self.model_size / self.side
+
+    def points_to_radiograph(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map (..., 2) points (x, y) from the model's square to the radiograph."""
+        return np.asarray(points, np.float64) * self.side / self.model_size + (self.left, self.top)
+
+    def boxes_to_model(self, boxes: ArrayLike) -> NDArray[np.float64]:
+        """Map (..., 4) boxes (left, top, right, bottom) to the model's square, not clipped to it."""
+        corners = np.asarray(boxes, np.float64)
+        return self.points_to_model(corners.reshape(*corners.shape[:-1], 2, 2)).reshape(corners.shape)
+
+    def boxes_to_radiograph(self, boxes: ArrayLike) -> NDArray[np.float64]:
+        """Map (..., 4) boxes (left, top, right, bottom) to the radiograph."""
+        corners = np.asarray(boxes, np.float64)
+        return self.points_to_radiograph(corners.reshape(*corners.shape[:-1], 2, 2)).reshape(corners.shape)
+
+    def maps_to_radiograph(
+        self, maps: ArrayLike, shape: tuple[int, int] | None = None, *, outside: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Interpolate heat maps bilinearly (half-pixel centres) over the radiograph.
+
+        Args:
+            maps: (..., I, J), covering the model's square whatever I and J are.
+            shape: height and width to sample the radiograph's field at; its own by default.
+            outside: value of the pixels that the model did not see.
+
+        Returns:
+            (..., height, width) float32.
+        """
+        values = np.asarray(maps, np.float32)
+        height, width = shape or self.radiograph_shape
+        rows, rows_seen = self._bilinear(values.shape[-2], self.top, height, self.radiograph_shape[0])
+        columns, columns_seen = self._bilinear(values.shape[-1], self.left, width, self.radiograph_shape[1])
+        result: NDArray[np.float32] = rows @ values @ columns.T
+        result[..., ~rows_seen, :] = outside
+        result[..., ~columns_seen] = outside
+        return result
+
+    def maps_to_model(self, maps: ArrayLike, size: int | None = None) -> NDArray[np.float32]:
+        """Average maps (..., H, W) of the radiograph over a size x size grid on the model's square.
+
+        The part of a cell beyond the radiograph (`fit="pad"`) counts as zero.
+        """
+        values = np.asarray(maps, np.float32)
+        if values.shape[-2:] != self.radiograph_shape:
+            raise OptionError(f"maps of shape {values.shape}", expected=f"(..., {self.radiograph_shape})")
+        size = size or self.model_size
+        rows = self._cell_shares(size, self.top, self.radiograph_shape[0])
+        columns = self._cell_shares(size, self.left, self.radiograph_shape[1])
+        cells: NDArray[np.float32] = rows @ values @ columns.T
+        return cells
+
+    def mask_to_model(self, mask: ArrayLike, size: int | None = None) -> NDArray[np.bool_]:
+        """Map a mask (..., H, W) to the model's square; a cell is set where half of it is covered."""
+        return self.maps_to_model(np.asarray(mask, bool), size) >= 0.5
+
+    def mask_to_radiograph(self, mask: ArrayLike) -> NDArray[np.bool_]:
+        """Map a mask (..., I, J) of the model's square to the radiograph by nearest cell; unset where unseen."""
+        values = np.asarray(mask, bool)
+        height, width = self.radiograph_shape
+        rows, rows_seen = self._nearest(values.shape[-2], self.top, height)
+        columns, columns_seen = self._nearest(values.shape[-1], self.left, width)
+        return values[..., rows[:, None], columns] & rows_seen[:, None] & columns_seen
+
+    def _centres(
+        self, start: int, samples: int, extent: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Sample centres as fractions of the square's side, and which of them the model saw."""
+        centres = ((np.arange(samples) + 0.5) * extent / samples - start) / self.side
+        return centres, (centres >= 0) & (centres < 1)
+
+    def _bilinear(
+        self, cells: int, start: int, samples: int, extent: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        centres, seen = self._centres(start, samples, extent)
+        position = np.clip(centres * cells - 0.5, 0, cells - 1)
+        lower = np.floor(position).astype(int)
+        upper = np.minimum(lower + 1, cells - 1)
+        fraction = position - lower
+        weights = np.zeros((samples, cells), np.float32)
+        index = np.arange(samples)
+        weights[index, lower] = 1 - fraction
+        np.add.at(weights, (index, upper), fraction)
+        return weights, seen
+
+    def _nearest(self, cells: int, start: int, extent: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        centres, seen = self._centres(start, extent, extent)
+        return np.clip(np.floor(centres * cells), 0, cells - 1).astype(np.intp), seen
+
+    def _cell_shares(self, cells: int, start: int, extent: int) -> NDArray[np.float32]:
+        """(cells, extent): the share of each cell that each radiograph pixel covers."""
+        edges = start + np.arange(cells + 1) * (self.side / cells)
+        pixels = np.arange(extent)
+        overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        return (np.clip(overlap, 0, None) * (cells / self.side)).astype(np.float32)

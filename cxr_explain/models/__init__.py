@@ -1,0 +1,1 @@
+"""Classifiers that can be explained: one interface, and adapters for the models people have."""

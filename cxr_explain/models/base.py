@@ -1,0 +1,154 @@
+"""What every model looks like to the rest of the package: a Classifier and its forward pass."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cxr_explain.errors import ModelError, OptionError
+
+Gradient = Literal["closed form", "autograd"]
+
+
+class ForwardPass(ABC):
+    """Activations and logits of one batch, and the class weights that tie them together.
+
+    Args:
+        activations: (B, C, I, J) of the target layer.
+        logits: (B, N), before any sigmoid.
+    """
+
+    gradient: Gradient
+
+    def __init__(self, activations: Tensor, logits: Tensor) -> None:
+        self.activations = activations
+        self.logits = logits
+
+    @abstractmethod
+    def weights(self, classes: Tensor) -> Tensor:
+        """Give alpha of equation 2 for (B, K) class indices: (B, K, C)."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the N outputs of a head mean.
+
+    Args:
+        pathologies: N names; '' where an output was never trained.
+        operating_points: N probabilities, None where there is none (NaN becomes None).
+
+    Raises:
+        OptionError: another number of operating points than of names.
+
+    >>> Outputs(("Mass", ""), (0.1, float("nan"))).operating_points
+    (0.1, None)
+    """
+
+    pathologies: tuple[str, ...]
+    operating_points: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        points = tuple(self.operating_points) or (None,) * len(self.pathologies)
+        if len(points) != len(self.pathologies):
+            raise OptionError(
+                f"{len(points)} operating points for {len(self.pathologies)} pathologies",
+                expected="one for each",
+            )
+        points = tuple(None if point is None or math.isnan(point) else float(point) for point in points)
+        object.__setattr__(self, "pathologies", tuple(self.pathologies))
+        object.__setattr__(self, "operating_points", points)
+
+
+class Classifier(ABC):
+    """A multi-label classifier with a layer whose activations can be explained.
+
+    Args:
+        module: the user's model; it is never changed for longer than a forward pass.
+        outputs: names and operating points of the head's outputs.
+        input_size: side S of the square input.
+        name: for provenance.
+        target_layer: name of the explained layer, for provenance.
+        weights_sha256: hexadecimal digest of the weights file, where they came from one.
+        training_sets: data sets the weights were trained on, where known.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        outputs: Outputs,
+        *,
+        input_size: int,
+        name: str,
+        target_layer: str,
+        weights_sha256: str | None = None,
+        training_sets: Sequence[str] = (),
+    ) -> None:
+        if not any(outputs.pathologies):
+            raise ModelError(
+                "a model without a named output", expected="at least one pathology name", source=name
+            )
+        self.module = module
+        self.outputs = outputs
+        self.input_size = input_size
+        self.name = name
+        self.target_layer = target_layer
+        self.weights_sha256 = weights_sha256
+        self.training_sets = tuple(training_sets)
+
+    @property
+    def pathologies(self) -> tuple[str, ...]:
+        """The head's output names, '' where an output was never trained."""
+        return self.outputs.pathologies
+
+    @property
+    def operating_points(self) -> tuple[float | None, ...]:
+        """The head's operating points, None where there is none."""
+        return self.outputs.operating_points
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def forward(self, inputs: Tensor) -> ForwardPass:
+        """Run one forward pass in evaluation mode; the module is left as it came.
+
+        Args:
+            inputs: (B, 1, S, S) in [-1024, 1024].
+
+        Raises:
+            ModelError: a model whose layer or output is not as declared.
+        """
+        with evaluation_mode(self.module):
+            result = self._forward(inputs)
+        if result.logits.shape != (len(inputs), len(self.pathologies)):
+            raise ModelError(
+                f"an output of shape {tuple(result.logits.shape)}",
+                expected=f"{(len(inputs), len(self.pathologies))}, one logit for each pathology",
+                source=self.name,
+            )
+        return result
+
+    @abstractmethod
+    def _forward(self, inputs: Tensor) -> ForwardPass:
+        """The forward pass, in evaluation mode already."""
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch every submodule to evaluation mode, and back to what each one was, also after an exception."""
+    training = [submodule for submodule in module.modules() if submodule.training]
+    try:
+        for submodule in training:
+            submodule.training = False
+        yield
+    finally:
+        for submodule in training:
+            submodule.training = True

@@ -1,0 +1,66 @@
+"""Adapter for MONAI's 2-D DenseNets (`monai.networks.nets.DenseNet121` and its siblings)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from cxr_explain.errors import ModelError
+from cxr_explain.models.base import Outputs
+from cxr_explain.models.pooled_linear import PooledLinearClassifier
+
+
+class MonaiDenseNet(PooledLinearClassifier):
+    """A MONAI DenseNet: `features`, then `class_layers` (ReLU, global average pooling, linear).
+
+    Args:
+        module: the model, with `spatial_dims=2`.
+        outputs: names and operating points of its outputs.
+        input_size: side of the square input.
+        prepare: from (B, 1, S, S) in [-1024, 1024] to the value range and channels the model was trained on.
+        **description: see `Classifier`.
+
+    Raises:
+        ModelError: another module.
+
+    >>> from monai.networks.nets import DenseNet121
+    >>> MonaiDenseNet(DenseNet121(2, 1, 2), Outputs(("Mass", "Edema"))).name
+    'MONAI DenseNet121'
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        outputs: Outputs,
+        *,
+        input_size: int = 224,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+        **description: Any,
+    ) -> None:
+        layers = getattr(module, "class_layers", None)
+        if not isinstance(layers, nn.Sequential) or not isinstance(
+            getattr(layers, "pool", None), nn.AdaptiveAvgPool2d
+        ):
+            raise ModelError(
+                f"a {type(module).__name__}",
+                expected="a MONAI DenseNet with spatial_dims=2",
+                remedy="For any other module use HookedClassifier with the name of its target layer.",
+            )
+        description.setdefault("name", f"MONAI {type(module).__name__}")
+
+        def body(inputs: Tensor) -> Tensor:
+            features = module.features(prepare(inputs) if prepare else inputs)  # type: ignore[operator]
+            # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
+            return layers.relu(features.clone())  # type: ignore[operator]
+
+        super().__init__(
+            module,
+            body,
+            layers.out,  # type: ignore[arg-type]
+            outputs,
+            input_size=input_size,
+            target_layer="features (post-ReLU)",
+            **description,
+        )

@@ -1,0 +1,62 @@
+"""Models that end in global average pooling and a linear layer: the gradient is known in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cxr_explain.errors import ModelError
+from cxr_explain.models.base import Classifier, ForwardPass, Outputs
+
+
+class PooledLinearPass(ForwardPass):
+    """y = W mean_ij(a) + b, hence dy^k / da_cij = w_kc / (I J), whatever the activations are."""
+
+    gradient = "closed form"
+
+    def __init__(self, activations: Tensor, head: nn.Linear) -> None:
+        super().__init__(activations, F.linear(activations.mean(dim=(2, 3)), head.weight, head.bias))
+        self._head_weight = head.weight
+
+    def weights(self, classes: Tensor) -> Tensor:
+        """alpha^k = w^k / (I J), (B, K, C)."""
+        cells = self.activations.shape[-2] * self.activations.shape[-1]
+        return self._head_weight.detach()[classes] / cells
+
+
+class PooledLinearClassifier(Classifier):
+    """A body, global average pooling, one linear layer.
+
+    Args:
+        module: the model that owns both.
+        body: (B, 1, S, S) -> (B, C, I, J), the activations as the pooling sees them.
+        head: the linear layer.
+        outputs: names and operating points of the head's outputs.
+        **description: see `Classifier`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        body: Callable[[Tensor], Tensor],
+        head: nn.Linear,
+        outputs: Outputs,
+        **description: Any,
+    ) -> None:
+        super().__init__(module, outputs, **description)
+        if head.out_features != len(outputs.pathologies):
+            raise ModelError(
+                f"a head with {head.out_features} outputs for {len(outputs.pathologies)} pathologies",
+                expected="one name for each output, '' where it was never trained",
+                source=self.name,
+            )
+        self._body = body
+        self._head = head
+
+    def _forward(self, inputs: Tensor) -> ForwardPass:
+        with torch.inference_mode():
+            return PooledLinearPass(self._body(inputs), self._head)

@@ -1,0 +1,180 @@
+"""Pathology names: the 18 targets of TorchXRayVision, their other names, and reference-label states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from cxr_explain.errors import ReferenceLabelError
+
+PATHOLOGIES: tuple[str, ...] = (
+    "Atelectasis",
+    "Consolidation",
+    "Infiltration",
+    "Pneumothorax",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Effusion",
+    "Pneumonia",
+    "Pleural_Thickening",
+    "Cardiomegaly",
+    "Nodule",
+    "Mass",
+    "Hernia",
+    "Lung Lesion",
+    "Fracture",
+    "Lung Opacity",
+    "Enlarged Cardiomediastinum",
+)
+"""TorchXRayVision's 18 targets, in its order."""
+
+NIH_PATHOLOGIES: tuple[str, ...] = PATHOLOGIES[:14]
+"""The 14 labels of NIH ChestX-ray14, under TorchXRayVision's names."""
+
+_ALIASES = {
+    "pleural effusion": "Effusion",
+    "airspace opacity": "Lung Opacity",
+    "infiltrate": "Infiltration",
+    "pleural thickening": "Pleural_Thickening",
+    "pulmonary fibrosis": "Fibrosis",
+    "rib fracture": "Fracture",
+}
+_BY_FOLDED_NAME = {name.casefold().replace("_", " "): name for name in PATHOLOGIES}
+
+
+def canonical_pathology(name: str) -> str:
+    """The TorchXRayVision name of a pathology; a name without one comes back stripped.
+
+    >>> canonical_pathology("Pleural Effusion")
+    'Effusion'
+    >>> canonical_pathology(" Support Devices")
+    'Support Devices'
+    """
+    stripped = " ".join(name.split())
+    folded = stripped.casefold().replace("_", " ")
+    return _BY_FOLDED_NAME.get(folded) or _ALIASES.get(folded) or stripped
+
+
+class LabelState(StrEnum):
+    """What a reference standard says of one pathology in one image.
+
+    "Not mentioned" (a blank in CheXpert) and "not labelled" (a pathology that the data set does not know)
+    are neither positive nor negative, and are never counted as either.
+    """
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    UNCERTAIN = "uncertain"
+    NOT_MENTIONED = "not mentioned"
+    NOT_LABELLED = "not labelled"
+
+
+@dataclass(frozen=True)
+class ReferenceBox:
+    """A box of the reference standard, in the radiograph's pixels (edges, not pixel centres).
+
+    Args:
+        pathology: the pathology it outlines.
+        x: left edge.
+        y: top edge.
+        width: extent to the right.
+        height: extent downwards.
+    """
+
+    pathology: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class ReferenceLabels:
+    """Reference labels of one image: a state for each pathology, boxes, and where they come from.
+
+    A pathology that is not named is "not labelled".
+
+    >>> labels = ReferenceLabels.from_text("Pleural Effusion|Edema=negative|Mass=uncertain")
+    >>> str(labels["Effusion"]), str(labels["Mass"]), str(labels["Hernia"])
+    ('positive', 'uncertain', 'not labelled')
+    """
+
+    states: Mapping[str, LabelState] = field(default_factory=dict)
+    boxes: tuple[ReferenceBox, ...] = ()
+    source: str = "given by the caller"
+
+    def __post_init__(self) -> None:
+        states = {canonical_pathology(name): LabelState(state) for name, state in self.states.items()}
+        object.__setattr__(self, "states", MappingProxyType(states))
+        object.__setattr__(self, "boxes", tuple(self.boxes))
+
+    def __getitem__(self, pathology: str) -> LabelState:
+        return self.states.get(canonical_pathology(pathology), LabelState.NOT_LABELLED)
+
+    @classmethod
+    def from_text(cls, text: str, *, source: str = "given by the caller") -> ReferenceLabels:
+        """Read `A|B=negative|C=uncertain`; a bare name is positive.
+
+        Raises:
+            ReferenceLabelError: an empty name, an unknown state, or two states for one pathology.
+        """
+        states: dict[str, LabelState] = {}
+        for part in filter(None, (piece.strip() for piece in text.split("|"))):
+            name, _, state = part.partition("=")
+            name = canonical_pathology(name)
+            if not name:
+                raise ReferenceLabelError(
+                    f"a label without a name in {text!r}", expected="'Effusion|Mass=negative'"
+                )
+            value = _parse_state(state.strip() or "positive")
+            if states.setdefault(name, value) is not value:
+                raise ReferenceLabelError(f"two states for {name!r}", expected="one state for each pathology")
+        return cls(states, source=source)
+
+    @classmethod
+    def coerce(cls, labels: ReferenceLabelsLike) -> ReferenceLabels:
+        """Accept what people have: None, text, a list of positive names, or a mapping to states.
+
+        In a mapping, 1, 0 and -1 are CheXpert's positive, negative and uncertain; None is not mentioned.
+
+        >>> ReferenceLabels.coerce({"Edema": -1})["Edema"]
+        <LabelState.UNCERTAIN: 'uncertain'>
+        """
+        if labels is None:
+            return cls(source="none given")
+        if isinstance(labels, ReferenceLabels):
+            return labels
+        if isinstance(labels, str):
+            return cls.from_text(labels)
+        if isinstance(labels, Mapping):
+            return cls({name: _parse_state(state) for name, state in labels.items()})
+        return cls(dict.fromkeys(labels, LabelState.POSITIVE))
+
+
+ReferenceLabelsLike = ReferenceLabels | str | Mapping[str, object] | Iterable[str] | None
+
+_STATE_VALUES: dict[object, LabelState] = {
+    1: LabelState.POSITIVE,
+    0: LabelState.NEGATIVE,
+    -1: LabelState.UNCERTAIN,
+    None: LabelState.NOT_MENTIONED,
+}
+
+
+def _parse_state(value: object) -> LabelState:
+    if isinstance(value, str):
+        try:
+            return LabelState(value.casefold())
+        except ValueError:
+            pass
+    elif value is None or isinstance(value, (int, float)):
+        if value != value:  # NaN: a blank cell read by pandas
+            return LabelState.NOT_MENTIONED
+        if value in _STATE_VALUES:
+            return _STATE_VALUES[value]
+    raise ReferenceLabelError(
+        f"the label state {value!r}", expected=f"1, 0, -1, None or one of {', '.join(LabelState)}"
+    )
