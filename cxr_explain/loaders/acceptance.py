@@ -1,0 +1,183 @@
+"""Which DICOM objects are radiographs that this package may explain.
+
+An error or warning quotes an attribute only where its value is one of the standard's defined terms: anything
+else may be free text, and free text may carry patient data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pydicom
+from pydicom import uid
+
+from cxr_explain.errors import NotAnImageError, UnsupportedImageError
+from cxr_explain.loaders.header import element, items, text
+
+_RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG"})
+_UNSPECIFIC: Final = frozenset({"SC", "OT"})
+_OTHER_MODALITIES: Final = {
+    "CT": "computed tomography",
+    "MR": "magnetic resonance",
+    "US": "ultrasound",
+    "NM": "nuclear medicine",
+    "PT": "positron emission tomography",
+    "MG": "mammography",
+    "XA": "angiography",
+    "RF": "fluoroscopy",
+    "SEG": "a segmentation",
+    "IO": "intra-oral radiography",
+    "PX": "panoramic dental radiography",
+    "BMD": "bone densitometry",
+    "SM": "slide microscopy",
+    "XC": "photography",
+    "ES": "endoscopy",
+    "GM": "microscopy",
+    "OP": "ophthalmic photography",
+    "RTIMAGE": "a radiotherapy image",
+    "RTDOSE": "a radiotherapy dose",
+}
+_STORAGE: Final = frozenset(
+    {
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.SecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
+        uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    }
+)
+_GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_COLOUR: Final = frozenset(
+    {"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT"}
+    | {"YBR_RCT", "ARGB", "CMYK", "HSV", "XYB"}
+)
+_CHEST: Final = (
+    "CHEST",
+    "THORAX",
+    "LUNG",
+    "RIB",
+    "STERNUM",
+    "HEART",
+    "CLAVICLE",
+    "THORACIC",
+    "CTSPINE",
+    "TSPINE",
+)
+_ELSEWHERE: Final = (
+    *("SKULL", "HEAD", "NECK", "ELBOW", "EXTREMITY", "ABDOMEN", "PELVIS", "HIP", "KNEE", "ANKLE", "FOOT"),
+    *("HAND", "WRIST", "SHOULDER", "ARM", "LEG", "CSPINE", "LSPINE", "SPINE", "JAW", "BREAST", "HUMERUS"),
+    *("FEMUR", "TIBIA", "FOREARM", "FINGER", "TOE", "SINUS", "TEETH", "HEEL", "BRAIN", "COCCYX", "SACRUM"),
+)
+
+
+def check_acceptable(dataset: pydicom.Dataset) -> list[str]:
+    """Refuse what is no grey radiograph ready for display; return what a reviewer should know.
+
+    FOR PROCESSING images are refused rather than warned about: their grey scale is the detector's own, linear
+    in exposure and often inverted, so a score or map made from one looks like a result and is none.
+
+    Raises:
+        NotAnImageError: an object without pixels.
+        UnsupportedImageError: another modality, colour, floats, or an image for processing.
+    """
+    _check_has_pixels(dataset)
+    warnings = [*_check_modality(dataset), *_check_storage(dataset)]
+    _check_intent(dataset)
+    _check_photometric(dataset)
+    return warnings + _body_part_warnings(dataset) + _annotation_warnings(dataset)
+
+
+def _check_has_pixels(dataset: pydicom.Dataset) -> None:
+    if "PixelData" in dataset:
+        return
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise UnsupportedImageError(
+            "floating-point pixel data, as of a parametric map", expected="8 or 16-bit grey values"
+        )
+    name = _known_storage(dataset)
+    raise NotAnImageError(
+        f"a DICOM object without pixel data ({name})" if name else "a DICOM object without pixel data",
+        expected="a CR or DX image",
+    )
+
+
+def _check_modality(dataset: pydicom.Dataset) -> list[str]:
+    modality = (text(dataset, "Modality") or "").upper()
+    if modality in _RADIOGRAPHY:
+        return []
+    if modality in _UNSPECIFIC:
+        return [f"modality {modality}: the header does not say that this is a radiograph"]
+    if not modality:
+        return ["no modality in the header: it does not say that this is a radiograph"]
+    meaning = _OTHER_MODALITIES.get(modality)
+    found = f"modality {modality} ({meaning})" if meaning else "another modality than radiography"
+    raise UnsupportedImageError(found, expected="a radiograph (CR, DX, RG)")
+
+
+def _check_storage(dataset: pydicom.Dataset) -> list[str]:
+    value = text(dataset, "SOPClassUID")
+    if value in _STORAGE:
+        return []
+    if value == uid.DigitalXRayImageStorageForProcessing:
+        raise _for_processing()
+    name = _known_storage(dataset)
+    if name:
+        raise UnsupportedImageError(f"{name}", expected="CR, DX or Secondary Capture Image Storage")
+    return ["no known SOP class in the header: it does not say what kind of image this is"]
+
+
+def _check_intent(dataset: pydicom.Dataset) -> None:
+    if (text(dataset, "PresentationIntentType") or "").upper() == "FOR PROCESSING":
+        raise _for_processing()
+
+
+def _for_processing() -> UnsupportedImageError:
+    return UnsupportedImageError(
+        "an image FOR PROCESSING, whose grey scale is the detector's own",
+        expected="the FOR PRESENTATION image",
+        remedy="Export the processed image of the same exposure.",
+    )
+
+
+def _check_photometric(dataset: pydicom.Dataset) -> None:
+    photometric = (text(dataset, "PhotometricInterpretation") or "").upper()
+    samples = element(dataset, "SamplesPerPixel")
+    if photometric in _GREY and samples in (None, 1):
+        return
+    if photometric in _GREY:
+        found = "more than one sample per pixel in a MONOCHROME image"
+    elif photometric in _COLOUR:
+        found = f"a colour image ({photometric})"
+    else:
+        found = "no known photometric interpretation"
+    raise UnsupportedImageError(
+        found,
+        expected="MONOCHROME1 or MONOCHROME2",
+        remedy="Export the image in grey; where it only looks grey, a PNG of it can be read.",
+    )
+
+
+def _body_part_warnings(dataset: pydicom.Dataset) -> list[str]:
+    value = (text(dataset, "BodyPartExamined") or "").upper()
+    if not value or any(word in value for word in _CHEST):
+        return []
+    known = next((word for word in _ELSEWHERE if word in value.replace("_", " ").split()), None)
+    named = f"body part {known}" if known else "a body part of another name"
+    return [f"{named} in the header: the models know frontal chest radiographs only"]
+
+
+def _annotation_warnings(dataset: pydicom.Dataset) -> list[str]:
+    found = []
+    if (text(dataset, "BurnedInAnnotation") or "").upper() == "YES":
+        found.append("burned-in annotation: the pixels may show patient data")
+    if items(dataset, "PresentationLUTSequence"):
+        found.append("the Presentation LUT Sequence of the header is not applied")
+    return found
+
+
+def _known_storage(dataset: pydicom.Dataset) -> str | None:
+    """The SOP class by name, where it is one of the standard's."""
+    value = text(dataset, "SOPClassUID")
+    return uid.UID_dictionary[value][0] if value in uid.UID_dictionary else None

@@ -1,0 +1,137 @@
+"""What a compressed frame says about itself, checked before a native decoder sees it.
+
+A header that contradicts the data set is either damage or a decompression bomb, and a stream without its end
+marker is truncated: decoders would fill the rest with grey and say nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from cxr_explain.errors import CorruptImageError, UnsupportedImageError
+
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SOF_JPEG_LS = 0xF7
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_SOS = 0xDA
+_MAX_J2K_TILES = 65535
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """Size and depth of a compressed frame.
+
+    Args:
+        process: the JPEG start-of-frame marker's low byte (0xC0 ...), 0xF7 for JPEG-LS, 0x51 for JPEG 2000.
+        rows: height in pixels.
+        columns: width in pixels.
+        components: samples for each pixel.
+        precision: bits of a sample.
+    """
+
+    process: int
+    rows: int
+    columns: int
+    components: int
+    precision: int
+
+
+def parse_jpeg(source: bytes) -> FrameHeader:
+    """Read the frame header of a JPEG or JPEG-LS stream (ISO 10918-1 B.2.2), up to its first scan.
+
+    Raises:
+        CorruptImageError: no frame header, no scan, or no end marker.
+    """
+    if source[:2] != b"\xff\xd8":
+        raise CorruptImageError("a compressed frame that does not start as JPEG does")
+    header, position = None, 2
+    while True:
+        marker, position = _next_marker(source, position)
+        if marker in _STANDALONE:
+            continue
+        (length,) = _unpack(">H", source, position)
+        if length < 2 or position + length > len(source):
+            raise _truncated()
+        if marker in _SOF or marker == _SOF_JPEG_LS:
+            precision, rows, columns, components = _unpack(">BHHB", source, position + 2)
+            if header is not None or length < 8 + 3 * components:
+                raise CorruptImageError("a JPEG frame header that contradicts itself")
+            header = FrameHeader(marker, rows, columns, components, precision)
+        position += length
+        if marker == _SOS:
+            break
+    if header is None:
+        raise CorruptImageError("a JPEG scan without a frame header")
+    _check_end(source)
+    return header
+
+
+def parse_j2k(source: bytes) -> FrameHeader:
+    """Read the SIZ segment of a JPEG 2000 codestream (ISO 15444-1 A.5.1), bare or in a JP2 file.
+
+    Raises:
+        CorruptImageError: no SIZ segment, contradictory tiles, or no end marker.
+    """
+    start = source.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start < 0:
+        raise CorruptImageError("a compressed frame without a JPEG 2000 codestream")
+    x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0 = _unpack(">8I", source, start + 8)
+    components, ssiz = _unpack(">HB", source, start + 40)
+    if x1 <= x0 or y1 <= y0 or not tile_x or not tile_y or tile_x0 > x0 or tile_y0 > y0:
+        raise CorruptImageError("a JPEG 2000 header that contradicts itself")
+    tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
+    if tiles > _MAX_J2K_TILES:
+        raise CorruptImageError(f"a JPEG 2000 header with {tiles} tiles", expected="at most 65535")
+    _check_end(source)
+    return FrameHeader(0x51, y1 - y0, x1 - x0, components, (ssiz & 0x7F) + 1)
+
+
+def check_agrees(header: FrameHeader, rows: int, columns: int) -> None:
+    """Refuse a frame whose own header contradicts the data set.
+
+    Raises:
+        CorruptImageError: other rows or columns.
+        UnsupportedImageError: colour, or more than 16 bits.
+    """
+    if (header.rows, header.columns) != (rows, columns):
+        raise CorruptImageError(
+            f"a compressed frame of {header.rows} x {header.columns} pixels",
+            expected=f"{rows} x {columns} as the DICOM header says",
+        )
+    if header.components != 1:
+        raise UnsupportedImageError(
+            f"a compressed frame with {header.components} samples per pixel", expected="a grey image"
+        )
+    if not 2 <= header.precision <= 16:
+        raise UnsupportedImageError(f"a compressed frame of {header.precision} bits", expected="2 to 16 bits")
+
+
+def _next_marker(source: bytes, position: int) -> tuple[int, int]:
+    if position >= len(source) or source[position] != 0xFF:
+        raise CorruptImageError("a JPEG header with other bytes where a marker should be")
+    while position < len(source) and source[position] == 0xFF:
+        position += 1
+    if position >= len(source):
+        raise _truncated()
+    return source[position], position + 1
+
+
+def _check_end(source: bytes) -> None:
+    # A frame is padded to an even length: with a zero byte (PS3.5 A.4), by older writers with FF.
+    if not source.rstrip(b"\x00\xff").endswith(b"\xff\xd9"):
+        raise _truncated()
+
+
+def _unpack(form: str, source: bytes, position: int) -> tuple[int, ...]:
+    try:
+        return struct.unpack_from(form, source, position)
+    except struct.error:
+        raise _truncated() from None
+
+
+def _truncated() -> CorruptImageError:
+    return CorruptImageError(
+        "a compressed frame that ends before its end marker",
+        remedy="The file is truncated: transfer it again.",
+    )

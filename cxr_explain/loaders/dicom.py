@@ -1,0 +1,169 @@
+"""DICOM radiographs, in the order of PS3.3 C.8.11.3 and PS3.4 N.2."""
+
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import uid
+
+from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
+from cxr_explain.loaders.acceptance import check_acceptable
+from cxr_explain.loaders.codecs import FrameFormat, StoredPixels, codec_for, decode_frame
+from cxr_explain.loaders.geometry import read_geometry
+from cxr_explain.loaders.grayscale import Rendering, render
+from cxr_explain.loaders.header import check_keywords, parse_dicom, requested, text, whole
+from cxr_explain.loaders.identity import choose_id
+from cxr_explain.loaders.request import ReadRequest, size_warnings
+from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
+from cxr_explain.radiograph import Radiograph
+
+_UNCOMPRESSED = {
+    (True, True): uid.ImplicitVRLittleEndian,
+    (False, True): uid.ExplicitVRLittleEndian,
+    (False, False): uid.ExplicitVRBigEndian,
+}
+
+
+def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
+    """Turn the bytes of a DICOM file into a Radiograph.
+
+    Raises:
+        RadiographError: one of its kinds; see `read_radiograph`.
+    """
+    check_keywords(request.metadata)
+    dataset = parse_dicom(data, request.max_pixels)
+    warnings = check_acceptable(dataset)
+    syntax_notes = _settle_syntax(dataset)
+    layout = _layout(dataset, request)
+    frame = _choose_frame(layout, request.frame)
+    _check_length(dataset, layout)
+    stored = decode_frame(dataset, layout, frame)
+    rendering = render(dataset, stored, layout, request.voi)
+    name, id_notes = choose_id(dataset, request)
+    geometry = read_geometry(dataset)
+    pixels, steps = _pixels(dataset, stored, layout, rendering, request)
+    return Radiograph(
+        pixels=pixels,
+        display=rendering.display,
+        sha256=request.sha256,
+        id=name,
+        format="DICOM",
+        view=geometry.view,
+        laterality=geometry.laterality,
+        patient_orientation=geometry.patient_orientation,
+        pixel_spacing=geometry.pixel_spacing,
+        pixel_spacing_source=geometry.pixel_spacing_source,
+        steps=(*syntax_notes, _decode_step(layout, frame), *steps),
+        warnings=(
+            *(warnings + syntax_notes + id_notes + geometry.warnings + rendering.warnings),
+            *size_warnings(layout.rows, layout.columns),
+            *(xrv_warnings(pixels) if request.xrv_compatible else ()),
+        ),
+        frame=frame if layout.frames > 1 else None,
+        xrv_compatible=request.xrv_compatible,
+        metadata=requested(dataset, request.metadata),
+    )
+
+
+def _pixels(
+    dataset: pydicom.Dataset,
+    stored: StoredPixels,
+    layout: FrameFormat,
+    rendering: Rendering,
+    request: ReadRequest,
+) -> tuple[NDArray[np.float32], list[str]]:
+    if not request.xrv_compatible:
+        return rendering.pixels, rendering.steps
+    inverted = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
+    return xrv_dicom_pixels(stored, layout.bits_allocated, layout.bits_stored, inverted)
+
+
+def _settle_syntax(dataset: pydicom.Dataset) -> list[str]:
+    """Give a data set without a transfer syntax the one it was parsed with, where that can be known."""
+    meta = getattr(dataset, "file_meta", None)
+    if meta is not None and text(meta, "TransferSyntaxUID"):
+        return []
+    encoding = dataset.original_encoding
+    syntax = _UNCOMPRESSED.get((bool(encoding[0]), bool(encoding[1])))
+    if syntax is None or dataset["PixelData"].is_undefined_length:
+        raise CorruptImageError(
+            "compressed pixel data without a transfer syntax", expected="a Transfer Syntax UID in the file"
+        )
+    if meta is None:
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return [f"no transfer syntax in the file: read as {syntax.name}"]
+
+
+def _layout(dataset: pydicom.Dataset, request: ReadRequest) -> FrameFormat:
+    """Read how the pixels are stored, and refuse what contradicts itself before anything is allocated."""
+    layout = FrameFormat(
+        syntax=uid.UID(str(dataset.file_meta.TransferSyntaxUID)),
+        rows=whole(dataset, "Rows"),
+        columns=whole(dataset, "Columns"),
+        frames=whole(dataset, "NumberOfFrames", 1),
+        bits_allocated=whole(dataset, "BitsAllocated"),
+        bits_stored=whole(dataset, "BitsStored", whole(dataset, "BitsAllocated")),
+        signed=whole(dataset, "PixelRepresentation", 0) == 1,
+    )
+    codec_for(layout.syntax)
+    request.check_size(layout.rows, layout.columns)
+    if layout.bits_allocated not in (8, 16):
+        raise UnsupportedImageError(f"{layout.bits_allocated} bits allocated", expected="8 or 16")
+    if not 2 <= layout.bits_stored <= layout.bits_allocated:
+        raise CorruptImageError(
+            f"{layout.bits_stored} bits stored of {layout.bits_allocated}",
+            expected=f"2 to {layout.bits_allocated}",
+        )
+    high = whole(dataset, "HighBit", layout.bits_stored - 1)
+    if high != layout.bits_stored - 1:
+        # Left-aligned or sloppy: nothing in the file tells, and one reading of the two is garbage.
+        raise UnsupportedImageError(
+            f"high bit {high} with {layout.bits_stored} bits stored", expected=f"{layout.bits_stored - 1}"
+        )
+    if layout.frames < 1:
+        raise CorruptImageError(f"{layout.frames} frames", expected="at least 1")
+    for keyword, value in (
+        ("SamplesPerPixel", 1),
+        ("PixelRepresentation", 0),
+        ("BitsStored", layout.bits_stored),
+    ):
+        if keyword not in dataset:
+            setattr(dataset, keyword, value)  # pydicom's decoder insists on them
+    return layout
+
+
+def _choose_frame(layout: FrameFormat, frame: int | None) -> int:
+    if frame is None:
+        if layout.frames > 1:
+            raise UnsupportedImageError(
+                f"{layout.frames} frames",
+                expected="one frame",
+                remedy=f"Choose one with frame= / --frame, from 0 to {layout.frames - 1}.",
+            )
+        return 0
+    if frame >= layout.frames:
+        raise OptionError(f"frame={frame} where the file has {layout.frames}", expected="a frame of the file")
+    return frame
+
+
+def _check_length(dataset: pydicom.Dataset, layout: FrameFormat) -> None:
+    """Say how much is missing; pydicom would say it too, among other things."""
+    if layout.syntax.is_encapsulated:
+        return
+    data = dataset.PixelData
+    actual = len(data) if isinstance(data, bytes | bytearray) else 0
+    expected = layout.rows * layout.columns * layout.frames * layout.bits_allocated // 8
+    if actual < expected:
+        raise CorruptImageError(
+            f"{actual:,} bytes of pixel data",
+            expected=f"{expected:,}",
+            remedy="The file is truncated: transfer it again.",
+        )
+
+
+def _decode_step(layout: FrameFormat, frame: int) -> str:
+    which = f", frame {frame} of {layout.frames}" if layout.frames > 1 else ""
+    sign = " (signed)" if layout.signed else ""
+    return f"decoded {codec_for(layout.syntax).name}, {layout.bits_stored} bits stored{sign}{which}"

@@ -1,0 +1,290 @@
+"""PNG, JPEG, TIFF, WEBP and BMP through Pillow, with every reinterpretation of the values recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
+
+from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
+from cxr_explain.loaders.levels import look_up
+from cxr_explain.loaders.png import PngHeader, check_png
+from cxr_explain.loaders.request import ReadRequest, size_warnings
+from cxr_explain.loaders.xrv import xrv_raster_pixels
+from cxr_explain.radiograph import VALUE_RANGE, Radiograph, to_display
+
+# The classes themselves, not Image.open: that applies a global size limit, which belongs to the caller's
+# process, and would take other formats.
+_PLUGINS: Final[dict[str, type[ImageFile]]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+_SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_GREY_OR_COLOUR: Final = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
+_REFUSED: Final = {
+    "1": "a 1-bit image",
+    "CMYK": "a CMYK image",
+    "YCbCr": "an image in YCbCr",
+    "LAB": "an image in CIELAB",
+    "HSV": "an image in HSV",
+    "F": "floating-point pixels",
+    "I": "signed or 32-bit integer pixels",
+}
+_EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_JPEG_COLOUR_NOISE = 8
+_TWELVE_BITS = 4095
+
+
+@dataclass
+class _Notes:
+    steps: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_raster(data: bytes, kind: str, request: ReadRequest) -> Radiograph:
+    """Turn the bytes of a raster file into a Radiograph.
+
+    Colour becomes luminance with the weights of ITU-R BT.601, in Pillow's fixed-point form: they sum to
+    exactly 1, so a grey image stored as RGB gives the very same pixels as the same image stored in grey.
+
+    Raises:
+        RadiographError: one of its kinds; see `read_radiograph`.
+    """
+    if request.frame not in (None, 0):
+        raise OptionError(f"frame={request.frame} for a {kind} file", expected="no frame")
+    notes = _Notes()
+    png = check_png(data) if kind == "PNG" else None
+    with _open(data, kind) as image:
+        request.check_size(image.height, image.width)
+        _check_mode(image)
+        orientation = _orientation(image, notes)
+        bits = _tiff_bits(image)
+        inverted_tiff = _is_inverted_tiff(image)
+        mode, info = image.mode, dict(image.info)
+        loaded = _load(image, kind)
+    if kind != "TIFF":  # Pillow turns TIFF itself while loading
+        original, upright = loaded, _turn(loaded, orientation)
+    else:
+        original, upright = _turn_back(loaded, orientation), loaded
+    _describe_decoding(kind, mode, bits, png, notes)
+    grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
+    pixels, display = _scaled(grey, largest)
+    _note_ignored(info, request, notes)
+    notes.steps.append(f"scaled to [-1024, 1024] by {largest}")
+    if pixels.min() == pixels.max():
+        notes.warnings.append("all pixels have one value")
+    steps = notes.steps
+    if request.xrv_compatible:
+        pixels, xrv_steps = xrv_raster_pixels(_xrv_samples(original, kind, mode, info))
+        display = to_display(pixels) if display.shape != pixels.shape else display
+        steps = [notes.steps[0], *xrv_steps]
+    return Radiograph(
+        pixels=np.ascontiguousarray(pixels),
+        display=np.ascontiguousarray(display),
+        sha256=request.sha256,
+        id=request.safe_id,
+        format=kind,
+        steps=tuple(steps),
+        warnings=(*notes.warnings, *size_warnings(*pixels.shape)),
+        xrv_compatible=request.xrv_compatible,
+    )
+
+
+def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Pixels for the model and for the eye, by one table of all values of the type."""
+    low, high = VALUE_RANGE
+    levels = np.minimum(np.arange(2 ** (8 * grey.itemsize)), largest) / largest
+    table = (low + (high - low) * levels).astype(np.float32)
+    return look_up(grey, table), look_up(grey, to_display(table))
+
+
+def _open(data: bytes, kind: str) -> ImageFile:
+    try:
+        return _PLUGINS[kind](BytesIO(data))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _undecodable(kind, type(error).__name__) from None
+
+
+def _load(image: ImageFile, kind: str) -> Image.Image:
+    try:
+        image.load()
+        return image.copy()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _undecodable(kind, str(error) if isinstance(error, OSError) else type(error).__name__) from None
+
+
+def _check_mode(image: ImageFile) -> None:
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except Exception:
+        raise _undecodable(image.format or "image", "its list of images is damaged") from None
+    if frames > 1:
+        raise UnsupportedImageError(
+            f"{frames} images in one file (animated or multi-page)",
+            expected="one image",
+            remedy="Save the one to be read as a file of its own.",
+        )
+    if image.mode not in _GREY_OR_COLOUR | _SIXTEEN_BIT:
+        raise UnsupportedImageError(
+            _REFUSED.get(image.mode, f"pixels of Pillow's mode {image.mode}"),
+            expected="8 or 16-bit grey, palette or RGB",
+            remedy="Save it as an 8 or 16-bit grey PNG.",
+        )
+
+
+def _orientation(image: ImageFile, notes: _Notes) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:
+        notes.warnings.append("EXIF data unreadable: orientation not applied")
+        return 1
+    if value in _TURNS:
+        notes.steps.append(f"EXIF orientation {value} applied")
+        return int(value)
+    return 1
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _turn_back(image: Image.Image, orientation: int) -> Image.Image:
+    return _turn(image, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def _tiff_bits(image: ImageFile) -> int | None:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return None
+    value = image.tag_v2.get(_TIFF_BITS, (8,))
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _is_inverted_tiff(image: ImageFile) -> bool:
+    """Pillow inverts white-is-zero for 8 bits, but not for 16."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode not in _SIXTEEN_BIT:
+        return False
+    return image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
+
+
+def _describe_decoding(kind: str, mode: str, bits: int | None, png: PngHeader | None, notes: _Notes) -> None:
+    depth = png.depth if png else bits or (16 if mode in _SIXTEEN_BIT else 8)
+    colour = {"L": "grey", "LA": "grey with alpha", "P": "palette"}.get(
+        mode, "grey" if mode in _SIXTEEN_BIT else mode
+    )
+    notes.steps.insert(0, f"decoded {kind}, {depth}-bit {colour}")
+    if depth == 16 and mode not in _SIXTEEN_BIT:
+        notes.warnings.append("16-bit colour read with 8 bits: save as 16-bit grey to keep the depth")
+    if depth < 8 and mode == "L":
+        notes.warnings.append(f"only {2**depth} grey levels in the file")
+
+
+def _to_grey(
+    image: Image.Image, mode: str, info: dict[Any, Any], bits: int | None, inverted: bool, notes: _Notes
+) -> tuple[NDArray[np.unsignedinteger], int]:
+    """One grey channel, and the value that is white."""
+    if mode in _SIXTEEN_BIT:
+        return _sixteen_bit(image, info, bits, inverted, notes)
+    if mode == "L" and "transparency" not in info:
+        return np.asarray(image), 255
+    rgba = image.convert("RGBA")
+    channels = np.asarray(rgba)
+    if mode != "LA":
+        _note_colour(channels[:, :, :3], mode, notes)
+    grey = np.asarray(rgba.convert("RGB").convert("L"))
+    return _over_black(grey, channels[:, :, 3], mode, notes), 255
+
+
+def _sixteen_bit(
+    image: Image.Image, info: dict[Any, Any], bits: int | None, inverted: bool, notes: _Notes
+) -> tuple[NDArray[np.unsignedinteger], int]:
+    values = np.asarray(image).astype(np.uint16)
+    largest = 2 ** (bits or 16) - 1 if (bits or 16) > 8 else 65535
+    if inverted:
+        values = (largest - np.minimum(values, largest)).astype(np.uint16)
+        notes.steps.append("inverted once (TIFF white-is-zero)")
+    transparent = info.get("transparency")
+    if isinstance(transparent, int):
+        values = np.where(values == transparent, np.uint16(0), values)
+        notes.warnings.append("transparent pixels shown black")
+    if largest == 65535 and 0 < values.max() <= _TWELVE_BITS:
+        notes.warnings.append(
+            f"the largest of the 16-bit values is {values.max()}: this looks like 12-bit data and is nearly "
+            "black as read; multiply the values by 16 and save again"
+        )
+    return values, largest
+
+
+def _note_colour(rgb: NDArray[np.uint8], mode: str, notes: _Notes) -> None:
+    spread = rgb.max(axis=2) - rgb.min(axis=2)
+    stored = "a palette" if mode in ("P", "PA") else "RGB"
+    if not spread.any():
+        notes.steps.append(f"grey stored in {stored}: exact")
+        return
+    notes.steps.append("luminance of ITU-R BT.601")
+    coloured = float((spread > _JPEG_COLOUR_NOISE).mean())
+    if coloured > 0.01:
+        notes.warnings.append(
+            f"a colour image: {100 * coloured:.1f} % of the pixels have a hue; is this a radiograph?"
+        )
+    elif coloured > 0:
+        notes.warnings.append("a few pixels have a hue, as of a coloured annotation")
+
+
+def _over_black(
+    grey: NDArray[np.uint8], alpha: NDArray[np.uint8], mode: str, notes: _Notes
+) -> NDArray[np.uint8]:
+    clear = float((alpha < 255).mean())
+    if clear == 0:
+        if mode in ("LA", "PA", "RGBA"):
+            notes.steps.append("alpha channel fully opaque: without effect")
+        return grey
+    notes.steps.append("alpha composited over black")
+    notes.warnings.append(f"{100 * clear:.1f} % of the pixels are transparent: shown over black")
+    product = grey.astype(np.uint16) * alpha
+    return ((product + 127) // 255).astype(np.uint8)
+
+
+def _note_ignored(info: dict[Any, Any], request: ReadRequest, notes: _Notes) -> None:
+    """Profiles and gamma describe a screen, and the models were trained on the values as stored."""
+    if info.get("icc_profile"):
+        notes.steps.append("ICC profile ignored")
+    gamma = info.get("gamma")
+    if isinstance(gamma, float):
+        notes.steps.append(f"gamma {gamma:g} ignored")
+    if request.voi.kind in ("index", "window"):
+        notes.warnings.append("voi= has no effect on a raster image")
+
+
+def _xrv_samples(image: Image.Image, kind: str, mode: str, info: dict[Any, Any]) -> NDArray[np.generic]:
+    """The samples that `skimage.io.imread` hands to torchxrayvision: palettes expanded, but in TIFF."""
+    if mode in ("P", "PA") and kind != "TIFF":
+        return np.asarray(image.convert("RGBA" if "transparency" in info else "RGB"))
+    return np.asarray(image)
+
+
+def _undecodable(kind: str, said: str) -> CorruptImageError:
+    return CorruptImageError(
+        f"{kind} data that cannot be decoded ({said})", remedy="The file is damaged or truncated."
+    )

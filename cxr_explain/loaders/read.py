@@ -1,0 +1,162 @@
+"""The boundary of the loaders: one file in, one Radiograph or one clear error out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxr_explain.errors import (
+    CorruptImageError,
+    CxrExplainError,
+    ImageTooLargeError,
+    NotAnImageError,
+    OptionError,
+    RadiographError,
+)
+from cxr_explain.loaders.dicom import read_dicom
+from cxr_explain.loaders.raster import read_raster
+from cxr_explain.loaders.request import ReadRequest
+from cxr_explain.loaders.scope import quiet_decoders
+from cxr_explain.loaders.sniff import RASTER_FORMATS, describe, sniff
+from cxr_explain.loaders.voi import parse_voi
+from cxr_explain.radiograph import Radiograph
+
+DEFAULT_MAX_PIXELS = 100_000_000
+"""About five times the largest flat-panel detector in clinical use (43 cm at 0.1 mm: 18 megapixels)."""
+
+_MAX_BYTES_PER_PIXEL = 8
+_MIN_FILE_LIMIT = 64 * 2**20
+
+
+def read_radiograph(
+    path: str | os.PathLike[str],
+    *,
+    voi: str | int | None = "auto",
+    xrv_compatible: bool = False,
+    frame: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    metadata: Sequence[str] = (),
+) -> Radiograph:
+    """Read a chest radiograph: DICOM, PNG, JPEG, TIFF, WEBP or BMP, told apart by content.
+
+    A DICOM image takes the steps of PS3.3 C.8.11.3 and PS3.4 N.2: decode, modality LUT, VOI, polarity
+    once, scale by the VOI output range. Every step is recorded on the Radiograph.
+
+    Args:
+        path: the file.
+        voi: the values of interest of a DICOM image. "auto" takes the header's first LUT, else its first
+            window, else a fallback (see `cxr_explain.loaders.voi`); an index takes one of the header's
+            LUTs and windows, counted in that order; "none" or None scales the modality output by its
+            declared range; "CENTER/WIDTH" (for example "2048/4096") is a window of your own. Rasters have
+            no VOI.
+        xrv_compatible: reproduce torchxrayvision's reader (`xrv.utils.load_image`) bit for bit instead;
+            `display` still takes the path above. Values outside of [-1024, 1024], which that reader gives
+            for negative stored values, are kept and named in the warnings.
+        frame: index of the frame of a multi-frame object.
+        max_pixels: limit against decompression bombs, checked before decoding.
+        metadata: DICOM attributes to return, by keyword; absent ones are left out. What you ask for is
+            returned as it is, patient data included.
+
+    Raises:
+        NotAnImageError: unknown bytes, or an object without pixels.
+        UnsupportedImageError: an image that is no grey radiograph ready for display.
+        CorruptImageError: truncated or contradictory data.
+        ImageTooLargeError: more pixels than `max_pixels`.
+        OptionError: an argument outside of its closed set.
+
+    >>> import tempfile, PIL.Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     PIL.Image.new("L", (40, 50), 255).save(f"{folder}/white.png")
+    ...     radiograph = read_radiograph(f"{folder}/white.png")
+    >>> radiograph.shape, radiograph.format, float(radiograph.pixels.max())
+    ((50, 40), 'PNG', 1024.0)
+    """
+    try:
+        choice = parse_voi(voi)
+        _check_options(frame, max_pixels)
+        data = _read_bytes(path, max_pixels)
+        request = ReadRequest(
+            sha256=hashlib.sha256(data).hexdigest(),
+            stem=Path(path).stem,
+            voi=choice,
+            xrv_compatible=xrv_compatible,
+            frame=frame,
+            max_pixels=max_pixels,
+            metadata=tuple(metadata),
+        )
+        return _decode(data, request)
+    except CxrExplainError as error:
+        error.at(path)
+        raise
+
+
+def _decode(data: bytes, request: ReadRequest) -> Radiograph:
+    """Dispatch by content; nothing but this package's own errors comes out."""
+    kind = sniff(data)
+    if kind is None:
+        raise NotAnImageError(
+            describe(data), expected="DICOM, " + ", ".join(RASTER_FORMATS), remedy=_remedy_for(data)
+        )
+    try:
+        with quiet_decoders():
+            if kind == "DICOM":
+                return read_dicom(data, request)
+            return read_raster(data, kind, request)
+    except CxrExplainError:
+        raise
+    except MemoryError:
+        raise ImageTooLargeError(
+            f"a {kind} file that needs more memory than there is",
+            remedy="Lower max_pixels= / --max-pixels to refuse such files early.",
+        ) from None
+    except Exception as error:
+        # The text of an unexpected exception may quote the header, so only its type is passed on.
+        raise CorruptImageError(
+            f"a {kind} file that cannot be decoded ({type(error).__name__})",
+            remedy="Check that the file was transferred completely.",
+        ) from None
+
+
+def _check_options(frame: int | None, max_pixels: int) -> None:
+    if isinstance(frame, bool) or not isinstance(frame, int | None) or (frame is not None and frame < 0):
+        raise OptionError(f"frame={frame!r}", expected="an index from 0, or None")
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+        raise OptionError(f"max_pixels={max_pixels!r}", expected="a whole number of pixels from 1")
+
+
+def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
+    """Read the file once, so that the digest is of the very bytes that are decoded."""
+    limit = max(_MIN_FILE_LIMIT, _MAX_BYTES_PER_PIXEL * max_pixels)
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotAnImageError(
+                "a folder" if stat.S_ISDIR(mode) else "no regular file",
+                expected="one image file",
+                remedy="Name the files one by one." if stat.S_ISDIR(mode) else None,
+            )
+        with open(path, "rb") as stream:
+            data = stream.read(limit + 1)
+    except FileNotFoundError:
+        raise NotAnImageError("no such file", remedy="Check the path.") from None
+    except PermissionError:
+        raise RadiographError(
+            "a file that may not be read", remedy="Check the permissions of the file and its folder."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
+        raise RadiographError(f"a file that cannot be read ({reason})") from None
+    if len(data) > limit:
+        raise ImageTooLargeError(
+            f"a file of more than {limit / 2**20:.0f} MiB",
+            expected=f"at most {_MAX_BYTES_PER_PIXEL} bytes for each of {max_pixels:,} pixels",
+            remedy="Raise the limit with max_pixels= / --max-pixels.",
+        )
+    return data
+
+
+def _remedy_for(data: bytes) -> str | None:
+    return "Run `git lfs pull` to fetch the file." if describe(data) == "a Git LFS pointer" else None

@@ -1,0 +1,64 @@
+"""What the boundary asks of a reader."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cxr_explain.errors import CorruptImageError, ImageTooLargeError
+from cxr_explain.loaders.voi import VoiChoice
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_MAX_ID_LENGTH = 100
+_TINY = 32
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """The caller's options, and what is known of the file besides its bytes.
+
+    Args:
+        sha256: hexadecimal digest of the file's bytes.
+        stem: the file's name without folder and extension.
+        voi: the parsed `voi=` option.
+        xrv_compatible: whether to reproduce torchxrayvision's own reader.
+        frame: the frame asked for.
+        max_pixels: the limit against decompression bombs.
+        metadata: DICOM attributes to return.
+    """
+
+    sha256: str
+    stem: str
+    voi: VoiChoice
+    xrv_compatible: bool = False
+    frame: int | None = None
+    max_pixels: int = 100_000_000
+    metadata: tuple[str, ...] = ()
+
+    @property
+    def hashed_id(self) -> str:
+        """A name that says nothing about the patient."""
+        return self.sha256[:12]
+
+    @property
+    def safe_id(self) -> str:
+        """The stem with nothing in it that a file name should not have."""
+        return _UNSAFE.sub("_", self.stem).strip("._")[:_MAX_ID_LENGTH] or self.hashed_id
+
+    def check_size(self, rows: int, columns: int) -> None:
+        """Refuse an empty image or a decompression bomb by what the header declares."""
+        if rows < 1 or columns < 1:
+            raise CorruptImageError(f"an image of {rows} x {columns} pixels", expected="at least 1 x 1")
+        if rows * columns > self.max_pixels:
+            raise ImageTooLargeError(
+                f"{rows} x {columns} = {rows * columns:,} pixels",
+                expected=f"at most {self.max_pixels:,}",
+                remedy="Raise the limit with max_pixels= / --max-pixels.",
+            )
+
+
+def size_warnings(rows: int, columns: int) -> list[str]:
+    """Name an image too small to show a chest."""
+    if min(rows, columns) < _TINY:
+        return [f"only {rows} x {columns} pixels: too small for a reading"]
+    return []
