@@ -1,0 +1,365 @@
+"""The command line: parse, call, print; errors of this package become one line each.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cxr_explain._version import __version__
+from cxr_explain.errors import (
+    CxrExplainError,
+    OptionError,
+    ReferenceLabelError,
+    UnknownWeightsError,
+)
+
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="cxr-explain",
+    help="Show where a chest radiograph classifier sees each of its top K pathologies (FM-G-CAM).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(help="List, find, fetch and verify the published weights.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+_PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class NormalisationOption(StrEnum):
+    """Choices of --normalisation."""
+
+    JOINT = "joint"
+    PER_CLASS = "per-class"
+    RELEASED = "released"
+
+
+class ActivationOption(StrEnum):
+    """Choices of --activation."""
+
+    RELU = "relu"
+    ELU = "elu"
+    GELU = "gelu"
+
+
+class FitOption(StrEnum):
+    """Choices of --fit."""
+
+    CROP = "crop"
+    PAD = "pad"
+
+
+class RankByOption(StrEnum):
+    """Choices of --rank-by."""
+
+    PROBABILITY = "probability"
+    CALIBRATED = "calibrated"
+
+
+class DtypeOption(StrEnum):
+    """Choices of --dtype."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class FormatOption(StrEnum):
+    """Choices of --format."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
+
+
+class IdsOption(StrEnum):
+    """Choices of --ids."""
+
+    NAME = "name"
+    SHA256 = "sha256"
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"cxr-explain {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Show where a chest radiograph classifier sees each of its top K pathologies (FM-G-CAM)."""
+
+
+WeightsDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the weights. Default: $CXR_EXPLAIN_WEIGHTS_DIR, else torchxrayvision's own cache.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def explain(
+    inputs: Annotated[list[str], typer.Argument(help="Files, folders (searched for images) or globs.")],
+    weights: Annotated[
+        str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")
+    ] = "densenet121-res224-all",
+    weights_dir: WeightsDir = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("figures"),
+    top_k: Annotated[int, typer.Option(min=1, help="How many pathologies to explain.")] = 5,
+    pathologies: Annotated[
+        str | None, typer.Option(help="Consider these alone: 'Effusion|Mass'.", show_default=False)
+    ] = None,
+    rank_by: Annotated[RankByOption, typer.Option(help="Score to rank by.")] = RankByOption.PROBABILITY,
+    above_operating_point: Annotated[
+        bool, typer.Option("--above-operating-point", help="Explain only what reaches its operating point.")
+    ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Reference labels: 'Effusion|Mass=negative', or a CSV (NIH's, or image,labels).",
+            show_default=False,
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Reference boxes: NIH's BBox_List_2017.csv.", show_default=False)
+    ] = None,
+    normalisation: Annotated[
+        NormalisationOption,
+        typer.Option(help="L2 norm of the whole block, of each class map, or per column."),
+    ] = NormalisationOption.JOINT,
+    activation: Annotated[
+        ActivationOption, typer.Option(help="Applied to the fused map.")
+    ] = ActivationOption.RELU,
+    fit: Annotated[
+        FitOption, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
+    ] = FitOption.CROP,
+    voi: Annotated[str, typer.Option(help="DICOM: auto, none, an index, or CENTER/WIDTH.")] = "auto",
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="DICOM: frame of a multi-frame object.", show_default=False)
+    ] = None,
+    xrv_compatible: Annotated[
+        bool, typer.Option("--xrv-compatible", help="Read and resize exactly as torchxrayvision does.")
+    ] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger images.", show_default="100 million")
+    ] = None,
+    figure_format: Annotated[
+        FormatOption, typer.Option("--format", help="Figure format.")
+    ] = FormatOption.PNG,
+    ids: Annotated[
+        IdsOption, typer.Option(help="Name outputs after the input file, or after its SHA-256.")
+    ] = IdsOption.NAME,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
+    ] = None,
+    dtype: Annotated[DtypeOption, typer.Option(help="Arithmetic of the forward pass.")] = DtypeOption.FLOAT32,
+) -> None:
+    """Explain radiographs: one figure, one JSON and one NPZ file for each.
+
+    Exit code 0: all well; 1: some inputs failed, each named in one line, the others are done; 2: usage.
+    """
+    with _errors_as_lines():
+        from cxr_explain.batch import Job, expand_inputs, explain_files
+        from cxr_explain.explainer import Explainer
+        from cxr_explain.loaders.voi import parse_voi
+
+        parse_voi(_voi(voi))
+        files, notes = expand_inputs(inputs)
+        for note in notes:
+            err.print(f"[dim]note:[/] {escape(note)}")
+        job = Job(
+            output=output,
+            figure_format=figure_format.value,
+            top_k=top_k,
+            rank_by=rank_by.value,
+            pathologies=tuple(part.strip() for part in pathologies.split("|")) if pathologies else None,
+            above_operating_point=above_operating_point,
+            read_options={"voi": _voi(voi), "frame": frame, "xrv_compatible": xrv_compatible}
+            | ({"max_pixels": max_pixels} if max_pixels else {}),
+            references=_references(labels, boxes),
+            hashed_ids=ids is IdsOption.SHA256,
+            batch_size=batch_size,
+        )
+        explainer = Explainer.from_pretrained(
+            weights,
+            weights_dir=weights_dir,
+            fetch=not offline,
+            device=device,
+            normalisation=normalisation.value,
+            activation=activation.value,
+            fit=fit.value,
+            xrv_compatible=xrv_compatible,
+            dtype=dtype.value,
+        )
+        classifier = explainer.classifier
+        err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
+        failed = _run(explain_files(explainer, files, job), len(files))
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _run(results: Iterator, total: int) -> int:  # type: ignore[type-arg]
+    """Print a table of results and a line for each failure; return how many failed."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    table = Table(
+        "image", "top pathologies (probability)", "reference positive", "figure", box=None, pad_edge=False
+    )
+    table.columns[0].overflow = table.columns[3].overflow = "fold"
+    failures = 0
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("explaining", total=total)
+        for result in results:
+            if result.error is not None:
+                failures += 1
+                err.print(f"[red]failed:[/] {escape(str(result.error))}")
+            else:
+                table.add_row(*(escape(cell) for cell in result.row))
+            progress.advance(task)
+    if table.row_count:
+        out.print(table)
+        out.print(
+            "[dim]+ at or above its operating point, - below it. Research use only - not for diagnosis.[/]"
+        )
+    if failures:
+        err.print(f"{failures} of {total} inputs failed")
+    return failures
+
+
+def _references(labels: str | None, boxes: Path | None):  # type: ignore[no-untyped-def]
+    from cxr_explain.pathologies import ReferenceLabels
+    from cxr_explain.reference import read_reference_table
+
+    is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
+    if boxes is None and not is_table:
+        return None if labels is None else ReferenceLabels.from_text(labels)
+    table = read_reference_table(labels if is_table else None, boxes)
+    if labels is not None and not is_table:
+        raise OptionError(
+            f"--labels {labels!r} together with --boxes",
+            expected="a CSV of labels beside a CSV of boxes",
+            remedy="Give the labels of each image in a CSV with the columns image and labels.",
+        )
+    return table
+
+
+def _voi(text: str) -> str | int:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+@weights_app.command("list")
+def weights_list(weights_dir: WeightsDir = None) -> None:
+    """List the published weights, and which of them are in the folder."""
+    with _errors_as_lines():
+        from cxr_explain.models.weights import list_weights, weights_folder
+
+        table = Table(
+            "name",
+            "present",
+            "pathologies",
+            "input",
+            "trained on",
+            "SHA-256 recorded",
+            box=None,
+            pad_edge=False,
+        )
+        table.columns[0].no_wrap = True
+        for row in list_weights(weights_dir):
+            entry = row.entry
+            size = "no" if row.size is None else f"{row.size / 2**20:.1f} MiB"
+            table.add_row(
+                entry.name,
+                size,
+                str(len(entry.trained_pathologies)),
+                f"{entry.input_size} px",
+                ", ".join(entry.training_sets),
+                (row.recorded_sha256 or "")[:12],
+            )
+        out.print(table)
+        out.print(f"[dim]folder: {escape(str(weights_folder(weights_dir)))}[/]")
+
+
+@weights_app.command("path")
+def weights_path(name: str, weights_dir: WeightsDir = None) -> None:
+    """Print where the file of these weights lies; exit 1 where it is missing."""
+    with _errors_as_lines():
+        from cxr_explain.models.weights import resolve
+
+        out.print(str(resolve(name, weights_dir, fetch=False)), markup=False, soft_wrap=True)
+
+
+@weights_app.command("fetch")
+def weights_fetch(name: str, weights_dir: WeightsDir = None) -> None:
+    """Download these weights unless they are there; print their SHA-256 and where they lie."""
+    with _errors_as_lines():
+        from cxr_explain.models.weights import resolve, verify
+
+        resolve(name, weights_dir)
+        _print_weights(verify(name, weights_dir))
+
+
+@weights_app.command("verify")
+def weights_verify(
+    name: str,
+    weights_dir: WeightsDir = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Record the file as it is now.")] = False,
+) -> None:
+    """Check that the file is whole, safe, and the one recorded at its first use."""
+    with _errors_as_lines():
+        from cxr_explain.models.weights import verify
+
+        _print_weights(verify(name, weights_dir, accept=accept))
+
+
+def _print_weights(weights) -> None:  # type: ignore[no-untyped-def]
+    out.print(f"{weights.sha256}  {weights.path}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    try:
+        yield
+    except CxrExplainError as error:
+        usage = isinstance(error, (OptionError, UnknownWeightsError, ReferenceLabelError))
+        _stop(str(error), EXIT_USAGE if usage else EXIT_SOME_FAILED)
+    except KeyboardInterrupt:
+        _stop("interrupted; what was finished is kept", 130)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    err.print(f"[red]error:[/] {escape(message)}")
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the `cxr-explain` command."""
+    app(prog_name="cxr-explain")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
