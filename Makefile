@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install test test-slow lint types check format bench clean
+.PHONY: install test test-slow lint types check format figure bench clean
 
 install: $(STAMP)
 
@@ -14,8 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable '.[dev]'
-	$(PIP) --requirement benchmarks/requirements.txt
+	$(PIP) --editable '.[dev,bench]'
 	touch $@
 
 test: install
@@ -35,8 +34,11 @@ format: install
 
 check: lint test
 
+figure: install
+	$(BIN)/python notebooks/make_figure.py
+
 bench: install
-	$(BIN)/python benchmarks/explain_cost.py
+	$(BIN)/python -m benchmarks.explain_cost
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
