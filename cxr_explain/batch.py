@@ -112,7 +112,7 @@ def explain_files(explainer: Explainer, files: Sequence[Path], job: Job) -> Iter
     for start in range(0, len(files), job.batch_size):
         pending: list[tuple[Path, Radiograph]] = []
         for path in files[start : start + job.batch_size]:
-            radiograph = _attempt(path, lambda path=path: _read(path, job, ids))  # type: ignore[misc]
+            radiograph = _attempt(path, lambda path=path: _read(path, job, ids))
             if isinstance(radiograph, CxrExplainError):
                 yield FileResult(path, radiograph)
             else:
@@ -121,7 +121,7 @@ def explain_files(explainer: Explainer, files: Sequence[Path], job: Job) -> Iter
             if isinstance(explanation, CxrExplainError):
                 yield FileResult(path, explanation)
                 continue
-            result = _attempt(path, lambda p=path, r=radiograph, e=explanation: _write(p, r, e, job))  # type: ignore[misc]
+            result = _attempt(path, lambda p=path, r=radiograph, e=explanation: _write(p, r, e, job))
             yield FileResult(path, result) if isinstance(result, CxrExplainError) else result
 
 
@@ -168,7 +168,7 @@ def _explain(
     except OptionError:
         raise
     except Exception:
-        return [_attempt(path, lambda r=radiograph: run([r])[0]) for path, radiograph in pending]  # type: ignore[misc]
+        return [_attempt(path, lambda r=radiograph: run([r])[0]) for path, radiograph in pending]
 
 
 def _write(path: Path, radiograph: Radiograph, explanation: Explanation, job: Job) -> FileResult:

@@ -222,7 +222,7 @@ def explain(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _run(results: Iterator, total: int) -> int:  # type: ignore[type-arg]
+def _run(results: Iterator, total: int) -> int:
     """Print a table of results and a line for each failure; return how many failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -362,4 +362,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -152,6 +152,7 @@ class Explainer:
         self, radiographs: Sequence[Radiograph], *, top_k: int = 5, **ranking_options: Any
     ) -> list[Explanation]:
         """Explain several radiographs in one forward pass; see `explain` for the options."""
+        radiographs = tuple(radiographs)
         if not radiographs:
             return []
         model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
@@ -182,11 +183,13 @@ class Explainer:
             pathologies: see `explain`.
             above_operating_point: see `explain`.
         """
+        if inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
+            raise OptionError(
+                f"{inputs.dtype} inputs of shape {tuple(inputs.shape)}", expected="float (B, 1, S, S), B >= 1"
+            )
         only = None if pathologies is None else _names(pathologies)
         with self._arithmetic():
-            result = self.classifier.forward(
-                inputs.to(self.classifier.device).contiguous(memory_format=torch.channels_last)
-            )
+            result = self.classifier.forward(inputs.contiguous(memory_format=torch.channels_last))
         rankings = tuple(
             rank(
                 logits,

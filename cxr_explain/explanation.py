@@ -6,12 +6,15 @@ import hashlib
 import io
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from cxr_explain.report.figure import ExplanationFigure
 
 _SCHEMA = "cxr-explain/explanation/1"
+_DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ class Explanation:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write `<path>.json` and `<path>.npz`, all or nothing; pixels are not stored.
 
-        The JSON file is the seal: it holds the digest of the arrays, is removed first and written last, so
-        that a kill in between leaves no explanation rather than a torn one.
+        Both are written in full beside their places first, so that a full disk leaves what was there before.
+        The JSON file is the seal: it holds the digest of the arrays, is removed first and put in place last,
+        so that a kill in between leaves no explanation rather than a torn one.
 
         Args:
             path: where; a `.json` or `.npz` ending is dropped.
@@ -163,13 +168,18 @@ class Explanation:
         json_path, npz_path = _paths(path)
         arrays = io.BytesIO()
         np.savez_compressed(arrays, class_maps=self.class_maps, maps=self.maps)
-        document = self._document(hashlib.sha256(arrays.getvalue()).hexdigest())
-        text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        packed = arrays.getvalue()
+        document = self._document(hashlib.sha256(packed).hexdigest())
+        # backslashreplace: a name that is no valid Unicode becomes JSON's own escape.
+        text = f"{json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)}\n".encode(
+            errors="backslashreplace"
+        )
         try:
             json_path.parent.mkdir(parents=True, exist_ok=True)
-            json_path.unlink(missing_ok=True)
-            write_whole(npz_path, arrays.getvalue())
-            write_whole(json_path, text.encode())
+            with _staged(npz_path, packed) as new_npz, _staged(json_path, text) as new_json:
+                json_path.unlink(missing_ok=True)
+                os.replace(new_npz, npz_path)
+                os.replace(new_json, json_path)
         except OSError as error:
             raise _not_writable(error, json_path) from error
         return json_path
@@ -185,7 +195,7 @@ class Explanation:
         try:
             document = json.loads(json_path.read_text(encoding="utf-8"))
             packed = npz_path.read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise OutputError(
                 f"no readable explanation ({error.__class__.__name__})",
                 expected="a .json and a .npz file written by Explanation.save",
@@ -198,7 +208,7 @@ class Explanation:
                 raise OutputError("other arrays than were saved", expected="a matching pair", source=npz_path)
             with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
                 return _from_document(document, arrays["class_maps"], arrays["maps"])
-        except (KeyError, TypeError, ValueError) as error:
+        except _DAMAGE as error:
             raise OutputError(f"a damaged explanation ({error})", source=json_path) from error
 
     def _document(self, arrays_sha256: str) -> dict[str, Any]:
@@ -238,23 +248,22 @@ class Explanation:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _staged(path, content) as new:
+        os.replace(new, path)
+
+
+@contextmanager
+def _staged(path: Path, content: bytes) -> Iterator[Path]:
+    """The content, safe on disk under a temporary name beside `path`; removed unless it was moved."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with new.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _not_writable(error: OSError, path: Path) -> OutputError:
@@ -269,6 +278,8 @@ def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     stem = Path(path)
     if stem.suffix in (".json", ".npz"):
         stem = stem.with_suffix("")
+    if not stem.name:
+        raise OutputError(f"the path {fspath(path)!r}", expected="a path that ends in a file name")
     return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
 
@@ -285,6 +296,8 @@ def _from_document(
         for entry in ranking["predictions"]
     )
     by_index = {prediction.index: prediction for prediction in predictions}
+    if class_maps.dtype != np.float32 or maps.dtype != np.float32:
+        raise ValueError(f"maps of {class_maps.dtype} and {maps.dtype} instead of float32")
     if class_maps.shape != maps.shape or class_maps.ndim != 3 or len(class_maps) != len(ranking["top"]):
         raise ValueError(f"maps of shape {maps.shape} for {len(ranking['top'])} pathologies")
     return Explanation(

@@ -127,7 +127,7 @@ class Geometry:
         height, width = shape or self.radiograph_shape
         rows, rows_seen = self._bilinear(values.shape[-2], self.top, height, self.radiograph_shape[0])
         columns, columns_seen = self._bilinear(values.shape[-1], self.left, width, self.radiograph_shape[1])
-        result: NDArray[np.float32] = rows @ values @ columns.T
+        result = np.asarray(rows @ values @ columns.T, np.float32)
         result[..., ~rows_seen, :] = outside
         result[..., ~columns_seen] = outside
         return result
@@ -143,15 +143,14 @@ class Geometry:
         size = size or self.model_size
         rows = self._cell_shares(size, self.top, self.radiograph_shape[0])
         columns = self._cell_shares(size, self.left, self.radiograph_shape[1])
-        cells: NDArray[np.float32] = rows @ values @ columns.T
-        return cells
+        return np.asarray(rows @ values @ columns.T, np.float32)
 
     def mask_to_model(self, mask: ArrayLike, size: int | None = None) -> NDArray[np.bool_]:
         """Map a mask (..., H, W) to the model's square; a cell is set where half of it is covered."""
-        return self.maps_to_model(np.asarray(mask, bool), size) >= 0.5
+        return self.maps_to_model(np.asarray(mask, bool), size) >= 0.5 - 1e-6
 
     def mask_to_radiograph(self, mask: ArrayLike) -> NDArray[np.bool_]:
-        """Map a mask (..., I, J) of the model's square to the radiograph by nearest cell; unset where unseen."""
+        """Map a mask (..., I, J) of the model's square to the radiograph by nearest cell."""
         values = np.asarray(mask, bool)
         height, width = self.radiograph_shape
         rows, rows_seen = self._nearest(values.shape[-2], self.top, height)

@@ -90,6 +90,9 @@ class ReferenceBox:
     width: float
     height: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pathology", canonical_pathology(self.pathology))
+
 
 @dataclass(frozen=True)
 class ReferenceLabels:
@@ -107,9 +110,18 @@ class ReferenceLabels:
     source: str = "given by the caller"
 
     def __post_init__(self) -> None:
-        states = {canonical_pathology(name): LabelState(state) for name, state in self.states.items()}
+        states: dict[str, LabelState] = {}
+        for name, given in self.states.items():
+            state = _parse_state(given)
+            if states.setdefault(canonical_pathology(name), state) is not state:
+                raise ReferenceLabelError(
+                    f"two states for {canonical_pathology(name)!r}", expected="one state for each pathology"
+                )
         object.__setattr__(self, "states", MappingProxyType(states))
         object.__setattr__(self, "boxes", tuple(self.boxes))
+
+    def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled
+        return ReferenceLabels, (dict(self.states), self.boxes, self.source)
 
     def __getitem__(self, pathology: str) -> LabelState:
         return self.states.get(canonical_pathology(pathology), LabelState.NOT_LABELLED)
@@ -165,6 +177,7 @@ _STATE_VALUES: dict[object, LabelState] = {
 
 
 def _parse_state(value: object) -> LabelState:
+    value = value.item() if hasattr(value, "item") else value  # a scalar of numpy, pandas or torch
     if isinstance(value, str):
         try:
             return LabelState(value.casefold())

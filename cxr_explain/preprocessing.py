@@ -95,7 +95,7 @@ def _with_xrv_transforms(radiograph: Radiograph, geometry: Geometry) -> torch.Te
     pixels = np.array(radiograph.pixels)[None]
     if geometry.fit == "pad":
         pixels = _cut(radiograph, geometry).numpy()[None]
-    return torch.from_numpy(XRayResizer(geometry.model_size)(XRayCenterCrop()(pixels)))
+    return torch.from_numpy(XRayResizer(geometry.model_size, engine="skimage")(XRayCenterCrop()(pixels)))
 
 
 def _steps(geometry: Geometry) -> tuple[str, ...]:

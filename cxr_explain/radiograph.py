@@ -103,6 +103,12 @@ class Radiograph:
         """
         import hashlib
 
+        if np.asarray(pixels).dtype.kind in "ub":
+            raise OptionError(
+                f"{np.asarray(pixels).dtype} values, which cannot be below 0",
+                expected="values in [-1024, 1024]",
+                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
+            )
         values = np.array(pixels, dtype=np.float32)
         low, high = VALUE_RANGE
         if values.size and (np.nanmin(values) < low or np.nanmax(values) > high):

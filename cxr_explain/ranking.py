@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.pathologies import canonical_pathology
 
 RankBy = Literal["probability", "calibrated"]
@@ -68,10 +68,11 @@ class Ranking:
         return tuple(prediction.pathology for prediction in self.top)
 
     def __getitem__(self, pathology: str) -> Prediction:
-        name = canonical_pathology(pathology)
-        for prediction in self.predictions:
-            if prediction.pathology in (pathology, name):
-                return prediction
+        wanted = canonical_pathology(pathology)
+        exact = [p for p in self.predictions if p.pathology == pathology]
+        alike = [p for p in self.predictions if canonical_pathology(p.pathology) == wanted]
+        for prediction in (*exact, *alike):
+            return prediction
         raise KeyError(pathology)
 
 
@@ -99,8 +100,9 @@ def rank(
         above_operating_point: consider only those that reach their operating point (K may become 0).
 
     Raises:
-        OptionError: K below 1, another `by`, a pathology that the model does not predict, lengths that
-            differ, or scores that are not finite.
+        OptionError: K below 1, another `by`, a pathology that the model does not predict, or lengths that
+            differ.
+        ModelError: scores that are not finite.
 
     >>> rank([0.0, 2.0, 9.0], ["Mass", "Edema", ""], top_k=5).pathologies
     ('Edema', 'Mass')
@@ -157,7 +159,7 @@ def _predictions(
             expected="as many of each",
         )
     if not all(math.isfinite(logit) for logit, name in zip(logits, pathologies, strict=True) if name):
-        raise OptionError(
+        raise ModelError(
             "scores that are NaN or infinite",
             expected="finite logits",
             remedy="Check the weights and the input's value range.",
@@ -180,14 +182,14 @@ def _prediction(index: int, pathology: str, logit: float, point: float | None) -
 def _select(predictions: tuple[Prediction, ...], only: Iterable[str] | None) -> list[Prediction]:
     if only is None:
         return list(predictions)
-    known = {canonical_pathology(p.pathology): p for p in predictions}
+    known = dict.fromkeys(canonical_pathology(p.pathology) for p in predictions)
     wanted = [canonical_pathology(name) for name in ([only] if isinstance(only, str) else only)]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise OptionError(
             f"pathologies {unknown}", expected=f"pathologies that this model predicts: {', '.join(known)}"
         )
-    return [p for name, p in known.items() if name in wanted]
+    return [p for p in predictions if canonical_pathology(p.pathology) in wanted]
 
 
 def _keep(

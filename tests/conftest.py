@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "cxr_explain", deadline=None, max_examples=50
+)  # no deadline: test machines are busy
+settings.load_profile("cxr_explain")
 
 
 @pytest.fixture(scope="session")

@@ -34,9 +34,9 @@ class FusedMaps:
     """One fused map for each image: at each position, only the strongest of K classes keeps its evidence.
 
     Args:
-        maps: (B, K, I, J), filtered, normalised and activated; equation 6.
+        maps: (B, K, I, J), filtered, normalised and activated; equation 6. At least float32.
         class_maps: (B, K, I, J), the raw signed maps that were fused; equation 3.
-        winner: (B, I, J) int64, the rank whose class map is largest at each position.
+        winner: (B, I, J) int64, the rank whose class map is largest at each position; -1 where K is 0.
         normalisation: "joint", "per-class" or "released".
         activation: "relu", "elu" or "gelu".
     """
@@ -85,6 +85,11 @@ def fm_g_cam(
     torch.Size([2, 3, 7, 7])
     """
     if weights_or_gradients.ndim == 5:
+        if weights_or_gradients.shape[-2:] != activations.shape[-2:]:
+            raise OptionError(
+                f"gradients of shape {tuple(weights_or_gradients.shape)}",
+                expected=f"(B, K, C, I, J) with the activations' {tuple(activations.shape)}",
+            )
         weights_or_gradients = grad_cam_weights(weights_or_gradients)
     return fuse(
         grad_cam_class_maps(activations, weights_or_gradients),
@@ -118,6 +123,7 @@ def fuse(
         raise OptionError(f"normalisation={normalisation!r}", expected=f"one of {get_args(Normalisation)}")
     if activation not in _ACTIVATIONS:
         raise OptionError(f"activation={activation!r}", expected=f"one of {get_args(Activation)}")
+    class_maps = class_maps.to(torch.promote_types(class_maps.dtype, torch.float32))
     filtered, winner = _keep_strongest(class_maps)
     normalised = _divide_by_norm(filtered, _NORM_DIMS[normalisation])
     return FusedMaps(_ACTIVATIONS[activation](normalised), class_maps, winner, normalisation, activation)
@@ -126,7 +132,7 @@ def fuse(
 def _keep_strongest(class_maps: Tensor) -> tuple[Tensor, Tensor]:
     """Equation 4. argmax returns the first of equal maxima, which is the better rank."""
     if class_maps.shape[1] == 0:
-        return class_maps, class_maps.new_zeros(class_maps[:, 0:1].sum(1).shape, dtype=torch.int64)
+        return class_maps, torch.full_like(class_maps.sum(dim=1), -1, dtype=torch.int64)
     winner = class_maps.argmax(dim=1)
     ranks = torch.arange(class_maps.shape[1], device=class_maps.device).view(1, -1, 1, 1)
     return class_maps.where(ranks == winner[:, None], 0), winner

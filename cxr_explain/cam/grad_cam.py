@@ -15,12 +15,13 @@ def grad_cam_weights(gradients: Tensor) -> Tensor:
         gradients: (B, K, C, I, J), the gradient of each class score with respect to the activations.
 
     Returns:
-        (B, K, C).
+        (B, K, C), at least float32.
 
     >>> grad_cam_weights(torch.ones(1, 2, 3, 4, 4)).shape
     torch.Size([1, 2, 3])
     """
-    return gradients.mean(dim=(-2, -1))
+    dtype = torch.promote_types(gradients.dtype, torch.float32)
+    return gradients.mean(dim=(-2, -1), dtype=dtype)
 
 
 def class_maps(activations: Tensor, weights: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def class_maps(activations: Tensor, weights: Tensor) -> Tensor:
         raise OptionError(f"weights of shape {tuple(weights.shape)}", expected=f"({B}, K, {C})")
     dtype = torch.promote_types(torch.promote_types(activations.dtype, weights.dtype), torch.float32)
     flat = activations.to(dtype).reshape(B, C, I * J)
-    return (weights.to(dtype) @ flat).div_(C).reshape(B, -1, I, J)
+    return (weights.to(dtype) @ flat).div_(C).reshape(B, weights.shape[1], I, J)
 
 
 def _shape(tensor: Tensor, ndim: int, expected: str) -> torch.Size:

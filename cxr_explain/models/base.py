@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,9 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError, OptionError
 
 Gradient = Literal["closed form", "autograd"]
+
+_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_locks_lock = threading.Lock()
 
 
 class ForwardPass(ABC):
@@ -117,6 +122,10 @@ class Classifier(ABC):
         """Where the parameters are."""
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
     def forward(self, inputs: Tensor) -> ForwardPass:
         """Run one forward pass in evaluation mode; the module is left as it came.
 
@@ -126,8 +135,8 @@ class Classifier(ABC):
         Raises:
             ModelError: a model whose layer or output is not as declared.
         """
-        with evaluation_mode(self.module):
-            result = self._forward(inputs)
+        with _one_at_a_time(self.module), evaluation_mode(self.module):
+            result = self._forward(inputs.to(self.device, self._dtype))
         if result.logits.shape != (len(inputs), len(self.pathologies)):
             raise ModelError(
                 f"an output of shape {tuple(result.logits.shape)}",
@@ -139,6 +148,12 @@ class Classifier(ABC):
     @abstractmethod
     def _forward(self, inputs: Tensor) -> ForwardPass:
         """The forward pass, in evaluation mode already."""
+
+
+def _one_at_a_time(module: nn.Module) -> threading.RLock:
+    """A lock for the module: two threads would see each other's hooks and training flags."""
+    with _locks_lock:
+        return _locks.setdefault(module, threading.RLock())
 
 
 @contextmanager

@@ -27,7 +27,8 @@ class AutogradPass(ForwardPass):
 
     def weights(self, classes: Tensor) -> Tensor:
         """alpha^k = mean over i, j of dy^k / da, (B, K, C), by one batched gradient."""
-        return self._gradients(classes).mean(dim=(-2, -1))
+        gradients = self._gradients(classes)
+        return gradients.mean(dim=(-2, -1), dtype=torch.promote_types(gradients.dtype, torch.float32))
 
     def _gradients(self, classes: Tensor) -> Tensor:
         """(B, K, C, I, J); images do not mix, because the head works on each by itself."""
@@ -41,31 +42,20 @@ class AutogradPass(ForwardPass):
 
     def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
         if not self._logits.requires_grad:
-            return list(torch.zeros_like(self._layer_output).expand(len(seeds), *self._layer_output.shape))
-        with torch.enable_grad():
+            raise _independent()
+        with torch.inference_mode(False), torch.enable_grad():
             try:
-                (batched,) = torch.autograd.grad(
-                    self._logits,
-                    self._layer_output,
-                    seeds,
-                    retain_graph=True,
-                    is_grads_batched=True,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
+                return list(self._gradient(seeds, is_grads_batched=True))
             except RuntimeError:  # an operator of the head that vmap cannot batch: one gradient a class
-                return [
-                    torch.autograd.grad(
-                        self._logits,
-                        self._layer_output,
-                        seed,
-                        retain_graph=True,
-                        allow_unused=True,
-                        materialize_grads=True,
-                    )[0]
-                    for seed in seeds
-                ]
-        return list(batched)
+                return [self._gradient(seed) for seed in seeds]
+
+    def _gradient(self, seeds: Tensor, **options: Any) -> Tensor:
+        (gradient,) = torch.autograd.grad(
+            self._logits, self._layer_output, seeds, retain_graph=True, allow_unused=True, **options
+        )
+        if gradient is None:
+            raise _independent()
+        return gradient
 
 
 class HookedClassifier(Classifier):
@@ -125,7 +115,10 @@ class HookedClassifier(Classifier):
             captured.append(leaf)
             return leaf.clone()  # the network may overwrite what it gets, by an in-place ReLU for example
 
-        with torch.no_grad():  # restores the gradient mode that the hook switches on half-way
+        # no_grad restores the gradient mode that the hook switches on half-way; a caller's inference_mode
+        # would forbid any gradient, so it is left for the time of this pass.
+        with torch.inference_mode(False), torch.no_grad():
+            inputs = inputs.clone() if inputs.is_inference() else inputs
             handle = self._layer.register_forward_hook(start_graph)
             try:
                 logits = self.module(self._prepare(inputs))
@@ -161,7 +154,7 @@ def imagenet_input(inputs: Tensor) -> Tensor:
     """(B, 1, S, S) in [-1024, 1024] -> (B, 3, S, S) as networks pre-trained on ImageNet expect it.
 
     >>> imagenet_input(torch.zeros(1, 1, 2, 2))[0, :, 0, 0].round(decimals=3).tolist()
-    [0.06599999964237213, 0.19599999487400055, 0.41999998688697815]
+    [0.06599999964237213, 0.19599999487400055, 0.4180000126361847]
     """
     mean = inputs.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
     deviation = inputs.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
@@ -192,6 +185,14 @@ def token_grid(rows: int, columns: int, *, skip: int = 1) -> Grid:
         return tokens[:, skip:].transpose(1, 2).unflatten(2, (rows, columns))
 
     return grid
+
+
+def _independent() -> ModelError:
+    return ModelError(
+        "scores that do not depend on the target layer's output",
+        expected="a layer on the way to the scores",
+        remedy="Nor can a model be differentiated that switches to inference mode in its own forward pass.",
+    )
 
 
 def _unchanged(tensor: Tensor) -> Tensor:

@@ -19,13 +19,16 @@ class PooledLinearPass(ForwardPass):
     gradient = "closed form"
 
     def __init__(self, activations: Tensor, head: nn.Linear) -> None:
-        super().__init__(activations, F.linear(activations.mean(dim=(2, 3)), head.weight, head.bias))
+        pooled = activations.mean(dim=(2, 3), dtype=head.weight.dtype)
+        with torch.autocast(activations.device.type, enabled=False):  # the ranking keeps full precision
+            super().__init__(activations, F.linear(pooled, head.weight, head.bias))
         self._head_weight = head.weight
 
     def weights(self, classes: Tensor) -> Tensor:
         """alpha^k = w^k / (I J), (B, K, C)."""
         cells = self.activations.shape[-2] * self.activations.shape[-1]
-        return self._head_weight.detach()[classes] / cells
+        weight = self._head_weight.detach()[classes]
+        return weight.to(torch.promote_types(weight.dtype, torch.float32)) / cells
 
 
 class PooledLinearClassifier(Classifier):
@@ -48,6 +51,13 @@ class PooledLinearClassifier(Classifier):
         **description: Any,
     ) -> None:
         super().__init__(module, outputs, **description)
+        if not isinstance(head, nn.Linear):
+            raise ModelError(
+                f"a head of type {type(head).__name__}",
+                expected="a linear layer behind global average pooling",
+                remedy="For any other head use HookedClassifier with the name of its target layer.",
+                source=self.name,
+            )
         if head.out_features != len(outputs.pathologies):
             raise ModelError(
                 f"a head with {head.out_features} outputs for {len(outputs.pathologies)} pathologies",

@@ -6,7 +6,7 @@ returns calibrated values for published weights; here the logits are taken befor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,7 @@ class XRVDenseNet(PooledLinearClassifier):
         description.setdefault("input_size", int(getattr(module, "input_resolution", 224)))
         super().__init__(
             module,
-            lambda inputs: F.relu(
-                module.features(inputs)
-            ),  # features2's ReLU, not in place: hooks keep their tensor
+            _densenet_body(module),
             module.classifier,  # type: ignore[arg-type]
             outputs or _own_outputs(module),
             target_layer="features (post-ReLU)",
@@ -154,22 +152,19 @@ def _empty_resnet50(outputs: int) -> nn.Module:
     return module
 
 
-def _densenet_body(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    features: Any = module.features
+def _densenet_body(module: Any) -> Callable[[Tensor], Tensor]:
+    _require(module, ("features", "classifier"), "a TorchXRayVision DenseNet")
 
     def body(inputs: Tensor) -> Tensor:
-        return F.relu(features(inputs))  # as in features2, but not in place: a user's hook keeps its tensor
+        # features2's ReLU, but not in place: a user's hook keeps its tensor.
+        return F.relu(module.features(inputs))
 
     return body
 
 
 def _resnet_body(backbone: nn.Module) -> Callable[[Tensor], Tensor]:
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    missing = [name for name in (*names, "fc") if not hasattr(backbone, name)]
-    if missing:
-        raise ModelError(
-            f"a {type(backbone).__name__} without {', '.join(missing)}", expected="a torchvision ResNet"
-        )
+    _require(backbone, (*names, "fc"), "a torchvision ResNet")
 
     def body(inputs: Tensor) -> Tensor:
         for name in names:
@@ -177,6 +172,12 @@ def _resnet_body(backbone: nn.Module) -> Callable[[Tensor], Tensor]:
         return inputs
 
     return body
+
+
+def _require(module: nn.Module, names: Sequence[str], expected: str) -> None:
+    missing = [name for name in names if not hasattr(module, name)]
+    if missing:
+        raise ModelError(f"a {type(module).__name__} without {', '.join(missing)}", expected=expected)
 
 
 def _own_name(module: nn.Module, architecture: str) -> str:

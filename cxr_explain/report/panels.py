@@ -191,12 +191,15 @@ class _Panel:
         centres = [(a, b) for b in (top, bottom, top + h + 0.04, bottom - h - 0.04) for a in (left, right)]
         centres += [(left, top - n * h) for n in range(1, 6)] + [(left, bottom + n * h) for n in range(1, 6)]
         x, y = self.placement.first(centres, w, h)
-        self._plate(x, y, w, h)
-        self._text(x, y, text, size=SMALL, colour=colour)
+        # White on black reads on any grey; some pathologies' colours are too dark for text, so they frame it.
+        self._plate(x, y, w, h, edge=colour)
+        self._text(x, y, text, size=SMALL, colour="white")
 
-    def _plate(self, x: float, y: float, w: float, h: float) -> None:
+    def _plate(self, x: float, y: float, w: float, h: float, *, edge: str = "none") -> None:
         corner = ((x - w / 2) * self.scale, (y - h / 2) * self.scale)
-        plate = Rectangle(corner, w * self.scale, h * self.scale, facecolor=(0, 0, 0, 0.62), linewidth=0)
+        plate = Rectangle(
+            corner, w * self.scale, h * self.scale, facecolor=(0, 0, 0, 0.62), edgecolor=edge, linewidth=0.7
+        )
         plate.set_zorder(3)
         self.axes.add_patch(plate)
 
