@@ -180,7 +180,9 @@ def test_hashed_ids_keep_the_file_name_out_of_the_results(
 ) -> None:
     (images / "a.png").rename(images / "Wibblefish_Jane_1970.png")
     out = tmp_path / "out"
-    result = explain(images / "Wibblefish_Jane_1970.png", "--weights", checkpoint, "-o", out, "--ids", "sha256")
+    result = explain(
+        images / "Wibblefish_Jane_1970.png", "--weights", checkpoint, "-o", out, "--ids", "sha256"
+    )
     assert result.exit_code == 0, result.output
     assert len(list(out.iterdir())) == 3
     for path in out.iterdir():

@@ -98,6 +98,14 @@ def encode(ds: FileDataset, syntax: uid.UID = uid.ExplicitVRLittleEndian) -> byt
     return out.getvalue()
 
 
+def encapsulated(ds: FileDataset, syntax: uid.UID, frame: bytes) -> bytes:
+    """The data set as a file around a frame that was encoded elsewhere."""
+    _replace(ds, syntax, frame)
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, ds, enforce_file_format=True)
+    return out.getvalue()
+
+
 def _replace(ds: FileDataset, syntax: uid.UID, frame: bytes) -> None:
     ds.PixelData = encapsulate([frame])
     ds["PixelData"].VR = "OB"
