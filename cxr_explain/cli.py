@@ -196,11 +196,13 @@ def explain(
             figure_format=figure_format.value,
             top_k=top_k,
             rank_by=rank_by.value,
-            pathologies=tuple(part.strip() for part in pathologies.split("|")) if pathologies else None,
+            pathologies=None
+            if pathologies is None
+            else tuple(part.strip() for part in pathologies.split("|")),
             above_operating_point=above_operating_point,
             read_options={"voi": _voi(voi), "frame": frame, "xrv_compatible": xrv_compatible}
             | ({"max_pixels": max_pixels} if max_pixels else {}),
-            references=_references(labels, boxes),
+            references=_references(labels or None, boxes),
             hashed_ids=ids is IdsOption.SHA256,
             batch_size=batch_size,
         )

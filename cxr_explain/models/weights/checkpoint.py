@@ -36,7 +36,7 @@ _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 32  # of modules within modules
 _MAX_NAMED = 5  # tensors named in an error message
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_REFETCH = "Delete the file and fetch it again."
+_REFETCH = "Give a checkpoint file; a broken download has to be deleted and fetched again."
 
 
 @dataclass(frozen=True)

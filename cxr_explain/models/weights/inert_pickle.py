@@ -414,4 +414,6 @@ def _are_dimensions(size: object, stride: object) -> bool:
 
 
 def _malformed(found: str) -> WeightsIntegrityError:
-    return WeightsIntegrityError(found, remedy="Delete the file and fetch it again.")
+    return WeightsIntegrityError(
+        found, remedy="Give a checkpoint file; a broken download has to be deleted and fetched again."
+    )
