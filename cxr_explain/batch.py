@@ -14,6 +14,7 @@ from cxr_explain.explainer import Explainer
 from cxr_explain.explanation import Explanation
 from cxr_explain.loaders import read_radiograph
 from cxr_explain.loaders.sniff import sniff
+from cxr_explain.options import FigureFormat, RankBy
 from cxr_explain.pathologies import LabelState, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Prediction
@@ -42,9 +43,9 @@ class Job:
     """
 
     output: Path
-    figure_format: str = "png"
+    figure_format: FigureFormat = "png"
     top_k: int = 5
-    rank_by: Any = "probability"
+    rank_by: RankBy = "probability"
     pathologies: tuple[str, ...] | None = None
     above_operating_point: bool = False
     read_options: Mapping[str, Any] = field(default_factory=dict)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,6 +23,7 @@ from cxr_explain.errors import (
     ReferenceLabelError,
     UnknownWeightsError,
 )
+from cxr_explain.options import Activation, Dtype, FigureFormat, Fit, Normalisation, RankBy
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
@@ -41,58 +41,6 @@ app.add_typer(weights_app, name="weights")
 _PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class NormalisationOption(StrEnum):
-    """Choices of --normalisation."""
-
-    JOINT = "joint"
-    PER_CLASS = "per-class"
-    RELEASED = "released"
-
-
-class ActivationOption(StrEnum):
-    """Choices of --activation."""
-
-    RELU = "relu"
-    ELU = "elu"
-    GELU = "gelu"
-
-
-class FitOption(StrEnum):
-    """Choices of --fit."""
-
-    CROP = "crop"
-    PAD = "pad"
-
-
-class RankByOption(StrEnum):
-    """Choices of --rank-by."""
-
-    PROBABILITY = "probability"
-    CALIBRATED = "calibrated"
-
-
-class DtypeOption(StrEnum):
-    """Choices of --dtype."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class FormatOption(StrEnum):
-    """Choices of --format."""
-
-    PNG = "png"
-    PDF = "pdf"
-    SVG = "svg"
-
-
-class IdsOption(StrEnum):
-    """Choices of --ids."""
-
-    NAME = "name"
-    SHA256 = "sha256"
 
 
 def _version(value: bool) -> None:
@@ -132,7 +80,7 @@ def explain(
     pathologies: Annotated[
         str | None, typer.Option(help="Consider these alone: 'Effusion|Mass'.", show_default=False)
     ] = None,
-    rank_by: Annotated[RankByOption, typer.Option(help="Score to rank by.")] = RankByOption.PROBABILITY,
+    rank_by: Annotated[RankBy, typer.Option(help="Score to rank by.")] = "probability",
     above_operating_point: Annotated[
         bool, typer.Option("--above-operating-point", help="Explain only what reaches its operating point.")
     ] = False,
@@ -147,15 +95,13 @@ def explain(
         Path | None, typer.Option(help="Reference boxes: NIH's BBox_List_2017.csv.", show_default=False)
     ] = None,
     normalisation: Annotated[
-        NormalisationOption,
+        Normalisation,
         typer.Option(help="L2 norm of the whole block, of each class map, or per column."),
-    ] = NormalisationOption.JOINT,
-    activation: Annotated[
-        ActivationOption, typer.Option(help="Applied to the fused map.")
-    ] = ActivationOption.RELU,
+    ] = "joint",
+    activation: Annotated[Activation, typer.Option(help="Applied to the fused map.")] = "relu",
     fit: Annotated[
-        FitOption, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
-    ] = FitOption.CROP,
+        Fit, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
+    ] = "crop",
     voi: Annotated[str, typer.Option(help="DICOM: auto, none, an index, or CENTER/WIDTH.")] = "auto",
     frame: Annotated[
         int | None, typer.Option(min=0, help="DICOM: frame of a multi-frame object.", show_default=False)
@@ -166,17 +112,16 @@ def explain(
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse larger images.", show_default="100 million")
     ] = None,
-    figure_format: Annotated[
-        FormatOption, typer.Option("--format", help="Figure format.")
-    ] = FormatOption.PNG,
+    figure_format: Annotated[FigureFormat, typer.Option("--format", help="Figure format.")] = "png",
     ids: Annotated[
-        IdsOption, typer.Option(help="Name outputs after the input file, or after its SHA-256.")
-    ] = IdsOption.NAME,
+        Literal["name", "sha256"],
+        typer.Option(help="Name outputs after the input file, or after its SHA-256."),
+    ] = "name",
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
     ] = None,
-    dtype: Annotated[DtypeOption, typer.Option(help="Arithmetic of the forward pass.")] = DtypeOption.FLOAT32,
+    dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the forward pass.")] = "float32",
 ) -> None:
     """Explain radiographs: one figure, one JSON and one NPZ file for each.
 
@@ -193,9 +138,9 @@ def explain(
             err.print(f"[dim]note:[/] {escape(note)}")
         job = Job(
             output=output,
-            figure_format=figure_format.value,
+            figure_format=figure_format,
             top_k=top_k,
-            rank_by=rank_by.value,
+            rank_by=rank_by,
             pathologies=None
             if pathologies is None
             else tuple(part.strip() for part in pathologies.split("|")),
@@ -203,7 +148,7 @@ def explain(
             read_options={"voi": _voi(voi), "frame": frame, "xrv_compatible": xrv_compatible}
             | ({"max_pixels": max_pixels} if max_pixels else {}),
             references=_references(labels or None, boxes),
-            hashed_ids=ids is IdsOption.SHA256,
+            hashed_ids=ids == "sha256",
             batch_size=batch_size,
         )
         explainer = Explainer.from_pretrained(
@@ -211,11 +156,11 @@ def explain(
             weights_dir=weights_dir,
             fetch=not offline,
             device=device,
-            normalisation=normalisation.value,
-            activation=activation.value,
-            fit=fit.value,
+            normalisation=normalisation,
+            activation=activation,
+            fit=fit,
             xrv_compatible=xrv_compatible,
-            dtype=dtype.value,
+            dtype=dtype,
         )
         classifier = explainer.classifier
         err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")

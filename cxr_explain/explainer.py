@@ -6,23 +6,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cxr_explain._version import __version__
-from cxr_explain.cam.fusion import Activation, FusedMaps, Normalisation, fm_g_cam
+from cxr_explain.cam.fusion import FusedMaps, fm_g_cam
 from cxr_explain.errors import OptionError
 from cxr_explain.explanation import Explanation, Provenance
-from cxr_explain.geometry import Fit
 from cxr_explain.models.base import Classifier
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 from cxr_explain.preprocessing import ModelInput, prepare
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.ranking import RankBy, Ranking, rank
-
-Dtype = Literal["float32", "bfloat16"]
+from cxr_explain.ranking import Ranking, rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +71,10 @@ class Explainer:
         xrv_compatible: bool = False,
         dtype: Dtype = "float32",
     ) -> None:
-        _one_of("normalisation", normalisation, Normalisation)
-        _one_of("activation", activation, Activation)
-        _one_of("fit", fit, Fit)
-        _one_of("dtype", dtype, Dtype)
+        check_option("normalisation", normalisation, Normalisation)
+        check_option("activation", activation, Activation)
+        check_option("fit", fit, Fit)
+        check_option("dtype", dtype, Dtype)
         self.classifier = classifier
         self.normalisation = normalisation
         self.activation = activation
@@ -299,8 +297,3 @@ def _device(device: str | torch.device | None) -> torch.device:
             f"device={device!r}, which torch cannot use here", expected="cpu, or cuda where present"
         ) from error
     return chosen
-
-
-def _one_of(option: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise OptionError(f"{option}={value!r}", expected=f"one of {', '.join(get_args(choices))}")

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.errors import OptionError
-
-Fit = Literal["crop", "pad"]
+from cxr_explain.options import Fit, check_option
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class Geometry:
             OptionError: another `fit`.
         """
         height, width = radiograph_shape
-        if fit not in ("crop", "pad"):
-            raise OptionError(f"fit={fit!r}", expected="'crop' or 'pad'")
+        check_option("fit", fit, Fit)
         side = min(height, width) if fit == "crop" else max(height, width)
         return cls((height, width), model_size, width // 2 - side // 2, height // 2 - side // 2, side, fit)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr_explain._torchvision import ensure_torchvision_imports
-from cxr_explain.geometry import Fit, Geometry
+from cxr_explain.geometry import Geometry
+from cxr_explain.options import Fit
 from cxr_explain.radiograph import VALUE_RANGE, Radiograph
 
 if TYPE_CHECKING:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.options import RankBy, check_option
 from cxr_explain.pathologies import canonical_pathology
-
-RankBy = Literal["probability", "calibrated"]
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ def rank(
     """
     if not isinstance(top_k, int) or top_k < 1:
         raise OptionError(f"top_k={top_k!r}", expected="an integer of at least 1")
-    if by not in get_args(RankBy):
-        raise OptionError(f"by={by!r}", expected=f"one of {', '.join(get_args(RankBy))}")
+    check_option("by", by, RankBy)
     predictions = _predictions(logits, pathologies, operating_points)
     notes: list[str] = []
     candidates = _select(predictions, only)

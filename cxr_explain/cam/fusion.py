@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,9 +16,7 @@ from torch.nn import functional as F
 from cxr_explain.cam.grad_cam import class_maps as grad_cam_class_maps
 from cxr_explain.cam.grad_cam import grad_cam_weights
 from cxr_explain.errors import OptionError
-
-Normalisation = Literal["joint", "per-class", "released"]
-Activation = Literal["relu", "elu", "gelu"]
+from cxr_explain.options import Activation, Normalisation, check_option
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu, "gelu": F.gelu}
 _NORM_DIMS: dict[str, tuple[int, ...]] = {
@@ -119,10 +116,8 @@ def fuse(
         raise OptionError(
             f"{class_maps.dtype} class maps of shape {tuple(class_maps.shape)}", expected="float (B, K, I, J)"
         )
-    if normalisation not in _NORM_DIMS:
-        raise OptionError(f"normalisation={normalisation!r}", expected=f"one of {get_args(Normalisation)}")
-    if activation not in _ACTIVATIONS:
-        raise OptionError(f"activation={activation!r}", expected=f"one of {get_args(Activation)}")
+    check_option("normalisation", normalisation, Normalisation)
+    check_option("activation", activation, Activation)
     class_maps = class_maps.to(torch.promote_types(class_maps.dtype, torch.float32))
     filtered, winner = _keep_strongest(class_maps)
     normalised = _divide_by_norm(filtered, _NORM_DIMS[normalisation])

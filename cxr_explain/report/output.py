@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explanation import write_whole
+from cxr_explain.options import FigureFormat
 
-FORMATS = ("png", "pdf", "svg")
+FORMATS = get_args(FigureFormat)
 DISCLAIMER = "Research use only - not for diagnosis"
 
 # Matplotlib would write its version and the date. Nothing here names the radiograph.
