@@ -117,7 +117,7 @@ class ClassGrid:
         ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (8, 1))
         page.image(overlay.colour_map_over(np.full_like(ramp, 0.35), ramp), x + 0.31, y, 0.8, 0.07)
         page.text(x, y + 0.07, "none", size=SMALL, colour=QUIET)
-        text = "own peak" if len(self.content.styles) == 1 else "own peak; %: of the strongest map"
+        text = "own peak" if len(self.content.styles) == 1 else "own peak; % of the strongest"
         page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=QUIET, room=self.width - 1.17)
 
     @cached_property
