@@ -6,10 +6,8 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -24,6 +22,7 @@ from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Prediction, Ranking
+from cxr_explain.whole_file import staged
 
 if TYPE_CHECKING:
     from cxr_explain.report.figure import ExplanationFigure
@@ -176,7 +175,7 @@ class Explanation:
         )
         try:
             json_path.parent.mkdir(parents=True, exist_ok=True)
-            with _staged(npz_path, packed) as new_npz, _staged(json_path, text) as new_json:
+            with staged(npz_path, packed) as new_npz, staged(json_path, text) as new_json:
                 json_path.unlink(missing_ok=True)
                 os.replace(new_npz, npz_path)
                 os.replace(new_json, json_path)
@@ -244,26 +243,6 @@ class Explanation:
                 source=self.id,
             )
         return radiograph
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
-    with _staged(path, content) as new:
-        os.replace(new, path)
-
-
-@contextmanager
-def _staged(path: Path, content: bytes) -> Iterator[Path]:
-    """The content, safe on disk under a temporary name beside `path`; removed unless it was moved."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with new.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield new
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _not_writable(error: OSError, path: Path) -> OutputError:

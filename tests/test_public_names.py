@@ -24,9 +24,9 @@ MODULES = sorted(
 
 # Stages of the one path; a module imports only from stages to its left (or from its own).
 STAGES = (
-    ("_version", "errors"),
+    ("_version", "errors", "whole_file"),
     ("_torchvision", "options", "pathologies", "radiograph"),
-    ("loaders", "geometry", "reference"),
+    ("loaders", "geometry", "reference", "phantom"),
     ("preprocessing",),
     ("models.weights",),
     ("models",),

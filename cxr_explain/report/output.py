@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cxr_explain.errors import OptionError, OutputError
-from cxr_explain.explanation import write_whole
 from cxr_explain.options import FigureFormat
+from cxr_explain.whole_file import write_whole
 
 FORMATS = get_args(FigureFormat)
 DISCLAIMER = "Research use only - not for diagnosis"

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 from cxr_explain.errors import CxrExplainWarning, WeightsIntegrityError
 from cxr_explain.models.weights.folder import state_folder
+from cxr_explain.whole_file import write_whole
 
 
 def digest_of(content: bytes) -> str:
@@ -83,7 +82,7 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
     content = {"file": str(weights.parent.resolve() / weights.name), "sha256": digest}
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(record, json.dumps(content, indent=2) + "\n")
+        write_whole(record, f"{json.dumps(content, indent=2)}\n".encode())
     except OSError as error:
         warnings.warn(
             f"{record}: the SHA-256 of {weights.name} could not be recorded ({error.strerror}); "
@@ -91,20 +90,6 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
             CxrExplainWarning,
             stacklevel=2,
         )
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _unreadable(record: Path) -> WeightsIntegrityError:
