@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -37,19 +38,28 @@ class ReferenceTable:
     labels: Mapping[str, ReferenceLabels] = field(default_factory=dict)
     boxes: Mapping[str, tuple[ReferenceBox, ...]] = field(default_factory=dict)
 
+    @cached_property
+    def _labels_by_stem(self) -> dict[str, ReferenceLabels]:
+        return {Path(name).stem: labels for name, labels in self.labels.items()}
+
+    @cached_property
+    def _boxes_by_stem(self) -> dict[str, tuple[ReferenceBox, ...]]:
+        return {Path(name).stem: boxes for name, boxes in self.boxes.items()}
+
     def labels_for(self, path: str | PathLike[str], shape: tuple[int, int]) -> ReferenceLabels | None:
         """Labels of one image, NIH's boxes scaled from 1024 x 1024 to its pixels; None if not listed.
 
         Args:
-            path: of the image; its name, then its name without extension, is looked up.
+            path: of the image; its name is looked up, then its name without extension, so that a copy in another
+                format is found as well.
             shape: (H, W) of the radiograph.
 
         Raises:
             ReferenceLabelError: boxes for an image that is not square, so that they cannot be scaled.
         """
-        name, stem = Path(path).name, Path(path).stem
-        labels = self.labels.get(name) or self.labels.get(stem)
-        boxes = self.boxes.get(name) or self.boxes.get(stem) or ()
+        name = Path(path).name
+        labels = self.labels.get(name) or self._labels_by_stem.get(Path(path).stem)
+        boxes = self.boxes.get(name) or self._boxes_by_stem.get(Path(path).stem) or ()
         if not boxes:
             return labels
         height, width = shape
