@@ -219,6 +219,31 @@ def _voi(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
+@app.command()
+def phantom(
+    n: Annotated[int, typer.Option("--n", min=1, help="How many phantoms.")] = 20,
+    output: Annotated[Path, typer.Option("--out", "-o", help="A new or empty folder.")] = Path("phantoms"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first one; the others follow.")] = 0,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Pixels a side.")] = 512,
+    bits: Annotated[int, typer.Option(min=9, max=16, help="Bits stored in the DICOM files.")] = 12,
+) -> None:
+    """Write computed chest phantoms with known findings: images, labels, boxes, masks, counterfactuals.
+
+    In NIH ChestX-ray14's file layout, with DICOM files beside it. No patient is in them.
+    """
+    with _errors_as_lines():
+        from rich.progress import track
+
+        from cxr_explain.phantom.dataset import write_dataset
+
+        phantoms = write_dataset(output, n=n, seed=seed, size=size, bits=bits)
+        for _ in track(
+            phantoms, "rendering", total=n, console=err, transient=True, disable=not err.is_terminal
+        ):
+            pass
+        out.print(f"{n} phantoms in {escape(str(output))}", soft_wrap=True)
+
+
 @weights_app.command("list")
 def weights_list(weights_dir: WeightsDir = None) -> None:
     """List the published weights, and which of them are in the folder."""

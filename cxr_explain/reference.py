@@ -50,7 +50,7 @@ class ReferenceTable:
         """Labels of one image, NIH's boxes scaled from 1024 x 1024 to its pixels; None if not listed.
 
         Args:
-            path: of the image; its name is looked up, then its name without extension, so that a copy in another
+            path: of the image; looked up by its name, then without its extension, so that a copy in another
                 format is found as well.
             shape: (H, W) of the radiograph.
 
