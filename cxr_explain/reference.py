@@ -107,7 +107,7 @@ def _read_labels(path: Path) -> dict[str, ReferenceLabels]:
         try:
             name = row[image].strip()
             labels = (
-                _nih_labels(row[finding])
+                _nih_labels(row[finding], path.name)
                 if is_nih
                 else ReferenceLabels.from_text(row[finding], source=path.name)
             )
@@ -124,7 +124,7 @@ def _read_labels(path: Path) -> dict[str, ReferenceLabels]:
     return table
 
 
-def _nih_labels(text: str) -> ReferenceLabels:
+def _nih_labels(text: str, source: str) -> ReferenceLabels:
     """NIH names what it found among its 14 labels, or "No Finding": the others are negative."""
     states = dict.fromkeys(NIH_PATHOLOGIES, LabelState.NEGATIVE)
     for name in filter(None, (piece.strip() for piece in text.split("|"))):
@@ -136,7 +136,7 @@ def _nih_labels(text: str) -> ReferenceLabels:
         states[pathology] = LabelState.POSITIVE
     if not text.strip():
         raise ReferenceLabelError("no label at all")
-    return ReferenceLabels(states, source="NIH ChestX-ray14 (text-mined)")
+    return ReferenceLabels(states, source=f"{source}, in NIH ChestX-ray14's layout")
 
 
 def _read_boxes(path: Path) -> dict[str, tuple[ReferenceBox, ...]]:
