@@ -1,0 +1,166 @@
+"""Data sets of phantoms in NIH ChestX-ray14's file layout, with DICOM, masks and counterfactuals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cxr_explain.errors import OptionError, OutputError
+from cxr_explain.phantom.dicom import Photometric, to_dicom
+from cxr_explain.phantom.patient import AgeBand, sample_patient
+from cxr_explain.phantom.render import Phantom, render
+from cxr_explain.phantom.seeds import generator
+from cxr_explain.reference import NIH_PIXELS
+from cxr_explain.whole_file import write_whole
+
+LABELS = "Data_Entry_2017_v2020.csv"
+BOXES = "BBox_List_2017.csv"
+_TEST_SHARE = 0.2
+_AGES = {AgeBand.YOUNG: 28, AgeBand.MIDDLE: 52, AgeBand.OLD: 74}
+_LABEL_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+_BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    n: int,
+    seed: int = 0,
+    size: int = 512,
+    bits: int = 12,
+) -> Iterator[Phantom]:
+    """Render n phantoms, write all that is known of each, and yield it.
+
+    - `images/<id>.png`: 8 bits, as NIH's;
+    - `dicom/<id>.dcm`: all bits, every other one stored as MONOCHROME1;
+    - `masks/<id>-<pathology>.png`: 255 where the finding changed the image;
+    - `counterfactuals/<id>-without-<pathology>.png`: the same chest and noise without that finding;
+    - `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`, `train_val_list.txt`, `test_list.txt`: NIH's tables;
+      boxes are in 1024 x 1024 pixels whatever the size. They are written last: where they are, all is.
+
+    The same arguments give the same bytes.
+
+    Args:
+        folder: where; made if it is missing, and refused if it holds something.
+        n: how many.
+        seed: of the first phantom; the others follow.
+        size: pixels a side.
+        bits: bits stored in the DICOM files, 9 to 16.
+
+    Yields:
+        Each phantom, once its files are written.
+
+    Raises:
+        OptionError: n below 1, or a size or depth out of range.
+        OutputError: a folder that is not empty or cannot be written to.
+    """
+    if n < 1:
+        raise OptionError(f"{n} phantoms", expected="at least 1")
+    if not 9 <= bits <= 16:
+        raise OptionError(f"bits {bits}", expected="bits from 9 to 16")
+    try:
+        _make_empty(folder)
+        labels, boxes, names = [_LABEL_HEADER], [_BOX_HEADER], []
+        for number in range(seed, seed + n):
+            phantom = render(sample_patient(number), size=size, bits=bits)
+            _write_images(folder, phantom, "MONOCHROME1" if number % 2 else "MONOCHROME2")
+            labels.append(_label_row(phantom))
+            boxes += _box_rows(phantom)
+            names.append((f"{phantom.id}.png", _is_test(number)))
+            yield phantom
+        _write_lines(folder / "train_val_list.txt", (name for name, test in names if not test))
+        _write_lines(folder / "test_list.txt", (name for name, test in names if test))
+        _write_lines(folder / BOXES, boxes)
+        _write_lines(folder / LABELS, labels)
+    except OSError as error:
+        raise OutputError(
+            f"a folder that cannot be written to ({error.strerror})",
+            expected="a writable folder with room",
+            source=folder,
+        ) from error
+
+
+def _make_empty(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError("a folder that is not empty", expected="a new or an empty one", source=folder)
+    for part in ("images", "dicom", "masks", "counterfactuals"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
+def _write_images(folder: Path, phantom: Phantom, photometric: Photometric) -> None:
+    write_whole(folder / "images" / f"{phantom.id}.png", _png(_eight_bits(phantom)))
+    write_whole(folder / "dicom" / f"{phantom.id}.dcm", to_dicom(phantom, photometric))
+    for pathology in _visible(phantom):
+        mask = phantom.masks[pathology].astype(np.uint8) * 255
+        write_whole(folder / "masks" / f"{phantom.id}-{pathology.lower()}.png", _png(mask))
+        without = render(
+            phantom.patient,
+            phantom.findings,
+            size=len(phantom.pixels),
+            bits=phantom.bits,
+            without=pathology,
+        )
+        write_whole(folder / "counterfactuals" / f"{without.id}.png", _png(_eight_bits(without)))
+
+
+def _visible(phantom: Phantom) -> tuple[str, ...]:
+    """The findings that changed a pixel; a nodule inside a consolidation may not, and is no label then."""
+    return tuple(name for name in phantom.pathologies if phantom.masks[name].any())
+
+
+def _eight_bits(phantom: Phantom) -> NDArray[np.uint8]:
+    return (phantom.pixels >> (phantom.bits - 8)).astype(np.uint8)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def _label_row(phantom: Phantom) -> str:
+    patient, size = phantom.patient, len(phantom.pixels)
+    cells = (
+        *(f"{phantom.id}.png", "|".join(_visible(phantom)) or "No Finding", 0, patient.seed),
+        *(_AGES[patient.age], patient.sex, patient.projection, size, size),
+        *(f"{phantom.pixel_spacing:.4f}", f"{phantom.pixel_spacing:.4f}"),
+    )
+    return _csv_line(cells)
+
+
+def _box_rows(phantom: Phantom) -> list[str]:
+    scale = NIH_PIXELS / len(phantom.pixels)
+    return [
+        _csv_line(
+            (
+                *(f"{phantom.id}.png", box.pathology),
+                *(f"{scale * edge:g}" for edge in (box.x, box.y, box.width, box.height)),
+                *("", "", ""),
+            )
+        )
+        for box in phantom.boxes
+    ]
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
+
+
+def _is_test(seed: int) -> bool:
+    """Drawn by patient, apart from everything that is in the image."""
+    return bool(generator(seed, "split").random() < _TEST_SHARE)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
