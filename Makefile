@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,bench]'
 	touch $@
 
+# One torch thread for each worker: the workers share the cores.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
