@@ -184,7 +184,7 @@ def _run(results: Iterator, total: int) -> int:
         for result in results:
             if result.error is not None:
                 failures += 1
-                err.print(f"[red]failed:[/] {escape(str(result.error))}")
+                err.print(f"[red]failed:[/] {escape(_naming(result.path, result.error))}")
             else:
                 table.add_row(*(escape(cell) for cell in result.row))
             progress.advance(task)
@@ -196,6 +196,12 @@ def _run(results: Iterator, total: int) -> int:
     if failures:
         err.print(f"{failures} of {total} inputs failed")
     return failures
+
+
+def _naming(path: Path, error: CxrExplainError) -> str:
+    """The error's line, led by the input's path where the error names something else, such as an output."""
+    message = str(error)
+    return message if str(path) in message else f"{path}: {message}"
 
 
 def _references(labels: str | None, boxes: Path | None):  # type: ignore[no-untyped-def]

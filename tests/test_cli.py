@@ -198,6 +198,18 @@ def test_an_output_folder_that_cannot_be_made(images: Path, checkpoint: Path, tm
     assert "output folder that cannot be made" in result.stderr
 
 
+def test_a_figure_that_cannot_be_written_fails_under_its_inputs_name(
+    images: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    result = explain(images / "a.png", images / "b.png", "--weights", checkpoint, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    (failure,) = [line for line in result.stderr.splitlines() if line.startswith("failed:")]
+    assert failure.startswith(f"failed: {images / 'a.png'}: ")
+    assert "cannot be written" in failure
+    assert [path.stem for path in (tmp_path / "out").glob("*.json")] == ["b"]
+
+
 def test_a_model_that_gives_nan_fails_without_a_figure(
     images: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
