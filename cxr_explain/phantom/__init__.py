@@ -19,8 +19,9 @@ What is still unlike a real radiograph:
 - One energy and a parallel beam: no beam hardening, no heel effect, and only the AP heart is magnified.
 - Scatter, display window and large-area equalisation follow the chest *without* findings, so that a
   counterfactual differs nowhere but at the finding. In a real pair a large effusion changes the exposure.
-- The mediastinum is brighter, and the lungs slightly, than on average in NIH ChestX-ray14. Structures of a
-  few pixels are too strong, and there are no junction lines, no azygos vein, no bronchial walls.
+- Mediastinum and lungs are brighter than on average in NIH ChestX-ray14, by about 15 of 255 grey levels
+  each. Structures of a few pixels are slightly too strong, and there are no junction lines, no azygos vein,
+  no bronchial walls.
 - Vessels have no walls, arteries and veins are one tree, and end-on vessels are rare.
 - Spines, ribs and shoulder blades are regular: no fractures, no calcified cartilage, no degenerative change.
 - Everybody stands or lies straight, with both arms down and the chin out of the image: no children, no

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.phantom.findings import Side
 from cxr_explain.phantom.patient import AgeBand, Patient, Projection
@@ -21,7 +21,7 @@ SIDES = (Side.RIGHT, Side.LEFT)
 LUNG_TOP, LUNG_BOTTOM = -138.0, 128.0
 _LUNG_KNOTS = np.array([0.0, 0.012, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 0.93, 1.0])
 _LUNG_EDGE = np.array([40.0, 51.0, 66.0, 88.0, 109.0, 128.0, 137.0, 141.0, 142.0, 141.0])
-_LUNG_MEDIAL = np.array([38.0, 26.0, 18.0, 13.0, 8.0, 4.0, 4.0, 5.0, 6.0, 6.0])
+_LUNG_MEDIAL = np.array([34.0, 20.0, 12.0, 7.0, 3.0, 1.0, 1.0, 2.0, 3.0, 4.0])
 _LUNG_DEPTH = np.array([4.0, 16.0, 29.0, 44.0, 60.0, 80.0, 90.0, 94.0, 94.0, 92.0])
 _ARM_KNOTS = (-146.0, -136.0, -112.0, -60.0, 30.0, 260.0)
 
@@ -36,7 +36,14 @@ class LungSpace:
     """One lung: the inside of the rib cage without heart, vessels and what the diaphragm covers."""
 
     cage: Interval
-    obstacles: tuple[Interval, ...]
+    core: Interval
+    aorta: Interval
+    dome: Interval
+
+    @property
+    def obstacles(self) -> tuple[Interval, ...]:
+        """What takes up room within the cage."""
+        return self.core, self.aorta, self.dome
 
     @cached_property
     def length(self) -> Image:
@@ -72,19 +79,23 @@ class Anatomy:
     aorta: Column
     gas: tuple[Solid, ...]
 
-    def lung_edge(self, side: Side, y: float) -> float:
-        """Distance of the rib cage's inner wall from the midline, in mm."""
+    def lung_edge(self, y: ArrayLike) -> NDArray[np.floating]:
+        """Distance of the rib cage's inner wall from the midline at heights y, in mm."""
         edge = _LUNG_EDGE * _width(self.patient)
-        return float(np.interp(y, LUNG_TOP + _LUNG_KNOTS * (LUNG_BOTTOM - LUNG_TOP), edge))
+        return np.interp(np.asarray(y), LUNG_TOP + _LUNG_KNOTS * (LUNG_BOTTOM - LUNG_TOP), edge)
 
     def spaces(self, grid: Grid) -> dict[Side, LungSpace]:
         """The lungs of both sides, along the rays of a detector."""
-        hull = reduce(Interval.hull, (solid.along(grid) for solid in self.core))
-        aorta = self.aorta.along(grid)
+        core, aorta = hull_of(self.core, grid), self.aorta.along(grid)
         return {
-            side: LungSpace(self.lungs[side].along(grid), (hull, aorta, self.domes[side].along(grid)))
+            side: LungSpace(self.lungs[side].along(grid), core, aorta, self.domes[side].along(grid))
             for side in SIDES
         }
+
+
+def hull_of(solids: tuple[Solid, ...], grid: Grid) -> Interval:
+    """Where each ray is inside any of the solids or between two of them."""
+    return reduce(Interval.hull, (solid.along(grid) for solid in solids))
 
 
 def grid_of(patient: Patient, size: int) -> Grid:
@@ -93,20 +104,15 @@ def grid_of(patient: Patient, size: int) -> Grid:
     return Grid(size, patient.field_of_view / patient.stature, (-dx / patient.stature, -dy / patient.stature))
 
 
-def anatomy_of(patient: Patient, *, flattened: float = 0.0) -> Anatomy:
-    """Build a patient's chest.
-
-    Args:
-        patient: whose chest.
-        flattened: how far the diaphragm is pushed down and flattened, in mm.
-    """
+def anatomy_of(patient: Patient) -> Anatomy:
+    """Build a patient's chest."""
     return Anatomy(
         patient=patient,
         body=_body(patient),
         breasts=_breasts(patient),
         lungs={side: _lung(patient, side) for side in SIDES},
-        domes={side: _dome(patient, side, flattened) for side in SIDES},
-        core=_core(patient),
+        domes={side: dome_of(patient, side) for side in SIDES},
+        core=core_of(patient),
         aorta=_aorta(patient),
         gas=_gas(patient),
     )
@@ -138,7 +144,8 @@ def _lung(patient: Patient, side: Side) -> Column:
     return Column(tuple(y), tuple(left + dx), tuple(right + dx), tuple(_LUNG_DEPTH), z, 4)
 
 
-def _dome(patient: Patient, side: Side, flattened: float) -> Dome:
+def dome_of(patient: Patient, side: Side, *, flattened: float = 0.0) -> Dome:
+    """A hemidiaphragm, pushed down and flattened by some millimetres."""
     draw = generator(patient.seed, "dome", side)
     crest = 72 + 16 * patient.inspiration + (11 if side is Side.LEFT else 0) + draw.uniform(-6, 6)
     crest = min(crest + flattened, LUNG_BOTTOM - 12)
@@ -149,7 +156,8 @@ def _dome(patient: Patient, side: Side, flattened: float) -> Dome:
     return Dome((x, LUNG_BOTTOM + 4, -6), left, right, rise, 91)
 
 
-def _core(patient: Patient) -> tuple[Solid, ...]:
+def core_of(patient: Patient) -> tuple[Solid, ...]:
+    """Heart and great vessels."""
     draw = generator(patient.seed, "heart")
     ap = 1.1 if patient.projection is Projection.AP else 1.0
     size, lift = patient.heart * ap, 6 * patient.inspiration
@@ -195,8 +203,8 @@ def _body(patient: Patient) -> tuple[Solid, ...]:
     wide = _width(patient)
     torso = Column(
         (-240.0, -178.0, -160.0, -146.0, -132.0, -116.0, -92.0, -50.0, 0.0, 90.0, 260.0),
-        *_mirrored(np.array([50, 52, 62, 92, 138, 172, 184, 170, 162, 160, 158]) * wide + fat * 0.7),
-        tuple(np.array([58, 58, 62, 70, 78, 86, 96, 108, 114, 116, 118]) + fat * 0.9),
+        *_mirrored(np.array([52, 56, 70, 106, 148, 176, 186, 172, 165, 164, 164]) * wide + fat * 0.7),
+        tuple(np.array([60, 61, 66, 74, 82, 90, 98, 108, 115, 121, 125]) + fat * 0.9),
         -6,
     )  # fmt: skip
     return torso, *(_arm(patient, side) for side in SIDES)
@@ -208,10 +216,17 @@ def _mirrored(half: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def arm_axis(patient: Patient, side: Side, y: NDArray[np.floating]) -> NDArray[np.floating]:
     """Where the middle of an upper arm is, x at heights y; held away from the body for PA."""
-    draw = generator(patient.seed, "arm", side)
-    away = draw.uniform(15, 75) if patient.projection is Projection.PA else draw.uniform(0, 35)
-    x = np.array([174, 176, 184, 192, 198, 212]) + away * np.array([0, 0, 0.1, 0.35, 0.7, 1.1])
+    x = np.array([174, 176, 184, 192, 198, 212]) + _away(patient, side) * np.array(
+        [0, 0, 0.1, 0.35, 0.7, 1.1]
+    )
     return sign(side) * np.interp(y, _ARM_KNOTS, x)
+
+
+@lru_cache(maxsize=16)
+def _away(patient: Patient, side: Side) -> float:
+    """How far an elbow is from the body, in mm."""
+    draw = generator(patient.seed, "arm", side)
+    return draw.uniform(15, 75) if patient.projection is Projection.PA else draw.uniform(0, 35)
 
 
 def _arm(patient: Patient, side: Side) -> Column:

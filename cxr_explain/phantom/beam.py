@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from skimage.transform import resize
 
 from cxr_explain.phantom.patient import Patient, Projection
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.phantom.solids import Image
+from cxr_explain.phantom.tubes import blurred, interpolated
 
 BLUR_RADIUS = 4
 """No blur that a finding passes through reaches further than this many pixels."""
@@ -68,7 +67,7 @@ class Exposure:
 
     def _signal(self, integral: Image) -> Image:
         radius = min(BLUR_RADIUS, int(np.ceil(3 * self.blur)))
-        return gaussian_filter(primary(integral), self.blur, mode="nearest", radius=radius) + self.scatter
+        return blurred(primary(integral), self.blur, edge="edge", reach=radius) + self.scatter
 
     def _shuttered(self, shown: Image) -> Image:
         """The collimator's blades: white as unexposed film, or blackened by the display."""
@@ -96,7 +95,7 @@ def expose(patient: Patient, integral: Image) -> Exposure:
     passed = primary(integral)
     scatter = _scatter(patient, passed, SCATTER_SPREAD / pitch)
     log = -np.log(passed + scatter)
-    base = _base(log, 22.0 / pitch)
+    base = _base(log, 14.0 / pitch)
     normal = generator(patient.seed, "noise").standard_normal((size, size), dtype=np.float32)
     return Exposure(
         patient=patient,
@@ -111,7 +110,7 @@ def expose(patient: Patient, integral: Image) -> Exposure:
 
 def _scatter(patient: Patient, passed: Image, spread: float) -> Image:
     """Scatter follows the smoothed primary; the grid takes most of it away."""
-    ratio = 1.3 * (1 - 0.75 * patient.grid_ratio) * (1.25 if patient.projection is Projection.AP else 1.0)
+    ratio = 4.0 * (1 - 0.75 * patient.grid_ratio) * (1.25 if patient.projection is Projection.AP else 1.0)
     tissue = np.minimum(passed, 0.4)  # the open beam beside the patient scatters nothing
     return np.float32(ratio) * wide_blur(tissue, spread) * np.float32(0.5) + np.float32(0.002)
 
@@ -119,24 +118,32 @@ def _scatter(patient: Patient, passed: Image, spread: float) -> Image:
 def wide_blur(image: Image, sigma: float) -> Image:
     """A Gaussian of many pixels, at a resolution that is enough for it."""
     small = min(len(image), max(16, int(len(image) / sigma * 3)))
-    reduced = resize(image, (small, small), order=1, anti_aliasing=False, preserve_range=True)
-    smooth = gaussian_filter(reduced, sigma * small / len(image), mode="nearest", truncate=3)
-    return resize(smooth, image.shape, order=1, preserve_range=True).astype(np.float32)
+    edges = np.linspace(0, len(image), small + 1).astype(int)
+    reduced = _mean_of_rows(_mean_of_rows(image, edges).T, edges).T
+    smooth = blurred(reduced, sigma * small / len(image), edge="edge")
+    middles = (edges[1:] + edges[:-1] - 1) / 2
+    place = np.interp(np.arange(len(image)), middles, np.arange(small)).astype(np.float32)
+    return interpolated(smooth, place, place)
+
+
+def _mean_of_rows(image: Image, edges: NDArray[np.intp]) -> Image:
+    """Means of the rows from each edge to the next."""
+    return (np.add.reduceat(image, edges[:-1], axis=0) / np.diff(edges)[:, None]).astype(np.float32)
 
 
 def _base(log: Image, sigma: float) -> Image:
     """Large-area equalisation, as every digital system does to its chest images."""
-    return np.float32(0.62) * wide_blur(np.clip(log, 0.5, None), sigma)
+    return np.float32(0.76) * wide_blur(np.clip(log, 0.5, None), sigma)
 
 
 def _window(log: Image) -> tuple[float, float]:
     inner = log[len(log) // 8 : -len(log) // 8 : 3, len(log) // 8 : -len(log) // 8 : 3]
     low, high = np.percentile(inner, (1.0, 97.0))
-    return float(low) - 0.2, float(high) + 0.4
+    return float(low) - 0.05, float(high) - 0.03
 
 
 def _display(log: Image, window: tuple[float, float], patient: Patient) -> Image:
     """The display curve: straight in the middle, a toe in the air and a shoulder in the bones."""
     middle, width = (window[0] + window[1]) / 2, window[1] - window[0]
     v = (log - np.float32(middle)) / np.float32(width) + np.float32(patient.brightness)
-    return 1 / (1 + np.exp(np.clip(v, -1.5, 1.5) * np.float32(-4.6 * patient.contrast)))
+    return 1 / (1 + np.exp(np.clip(v, -1.5, 1.5) * np.float32(-3.3 * patient.contrast)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from cxr_explain.phantom.chest import WATER, Chest
-from cxr_explain.phantom.solids import Image, total
+from cxr_explain.phantom.solids import Image
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One finding's effect along each ray; (H, W) each.
+    """One finding's effect along each ray; (H, W) each, or None for no such effect.
 
     Args:
         filled: mm of lung that now attenuate as water does.
@@ -20,9 +23,9 @@ class Change:
         added: change of the line integral outside of the lung's own.
     """
 
-    filled: Image
-    emptied: Image
-    added: Image
+    filled: Image | None = None
+    emptied: Image | None = None
+    added: Image | None = None
 
 
 def apply_changes(chest: Chest, changes: list[Change]) -> Image:
@@ -31,11 +34,23 @@ def apply_changes(chest: Chest, changes: list[Change]) -> Image:
     No ray has more lung filled or emptied than it has lung; filling comes first. Vessels vanish with the
     lung around them: there is no contrast between blood and what fills the lung.
     """
-    lung, mu = chest.lung, chest.lung_attenuation
-    filled = np.minimum(total((change.filled for change in changes), chest.grid), lung)
-    emptied = np.minimum(total((change.emptied for change in changes), chest.grid), lung - filled)
-    aerated = np.maximum(lung - filled - emptied, 0)
-    share = aerated / np.maximum(lung, np.float32(1e-3))
-    vessels = chest.vessels * share * (np.float32(WATER) - mu)
-    added = total((change.added for change in changes), chest.grid)
-    return total((mu * aerated, vessels, np.float32(WATER) * filled, added, chest.other), chest.grid)
+    aerated, integral = chest.lung, chest.other
+    filled, emptied, added = (
+        _sum(getattr(change, effect) for change in changes) for effect in ("filled", "emptied", "added")
+    )
+    if filled is not None:
+        filled = np.minimum(filled, aerated)
+        aerated = aerated - filled
+        integral = integral + np.float32(WATER) * filled
+    if emptied is not None:
+        aerated = np.maximum(aerated - emptied, 0)
+    if added is not None:
+        integral = integral + added
+    share = (aerated / np.maximum(chest.lung, np.float32(1e-3))).astype(np.float32, copy=False)
+    return integral + chest.lung_attenuation * aerated + chest.vessel_attenuation * share
+
+
+def _sum(images: Iterable[Image | None]) -> Image | None:
+    """The sum of what is there, None if nothing is."""
+    there = [image for image in images if image is not None]
+    return reduce(operator.add, there) if there else None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from cxr_explain.phantom.anatomy import Anatomy, LungSpace, anatomy_of, grid_of, tilt
 from cxr_explain.phantom.devices import device_attenuation
@@ -15,7 +14,7 @@ from cxr_explain.phantom.patient import AgeBand, Patient
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.phantom.skeleton import skeleton_lengths
 from cxr_explain.phantom.solids import Column, Grid, Image, total
-from cxr_explain.phantom.tubes import threads
+from cxr_explain.phantom.tubes import blurred, interpolated, threads
 from cxr_explain.phantom.vessels import vessel_length
 
 WATER = 0.0195
@@ -52,10 +51,15 @@ class Chest:
         """Whose chest it is."""
         return self.anatomy.patient
 
-    @property
+    @cached_property
     def lung(self) -> Image:
         """Lung of both sides along each ray."""
         return self.lungs[Side.RIGHT] + self.lungs[Side.LEFT]
+
+    @cached_property
+    def vessel_attenuation(self) -> Image:
+        """What the vessels add to the line integral of the lung around them."""
+        return self.vessels * (np.float32(WATER) - self.lung_attenuation)
 
 
 @lru_cache(maxsize=4)
@@ -81,7 +85,7 @@ def chest_of(patient: Patient, size: int) -> Chest:
         other=scale * _other(anatomy, grid, total((space.length for space in spaces.values()), grid))
         + device_attenuation(patient, grid),
         lung_attenuation=np.float32(WATER * patient.lung_density)
-        * (1 + 0.06 * texture(patient, "lung", grid, 1.8)),
+        * (1 + 0.05 * texture(patient, "lung", grid, 1.8)),
     )
     for image in (*lungs.values(), chest.vessels, chest.other, chest.lung_attenuation):
         image.setflags(write=False)
@@ -102,22 +106,12 @@ def texture(patient: Patient, name: str, grid: Grid, correlation: float) -> Imag
 
 def field_of(draw: np.random.Generator, grid: Grid, correlation: float) -> Image:
     """As :func:`texture`, from a given stream."""
-    pitch, reach = correlation / 1.5, 240.0
+    pitch, reach = correlation / 1.5, 150.0
     n = int(2 * reach / pitch)
     white = draw.standard_normal((n, n), dtype=np.float32)
-    smooth = gaussian_filter(white, 1.5, mode="wrap", truncate=3)
+    smooth = blurred(white, 1.5, edge="wrap")
     smooth /= smooth.std()
-    for axis, place in ((0, grid.y.ravel()), (1, grid.x.ravel())):
-        smooth = _sampled(smooth, (place + reach) / pitch, axis)
-    return smooth
-
-
-def _sampled(values: Image, at: Image, axis: int) -> Image:
-    """Linear interpolation along one axis, periodic."""
-    low = np.floor(at).astype(int)
-    share = np.expand_dims(at - low, 1 - axis).astype(np.float32)
-    first = np.take(values, low, axis=axis, mode="wrap")
-    return first + share * (np.take(values, low + 1, axis=axis, mode="wrap") - first)
+    return interpolated(smooth, (grid.y[:, 0] + reach) / pitch, (grid.x[0] + reach) / pitch)
 
 
 def _other(anatomy: Anatomy, grid: Grid, lung: Image) -> Image:
@@ -125,11 +119,11 @@ def _other(anatomy: Anatomy, grid: Grid, lung: Image) -> Image:
     torso, *arms = (solid.along(grid).length for solid in anatomy.body)
     body = torso
     for arm in arms:  # a fold of skin rather than a crease where the arm begins
-        body = np.sqrt(np.hypot(body * body, arm * arm))
+        body = np.sqrt(np.sqrt(np.square(body * body) + np.square(arm * arm)))
     breasts = total((solid.along(grid).length for solid in anatomy.breasts), grid) / np.float32(2)
     air = np.minimum(_air(anatomy, grid), np.maximum(body - lung, 0))
     cortex, sponge = skeleton_lengths(anatomy, grid)
-    calcium = {AgeBand.YOUNG: 1.0, AgeBand.MIDDLE: 0.95, AgeBand.OLD: 0.82}[anatomy.patient.age]
+    calcium = {AgeBand.YOUNG: 0.9, AgeBand.MIDDLE: 0.85, AgeBand.OLD: 0.74}[anatomy.patient.age]
     bones = calcium * ((CORTEX - WATER) * cortex + (SPONGE - WATER) * sponge)
     muscle = 1 + 0.03 * texture(anatomy.patient, "muscle", grid, 9.0)
     return (WATER * ((body - lung - air) * muscle + breasts) + bones).astype(np.float32)

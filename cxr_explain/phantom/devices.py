@@ -96,5 +96,5 @@ def _written(text: str, corner: tuple[float, float], stroke: float, grid: Grid) 
 
 
 def _lead(points: NDArray[np.floating], side: float, grid: Grid) -> Image:
-    volume = np.full(len(points), side * side * 10.0)
+    volume = np.full(len(points), side * side * 25.0)
     return METAL * deposit(points[:, 0], points[:, 1], volume, grid)

@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cxr_explain.phantom.anatomy import LUNG_BOTTOM, LUNG_TOP, SIDES, Anatomy, anatomy_of, sign
+from cxr_explain.phantom.anatomy import LUNG_BOTTOM, LUNG_TOP, SIDES, core_of, dome_of, hull_of, sign
 from cxr_explain.phantom.changes import Change
 from cxr_explain.phantom.chest import WATER, Chest, field_of
 from cxr_explain.phantom.findings import Finding, Side
 from cxr_explain.phantom.patient import Projection
 from cxr_explain.phantom.seeds import generator
-from cxr_explain.phantom.solids import Column, Ellipsoid, Image, Solid, total
+from cxr_explain.phantom.solids import Column, Ellipsoid, Image, Interval, Solid, total
 from cxr_explain.phantom.tubes import threads
 from cxr_explain.phantom.vessels import tree
 
@@ -23,12 +23,6 @@ VISIBLE = 0.02
 
 Recipe = Callable[[Finding, Chest], Change]
 Point = tuple[float, float, float]
-
-
-def _change(chest: Chest, *, filled: Image | None = None, emptied: Image | None = None,
-            added: Image | None = None) -> Change:  # fmt: skip
-    zero = np.zeros_like(chest.other)
-    return Change(*(zero if image is None else image for image in (filled, emptied, added)))
 
 
 def _draw(finding: Finding) -> np.random.Generator:
@@ -87,7 +81,7 @@ def nodules(finding: Finding, chest: Chest) -> Change:
         flat = draw.uniform(0.85, 1.0)
         ball = Ellipsoid(centre, (radius, radius * flat, radius * 1.15), draw.uniform(0, 180))
         filled += _inside(chest, side, ball) * np.float32(_between(0.75, 1.5, finding.contrast))
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def mass(finding: Finding, chest: Chest) -> Change:
@@ -106,7 +100,7 @@ def mass(finding: Finding, chest: Chest) -> Change:
             balls.append(Ellipsoid((x + off * np.cos(angle), y + off * np.sin(angle), z), (bulge,) * 3))
         lengths = [_inside(chest, side, ball) for ball in balls]
         filled += np.max(lengths, axis=0) * np.float32(_between(0.55, 1.0, finding.contrast))
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def consolidation(finding: Finding, chest: Chest) -> Change:
@@ -121,7 +115,7 @@ def consolidation(finding: Finding, chest: Chest) -> Change:
         dense = _ramp((1.15 - far + patchy) / 0.7) * np.float32(_between(0.3, 0.75, finding.contrast))
         open_bronchi = threads(*tree(chest.anatomy, side, 4), chest.grid)
         filled += chest.lungs[side] * dense * (1 - 0.45 * np.clip(open_bronchi / 12, 0, 0.8))
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def atelectasis(finding: Finding, chest: Chest) -> Change:
@@ -137,7 +131,7 @@ def atelectasis(finding: Finding, chest: Chest) -> Change:
             plate = _plate(chest, centre, (long, thick), tilted, bend=draw.uniform(-0.12, 0.12))
             filled += np.minimum(plate * _between(28, 62, finding.contrast), chest.lungs[side])
         filled += _drawn_up(chest, side, _between(4, 24, finding.size * draw.uniform(0.4, 1.0)))
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def _plate(chest: Chest, centre: Point, radii: tuple[float, float], turn: float, *, bend: float) -> Image:
@@ -150,14 +144,18 @@ def _plate(chest: Chest, centre: Point, radii: tuple[float, float], turn: float,
 
 
 def _drawn_up(chest: Chest, side: Side, rise: float) -> Image:
-    higher = _lungs(anatomy_of(chest.patient, flattened=-rise), chest)[side]
-    return np.maximum(chest.lungs[side] - higher, 0)
+    return np.maximum(chest.lungs[side] - _lung_over(chest, side, flattened=-rise), 0)
 
 
-def _lungs(anatomy: Anatomy, chest: Chest) -> dict[Side, Image]:
-    """Millimetres of lung of another anatomy of the same patient."""
-    scale = np.float32(chest.patient.stature)
-    return {side: space.length * scale for side, space in anatomy.spaces(chest.grid).items()}
+def _lung_over(chest: Chest, side: Side, *, flattened: float) -> Image:
+    """Millimetres of lung above another hemidiaphragm."""
+    dome = dome_of(chest.patient, side, flattened=flattened).along(chest.grid)
+    return replace(chest.spaces[side], dome=dome).length * np.float32(chest.patient.stature)
+
+
+def _lung_beside(chest: Chest, side: Side, core: Interval) -> Image:
+    """Millimetres of lung beside another heart."""
+    return replace(chest.spaces[side], core=core).length * np.float32(chest.patient.stature)
 
 
 def edema(finding: Finding, chest: Chest) -> Change:
@@ -171,14 +169,14 @@ def edema(finding: Finding, chest: Chest) -> Change:
         share = (0.25 + wing) * np.float32(_between(0.16, 0.42, 0.5 * finding.size + 0.5 * finding.contrast))
         filled += chest.lungs[side] * np.clip(share * patchy, 0, 0.8)
         filled += _septa(chest, side, draw) * (chest.lungs[side] > 0)
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def _septa(chest: Chest, side: Side, draw: np.random.Generator) -> Image:
     """Kerley's B lines: short, level, at the lateral base."""
     n = 14
     y = np.linspace(_crest(chest, side) - 45, _crest(chest, side) + 12, n) + draw.normal(0, 1.5, n)
-    edge = np.array([chest.anatomy.lung_edge(side, height) for height in y]) - 2
+    edge = chest.anatomy.lung_edge(y) - 2
     x = np.stack([edge, edge - draw.uniform(9, 18, n)], axis=1) * sign(side)
     return (
         threads(
@@ -197,7 +195,7 @@ def effusion(finding: Finding, chest: Chest) -> Change:
     lying = chest.patient.projection is Projection.AP
     for side in _sides(finding):
         surface = _crest(chest, side) + _between(16, -78, finding.size) + draw.uniform(-4, 4)
-        edge = chest.anatomy.lung_edge(side, surface)
+        edge = chest.anatomy.lung_edge(surface)
         outward = np.clip(sign(side) * chest.grid.x / np.float32(edge), 0, 1)
         climb = 16 + 26 * outward**3 + 14 * (1 - outward) ** 4
         soft = draw.uniform(18, 34) if lying else draw.uniform(7, 13)
@@ -206,7 +204,7 @@ def effusion(finding: Finding, chest: Chest) -> Change:
         if lying:
             veil = 0.16 * finding.size * _ramp((chest.grid.y + 130) / (surface + 130))
             filled += chest.lungs[side] * veil.astype(np.float32)
-    return _change(chest, filled=filled)
+    return Change(filled=filled)
 
 
 def pneumothorax(finding: Finding, chest: Chest) -> Change:
@@ -219,7 +217,7 @@ def pneumothorax(finding: Finding, chest: Chest) -> Change:
         within = _collapsed_length(chest, side, gap + 1.0)
         emptied += np.maximum(chest.lungs[side] - left, 0)
         filled += np.maximum(left - within, 0) * 0.6 + left * np.float32(0.0012 * gap)
-    return _change(chest, filled=filled, emptied=emptied)
+    return Change(filled=filled, emptied=emptied)
 
 
 def _collapsed_length(chest: Chest, side: Side, gap: float) -> Image:
@@ -245,7 +243,6 @@ def emphysema(finding: Finding, chest: Chest) -> Change:
     """Destroyed lung and bullae, with the diaphragm pushed down flat."""
     draw = _draw(finding)
     emptied, added = np.zeros_like(chest.other), np.zeros_like(chest.other)
-    flat = _lungs(anatomy_of(chest.patient, flattened=_between(12, 32, finding.size)), chest)
     patchy = 1 + 0.25 * field_of(draw, chest.grid, 11.0)
     contrast = np.float32(WATER) - chest.lung_attenuation
     for side in SIDES:
@@ -256,16 +253,18 @@ def emphysema(finding: Finding, chest: Chest) -> Change:
             )
             bulla = Ellipsoid(centre, (draw.uniform(10, 24), draw.uniform(10, 26), draw.uniform(12, 30)))
             emptied += 0.5 * _inside(chest, side, bulla)
-        added -= np.maximum(flat[side] - chest.lungs[side], 0) * contrast
-    return _change(chest, emptied=emptied, added=added)
+        flat = _lung_over(chest, side, flattened=_between(12, 32, finding.size))
+        added -= np.maximum(flat - chest.lungs[side], 0) * contrast
+    return Change(emptied=emptied, added=added)
 
 
 def cardiomegaly(finding: Finding, chest: Chest) -> Change:
     """A heart 1.22 to 1.5 times as large in every direction."""
     larger = replace(chest.patient, heart=chest.patient.heart * _between(1.22, 1.5, finding.size))
-    compressed = _lungs(anatomy_of(larger), chest)
-    filled = total((np.maximum(chest.lungs[side] - compressed[side], 0) for side in SIDES), chest.grid)
-    return _change(chest, filled=filled)
+    core = hull_of(core_of(larger), chest.grid)
+    lost = (np.maximum(chest.lungs[side] - _lung_beside(chest, side, core), 0) for side in SIDES)
+    filled = total(lost, chest.grid)
+    return Change(filled=filled)
 
 
 def hernia(finding: Finding, chest: Chest) -> Change:
@@ -280,7 +279,7 @@ def hernia(finding: Finding, chest: Chest) -> Change:
     level = centre[1] + draw.uniform(-0.35, 0.15) * sac.radii[1]
     above = np.clip((level - chest.grid.y) / chest.grid.pitch + 0.5, 0, 1)
     gas = lumen * above * np.float32(chest.patient.stature * _between(0.5, 0.85, finding.contrast))
-    return _change(chest, filled=filled, added=-np.float32(WATER) * gas)
+    return Change(filled=filled, added=-np.float32(WATER) * gas)
 
 
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
@@ -304,8 +303,14 @@ def change_of(finding: Finding, chest: Chest) -> Change:
     """A finding's effect on a chest, without its invisible fringe."""
     change = RECIPES[finding.pathology](finding, chest)
     tissue = np.float32(VISIBLE / WATER)
+    density = np.float32(chest.patient.lung_density)
     return Change(
-        filled=np.maximum(change.filled - tissue / (1 - np.float32(chest.patient.lung_density)), 0),
-        emptied=np.maximum(change.emptied - tissue / np.float32(chest.patient.lung_density), 0),
-        added=np.sign(change.added) * np.maximum(np.abs(change.added) - np.float32(VISIBLE), 0),
+        filled=_reduced(change.filled, tissue / (1 - density)),
+        emptied=_reduced(change.emptied, tissue / density),
+        added=_reduced(change.added, np.float32(VISIBLE)),
     )
+
+
+def _reduced(effect: Image | None, fringe: np.float32) -> Image | None:
+    """An effect of either sign, its size less by the fringe."""
+    return None if effect is None else effect - np.clip(effect, -fringe, fringe)

@@ -109,7 +109,7 @@ def render(
     kept = tuple(finding for finding in findings if finding.pathology not in left_out)
     chest = chest_of(patient, size)
     changes = [change_of(finding, chest) for finding in kept]
-    integral = apply_changes(chest, changes)
+    integral = apply_changes(chest, changes) if changes else _healthy(chest)
     pixels = _exposure(chest).pixels(integral, bits=bits)
     pixels.setflags(write=False)
     return Phantom(
@@ -130,7 +130,13 @@ def _check(name: str, value: int, bounds: tuple[int, int]) -> None:
 
 @lru_cache(maxsize=4)
 def _exposure(chest: Chest) -> Exposure:
-    return expose(chest.patient, apply_changes(chest, []))
+    return expose(chest.patient, _healthy(chest))
+
+
+@lru_cache(maxsize=4)
+def _healthy(chest: Chest) -> NDArray[np.float32]:
+    """The line integral without any finding."""
+    return apply_changes(chest, [])
 
 
 def _masks(
@@ -143,7 +149,8 @@ def _masks(
             for finding, change in zip(findings, changes, strict=True)
             if finding.pathology != name
         ]  # fmt: skip
-        masks[name] = np.abs(integral - apply_changes(chest, rest)) > CHANGED
+        remaining = apply_changes(chest, rest) if rest else _healthy(chest)
+        masks[name] = np.abs(integral - remaining) > CHANGED
         masks[name].setflags(write=False)
     return MappingProxyType(masks)
 

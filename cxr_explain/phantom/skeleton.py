@@ -19,9 +19,10 @@ RIBS = 11
 def skeleton_lengths(anatomy: Anatomy, grid: Grid) -> tuple[Image, Image]:
     """(H, W) millimetres of cortical and of spongy bone along each ray."""
     cortex, core = bone_lengths(_bones(anatomy), grid)
+    cortex += _blades(anatomy.patient, grid)
     for side in SIDES:
         shell, inside = _humeral_head(anatomy.patient, side, grid)
-        cortex += shell + _blade(anatomy.patient, side, grid)
+        cortex += shell
         core += inside
     cortex += 0.5 * _processes(anatomy.patient, grid)
     return cortex, core + 0.4 * _vertebral_bodies(anatomy.patient, grid)
@@ -33,26 +34,24 @@ def _bones(anatomy: Anatomy) -> tuple[Bones, ...]:
 
 def _ribs(anatomy: Anatomy) -> Bones:
     """A rib runs back, out and down around the chest: x = A sin(phi), z = -B cos(phi)."""
-    paths = []
-    for side in SIDES:
-        draw = generator(anatomy.patient.seed, "ribs", side)
-        paths += [_rib(anatomy, side, number, draw.normal(0, 0.8)) for number in range(RIBS)]
+    paths = [_ribs_of(anatomy, side) for side in SIDES]
     taper = np.interp(np.linspace(0, 1, 60), [0, 0.2, 0.85, 1], [0.75, 1.0, 1.05, 0.9])
-    return Bones(np.stack(paths), 6.3, 3.7, 1.35, taper)
+    return Bones(np.concatenate(paths), 6.3, 3.7, 1.35, taper)
 
 
-def _rib(anatomy: Anatomy, side: Side, number: int, offset: float) -> Array:
-    patient = anatomy.patient
+def _ribs_of(anatomy: Anatomy, side: Side) -> Array:
+    patient, number = anatomy.patient, np.arange(RIBS)[:, None]
+    offset = generator(patient.seed, "ribs", side).normal(0, 0.8, (RIBS, 1))
     start = -133 + 20.5 * number + 0.18 * number**2 + offset
-    drop = min(34 + 9.0 * number, 92) * (1.1 - 0.12 * patient.inspiration)
-    end = np.radians(min(118 + 3 * number, 142) if number < 9 else 95)
-    phi = np.linspace(0.1, end, 60)
-    across = anatomy.lung_edge(side, start + drop / 2) + 4.5
-    behind = float(np.interp(start + drop / 2, [-138, -100, -40, 60], [22, 52, 80, 96])) + 4
+    drop = np.minimum(34 + 9.0 * number, 92) * (1.1 - 0.12 * patient.inspiration)
+    end = np.radians(np.where(number < 9, np.minimum(118 + 3 * number, 142), 95))
+    phi = 0.1 + (end - 0.1) * np.linspace(0, 1, 60)
+    across = anatomy.lung_edge(start + drop / 2) + 4.5
+    behind = np.interp(start + drop / 2, [-138, -100, -40, 60], [22, 52, 80, 96]) + 4
     x = sign(side) * (8 + (across - 8) * np.sin(phi) ** 0.9)
     y = start + drop * ((1 - np.cos(phi)) / 2) ** 1.15 - 4 * np.sin(2 * phi).clip(0)
     z = -8 - behind * np.cos(phi)
-    return np.stack([x + tilt(patient, 1.0) * z, y, z], axis=1)
+    return np.stack([x + tilt(patient, 1.0) * z, y, z], axis=-1)
 
 
 def _clavicles(patient: Patient) -> Bones:
@@ -95,15 +94,21 @@ def _bow(start: Array, end: Array, bow: Array) -> Array:
     return start + (end - start) * t + bow * np.sin(np.pi * t)
 
 
-def _blade(patient: Patient, side: Side, grid: Grid) -> Image:
-    """The scapula's plate, 1.6 mm of bone between its three borders."""
-    top, socket, tip = _scapula_corners(patient, side)
+def _blades(patient: Patient, grid: Grid) -> Image:
+    """The scapulae's plates, 1.6 mm of bone between their three borders."""
     n = int(140 / grid.pitch) + 2
-    u, v = np.meshgrid((np.arange(n) + 0.5) / n, (np.arange(n) + 0.5) / n)
-    points = top + (socket - top) * (u * (1 - v))[..., None] + (tip - top) * v[..., None]
-    (a, b, _), (c, d, _) = socket - top, tip - top
-    area = abs(a * d - b * c) / 2
-    return deposit(points[..., 0], points[..., 1], 1.6 * area * 2 * (1 - v) / n**2, grid)
+    even = ((np.arange(n) + 0.5) / n).astype(np.float32)
+    v = even[:, None]
+    u = even * (1 - v)
+    parts = []
+    for side in SIDES:
+        top, socket, tip = _scapula_corners(patient, side).astype(np.float32)
+        (left, high, _), (a, b, _), (c, d, _) = top, socket - top, tip - top
+        area = abs(a * d - b * c) / 2
+        thick = np.broadcast_to(1.6 * area * 2 * (1 - v) / n**2, u.shape)
+        parts.append([left + a * u + c * v, high + b * u + d * v, thick])
+    x, y, volume = np.stack(parts, axis=1)
+    return deposit(x, y, volume, grid)
 
 
 def _humeri(patient: Patient) -> Bones:

@@ -14,9 +14,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 Image = NDArray[np.float32]
+Knots = NDArray[np.float64]
+Window = tuple[slice, slice]
 _FAR = np.float32(1e6)
 
 
@@ -52,6 +53,16 @@ class Grid:
         """(H, 1): millimetres of each row."""
         return self._axis[:, None] + np.float32(self.centre[1])
 
+    def window(self, left: float, top: float, right: float, bottom: float) -> Window:
+        """The rows and columns of the pixels whose rays pass through a rectangle.
+
+        >>> Grid(4, 400.0).window(-60, -200, 60, 0)
+        (slice(0, 2, None), slice(1, 3, None))
+        """
+        rows = np.searchsorted(self.y[:, 0], (top, bottom))
+        columns = np.searchsorted(self.x[0], (left, right))
+        return slice(int(rows[0]), int(rows[1])), slice(int(columns[0]), int(columns[1]))
+
     @cached_property
     def _axis(self) -> Image:
         return (((np.arange(self.size) + 0.5) / self.size - 0.5) * self.extent).astype(np.float32)
@@ -72,16 +83,24 @@ class Interval:
     @property
     def length(self) -> Image:
         """(H, W) path length in mm, 0 where the ray misses."""
-        return np.maximum(self.front - self.back, 0)
+        depth = self.front - self.back
+        return np.maximum(depth, 0, out=depth)
+
+    def __getitem__(self, window: Window) -> Interval:
+        """The same for the rays of a window."""
+        return Interval(self.back[window], self.front[window])
 
     def __and__(self, other: Interval) -> Interval:
         return Interval(np.maximum(self.back, other.back), np.minimum(self.front, other.front))
 
     def hull(self, other: Interval) -> Interval:
         """The union, with what lies between two solids that do not touch."""
-        mine, theirs = _FAR * (self.front <= self.back), _FAR * (other.front <= other.back)
-        back = np.minimum(self.back + mine, other.back + theirs)  # where one misses, the other decides
-        return Interval(back, np.maximum(self.front - mine, other.front - theirs))
+        mine, theirs = self.front > self.back, other.front > other.back
+        near = np.where(mine, self.back, _FAR)  # where one misses, the other decides
+        far = np.where(mine, self.front, -_FAR)
+        np.minimum(near, other.back, out=near, where=theirs)
+        np.maximum(far, other.front, out=far, where=theirs)
+        return Interval(near, far)
 
 
 def length_outside(solid: Interval, removed: tuple[Interval, ...]) -> Image:
@@ -91,11 +110,27 @@ def length_outside(solid: Interval, removed: tuple[Interval, ...]) -> Image:
     >>> length_outside(column(0, 10), (column(2, 5), column(4, 6))).item()
     6.0
     """
-    if not removed:
-        return solid.length
-    head, *tail = removed
-    rest = tuple(tail)
-    return length_outside(solid, rest) - length_outside(solid & head, rest)
+    length = solid.length
+    window = window_around(length > 0)
+    if removed and length[window].size:
+        head, *rest = (other[window] for other in removed)
+        inside = solid[window]
+        length[window] = length_outside(inside, tuple(rest)) - length_outside(inside & head, tuple(rest))
+    return length
+
+
+def window_around(mask: NDArray[np.bool_]) -> Window:
+    """The rows and columns from the first to the last pixel of a mask.
+
+    >>> window_around(np.eye(4, dtype=bool)[:, 1:3])
+    (slice(1, 3, None), slice(0, 2, None))
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return _span(rows), _span(columns)
+
+
+def _span(at: NDArray[np.intp]) -> slice:
+    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
 
 
 def total(images: Iterable[Image], grid: Grid) -> Image:
@@ -133,12 +168,16 @@ class Ellipsoid:
 
     def along(self, grid: Grid) -> Interval:
         """Where each ray is inside: half depth = c sqrt(1 - (x'/a)^2 - (y'/b)^2)."""
+        (x, y, z), (a, b, c) = self.centre, self.radii
         cos, sin = np.cos(np.radians(self.turn)), np.sin(np.radians(self.turn))
-        dx, dy = grid.x - np.float32(self.centre[0]), grid.y - np.float32(self.centre[1])
-        along = (dx * np.float32(cos) + dy * np.float32(sin)) / np.float32(self.radii[0])
-        across = (dy * np.float32(cos) - dx * np.float32(sin)) / np.float32(self.radii[1])
-        half = np.sqrt(np.maximum(1 - along**2 - across**2, 0)) * np.float32(self.radii[2])
-        return Interval.around(self.centre[2], half)
+        wide, high = np.hypot(a * cos, b * sin), np.hypot(a * sin, b * cos)
+        rows, columns = grid.window(x - wide, y - high, x + wide, y + high)
+        dx, dy = grid.x[:, columns] - np.float32(x), grid.y[rows] - np.float32(y)
+        along = dx * np.float32(cos / a) + dy * np.float32(sin / a)
+        across = dy * np.float32(cos / b) - dx * np.float32(sin / b)
+        half = np.zeros((grid.size, grid.size), np.float32)
+        half[rows, columns] = np.sqrt(np.maximum(1 - along * along - across * across, 0)) * np.float32(c)
+        return Interval.around(z, half)
 
 
 @dataclass(frozen=True)
@@ -190,8 +229,8 @@ class Column:
 
     def edges(self, y: Image) -> tuple[Image, Image, Image]:
         """Left edge, right edge and half depth at the heights `y`; the depth is 0 outside of the knots."""
-        curves = PchipInterpolator(self.y, np.stack([self.left, self.right, self.depth], axis=1))
-        left, right, depth = np.moveaxis(curves(np.clip(y, self.y[0], self.y[-1])).astype(np.float32), -1, 0)
+        knots = np.array([self.left, self.right, self.depth], np.float64)
+        left, right, depth = monotone(np.array(self.y, np.float64), knots, y)
         inside = (y >= self.y[0]) & (y <= self.y[-1])
         return left, right, np.where(inside, depth, np.float32(0))
 
@@ -206,3 +245,45 @@ class Column:
         else:
             half = depth * np.sqrt(np.maximum(1 - square, 0))
         return Interval.around(self.z, half)
+
+
+def monotone(x: Knots, values: Knots, at: Image) -> tuple[Image, ...]:
+    """Monotone cubic interpolation (Fritsch and Butland 1984), constant outside of the knots.
+
+    scipy's `PchipInterpolator` is the same curve; to build one costs as much as the whole solid.
+
+    Args:
+        x: (K,) knots, increasing.
+        values: (C, K) of C curves.
+        at: where to interpolate, of any shape.
+    """
+    step, slope = np.diff(x), np.diff(values) / np.diff(x)
+    tangent = _tangents(step, slope)
+    place = np.clip(at, x[0], x[-1])
+    k = np.clip(np.searchsorted(x, place, side="right") - 1, 0, len(step) - 1)
+    t = (place - x[k]) / step[k]
+    bend = (tangent[:, :-1] + tangent[:, 1:] - 2 * slope) * step
+    rise, start = (slope - tangent[:, :-1]) * step, tangent[:, :-1] * step
+    curves = values[:, k] + t * (start[:, k] + t * ((rise - bend)[:, k] + t * bend[:, k]))
+    return tuple(curves.astype(np.float32))
+
+
+def _tangents(step: Knots, slope: Knots) -> Knots:
+    """Weighted harmonic means of the slopes on both sides of a knot, 0 at a turning point."""
+    if len(step) == 1:
+        return np.repeat(slope, 2, axis=1)
+    left, right = 2 * step[1:] + step[:-1], step[1:] + 2 * step[:-1]
+    before, after = slope[:, :-1], slope[:, 1:]
+    rising = before * after > 0
+    safe_before, safe_after = np.where(rising, before, 1), np.where(rising, after, 1)
+    inner = np.where(rising, (left + right) / (left / safe_before + right / safe_after), 0)
+    first = _end_tangent(step[0], step[1], slope[:, 0], slope[:, 1])
+    last = _end_tangent(step[-1], step[-2], slope[:, -1], slope[:, -2])
+    return np.concatenate([first[:, None], inner, last[:, None]], axis=1)
+
+
+def _end_tangent(near: float, far: float, slope: Knots, next_slope: Knots) -> Knots:
+    """The three-point formula, bounded so that the curve keeps its shape."""
+    tangent = ((2 * near + far) * slope - near * next_slope) / (near + far)
+    steep = (slope * next_slope < 0) & (np.abs(tangent) > 3 * np.abs(slope))
+    return np.where(tangent * slope <= 0, 0, np.where(steep, 3 * slope, tangent))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from cxr_explain.phantom.solids import Grid, Image
 
@@ -43,6 +43,58 @@ def _cells(at: Array, middle: float, grid: Grid) -> NDArray[np.float32]:
     return np.clip(pixels + np.float32(grid.size / 2 + 0.5), 0, grid.size + 1)
 
 
+def blurred(
+    image: Image, sigma: float, *, edge: Literal["constant", "edge", "wrap"], reach: int | None = None
+) -> Image:
+    """A Gaussian of a few pixels, in single precision: several times as fast as scipy's for these widths.
+
+    Args:
+        image: (H, W).
+        sigma: standard deviation, in pixels.
+        edge: what lies around the image, as :func:`numpy.pad` names it.
+        reach: half width of the kernel; None for 3 sigma.
+    """
+    reach = int(3 * sigma + 0.5) if reach is None else reach
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    weights = (weights / (2 * weights.sum() - 1)).astype(np.float32)
+    padded = np.pad(image, reach, mode=edge)
+    height, width = image.shape
+    rows = _weighted([padded[k : k + height] for k in range(2 * reach + 1)], weights)
+    return _weighted([rows[:, k : k + width] for k in range(2 * reach + 1)], weights)
+
+
+def _weighted(shifted: list[Image], weights: NDArray[np.float32]) -> Image:
+    """The sum of shifted images by symmetric weights, those of the middle one first."""
+    middle = len(weights) - 1
+    total = shifted[middle] * weights[0]
+    pair = np.empty_like(total)
+    for k in range(1, middle + 1):
+        np.add(shifted[middle - k], shifted[middle + k], out=pair)
+        pair *= weights[k]
+        total += pair
+    return total
+
+
+def interpolated(values: Image, rows: Image, columns: Image) -> Image:
+    """Bilinear interpolation of a periodic image at every pair of places, in pixels from its first.
+
+    >>> interpolated(np.float32([[0, 1], [2, 3]]), np.float32([0.5]), np.float32([0.0, 0.25])).tolist()
+    [[1.0, 1.25]]
+    """
+    return _between(_between(values, rows, axis=0), columns, axis=1)
+
+
+def _between(values: Image, at: Image, *, axis: int) -> Image:
+    low = np.floor(at).astype(np.intp)
+    share = np.expand_dims(at - low, 1 - axis).astype(np.float32)
+    first = np.take(values, low, axis=axis, mode="wrap")
+    rest = np.take(values, low + 1, axis=axis, mode="wrap")
+    rest -= first
+    rest *= share
+    rest += first
+    return rest
+
+
 def threads(paths: Array, radii: Array, grid: Grid) -> Image:
     """Path length of thin round tubes: their volume along the axis, spread as wide as they are.
 
@@ -70,7 +122,7 @@ def _threads_of_a_size(paths: Array, radii: Array, grid: Grid) -> Image:
     points = paths[:, :-1, None] + np.diff(paths, axis=1)[:, :, None] * t[:, None]
     volume = np.broadcast_to((np.pi * radii[:, None] ** 2 * step / fine)[..., None], points.shape[:3])
     lengths = deposit(points[..., 0], points[..., 1], volume, grid)
-    return gaussian_filter(lengths, float(radii.mean()) / 2 / grid.pitch, mode="constant", truncate=3)
+    return blurred(lengths, float(radii.mean()) / 2 / grid.pitch, edge="constant")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +149,7 @@ def bone_lengths(kinds: Iterable[Bones], grid: Grid) -> tuple[Image, Image]:
     shells, cores = zip(*(_volumes(bones, grid) for bones in kinds), strict=True)
     cortex, core = (np.concatenate(part, axis=1) for part in (shells, cores))
     cortical, spongy = (deposit(part[0], part[1], part[2], grid) for part in (cortex, core))
-    return gaussian_filter(cortical, 0.5, truncate=3), gaussian_filter(spongy, 0.7, truncate=3)
+    return blurred(cortical, 0.5, edge="edge"), blurred(spongy, 0.7, edge="edge")
 
 
 def _volumes(bones: Bones, grid: Grid) -> tuple[Array, Array]:

@@ -49,7 +49,7 @@ def _trunks(anatomy: Anatomy, side: Side, draw: np.random.Generator) -> tuple[Ar
     hilum = np.array([out * 33.0 + tilt(anatomy.patient, -5), -4.0 if side is Side.RIGHT else -14.0, -5.0])
     start = hilum + np.stack([0 * angles, 18 * np.sin(angles), 10 * depth], axis=1)
     erect = anatomy.patient.projection is Projection.PA
-    radius = np.array([3.6, 3.8, 4.0, 4.8, 5.6, 6.0, 5.4]) if erect else np.full(7, 4.8)
+    radius = np.array([3.9, 4.1, 4.4, 5.3, 6.2, 6.6, 5.9]) if erect else np.full(7, 5.3)
     return start, heading, radius * draw.uniform(0.85, 1.15, 7)
 
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter
 
-from cxr_explain.phantom.solids import Column, Dome, Ellipsoid, Grid, Interval, Solid, length_outside
-from cxr_explain.phantom.tubes import Bones, bone_lengths, deposit, threads
+from cxr_explain.phantom.solids import (
+    Column,
+    Dome,
+    Ellipsoid,
+    Grid,
+    Interval,
+    Solid,
+    length_outside,
+    monotone,
+)
+from cxr_explain.phantom.tubes import Bones, blurred, bone_lengths, deposit, threads
 
 GRID = Grid(24, 120.0, (3.0, -2.0))
 STEP = 0.05
@@ -101,3 +112,18 @@ def test_a_bone_has_the_cortex_and_the_core_of_a_straight_pipe() -> None:
     assert core[:, middle].sum(axis=0).mean() * grid.pitch == pytest.approx(whole, rel=0.02)
     profile = cortex[:, middle].mean(axis=1)
     assert profile[np.abs(grid.y[:, 0]) < 1].mean() * 2 < profile.max()  # the edges are the densest part
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+def test_the_monotone_curve_is_scipys(count: int) -> None:
+    rng = np.random.default_rng(count)
+    x, values = np.cumsum(rng.uniform(0.5, 2, count)), rng.normal(size=(3, count))
+    at = np.linspace(x[0], x[-1], 60, dtype=np.float32)
+    literal = PchipInterpolator(x, values, axis=1)(np.clip(at, x[0], x[-1]))
+    np.testing.assert_allclose(monotone(x, values, at), literal, atol=1e-5)
+
+
+def test_the_blur_is_scipys() -> None:
+    image = np.random.default_rng(0).random((20, 24)).astype(np.float32)
+    literal = gaussian_filter(image, 1.5, mode="nearest", truncate=3)
+    np.testing.assert_allclose(blurred(image, 1.5, edge="edge"), literal, atol=1e-5)
