@@ -19,6 +19,7 @@ from cxr_explain.pathologies import LabelState, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Prediction
 from cxr_explain.reference import ReferenceTable
+from cxr_explain.report.html_page import Card
 
 _IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 _SNIFFED_BYTES = 2048
@@ -62,11 +63,19 @@ class Job:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file: an error, or a row (image, top pathologies, reference positives, figure)."""
+    """What became of one file: an error, or a row (image, top pathologies, reference positives, figure).
+
+    Args:
+        path: the file.
+        error: why it gave no explanation.
+        row: for a table of one line for each file.
+        card: the same in full, as text; None after an error.
+    """
 
     path: Path
     error: CxrExplainError | None = None
     row: tuple[str, str, str, str] = ("", "", "", "")
+    card: Card | None = None
 
 
 def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -176,13 +185,22 @@ def _write(path: Path, radiograph: Radiograph, explanation: Explanation, job: Jo
     """The figure first, the JSON last: where a JSON file is, everything is."""
     labels = job.labels_for(path, radiograph)
     figure_path = job.output / f"{explanation.id}.{job.figure_format}"
-    explanation.figure(labels).save(figure_path)
-    explanation.save(job.output / f"{explanation.id}.json")
+    figure = explanation.figure(labels)
+    figure.save(figure_path)
+    saved = explanation.save(job.output / f"{explanation.id}.json")
+    card = Card.of(
+        explanation,
+        radiograph,
+        labels,
+        figure=figure_path.name,
+        saved=saved.name,
+        figure_size=(round(figure.bbox.width), round(figure.bbox.height)),
+    )
     top = (
         "  ".join(_cell(prediction) for prediction in explanation.ranking.top)
         or "none above its operating point"
     )
-    return FileResult(path, row=(explanation.id, top, _positives(labels), figure_path.name))
+    return FileResult(path, row=(explanation.id, top, _positives(labels), figure_path.name), card=card)
 
 
 def _cell(prediction: Prediction) -> str:

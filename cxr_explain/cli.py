@@ -6,7 +6,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(help="List, find, fetch and verify the published weights.", no_args_is_help=True)
+weights_app = typer.Typer(help="List, find, fetch and verify weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 
 _PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
@@ -75,6 +75,13 @@ def explain(
     ] = "densenet121-res224-all",
     weights_dir: WeightsDir = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
+    allow_phantom_weights: Annotated[
+        bool,
+        typer.Option(
+            "--allow-phantom-weights",
+            help="Let a model trained on phantoms only explain radiographs, for demonstration.",
+        ),
+    ] = False,
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("figures"),
     top_k: Annotated[int, typer.Option(min=1, help="How many pathologies to explain.")] = 5,
     pathologies: Annotated[
@@ -122,6 +129,9 @@ def explain(
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
     ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the forward pass.")] = "float32",
+    page: Annotated[
+        bool, typer.Option("--page", help="Write a page that shows the figures: OUT/index.html.")
+    ] = False,
 ) -> None:
     """Explain radiographs: one figure, one JSON and one NPZ file for each.
 
@@ -161,41 +171,47 @@ def explain(
             fit=fit,
             xrv_compatible=xrv_compatible,
             dtype=dtype,
+            allow_phantom_weights=allow_phantom_weights,
         )
         classifier = explainer.classifier
         err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
-        failed = _run(explain_files(explainer, files, job), len(files))
+        failed = _run(
+            explain_files(explainer, files, job),
+            files,
+            labelled=job.references is not None,
+            page=page,
+            to=output,
+        )
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _run(results: Iterator, total: int) -> int:
-    """Print a table of results and a line for each failure; return how many failed."""
+def _run(results: Iterator, files: Sequence[Path], *, labelled: bool, page: bool, to: Path) -> int:
+    """Print a table of results and a line for each failure, write the page; return how many failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    table = Table(
-        "image", "top pathologies (probability)", "reference positive", "figure", box=None, pad_edge=False
-    )
-    table.columns[0].overflow = table.columns[3].overflow = "fold"
-    failures = 0
+    from cxr_explain.report.html_page import IndexPage
+    from cxr_explain.terminal import ResultTable
+
+    table, index = ResultTable(labelled=labelled), IndexPage()
+    numbers = {path: number for number, path in enumerate(files, start=1)}
     columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("explaining", total=total)
+        task = progress.add_task("explaining", total=len(files))
         for result in results:
             if result.error is not None:
-                failures += 1
+                index.fail(result.error, result.path, numbers[result.path])
                 err.print(f"[red]failed:[/] {escape(_naming(result.path, result.error))}")
             else:
-                table.add_row(*(escape(cell) for cell in result.row))
+                index.add(result.card)
+                table.add(result)
             progress.advance(task)
-    if table.row_count:
-        out.print(table)
-        out.print(
-            "[dim]+ at or above its operating point, - below it. Research use only - not for diagnosis.[/]"
-        )
-    if failures:
-        err.print(f"{failures} of {total} inputs failed")
-    return failures
+    table.print(out)
+    if index.failed:
+        err.print(f"{index.failed} of {len(files)} inputs failed")
+    if page:
+        out.print(f"Look at {escape(str(index.write(to)))} in a browser.", soft_wrap=True)
+    return index.failed
 
 
 def _naming(path: Path, error: CxrExplainError) -> str:
@@ -252,7 +268,7 @@ def phantom(
 
 @weights_app.command("list")
 def weights_list(weights_dir: WeightsDir = None) -> None:
-    """List the published weights, and which of them are in the folder."""
+    """List the weights that have a name, and which of them are there."""
     with _errors_as_lines():
         from cxr_explain.models.weights import list_weights, weights_folder
 
@@ -262,7 +278,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
             "pathologies",
             "input",
             "trained on",
-            "SHA-256 recorded",
+            "SHA-256",
             box=None,
             pad_edge=False,
         )
@@ -275,7 +291,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
                 size,
                 str(len(entry.trained_pathologies)),
                 f"{entry.input_size} px",
-                ", ".join(entry.training_sets),
+                "phantoms only" if entry.trained_on == "phantoms" else ", ".join(entry.training_sets),
                 (row.recorded_sha256 or "")[:12],
             )
         out.print(table)

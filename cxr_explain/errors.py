@@ -14,7 +14,9 @@
     │   ├── WeightsDownloadError   a download that failed
     │   ├── WeightsIntegrityError  truncated, or not the bytes recorded before
     │   ├── UnsafeWeightsError     a pickle that asks for more than tensors
-    │   └── ArchitectureError      tensors that do not fit the model
+    │   ├── ArchitectureError      tensors that do not fit the model
+    │   ├── WeightsMetadataError   metadata that say nothing clear about the model
+    │   └── PhantomWeightsError    weights trained on phantoms alone, for another radiograph
     ├── ModelError                 a model that cannot be explained as asked
     ├── OptionError                an argument outside of its closed set
     ├── ReferenceLabelError     reference labels or boxes that cannot be read
@@ -144,6 +146,18 @@ class ArchitectureError(WeightsError):
     """Tensors that do not fit the model."""
 
     code = "architecture"
+
+
+class WeightsMetadataError(WeightsError):
+    """Metadata of a weights file that say nothing clear about the model."""
+
+    code = "weights-metadata"
+
+
+class PhantomWeightsError(WeightsError):
+    """Weights trained on phantoms alone, for a radiograph that is no phantom."""
+
+    code = "phantom-weights"
 
 
 class ModelError(CxrExplainError):

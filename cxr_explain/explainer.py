@@ -14,13 +14,19 @@ from torch import Tensor
 
 from cxr_explain._version import __version__
 from cxr_explain.cam.fusion import FusedMaps, fm_g_cam
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explanation import Explanation, Provenance
 from cxr_explain.models.base import Classifier
 from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 from cxr_explain.preprocessing import ModelInput, prepare
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Ranking, rank
+
+PHANTOM_WEIGHTS_WARNING = (
+    "The model was trained on phantoms only: its scores and maps for a radiograph have no meaning. "
+    "It was run with allow_phantom_weights."
+)
+"""What stays on an explanation of a radiograph by such a model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,8 @@ class Explainer:
         fit: "crop" is TorchXRayVision's centre crop; "pad" shows the model the whole radiograph.
         xrv_compatible: preprocess with TorchXRayVision's own transforms.
         dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32.
+        allow_phantom_weights: let a model that was trained on phantoms alone explain radiographs, too.
+            Without it, such a model is refused for whatever is not known to be a phantom.
 
     Raises:
         OptionError: an option outside of its closed set.
@@ -70,6 +78,7 @@ class Explainer:
         fit: Fit = "crop",
         xrv_compatible: bool = False,
         dtype: Dtype = "float32",
+        allow_phantom_weights: bool = False,
     ) -> None:
         check_option("normalisation", normalisation, Normalisation)
         check_option("activation", activation, Activation)
@@ -81,6 +90,7 @@ class Explainer:
         self.fit = fit
         self.xrv_compatible = xrv_compatible
         self.dtype = dtype
+        self.allow_phantom_weights = allow_phantom_weights
 
     @classmethod
     def from_pretrained(
@@ -92,7 +102,7 @@ class Explainer:
         device: str | torch.device | None = None,
         **options: Any,
     ) -> Self:
-        """Build an explainer for published weights, or for a checkpoint file of the same architecture.
+        """Build an explainer for weights with a name, or for a checkpoint file of the same architectures.
 
         Args:
             weights: for example "densenet121-res224-all", or a path; `cxr-explain weights list` has them all.
@@ -137,6 +147,7 @@ class Explainer:
         Raises:
             OptionError: an option outside of its closed set.
             ModelError: a model that is not as declared.
+            PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
         return self.explain_batch(
             [radiograph],
@@ -153,9 +164,12 @@ class Explainer:
         radiographs = tuple(radiographs)
         if not radiographs:
             return []
+        for radiograph in radiographs:
+            if not radiograph.phantom:
+                self._refuse_phantom_weights(f"radiograph {radiograph.id}, which is no phantom")
         model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
-        batch = self.explain_inputs(inputs, top_k=top_k, **ranking_options)
+        batch = self._explain_inputs(inputs, top_k=top_k, **ranking_options)
         return [
             self._explanation(radiograph, model_input, ranking, fused, batch.gradient, top_k)
             for radiograph, model_input, ranking, fused in zip(
@@ -180,7 +194,38 @@ class Explainer:
             rank_by: see `explain`.
             pathologies: see `explain`.
             above_operating_point: see `explain`.
+
+        Raises:
+            OptionError: an option outside of its closed set.
+            PhantomWeightsError: a model that knows phantoms alone, as nothing says that these are some.
         """
+        self._refuse_phantom_weights("bare tensors, which nothing says are phantoms")
+        return self._explain_inputs(
+            inputs,
+            top_k=top_k,
+            rank_by=rank_by,
+            pathologies=pathologies,
+            above_operating_point=above_operating_point,
+        )
+
+    def _refuse_phantom_weights(self, found: str) -> None:
+        if self.classifier.phantom_only and not self.allow_phantom_weights:
+            raise PhantomWeightsError(
+                found,
+                expected=f"phantoms, because {self.classifier.name} has only seen phantoms",
+                remedy="Choose published weights, such as densenet121-res224-all; or, for a demonstration, "
+                "allow it with --allow-phantom-weights, allow_phantom_weights=True.",
+            )
+
+    def _explain_inputs(
+        self,
+        inputs: Tensor,
+        *,
+        top_k: int,
+        rank_by: RankBy = "probability",
+        pathologies: Iterable[str] | None = None,
+        above_operating_point: bool = False,
+    ) -> BatchMaps:
         if inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
             raise OptionError(
                 f"{inputs.dtype} inputs of shape {tuple(inputs.shape)}", expected="float (B, 1, S, S), B >= 1"
@@ -261,14 +306,20 @@ class Explainer:
                 dtype=self.dtype,
                 radiograph_sha256=radiograph.sha256,
                 steps=model_input.steps,
-                warnings=radiograph.warnings,
+                warnings=(*self._phantom_warnings(radiograph), *radiograph.warnings),
                 view=radiograph.view,
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
                 notes=ranking.notes,
+                phantom=radiograph.phantom,
+                phantom_only=self.classifier.phantom_only,
             ),
             radiograph=radiograph,
         )
+
+    def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
+        out_of_place = self.classifier.phantom_only and not radiograph.phantom
+        return (PHANTOM_WEIGHTS_WARNING,) if out_of_place else ()
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:

@@ -27,7 +27,8 @@ from cxr_explain.whole_file import staged
 if TYPE_CHECKING:
     from cxr_explain.report.figure import ExplanationFigure
 
-_SCHEMA = "cxr-explain/explanation/1"
+_SCHEMA = "cxr-explain/explanation/2"
+_READABLE = (_SCHEMA, "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
 _DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
 
 
@@ -56,6 +57,8 @@ class Provenance:
         laterality: as the header has it, or None.
         patient_orientation: as the header has it, or None.
         notes: what else a reader should know (K cut, pathologies left out).
+        phantom: the radiograph is a computed phantom, nobody's chest.
+        phantom_only: the model has seen phantoms and no radiograph.
     """
 
     package_version: str
@@ -78,6 +81,8 @@ class Provenance:
     laterality: str | None = None
     patient_orientation: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    phantom: bool = False
+    phantom_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +205,7 @@ class Explanation:
                 expected="a .json and a .npz file written by Explanation.save",
                 source=json_path,
             ) from error
-        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        if not isinstance(document, dict) or document.get("schema") not in _READABLE:
             raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:

@@ -13,6 +13,12 @@ from cxr_explain.errors import CorruptImageError, OptionError
 VALUE_RANGE = (-1024.0, 1024.0)
 """TorchXRayVision's value range: black and white of the display."""
 
+PHANTOM_WARNING = "This is a phantom, not a patient."
+"""What every radiograph of a phantom says among its warnings."""
+
+PHANTOM_MAKER = ("cxr-explain", "phantom")
+"""How the files of a phantom say so: Manufacturer and Manufacturer's Model Name, or a PNG's Software."""
+
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
@@ -35,6 +41,7 @@ class Radiograph:
         frame: index of the frame read; None for a single-frame object.
         xrv_compatible: whether the pixels reproduce torchxrayvision's own reader.
         metadata: header attributes that the caller asked for, by keyword.
+        phantom: a computed phantom of `cxr_explain.phantom`, nobody's chest; the warnings say it too.
 
     >>> radiograph = Radiograph.from_array(np.zeros((4, 5), np.float32))
     >>> radiograph.shape
@@ -58,8 +65,11 @@ class Radiograph:
     frame: int | None = None
     xrv_compatible: bool = False
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
+    phantom: bool = False
 
     def __post_init__(self) -> None:
+        if self.phantom and PHANTOM_WARNING not in self.warnings:
+            object.__setattr__(self, "warnings", (PHANTOM_WARNING, *self.warnings))
         if self.pixels.ndim != 2 or 0 in self.pixels.shape:
             raise CorruptImageError(f"pixels of shape {self.pixels.shape}", expected="(H, W) with H, W >= 1")
         if self.pixels.dtype != np.float32 or not np.isfinite(self.pixels).all():

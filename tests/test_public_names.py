@@ -34,8 +34,11 @@ STAGES = (
     ("cam",),
     ("explanation",),
     ("explainer",),
+    ("evaluation",),
+    ("phantom.train", "phantom.validity"),
     ("report",),
     ("batch",),
+    ("terminal",),
     ("cli",),
 )
 

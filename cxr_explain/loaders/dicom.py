@@ -16,7 +16,7 @@ from cxr_explain.loaders.header import check_keywords, parse_dicom, requested, t
 from cxr_explain.loaders.identity import choose_id
 from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
-from cxr_explain.radiograph import Radiograph
+from cxr_explain.radiograph import PHANTOM_MAKER, Radiograph
 
 _UNCOMPRESSED = {
     (True, True): uid.ImplicitVRLittleEndian,
@@ -63,6 +63,7 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
         frame=frame if layout.frames > 1 else None,
         xrv_compatible=request.xrv_compatible,
         metadata=requested(dataset, request.metadata),
+        phantom=(text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName")) == PHANTOM_MAKER,
     )
 
 

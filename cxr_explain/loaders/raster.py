@@ -16,7 +16,7 @@ from cxr_explain.loaders.levels import look_up
 from cxr_explain.loaders.png import PngHeader, check_png
 from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_raster_pixels
-from cxr_explain.radiograph import VALUE_RANGE, Radiograph, to_display
+from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
 
 # The classes themselves, not Image.open: that applies a global size limit, which belongs to the caller's
 # process, and would take other formats.
@@ -105,6 +105,7 @@ def read_raster(data: bytes, kind: str, request: ReadRequest) -> Radiograph:
         steps=tuple(steps),
         warnings=(*notes.warnings, *size_warnings(*pixels.shape)),
         xrv_compatible=request.xrv_compatible,
+        phantom=kind == "PNG" and info.get("Software") == " ".join(PHANTOM_MAKER),
     )
 
 

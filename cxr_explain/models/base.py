@@ -82,6 +82,7 @@ class Classifier(ABC):
         target_layer: name of the explained layer, for provenance.
         weights_sha256: hexadecimal digest of the weights file, where they came from one.
         training_sets: data sets the weights were trained on, where known.
+        phantom_only: the model has seen computed phantoms and no radiograph, see `cxr_explain.phantom`.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Classifier(ABC):
         target_layer: str,
         weights_sha256: str | None = None,
         training_sets: Sequence[str] = (),
+        phantom_only: bool = False,
     ) -> None:
         if not any(outputs.pathologies):
             raise ModelError(
@@ -106,6 +108,7 @@ class Classifier(ABC):
         self.target_layer = target_layer
         self.weights_sha256 = weights_sha256
         self.training_sets = tuple(training_sets)
+        self.phantom_only = phantom_only
 
     @property
     def pathologies(self) -> tuple[str, ...]:

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.phantom.dicom import Photometric, to_dicom
 from cxr_explain.phantom.patient import AgeBand, sample_patient
 from cxr_explain.phantom.render import Phantom, render
 from cxr_explain.phantom.seeds import generator
+from cxr_explain.radiograph import PHANTOM_MAKER
 from cxr_explain.reference import NIH_PIXELS
 from cxr_explain.whole_file import write_whole
 
@@ -40,7 +42,7 @@ def write_dataset(
 ) -> Iterator[Phantom]:
     """Render n phantoms, write all that is known of each, and yield it.
 
-    - `images/<id>.png`: 8 bits, as NIH's;
+    - `images/<id>.png`: 8 bits, as NIH's; its Software text says that it is a phantom;
     - `dicom/<id>.dcm`: all bits, every other one stored as MONOCHROME1;
     - `masks/<id>-<pathology>.png`: 255 where the finding changed the image;
     - `counterfactuals/<id>-without-<pathology>.png`: the same chest and noise without that finding;
@@ -97,7 +99,7 @@ def _make_empty(folder: Path) -> None:
 
 
 def _write_images(folder: Path, phantom: Phantom, photometric: Photometric) -> None:
-    write_whole(folder / "images" / f"{phantom.id}.png", _png(_eight_bits(phantom)))
+    write_whole(folder / "images" / f"{phantom.id}.png", _image(phantom))
     write_whole(folder / "dicom" / f"{phantom.id}.dcm", to_dicom(phantom, photometric))
     for pathology in _visible(phantom):
         mask = phantom.masks[pathology].astype(np.uint8) * 255
@@ -109,7 +111,7 @@ def _write_images(folder: Path, phantom: Phantom, photometric: Photometric) -> N
             bits=phantom.bits,
             without=pathology,
         )
-        write_whole(folder / "counterfactuals" / f"{without.id}.png", _png(_eight_bits(without)))
+        write_whole(folder / "counterfactuals" / f"{without.id}.png", _image(without))
 
 
 def _visible(phantom: Phantom) -> tuple[str, ...]:
@@ -121,9 +123,16 @@ def _eight_bits(phantom: Phantom) -> NDArray[np.uint8]:
     return (phantom.pixels >> (phantom.bits - 8)).astype(np.uint8)
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _image(phantom: Phantom) -> bytes:
+    """The phantom as a PNG that says what it is, so that the reader knows it for one."""
+    said = PngInfo()
+    said.add_text("Software", " ".join(PHANTOM_MAKER))
+    return _png(_eight_bits(phantom), said)
+
+
+def _png(pixels: NDArray[np.uint8], said: PngInfo | None = None) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
+    Image.fromarray(pixels).save(out, "PNG", pnginfo=said)
     return out.getvalue()
 
 

@@ -13,6 +13,7 @@ from cxr_explain._version import __version__
 from cxr_explain.options import check_option
 from cxr_explain.phantom.patient import AgeBand
 from cxr_explain.phantom.render import Phantom
+from cxr_explain.radiograph import PHANTOM_MAKER
 
 Photometric = Literal["MONOCHROME1", "MONOCHROME2"]
 
@@ -86,8 +87,7 @@ def _add_series_and_equipment(dataset: Dataset, phantom: Phantom) -> None:
     dataset.SeriesInstanceUID = _uid(phantom, "series")
     dataset.SeriesNumber = dataset.InstanceNumber = 1
     dataset.PresentationIntentType = "FOR PRESENTATION"
-    dataset.Manufacturer = "cxr-explain"
-    dataset.ManufacturerModelName = "phantom"
+    dataset.Manufacturer, dataset.ManufacturerModelName = PHANTOM_MAKER  # what the reader knows it by
     dataset.SoftwareVersions = __version__
     dataset.AcquisitionContextSequence = []
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from cxr_explain.errors import OptionError
 from cxr_explain.pathologies import ReferenceBox
@@ -62,10 +63,8 @@ class Phantom:
 
     @property
     def boxes(self) -> tuple[ReferenceBox, ...]:
-        """The smallest box around each mask that is not empty; pixel edges, as in NIH's table."""
-        return tuple(
-            box_around(name, self.masks[name]) for name in self.pathologies if self.masks[name].any()
-        )
+        """The boxes of all findings, see :func:`boxes_around`; pixel edges, as in NIH's table."""
+        return tuple(box for name in self.pathologies for box in boxes_around(name, self.masks[name]))
 
     def monochrome1(self) -> NDArray[np.uint16]:
         """The same image stored the other way round: air is the highest value."""
@@ -155,15 +154,29 @@ def _masks(
     return MappingProxyType(masks)
 
 
-def box_around(pathology: str, mask: NDArray[np.bool_]) -> ReferenceBox:
-    """The smallest box that holds every pixel of a mask.
+def boxes_around(pathology: str, mask: NDArray[np.bool_]) -> tuple[ReferenceBox, ...]:
+    """The smallest box around each part of a mask, as a reader draws one for each nodule.
 
-    >>> box_around("Mass", np.eye(3, dtype=bool)).width
-    3.0
+    What lies within a thirty-second of the image's side of each other is one part. A part of less than a
+    twentieth of the largest one is a speck at the finding's rim, and gets no box.
+
+    >>> apart = np.zeros((64, 64), bool); apart[2:6, 3:9] = apart[40:50, 30:44] = True
+    >>> [(box.x, box.y, box.width, box.height) for box in boxes_around("Nodule", apart)]
+    [(3.0, 2.0, 6.0, 4.0), (30.0, 40.0, 14.0, 10.0)]
     """
-    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
-    width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
-    return ReferenceBox(pathology, float(columns[0]), float(rows[0]), float(width), float(height))
+    if not mask.any():
+        return ()
+    parts, n = label(distance_transform_edt(~mask) <= len(mask) / 64, np.ones((3, 3)))
+    parts[~mask] = 0
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
+    places = zip(find_objects(parts, n), sizes, strict=True)
+    return tuple(_box(pathology, place) for place, size in places if size >= sizes.max() / 20)
+
+
+def _box(pathology: str, place: tuple[slice, slice]) -> ReferenceBox:
+    rows, columns = place
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return ReferenceBox(pathology, float(columns.start), float(rows.start), float(width), float(height))
 
 
 def to_radiograph(phantom: Phantom) -> Radiograph:
@@ -183,5 +196,5 @@ def to_radiograph(phantom: Phantom) -> Radiograph:
         pixel_spacing=spacing,
         pixel_spacing_source="ImagerPixelSpacing",
         steps=(f"phantom rendered at {phantom.bits} bits", *plain.steps),
-        warnings=("This is a phantom, not a patient.",),
+        phantom=True,
     )

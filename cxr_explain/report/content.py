@@ -71,6 +71,21 @@ class Content:
         """Predictions beside reference labels."""
         return compare(self.explanation.ranking, self.labels)
 
+    @property
+    def phantom(self) -> bool:
+        """The image is a computed phantom; an explanation saved before it knew takes the file's word."""
+        return self.explanation.provenance.phantom or self.radiograph.phantom
+
+    @property
+    def phantom_only(self) -> bool:
+        """The model was trained on phantoms alone."""
+        return self.explanation.provenance.phantom_only
+
+    @property
+    def subject(self) -> str:
+        """What the image is of, for headings."""
+        return "Phantom" if self.phantom else "Radiograph"
+
     @cached_property
     def styles(self) -> tuple[RankStyle, ...]:
         """One style for each of the K ranks."""

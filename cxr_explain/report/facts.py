@@ -84,7 +84,7 @@ class Facts:
             for title, facts in (
                 ("Method", _method(self.content)),
                 ("Model", _model(self.content)),
-                ("Radiograph", _radiograph(self.content)),
+                (self.content.subject, _radiograph(self.content)),
             )
         ]
 
@@ -161,12 +161,19 @@ def _model(content: Content) -> list[Fact]:
     return [
         ("model", provenance.model),
         ("weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
-        ("trained on", ", ".join(provenance.training_sets) or "unknown"),
+        ("trained on", _training(content)),
         ("software", f"cxr-explain {provenance.package_version}, torch {provenance.torch_version}"),
         ("arithmetic", f"{provenance.dtype} on {provenance.device}"),
         ("scores", "probabilities are sigmoids, not calibrated"),
         ("operating point", "the probability from which the weights' authors call a pathology positive"),
     ]
+
+
+def _training(content: Content) -> str:
+    sets = ", ".join(content.explanation.provenance.training_sets)
+    if not content.phantom_only:
+        return sets or "unknown"
+    return "phantoms only, no radiograph" + (f": {sets}" if sets not in ("", "phantoms") else "")
 
 
 def _radiograph(content: Content) -> list[Fact]:

@@ -9,6 +9,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.explanation import Explanation
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.report.banner import Banner
 from cxr_explain.report.class_grid import ClassGrid
 from cxr_explain.report.content import Content
 from cxr_explain.report.facts import Closing, Facts
@@ -30,6 +31,7 @@ _DPI_RANGE = (40, 1200)
 _PAGE = 11.69
 _MARGIN = 0.45
 _HEADER = 0.52
+_TITLES = 0.46  # of the header: its two lines
 _BAND_GAP = 0.24
 _GUTTER = 0.32
 _PANEL_GAP = 0.14
@@ -101,10 +103,12 @@ def draw_explanation(
 
 
 def _lay_out(content: Content) -> tuple[list[Placed], float]:
-    """Bands from the top: header, images and key, table and class maps, facts, closing."""
+    """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
     room = _PAGE - 2 * _MARGIN
     placed: list[Placed] = [(_Header(content, room), _MARGIN, _MARGIN)]
-    grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER)
+    banner = Banner(content, room)
+    placed.append((banner, _MARGIN, _MARGIN + _TITLES))
+    grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER + banner.height)
 
     table = PredictionTable(content)
     side_x = _MARGIN + TABLE_WIDTH + _GUTTER

@@ -29,14 +29,23 @@ _POINTS_PER_INCH = 72.0
 _SLACK = 1.01  # a drawn line ends on a whole pixel
 
 
+def one_line(text: str) -> str:
+    r"""Text on one line, without control and direction marks; every other sign stays.
+
+    >>> one_line("Mass\n\u202e\u6f22\u5b57\u202c")
+    'Mass 漢字'
+    """
+    spaced = "".join(" " if c.isspace() else c for c in str(text))
+    return " ".join("".join(c for c in spaced if unicodedata.category(c) not in _INVISIBLE).split())
+
+
 def clean(text: str, face: Face = "regular") -> str:
     r"""Text on one line, without control and direction marks; signs that DejaVu lacks become "?".
 
     >>> clean("Mass\n\u202eright-to-left\u202c")
     'Mass right-to-left'
     """
-    spaced = "".join(" " if c.isspace() else c for c in str(text))
-    visible = "".join(c for c in spaced if unicodedata.category(c) not in _INVISIBLE)
+    visible = one_line(text)
     return " ".join("".join(c if _advance(c, face) is not None else _NO_GLYPH for c in visible).split())
 
 

@@ -87,7 +87,7 @@ class Panels:
 
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
         k = self.content.explanation.ranking.k
-        page.heading(first, y - 0.01, "Radiograph", room=self.panel_width)
+        page.heading(first, y - 0.01, self.content.subject, room=self.panel_width)
         title = "Fused overlay" if k != 1 else "Overlay"
         aside = {0: "nothing to explain", 1: "1 pathology"}.get(k, f"{k} pathologies")
         page.heading(second, y - 0.01, title, aside=aside, room=self.panel_width)

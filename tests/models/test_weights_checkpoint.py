@@ -173,10 +173,11 @@ def test_names_and_fleeting_buffers_of_a_module():
 
 def test_safetensors():
     wanted = dict(sorted(small_densenet().state_dict().items()))
-    content = safetensors.torch.save(wanted, metadata={"pathologies": "Mass"})
+    content = safetensors.torch.save(wanted, metadata={"pathologies": '["Mass"]'})
     checkpoint = read_checkpoint(content)
     assert checkpoint.kind == "safetensors"
-    assert checkpoint.metadata == {"pathologies": "Mass"}
+    assert checkpoint.metadata == {"pathologies": '["Mass"]'}
+    assert checkpoint.pathologies == ("Mass",)
     assert {key: tensor.tolist() for key, tensor in checkpoint.state_dict.items()} == {
         key: tensor.tolist() for key, tensor in wanted.items()
     }
@@ -524,7 +525,7 @@ def test_open_weights_states_its_provenance(folder):
     assert weights.entry is find_entry("nih")
     assert weights.sha256 == hashlib.sha256(weights.path.read_bytes()).hexdigest() == checkpoint.sha256
     assert weights.short_sha256 == weights.sha256[:12]
-    (row,) = [row for row in list_weights(folder) if row.present]
+    (row,) = [row for row in list_weights(folder) if row.present and not row.entry.bundled]
     assert (row.name, row.recorded_sha256) == (weights.name, weights.sha256)
 
 

@@ -84,8 +84,8 @@ def test_state_folder_ignores_a_relative_xdg_path(monkeypatch, tmp_path):
 
 def test_list_names_missing_files_too(tmp_path):
     rows = list_weights(tmp_path / "nowhere")
-    assert len(rows) == 8
-    assert not any(row.present for row in rows)
+    assert len(rows) == 9
+    assert [row.name for row in rows if row.present] == ["densenet-res224-phantom"]
 
 
 def test_listing_imports_no_torch(tmp_path):

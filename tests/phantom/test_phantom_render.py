@@ -141,6 +141,18 @@ def test_boxes_cover_the_masks_and_touch_them() -> None:
         assert mask[rows, columns].any(axis=0).all() or box.pathology == "Nodule"
 
 
+def test_each_of_several_nodules_has_its_box() -> None:
+    nodules = Finding("Nodule", seed=3, side=Side.LEFT, size=0.7, contrast=0.9, count=3)
+    phantom = render(Patient(seed=4), (nodules,), size=SIZE)
+    assert [box.pathology for box in phantom.boxes] == ["Nodule"] * 3
+    inside = np.zeros_like(phantom.masks["Nodule"])
+    for box in phantom.boxes:
+        place = np.s_[int(box.y) : int(box.y + box.height), int(box.x) : int(box.x + box.width)]
+        assert not inside[place].any()
+        inside[place] = True
+    assert not (phantom.masks["Nodule"] & ~inside).any()
+
+
 def test_removing_everything_gives_the_healthy_chest() -> None:
     findings = sample_findings(3, prevalence=dict.fromkeys(FINDINGS, 1.0))
     bare = render(sample_patient(3), findings, size=64, without=FINDINGS)

@@ -3,10 +3,11 @@
 Importing this package does not import torch; reading a checkpoint does.
 """
 
-from cxr_explain.models.weights.checkpoint import Checkpoint, load_into, read_checkpoint
+from cxr_explain.models.weights.checkpoint import Checkpoint, check_fit, load_into, read_checkpoint
 from cxr_explain.models.weights.download import fetch
+from cxr_explain.models.weights.facts import CheckpointFacts, TrainedOn
 from cxr_explain.models.weights.folder import weights_folder
-from cxr_explain.models.weights.registry import ENTRIES, Architecture, WeightsEntry, find_entry
+from cxr_explain.models.weights.registry import BUNDLED, ENTRIES, Architecture, WeightsEntry, find_entry
 from cxr_explain.models.weights.store import (
     Weights,
     WeightsRow,
@@ -18,12 +19,16 @@ from cxr_explain.models.weights.store import (
 )
 
 __all__ = [
+    "BUNDLED",
     "ENTRIES",
     "Architecture",
     "Checkpoint",
+    "CheckpointFacts",
+    "TrainedOn",
     "Weights",
     "WeightsEntry",
     "WeightsRow",
+    "check_fit",
     "fetch",
     "find_entry",
     "list_weights",

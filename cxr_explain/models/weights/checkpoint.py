@@ -7,11 +7,10 @@ TorchXRayVision publishes them, only the tensors are kept. torch is imported on 
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from cxr_explain.errors import (
     ArchitectureError,
     UnsafeWeightsError,
+    WeightsError,
     WeightsIntegrityError,
     WeightsNotFoundError,
 )
 from cxr_explain.models.weights.digests import digest_of
+from cxr_explain.models.weights.facts import CheckpointFacts, safetensors_metadata
 from cxr_explain.models.weights.formats import SNIFFED_BYTES, describe, sniff
 from cxr_explain.models.weights.inert_pickle import ModuleRecord, TensorRecord, read_pickle
 
@@ -48,8 +49,9 @@ class Checkpoint:
         sha256: of the bytes these tensors were read from.
         kind: a pickled module, a state dict, or safetensors.
         notes: what was unwrapped or left out on the way, as sentences.
-        pathologies: the names a pickled module gave to its outputs, where it did.
+        pathologies: the names of the outputs, where a pickled module or the metadata say them.
         metadata: the free text that a safetensors file carries.
+        facts: what of that text this package understands.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -58,6 +60,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     pathologies: tuple[str, ...] | None = None
     metadata: Mapping[str, str] | None = None
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
 
 
 def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
@@ -72,6 +75,7 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
         WeightsIntegrityError: truncated, or no checkpoint at all.
         UnsafeWeightsError: it asks for more than tensors and known layers.
         ArchitectureError: a checkpoint without a state dict.
+        WeightsMetadataError: a safetensors file whose metadata contradict themselves.
 
     >>> read_checkpoint(b"<html>404</html>")
     Traceback (most recent call last):
@@ -82,7 +86,7 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
         return _read(source)
     try:
         return _read(read_bytes(Path(source)))
-    except (WeightsIntegrityError, UnsafeWeightsError, ArchitectureError) as error:
+    except WeightsError as error:
         raise error.at(source) from error.__cause__
 
 
@@ -110,6 +114,13 @@ def load_into(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *
     Raises:
         ArchitectureError: the first tensors that do not fit, and how many there are.
     """
+    check_fit(module, state_dict, name=name)
+    wanted = module.state_dict()
+    module.load_state_dict({key: state_dict[key] for key in wanted if key in state_dict}, strict=False)
+
+
+def check_fit(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *, name: str) -> None:
+    """Raise what `load_into` raises, without loading; the module may be on the meta device."""
     wanted = module.state_dict()
     missing = [key for key in wanted if key not in state_dict and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state_dict if key not in wanted and key != "op_threshs"]
@@ -129,7 +140,6 @@ def load_into(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *
             remedy="Choose the architecture that these weights were trained with.",
             source=name,
         )
-    module.load_state_dict({key: state_dict[key] for key in wanted if key in state_dict}, strict=False)
 
 
 def _shape(tensor: torch.Tensor) -> str:
@@ -162,12 +172,13 @@ def _read_safetensors(content: bytes) -> Checkpoint:
 
     try:
         state_dict = load(content)
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+        metadata = safetensors_metadata(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise WeightsIntegrityError(f"a broken safetensors file ({error})", remedy=_REFETCH) from error
+    facts = CheckpointFacts.from_metadata(metadata)
     state_dict, notes = _without_prefix(state_dict)
-    return Checkpoint(state_dict, digest_of(content), "safetensors", notes, metadata=metadata)
+    digest = digest_of(content)
+    return Checkpoint(state_dict, digest, "safetensors", notes, facts.pathologies, metadata, facts)
 
 
 # --- containers: where the pickle is, and where the bytes of each storage are ---

@@ -1,9 +1,10 @@
-"""The SHA-256 of each weights file, recorded at its first use and compared at each later one.
+"""The SHA-256 of each weights file: pinned by the package, or recorded at its first use; then compared.
 
 Nobody publishes digests of these weights, so the first use is trusted and every change after it is shown.
 The records live in the user's state folder, not beside the weights: a shared, read-only weights folder works,
 and whoever may write there cannot change the record. Each weights file has its own small record, written
-whole and moved into place, so that concurrent processes need no lock.
+whole and moved into place, so that concurrent processes need no lock. The weights that come with this package
+are pinned instead, in a `.sha256` file beside them that is written when they are trained.
 """
 
 from __future__ import annotations
@@ -18,10 +19,58 @@ from cxr_explain.errors import CxrExplainWarning, WeightsIntegrityError
 from cxr_explain.models.weights.folder import state_folder
 from cxr_explain.whole_file import write_whole
 
+_REINSTALL = "Install cxr-explain again."
+
 
 def digest_of(content: bytes) -> str:
     """Return the SHA-256 of `content` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def pin_path(weights: Path) -> Path:
+    """Return the place of the pinned digest of bundled weights."""
+    return weights.with_name(f"{weights.name}.sha256")
+
+
+def write_pin(weights: Path) -> Path:
+    """Pin the bytes of a weights file as they are: for whoever trains bundled weights, never for a user.
+
+    The pin is a line as `sha256sum` writes it, so that `sha256sum --check` can read it.
+    """
+    line = f"{digest_of(weights.read_bytes())}  {weights.name}\n"
+    write_whole(pin_path(weights), line.encode())
+    return pin_path(weights)
+
+
+def pinned_digest(weights: Path) -> str:
+    """Return the digest that the package pins for bundled weights.
+
+    Raises:
+        WeightsIntegrityError: no pin, or none that names this file.
+    """
+    try:
+        digest, name = pin_path(weights).read_text(encoding="ascii").split()
+    except (OSError, ValueError) as error:
+        raise _unreadable_pin(weights) from error
+    if name.removeprefix("*") != weights.name or len(digest) != 64:
+        raise _unreadable_pin(weights)
+    return digest
+
+
+def check_pin(weights: Path, digest: str) -> None:
+    """Raise where the package pins another digest for the bundled file `weights`.
+
+    Raises:
+        WeightsIntegrityError: no pin, or other bytes than those pinned.
+    """
+    pinned = pinned_digest(weights)
+    if digest != pinned:
+        raise WeightsIntegrityError(
+            f"SHA-256 {digest}",
+            expected=f"{pinned}, as the package pins it",
+            remedy=_REINSTALL,
+            source=weights,
+        )
 
 
 def record_path(weights: Path) -> Path:
@@ -90,6 +139,15 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
             CxrExplainWarning,
             stacklevel=2,
         )
+
+
+def _unreadable_pin(weights: Path) -> WeightsIntegrityError:
+    return WeightsIntegrityError(
+        "no pinned SHA-256 that can be read",
+        expected=f"a line '<SHA-256>  {weights.name}'",
+        remedy=_REINSTALL,
+        source=pin_path(weights),
+    )
 
 
 def _unreadable(record: Path) -> WeightsIntegrityError:

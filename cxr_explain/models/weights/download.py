@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
-from cxr_explain.models.weights.folder import WEIGHTS_DIR_VARIABLE, weights_folder
+from cxr_explain.models.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
 from cxr_explain.models.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, describe, sniff
 from cxr_explain.models.weights.lock import exclusive
 from cxr_explain.models.weights.registry import WeightsEntry, find_entry
@@ -67,6 +67,8 @@ def fetch(
 ) -> Path:
     """Return the path of the weights file, after downloading it where it is missing.
 
+    The weights that come with the package are never downloaded.
+
     Args:
         entry: an entry of the registry, or its name.
         weights_dir: the folder; see :func:`~cxr_explain.models.weights.weights_folder`.
@@ -82,10 +84,14 @@ def fetch(
         WeightsDownloadError: the download failed; what came is kept and continued next time.
     """
     entry = find_entry(entry) if isinstance(entry, str) else entry
-    target = weights_folder(weights_dir) / entry.file_name
+    target = place_of(entry, weights_dir)
     if target.is_file():
         return target
     url = url or mirrored_url(entry)
+    if entry.bundled or url is None:
+        raise WeightsNotFoundError(
+            "no such file, which comes with cxr-explain", remedy="Install cxr-explain again.", source=target
+        )
     if offline:
         raise missing(entry, target, url)
     try:
@@ -102,7 +108,7 @@ def fetch(
     return target
 
 
-def mirrored_url(entry: WeightsEntry) -> str:
+def mirrored_url(entry: WeightsEntry) -> str | None:
     """Return the address that `entry` is fetched from: the mirror's, where one is set, else its own."""
     mirror = os.environ.get(MIRROR_VARIABLE)
     return f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cxr_explain.models.weights.registry import WeightsEntry
 
 WEIGHTS_DIR_VARIABLE = "CXR_EXPLAIN_WEIGHTS_DIR"
 
@@ -23,6 +27,13 @@ def weights_folder(weights_dir: str | PathLike[str] | None = None) -> Path:
     """
     chosen = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE) or "~/.torchxrayvision/models_data"
     return Path(chosen).expanduser()
+
+
+def place_of(entry: WeightsEntry, weights_dir: str | PathLike[str] | None = None) -> Path:
+    """Return where the file of a registry's entry belongs: in the weights folder, or in this package."""
+    if entry.bundled:
+        return Path(__file__).parent / "bundled" / entry.file_name
+    return weights_folder(weights_dir) / entry.file_name
 
 
 def state_folder() -> Path:

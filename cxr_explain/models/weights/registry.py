@@ -1,7 +1,8 @@
-"""The published TorchXRayVision weights: what they are called, where they are and what they were trained for.
+"""Weights by name: those that TorchXRayVision published, and the one that comes with this package.
 
-File names, pathologies and operating points are facts of torchxrayvision's `models.model_urls`. They are
-stated here, and a test holds them equal, so that listing weights does not import torch.
+File names, pathologies and operating points of the published ones are facts of torchxrayvision's
+`models.model_urls`. They are stated here, and a test holds them equal, so that listing weights does not
+import torch. The bundled file states its own, in its metadata: see `cxr_explain.models.weights.facts`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cxr_explain.errors import UnknownWeightsError
+from cxr_explain.models.weights.facts import TrainedOn
 from cxr_explain.pathologies import PATHOLOGIES
 
-Architecture = Literal["xrv-densenet121", "xrv-resnet50"]
+Architecture = Literal["xrv-densenet121", "xrv-resnet50", "xrv-densenet"]
+"""`xrv-densenet` is TorchXRayVision's DenseNet of any depth and width, told by the tensors."""
 
 _RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
 _RELABELLED_NIH = frozenset({"RSNA", "Google", "SIIM"})  # other labels on images of NIH ChestX-ray14
@@ -22,22 +25,24 @@ _RELABELLED_NIH = frozenset({"RSNA", "Google", "SIIM"})  # other labels on image
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """One published set of weights.
+    """One set of weights.
 
     Attributes:
-        name: TorchXRayVision's long name.
-        url: where it is published.
-        file_name: its name in a weights folder.
+        name: TorchXRayVision's long name, or this package's.
+        url: where it is published; None for weights that come with the package and are never fetched.
+        file_name: its name in a weights folder, or in the package.
         architecture: the model it belongs to.
-        pathologies: one per output; `""` is an output that was never trained.
+        pathologies: one per output; `""` is an output that was never trained. Empty for bundled weights,
+            whose file says it.
         operating_points: one per output, on the sigmoid's scale; None where none is published.
         input_size: side of the square input, in pixels.
         training_sets: the data sets it was trained on.
         aliases: other names that resolve to it.
+        trained_on: radiographs, or phantoms alone.
     """
 
     name: str
-    url: str
+    url: str | None
     file_name: str
     architecture: Architecture
     pathologies: tuple[str, ...]
@@ -45,6 +50,16 @@ class WeightsEntry:
     input_size: int
     training_sets: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+    trained_on: TrainedOn = "radiographs"
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the file comes with the package.
+
+        >>> find_entry("phantom").bundled, find_entry("nih").bundled
+        (True, False)
+        """
+        return self.url is None
 
     @property
     def trained_pathologies(self) -> tuple[str, ...]:
@@ -263,7 +278,23 @@ ENTRIES: tuple[WeightsEntry, ...] = (
 )
 """Every published set of weights that this package knows by name."""
 
-_BY_NAME = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
+BUNDLED: tuple[WeightsEntry, ...] = (
+    WeightsEntry(
+        name="densenet-res224-phantom",
+        url=None,
+        file_name="densenet-res224-phantom.safetensors",
+        architecture="xrv-densenet",
+        pathologies=(),
+        operating_points=(),
+        input_size=224,
+        training_sets=("phantoms",),
+        aliases=("phantom",),
+        trained_on="phantoms",
+    ),
+)
+"""The weights that come with this package, for demonstrations and tests: no patient, and for no patient."""
+
+_BY_NAME = {name: entry for entry in (*ENTRIES, *BUNDLED) for name in (entry.name, *entry.aliases)}
 
 
 def find_entry(name: str) -> WeightsEntry:
@@ -292,6 +323,8 @@ def unknown_name(name: str) -> UnknownWeightsError:
     near = f"Did you mean {' or '.join(matches)}? " if matches else ""
     return UnknownWeightsError(
         f"weights named {name!r}",
-        expected="one of " + ", ".join(entry.name for entry in ENTRIES) + ", or a path to a checkpoint file",
+        expected="one of "
+        + ", ".join(entry.name for entry in (*ENTRIES, *BUNDLED))
+        + ", or a path to a checkpoint file",
         remedy=near + "`cxr-explain weights list` shows all.",
     )

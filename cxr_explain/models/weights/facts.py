@@ -1,0 +1,165 @@
+"""What a safetensors file says about its model: outputs, operating points, training sets, input size.
+
+safetensors keeps text by name. Each name below holds JSON:
+
+- `pathologies`: `["Mass", "", "Edema"]`, one name for each output, `""` where it was never trained;
+- `operating_points`: `[0.12, null, 0.5]`, one probability for each output, null where there is none;
+- `training_sets`: `["NIH", "CheXpert"]`;
+- `input_size`: `224`, the side of the square input;
+- `trained_on`: `"radiographs"` or `"phantoms"`, with the quotes.
+
+Each may be missing, and other names are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cxr_explain.errors import WeightsMetadataError
+
+TrainedOn = Literal["radiographs", "phantoms"]
+"""What the training images were; "phantoms" means that the model has seen nothing else."""
+
+INPUT_SIZES = (16, 8192)
+_SHOWN = 60  # characters of a bad value in an error message
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a weights file says about itself; None where it says nothing.
+
+    Args:
+        pathologies: one for each output; `""` is an output that was never trained.
+        operating_points: one for each output, on the sigmoid's scale; None where there is none.
+        training_sets: the data sets it was trained on.
+        input_size: side of the square input, in pixels.
+        trained_on: what the training images were.
+
+    >>> facts = CheckpointFacts(("Mass", ""), (0.25, None), trained_on="phantoms")
+    >>> facts.to_metadata()
+    {'pathologies': '["Mass", ""]', 'operating_points': '[0.25, null]', 'trained_on': '"phantoms"'}
+    >>> CheckpointFacts.from_metadata(facts.to_metadata()) == facts
+    True
+    """
+
+    pathologies: tuple[str, ...] | None = None
+    operating_points: tuple[float | None, ...] | None = None
+    training_sets: tuple[str, ...] | None = None
+    input_size: int | None = None
+    trained_on: TrainedOn | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """The facts as safetensors stores them: `save_file(state_dict, path, facts.to_metadata())`."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: json.dumps(value, ensure_ascii=False) for name, value in known.items() if value is not None
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str] | None) -> CheckpointFacts:
+        """Read and check what `to_metadata` writes.
+
+        Raises:
+            WeightsMetadataError: a name above with another value than it may have.
+
+        >>> CheckpointFacts.from_metadata({"trained_on": "phantoms"})
+        Traceback (most recent call last):
+        cxr_explain.errors.WeightsMetadataError: found the metadata 'trained_on' = phantoms; expected JSON...
+        """
+        known = {name: _read(name, text) for name, text in (metadata or {}).items() if name in _RULES}
+        facts = cls(**known)
+        points, names = facts.operating_points, facts.pathologies
+        if points is not None and len(points) != len(names or ()):
+            raise WeightsMetadataError(
+                f"{len(points)} operating points for {len(names or ())} pathologies in the metadata",
+                expected="one for each",
+            )
+        return facts
+
+    @classmethod
+    def of_file(cls, path: Path) -> CheckpointFacts:
+        """Read them from the head of a safetensors file, without its tensors and without torch.
+
+        Raises:
+            OSError: a file that cannot be read.
+            ValueError: no safetensors file.
+            WeightsMetadataError: see `from_metadata`.
+        """
+        with path.open("rb") as stream:
+            start = stream.read(8)
+            length = int.from_bytes(start, "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            return cls.from_metadata(safetensors_metadata(start + stream.read(length)))
+
+
+def safetensors_metadata(content: bytes) -> dict[str, str] | None:
+    r"""The text in a safetensors file: 8 bytes of length, a JSON header of it, then the tensors.
+
+    Raises:
+        ValueError: no such header.
+
+    >>> safetensors_metadata(b'\x25\0\0\0\0\0\0\0{"__metadata__":{"input_size":"224"}}')
+    {'input_size': '224'}
+    """
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if not isinstance(header, dict):
+        raise ValueError("a header that is no JSON object")
+    return header.get("__metadata__")
+
+
+def _read(name: str, text: str) -> Any:
+    expected, is_right = _RULES[name]
+    try:
+        value = json.loads(text)
+        right = is_right(value)
+    except (ValueError, TypeError, RecursionError):
+        right = False
+    if not right:
+        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+        raise WeightsMetadataError(f"the metadata {name!r} = {shown}", expected=f"JSON: {expected}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _are_pathologies(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(name, str) and name == name.strip() for name in value)
+        and any(value)
+        and len({name for name in value if name}) == sum(map(bool, value))
+    )
+
+
+def _are_operating_points(value: Any) -> bool:
+    return isinstance(value, list) and all(point is None or _is_probability(point) for point in value)
+
+
+def _is_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _are_training_sets(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value)
+
+
+def _is_input_size(value: Any) -> bool:
+    low, high = INPUT_SIZES
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_trained_on(value: Any) -> bool:
+    return value in get_args(TrainedOn)
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "pathologies": ('a list of different names, "" for outputs that were never trained', _are_pathologies),
+    "operating_points": ("a list of probabilities, null where there is none", _are_operating_points),
+    "training_sets": ("a list of names", _are_training_sets),
+    "input_size": (f"a whole number from {INPUT_SIZES[0]} to {INPUT_SIZES[1]}", _is_input_size),
+    "trained_on": ('"radiographs" or "phantoms", in quotes', _is_trained_on),
+}

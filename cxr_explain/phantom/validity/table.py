@@ -1,0 +1,64 @@
+"""A small table that reads well in a terminal and in Markdown's source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header and rows of text; the first column is flush left, numbers flush right.
+
+    Args:
+        title: above it.
+        header: of each column.
+        rows: as many cells each.
+        note: below it.
+
+    >>> print(Table("Ages", ("name", "years"), [["Ann", "7"]]).to_markdown())
+    ### Ages
+    <BLANKLINE>
+    | name | years |
+    |:-----|------:|
+    | Ann  |     7 |
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def to_markdown(self) -> str:
+        """As GitHub renders it."""
+        rule = ["-" * (width + 1) for width in self._widths]
+        lines = [f"| {' | '.join(cells)} |" for cells in self._padded]
+        marks = [f":{line}" if self._left(at) else f"{line}:" for at, line in enumerate(rule)]
+        return self._with_note(f"### {self.title}\n", [lines[0], f"|{'|'.join(marks)}|", *lines[1:]], "\n")
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        lines = ["  ".join(cells).rstrip() for cells in self._padded]
+        return self._with_note(self.title, [lines[0], "-" * max(map(len, lines)), *lines[1:]], "")
+
+    def _with_note(self, title: str, lines: list[str], gap: str) -> str:
+        return "\n".join((title, *lines, *([f"{gap}{self.note}"] if self.note else [])))
+
+    @property
+    def _widths(self) -> list[int]:
+        columns = zip(self.header, *self.rows, strict=True)
+        return [max(map(len, column)) for column in columns]
+
+    @property
+    def _padded(self) -> list[list[str]]:
+        return [
+            [
+                cell.ljust(width) if self._left(at) else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
+            ]
+            for cells in (self.header, *self.rows)
+        ]
+
+    def _left(self, at: int) -> bool:
+        """Whether a column holds words in every row."""
+        return at == 0 or not any(any(c.isdigit() for c in row[at]) for row in self.rows)
