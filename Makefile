@@ -5,7 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install test test-slow lint types check format figure bench clean
+CXR := OMP_NUM_THREADS=2 $(BIN)/cxr-explain
+
+DEMO := demo
+DEMO_N := 6
+DEMO_SEED := 39
+DEMO_WEIGHTS := phantom
+
+.PHONY: install demo test test-slow lint types check format figure bench clean
 
 install: $(STAMP)
 
@@ -16,6 +23,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) --editable '.[dev,bench]'
 	touch $@
+
+# Phantoms, which are nobody's chest, and the model that comes with the package: nothing is downloaded.
+demo: install
+	@rm -rf $(DEMO)/phantoms $(DEMO)/explained
+	@echo "Computing $(DEMO_N) chest phantoms with known findings ..."
+	@$(CXR) phantom --n $(DEMO_N) --bits 16 --size 512 --seed $(DEMO_SEED) --out $(DEMO)/phantoms
+	@echo "Explaining them with the bundled phantom model ..."
+	@$(CXR) explain $(DEMO)/phantoms/dicom $$(ls $(DEMO)/phantoms/images/*.png | head -n 2) \
+	  --weights $(DEMO_WEIGHTS) --offline --out $(DEMO)/explained --page \
+	  --labels $(DEMO)/phantoms/Data_Entry_2017_v2020.csv --boxes $(DEMO)/phantoms/BBox_List_2017.csv
 
 # One torch thread for each worker: the workers share the cores.
 test: install

@@ -1,28 +1,29 @@
-"""Draw the README's picture: a synthetic image with invented evidence, nobody's radiograph."""
+"""Draw the README's picture: a computed phantom with three findings, explained by the bundled model."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from cxr_explain import Explainer, LabelState, ReferenceLabels
+from cxr_explain.phantom import FINDINGS, Finding, Side, render, sample_patient, to_radiograph
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
-
-from synthetic import synthetic_explanation, synthetic_radiograph  # noqa: E402 - found through the line above
-
-from cxr_explain import ReferenceBox, ReferenceLabels  # noqa: E402
 
 
 def main() -> None:
     """Write figure.png beside this file."""
-    radiograph = synthetic_radiograph((1024, 1180), view="PA", patient_orientation=("L", "F"), id="synthetic")
-    labels = ReferenceLabels(
-        {"Effusion": 1, "Cardiomegaly": 1, "Mass": 0, "Atelectasis": -1, "Hernia": 0},  # type: ignore[dict-item]
-        boxes=(ReferenceBox("Effusion", 130, 690, 260, 230),),
-        source="invented",
+    findings = (
+        Finding("Mass", seed=4, side=Side.RIGHT, size=0.8, contrast=0.8),
+        Finding("Effusion", seed=2, side=Side.LEFT, size=0.5),
+        Finding("Hernia", seed=1, size=0.7),
     )
-    figure = synthetic_explanation(radiograph, k=5).figure(labels, dpi=120)
-    figure.save(HERE / "figure.png")
+    phantom = render(sample_patient(21), findings, size=1024)
+    states = {
+        name: LabelState.POSITIVE if name in phantom.pathologies else LabelState.NEGATIVE for name in FINDINGS
+    }
+    labels = ReferenceLabels(states, boxes=phantom.boxes, source="what was rendered")
+    explanation = Explainer.from_pretrained("phantom").explain(to_radiograph(phantom), top_k=3)
+    explanation.figure(labels, dpi=120).save(HERE / "figure.png")
 
 
 if __name__ == "__main__":
