@@ -57,6 +57,7 @@ figure: install
 
 bench: install
 	$(BIN)/python -m benchmarks.explain_cost
+	$(BIN)/python -m benchmarks.command_cost
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
