@@ -146,7 +146,7 @@ class Legend:
         if k:
             marks.append(("number", "strongest cell of a pathology"))
         if k and self.content.contours:
-            marks.append(("solid", "half of the pathology's own peak"))
+            marks.append(("solid", "half of its own peak, unless faint"))
             marks += [("dashed", "the same, ranks 8 to 14")] if k > 7 else []
             marks += [("dotted", "the same, ranks 15 to 21")] if k > 14 else []
         if not self.content.explanation.geometry.sees_everything:

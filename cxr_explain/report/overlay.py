@@ -35,6 +35,10 @@ GAMMA = 0.75
 CONTOUR_LEVEL = 0.5
 """Outlines enclose what reaches this share of the pathology's own peak."""
 
+FAINT = 0.15
+"""A map whose peak is below this share of the strongest one gets no outline: half of next to nothing is
+noise, and a line would give it the weight of the evidence beside it."""
+
 _DIMMED = 0.42
 _HATCH_OPACITY = 0.4
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline

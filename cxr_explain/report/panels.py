@@ -122,9 +122,10 @@ class _Panel:
         """The crop box, outlines and numbers of each pathology."""
         explanation = content.explanation
         self._unseen(content)
+        faint = overlay.FAINT * explanation.maps.max(initial=0)
         for style, values in zip(content.styles, explanation.maps, strict=True):
-            lines = overlay.outlines(values, explanation.geometry) if content.contours else []
-            for line in lines:
+            drawn = content.contours and values.max(initial=0) >= faint
+            for line in overlay.outlines(values, explanation.geometry) if drawn else []:
                 self._line(line[:, 0], line[:, 1], style.colour, style.dashes, 0.9)
         for style, values in zip(content.styles, explanation.maps, strict=True):
             if (point := overlay.peak_point(values, explanation.geometry)) is not None:

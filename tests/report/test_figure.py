@@ -195,6 +195,21 @@ def test_boxes_are_drawn_in_both_panels_in_the_radiographs_pixels():
     assert "reference: Mass" not in written(none)
 
 
+def test_a_faint_map_has_its_number_but_no_outline():
+    radiograph = synthetic_radiograph((100, 100))
+    explanation = synthetic_explanation(radiograph, k=2)
+
+    def outlines_of_the_second(share):
+        maps = explanation.maps.copy()
+        maps[1] *= share * maps[0].max() / maps[1].max()
+        figure = draw_explanation(replace(explanation, maps=maps), radiograph, max_opacity=0.6)
+        lines = [line for axes in figure.axes for line in axes.lines]
+        return sum(line.get_color() == palette.rank_style(2).colour for line in lines)
+
+    assert outlines_of_the_second(0.2) > 0
+    assert outlines_of_the_second(0.1) == 0
+
+
 def test_bad_arguments_are_refused():
     radiograph = synthetic_radiograph((64, 64))
     explanation = synthetic_explanation(radiograph)
