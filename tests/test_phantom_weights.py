@@ -21,11 +21,14 @@ from cxr_explain import (
     Outputs,
     Radiograph,
     XRVDenseNet,
+    read_radiograph,
 )
 from cxr_explain.cli import app
 from cxr_explain.errors import OptionError, OutputError, PhantomWeightsError
 from cxr_explain.explainer import PHANTOM_WEIGHTS_WARNING
+from cxr_explain.phantom import render, sample_patient
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.phantom.dicom import to_dicom
 from cxr_explain.radiograph import PHANTOM_WARNING
 
 
@@ -172,3 +175,18 @@ def test_the_permission_is_an_option_of_from_pretrained() -> None:
     assert explainer.classifier.phantom_only
     with pytest.raises(OptionError):
         explainer.explain_inputs(torch.zeros(1))
+
+
+def test_twins_of_either_polarity_have_one_explanation(tmp_path: Path) -> None:
+    phantom = render(sample_patient(39), size=256)
+    explainer = Explainer.from_pretrained("phantom")
+    explanations = []
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        path = tmp_path / f"{photometric}.dcm"
+        path.write_bytes(to_dicom(phantom, photometric))
+        explanations.append(explainer.explain(read_radiograph(path)))
+    first, second = explanations
+    assert first.ranking.pathologies == second.ranking.pathologies
+    assert first.ranking.pathologies[:2] == ("Pneumothorax", "Hernia")
+    np.testing.assert_array_equal(first.class_maps, second.class_maps)
+    np.testing.assert_array_equal(first.maps, second.maps)

@@ -316,3 +316,12 @@ def test_the_command_prints_the_tables_alone(
 
 def test_the_command_and_the_renderer_agree_on_what_is_unseen() -> None:
     assert command._FIRST_UNSEEN == UNSEEN
+
+
+def test_the_bundled_model_is_an_instrument() -> None:
+    """A small version of the model card's tables, with room for a small number of phantoms."""
+    found = measure_validity(Explainer.from_pretrained("phantom"), n=40, resamples=1)
+    assert (found.headlines[AUROC].value or 0) > 0.93
+    assert (found.headlines[FELL].value or 0) > 0.93
+    assert (found.headlines[TOLERANT].value or 0) > 0.88
+    assert all((share.own.value or 0) > 0.75 for share in found.shares[:3])
