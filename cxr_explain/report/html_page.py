@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cxr_explain.errors import CxrExplainError, OutputError
@@ -31,6 +30,9 @@ from cxr_explain.report.output import DISCLAIMER
 from cxr_explain.report.palette import rank_style
 from cxr_explain.report.table import format_probability
 from cxr_explain.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE_NAME = "index.html"
 
@@ -255,6 +257,9 @@ class IndexPage:
 @cache
 def environment() -> Environment:
     """The templates of this package, with escaping on; reports share their parts (`parts.html`)."""
+    # Imported here: every run of `explain` imports this module, and few write a page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     made = Environment(
         loader=PackageLoader("cxr_explain.report", "templates"),
         autoescape=True,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from cxr_explain.phantom.patient import Patient, sample_patient
 from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.preprocessing import prepare
+
+T = TypeVar("T")
 
 INPUT_SIZE = 224
 CELLS = 28
@@ -59,12 +62,17 @@ def render_examples(
         variants: pairs a patient, each with findings of its own.
         jobs: processes.
     """
-    seeds = list(patients)
     work = partial(_pairs, variants=variants, prevalence=dict(prevalence))
+    return _joined(_each(work, patients, jobs))
+
+
+def _each(work: Callable[[int], T], seeds: Iterable[int], jobs: int) -> Iterator[T]:
+    """The results in the order of the seeds, from this process or from several."""
     if jobs == 1:
-        return _joined(map(work, seeds))
+        yield from map(work, seeds)
+        return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        return _joined(pool.map(work, seeds, chunksize=8))
+        yield from pool.map(work, seeds, chunksize=8)
 
 
 def _one_thread() -> None:
@@ -135,8 +143,7 @@ def render_cohort(seeds: Iterable[int], *, jobs: int = 1) -> tuple[NDArray[np.in
     Returns:
         (N, S, S) pixels, and (N, F) labels: 1, 0, or NaN where another finding hides it.
     """
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        pixels, labels = zip(*pool.map(_member, seeds, chunksize=16), strict=True)
+    pixels, labels = zip(*_each(_member, seeds, jobs), strict=True)
     return np.stack(pixels), np.stack(labels)
 
 
