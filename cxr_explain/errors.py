@@ -19,7 +19,8 @@
     │   └── PhantomWeightsError    weights trained on phantoms alone, for another radiograph
     ├── ModelError                 a model that cannot be explained as asked
     ├── OptionError                an argument outside of its closed set
-    ├── ReferenceLabelError     reference labels or boxes that cannot be read
+    ├── MissingExtraError          a package that an extra would install
+    ├── ReferenceLabelError        reference labels or boxes that cannot be read
     └── OutputError             a result that cannot be written or read back
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
@@ -170,6 +171,12 @@ class OptionError(CxrExplainError, ValueError):
     """An argument outside of its closed set."""
 
     code = "option"
+
+
+class MissingExtraError(CxrExplainError):
+    """A package that an extra of this one would install."""
+
+    code = "missing-extra"
 
 
 class ReferenceLabelError(CxrExplainError):

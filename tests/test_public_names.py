@@ -25,7 +25,7 @@ MODULES = sorted(
 # Stages of the one path; a module imports only from stages to its left (or from its own).
 STAGES = (
     ("_version", "errors", "whole_file"),
-    ("_torchvision", "options", "pathologies", "radiograph"),
+    ("_torchvision", "extras", "options", "pathologies", "radiograph"),
     ("loaders", "geometry", "reference", "phantom"),
     ("preprocessing",),
     ("models.weights",),
