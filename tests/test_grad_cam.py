@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_explain.cam.grad_cam import class_maps, grad_cam_weights
+from cxr_explain.cam.grad_cam import grad_cam_weights, weighted_sum
 from cxr_explain.errors import OptionError
 
 extent = st.integers(1, 4)
@@ -21,7 +21,7 @@ def test_both_equal_the_literal_reading(B: int, K: int, C: int, I: int, J: int, 
     activations, gradients = rng.standard_normal((B, C, I, J)), rng.standard_normal((B, K, C, I, J))
     weights = grad_cam_weights(torch.from_numpy(gradients))
     np.testing.assert_allclose(weights, literal.alphas(gradients), atol=1e-12)
-    maps = class_maps(torch.from_numpy(activations), weights)
+    maps = weighted_sum(torch.from_numpy(activations), weights)
     np.testing.assert_allclose(maps, literal.class_maps(activations, weights.numpy()), atol=1e-12)
 
 
@@ -35,13 +35,14 @@ def test_constant_gradients_are_their_own_mean() -> None:
 def test_maps_are_at_least_float32(dtype: torch.dtype) -> None:
     expected = torch.promote_types(dtype, torch.float32)
     assert grad_cam_weights(torch.ones(1, 1, 1, 2, 2, dtype=dtype)).dtype == expected
-    assert class_maps(torch.ones(1, 1, 2, 2, dtype=dtype), torch.ones(1, 1, 1, dtype=dtype)).dtype == expected
+    ones = torch.ones(1, 1, 2, 2, dtype=dtype)
+    assert weighted_sum(ones, torch.ones(1, 1, 1, dtype=dtype)).dtype == expected
 
 
 def test_the_division_by_channels_is_there() -> None:
-    assert class_maps(torch.ones(1, 4, 1, 1), torch.ones(1, 1, 4)).item() == 1.0
+    assert weighted_sum(torch.ones(1, 4, 1, 1), torch.ones(1, 1, 4)).item() == 1.0
 
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(OptionError, match=r"expected \(2, K, 3\)"):
-        class_maps(torch.rand(2, 3, 4, 4), torch.rand(2, 1, 4))
+        weighted_sum(torch.rand(2, 3, 4, 4), torch.rand(2, 1, 4))

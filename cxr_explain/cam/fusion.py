@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cxr_explain.cam.grad_cam import class_maps as grad_cam_class_maps
-from cxr_explain.cam.grad_cam import grad_cam_weights
+from cxr_explain.cam.grad_cam import grad_cam_weights, weighted_sum
 from cxr_explain.errors import OptionError
 from cxr_explain.options import Activation, Normalisation, check_option
 
@@ -89,7 +88,7 @@ def fm_g_cam(
             )
         weights_or_gradients = grad_cam_weights(weights_or_gradients)
     return fuse(
-        grad_cam_class_maps(activations, weights_or_gradients),
+        weighted_sum(activations, weights_or_gradients),
         normalisation=normalisation,
         activation=activation,
     )

@@ -24,7 +24,7 @@ def grad_cam_weights(gradients: Tensor) -> Tensor:
     return gradients.mean(dim=(-2, -1), dtype=dtype)
 
 
-def class_maps(activations: Tensor, weights: Tensor) -> Tensor:
+def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """Equation 3: R^k = (1/C) sum_c alpha_c^k a_c.
 
     Args:

@@ -23,7 +23,7 @@ _locks_lock = threading.Lock()
 
 
 class ForwardPass(ABC):
-    """Activations and logits of one batch, and the class weights that tie them together.
+    """Activations and logits of one batch, and what ties them together.
 
     Args:
         activations: (B, C, I, J) of the target layer.
@@ -36,9 +36,48 @@ class ForwardPass(ABC):
         self.activations = activations
         self.logits = logits
 
+    @property
+    def head(self) -> LinearHead | None:
+        """The linear layer behind global average pooling of the activations; None for any other head."""
+        return None
+
     @abstractmethod
+    def gradients(self, classes: Tensor) -> Tensor:
+        """Give dy^k / da for (B, K) class indices: (B, K, C, I, J); not to be written to."""
+
+    @abstractmethod
+    def logits_of(self, variants: Tensor) -> Tensor:
+        """Give the logits with other activations in place.
+
+        Args:
+            variants: (B, M, C, I, J), M variants of the activations of each image.
+
+        Returns:
+            (B, M, N).
+        """
+
     def weights(self, classes: Tensor) -> Tensor:
-        """Give alpha of equation 2 for (B, K) class indices: (B, K, C)."""
+        """Give alpha of equation 2 for (B, K) class indices: (B, K, C), at least float32."""
+        gradients = self.gradients(classes)
+        return gradients.mean(dim=(-2, -1), dtype=torch.promote_types(gradients.dtype, torch.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """y = W mean_ij(a) + b: every position adds w . a_ij / (I J) to the score, and nothing else does.
+
+    Args:
+        weight: W, (N, C).
+        bias: b, (N,), or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def of(self, classes: Tensor) -> Tensor:
+        """w^k for (B, K) class indices: (B, K, C), at least float32."""
+        weight = self.weight[classes.to(self.weight.device)]
+        return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
@@ -138,19 +177,62 @@ class Classifier(ABC):
         Raises:
             ModelError: a model whose layer or output is not as declared.
         """
+        with self.undisturbed():
+            result = self._forward(self.suited(inputs))
+        self.check_logits(result.logits, len(inputs))
+        return result
+
+    def logits(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
+        """Score any number of inputs, in inference mode.
+
+        Args:
+            inputs: (M, 1, S, S) in [-1024, 1024].
+            batch_size: inputs in one forward pass; bounds the memory.
+
+        Returns:
+            (M, N).
+        """
+        with self.undisturbed(), torch.inference_mode():
+            parts = [self.run(self.suited(part)) for part in inputs.split(batch_size)]
+            return torch.cat(parts)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Have the module to oneself, in evaluation mode; leave it as it came."""
         with _one_at_a_time(self.module), evaluation_mode(self.module):
-            result = self._forward(inputs.to(self.device, self._dtype))
-        if result.logits.shape != (len(inputs), len(self.pathologies)):
+            yield
+
+    def suited(self, inputs: Tensor) -> Tensor:
+        """The inputs on the parameters' device, in their dtype, channels last."""
+        suited = inputs.to(self.device, self._dtype)
+        return suited.contiguous(memory_format=torch.channels_last) if suited.ndim == 4 else suited
+
+    def check_logits(self, logits: object, count: int) -> None:
+        """Refuse an output that is not one logit for each pathology.
+
+        Raises:
+            ModelError: says what the model gave.
+        """
+        if not isinstance(logits, Tensor):
             raise ModelError(
-                f"an output of shape {tuple(result.logits.shape)}",
-                expected=f"{(len(inputs), len(self.pathologies))}, one logit for each pathology",
+                f"an output of {type(logits).__name__}",
+                expected="a (B, N) tensor of logits",
                 source=self.name,
             )
-        return result
+        if logits.shape != (count, len(self.pathologies)):
+            raise ModelError(
+                f"an output of shape {tuple(logits.shape)}",
+                expected=f"{(count, len(self.pathologies))}, one logit for each pathology",
+                source=self.name,
+            )
 
     @abstractmethod
     def _forward(self, inputs: Tensor) -> ForwardPass:
         """The forward pass, in evaluation mode already."""
+
+    @abstractmethod
+    def run(self, inputs: Tensor) -> Tensor:
+        """The logits alone of suited inputs, within `undisturbed`, in gradient mode as it is."""
 
 
 def _one_at_a_time(module: nn.Module) -> threading.RLock:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxr_explain.errors import ModelError
-from cxr_explain.models.base import Classifier, ForwardPass, Outputs
+from cxr_explain.models.base import Classifier, ForwardPass, LinearHead, Outputs
 
 
 class PooledLinearPass(ForwardPass):
@@ -19,16 +19,34 @@ class PooledLinearPass(ForwardPass):
     gradient = "closed form"
 
     def __init__(self, activations: Tensor, head: nn.Linear) -> None:
-        pooled = activations.mean(dim=(2, 3), dtype=head.weight.dtype)
-        with torch.autocast(activations.device.type, enabled=False):  # the ranking keeps full precision
-            super().__init__(activations, F.linear(pooled, head.weight, head.bias))
-        self._head_weight = head.weight
+        super().__init__(activations, pooled_linear(activations, head))
+        bias = None if head.bias is None else head.bias.detach()
+        self._head = LinearHead(head.weight.detach(), bias)
+
+    @property
+    def head(self) -> LinearHead:
+        """The layer behind the pooling."""
+        return self._head
+
+    def gradients(self, classes: Tensor) -> Tensor:
+        """The same at every position, and without memory for each: (B, K, C, I, J)."""
+        return self.weights(classes)[..., None, None].expand(-1, -1, -1, *self.activations.shape[-2:])
 
     def weights(self, classes: Tensor) -> Tensor:
         """alpha^k = w^k / (I J), (B, K, C)."""
-        cells = self.activations.shape[-2] * self.activations.shape[-1]
-        weight = self._head_weight.detach()[classes]
-        return weight.to(torch.promote_types(weight.dtype, torch.float32)) / cells
+        return self._head.of(classes) / (self.activations.shape[-2] * self.activations.shape[-1])
+
+    def logits_of(self, variants: Tensor) -> Tensor:
+        """Pool and weigh again; the body is not run."""
+        weight, bias = self._head.weight, self._head.bias
+        return F.linear(variants.mean(dim=(-2, -1), dtype=weight.dtype), weight, bias)
+
+
+def pooled_linear(activations: Tensor, head: nn.Linear) -> Tensor:
+    """(B, C, I, J) -> (B, N), in the head's own precision also under autocast: it decides the ranking."""
+    pooled = activations.mean(dim=(2, 3), dtype=head.weight.dtype)
+    with torch.autocast(activations.device.type, enabled=False):
+        return F.linear(pooled, head.weight, head.bias)
 
 
 class PooledLinearClassifier(Classifier):
@@ -70,3 +88,7 @@ class PooledLinearClassifier(Classifier):
     def _forward(self, inputs: Tensor) -> ForwardPass:
         with torch.inference_mode():
             return PooledLinearPass(self._body(inputs), self._head)
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """The logits alone; see `Classifier.run`."""
+        return pooled_linear(self._body(inputs), self._head)

@@ -1,0 +1,109 @@
+"""Rules over activations and their gradients, one formula each.
+
+Each takes a, (B, C, I, J), and g = dy^k / da, (B, K, C, I, J), and gives the signed class maps (B, K, I, J).
+Papers end in a ReLU, which is the fusion's, or the figure's. A positive factor that is the same all over one
+class map is left out where a paper has one (exp(y) in Grad-CAM++): it does not change the map, but would
+decide the fusion by how probable a class is, and not by where its evidence lies.
+
+Behind global average pooling and a linear layer g is the same at every position. Grad-CAM, XGrad-CAM and
+HiResCAM are then one and the same map, CAM, up to 1 / C or 1 / (I J).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cxr_explain.cam.evidence import Evidence
+from cxr_explain.cam.grad_cam import weighted_sum
+
+
+def cam(evidence: Evidence) -> Tensor:
+    """CAM: sum over c of w_c^k a_c, with the weights of the linear layer behind the pooling.
+
+    Raises:
+        ModelError: the head is another one.
+
+    Source:
+        Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2.
+    """
+    return torch.einsum("bkc,bcij->bkij", evidence.head.of(evidence.classes), evidence.activations)
+
+
+def grad_cam(evidence: Evidence) -> Tensor:
+    """Grad-CAM: (1 / C) sum over c of the mean of g_c, times a_c; the default.
+
+    Source:
+        Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2, with FM-G-CAM's 1 / C (its equation 3).
+    """
+    return weighted_sum(evidence.activations, evidence.weights)
+
+
+def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
+    """Grad-CAM++: positive gradients, averaged with weights that count each occurrence of a pattern.
+
+    Source:
+        Chattopadhyay et al., Grad-CAM++, WACV 2018, equations 5, 13 and 19.
+    """
+    return plus_plus_maps(evidence.activations, evidence.gradients)
+
+
+def plus_plus_maps(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Sum over c of w_c a_c, where w_c = sum over ij of alpha_ij max(g_ij, 0).
+
+    alpha_ij = g^2 / (2 g^2 + g^3 * sum of a_c over its positions): equation 19, divided by exp(y).
+
+    >>> plus_plus_maps(torch.ones(1, 2, 4, 4), torch.ones(1, 3, 2, 4, 4)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+    return occurrence_weighted(activations, gradients, gradients**2, gradients**3)
+
+
+def occurrence_weighted(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """Grad-CAM++ of given first, second and third derivatives; 0 / 0 counts as 0.
+
+    Args:
+        activations: (B, C, I, J).
+        first: (B, K, C, I, J); the others likewise.
+        second: of the score's exponential, divided by it.
+        third: likewise.
+    """
+    total = activations.sum(dim=(-2, -1), keepdim=True)[:, None]
+    denominator = 2 * second + total * third
+    counts = (first > 0) & (denominator != 0)
+    alpha = torch.where(counts, second / denominator.where(counts, 1), 0)
+    weights = (alpha * first.clamp(min=0)).sum(dim=(-2, -1))
+    return torch.einsum("bkc,bcij->bkij", weights, activations)
+
+
+def xgrad_cam(evidence: Evidence) -> Tensor:
+    """XGrad-CAM: gradients averaged with each channel's own activations as weights.
+
+    A channel whose activations sum to zero has no such weights, and adds nothing.
+
+    Source:
+        Fu et al., Axiom-based Grad-CAM, BMVC 2020, equation 8.
+    """
+    a = evidence.activations[:, None]
+    total = a.sum(dim=(-2, -1), keepdim=True)
+    shares = torch.where(total != 0, a / total.where(total != 0, 1), 0)
+    weights = (shares * evidence.gradients).sum(dim=(-2, -1))
+    return torch.einsum("bkc,bcij->bkij", weights, evidence.activations)
+
+
+def hirescam(evidence: Evidence) -> Tensor:
+    """HiResCAM: sum over c of g_c a_c, position by position; sums to the score where the head is linear.
+
+    Source:
+        Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv 2011.08891, equation 6.
+    """
+    return torch.einsum("bkcij,bcij->bkij", evidence.gradients, evidence.activations)
+
+
+def layercam(evidence: Evidence) -> Tensor:
+    """LayerCAM: sum over c of max(g_c, 0) a_c, position by position; for earlier layers, too.
+
+    Source:
+        Jiang et al., LayerCAM, IEEE TIP 30 (2021) 5875, equations 5 and 6.
+    """
+    return torch.einsum("bkcij,bcij->bkij", evidence.gradients.clamp(min=0), evidence.activations)

@@ -1,0 +1,159 @@
+"""The rules by their papers' names, and class maps by any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cxr_explain.cam import gradient
+from cxr_explain.cam.evidence import Evidence, Track, silent
+from cxr_explain.cam.layers import combine_layers
+from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.models.at_layers import forward_at
+from cxr_explain.models.base import Classifier, ForwardPass
+from cxr_explain.options import Method, check_option
+
+Rule = Callable[[Evidence], Tensor]
+"""From the evidence of a batch to its class maps, (B, K, I, J), signed: what speaks against is negative."""
+
+
+@dataclass(frozen=True)
+class NamedRule:
+    """A rule and its paper's name.
+
+    Args:
+        title: as its paper writes it.
+        rule: with its default options.
+    """
+
+    title: str
+    rule: Rule
+
+
+RULES: dict[Method, NamedRule] = {
+    "cam": NamedRule("CAM", gradient.cam),
+    "grad-cam": NamedRule("Grad-CAM", gradient.grad_cam),
+    "grad-cam++": NamedRule("Grad-CAM++", gradient.grad_cam_plus_plus),
+    "xgrad-cam": NamedRule("XGrad-CAM", gradient.xgrad_cam),
+    "hirescam": NamedRule("HiResCAM", gradient.hirescam),
+    "layercam": NamedRule("LayerCAM", gradient.layercam),
+}
+
+
+def named_rule(method: Method | Rule) -> NamedRule:
+    """A rule by its name, or a rule of one's own under the name that it gives itself.
+
+    Args:
+        method: one of `RULES`, or a function from `Evidence` to (B, K, I, J); its `title`, else its name in
+            Python, is what results are labelled with.
+
+    Raises:
+        OptionError: neither.
+
+    >>> named_rule("grad-cam++").title
+    'Grad-CAM++'
+    """
+    if not isinstance(method, str) and callable(method):
+        fallback = getattr(method, "__name__", type(method).__name__)
+        return NamedRule(str(getattr(method, "title", fallback)), method)
+    check_option("method", method, Method)
+    return RULES[method]
+
+
+def class_maps(
+    classifier: Classifier,
+    inputs: Tensor,
+    classes: Tensor,
+    *,
+    method: Method | Rule = "grad-cam",
+    layers: Sequence[str] = (),
+    track: Track = silent,
+) -> Tensor:
+    """Class maps by any rule, for B images and K classes at once.
+
+    Args:
+        classifier: the model; it is left as it came.
+        inputs: (B, 1, S, S) in [-1024, 1024].
+        classes: (B, K) int64, which outputs to explain; (K,) for the same in each image.
+        method: a name, or a rule of one's own.
+        layers: names in the classifier's module; by default its target layer. Several are combined.
+        track: shows the progress of the rules that run the model many times.
+
+    Returns:
+        (B, K, I, J), signed, at least float32.
+
+    Raises:
+        OptionError: an unknown method, or shapes that do not fit.
+        ModelError: a method that needs another head, an unknown layer, or a rule that gives no such maps.
+
+    >>> from cxr_explain.models.hooked import HookedClassifier
+    >>> from cxr_explain.models.base import Outputs
+    >>> from torch import nn
+    >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *head)
+    >>> model = HookedClassifier(net, "1", Outputs(("Mass", "Edema")), input_size=16)
+    >>> class_maps(model, torch.zeros(3, 1, 16, 16), torch.tensor([1, 0]), method="layercam").shape
+    torch.Size([3, 2, 14, 14])
+    >>> def absolute_grad_cam(evidence):
+    ...     return torch.einsum("bkc,bcij->bkij", evidence.weights.abs(), evidence.activations)
+    >>> class_maps(model, torch.zeros(3, 1, 16, 16), torch.tensor([1]), method=absolute_grad_cam).shape
+    torch.Size([3, 1, 14, 14])
+    """
+    if inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
+        raise OptionError(
+            f"{inputs.dtype} inputs of shape {tuple(inputs.shape)}", expected="float (B, 1, S, S), B >= 1"
+        )
+    passes = forward_passes(classifier, inputs, layers)
+    return maps_of_passes(
+        classifier, inputs, _each(classes, len(inputs), passes[0]), passes, method, layers, track
+    )
+
+
+def forward_passes(classifier: Classifier, inputs: Tensor, layers: Sequence[str]) -> tuple[ForwardPass, ...]:
+    """One forward pass, at the target layer or at the layers named."""
+    return forward_at(classifier, inputs, layers) if layers else (classifier.forward(inputs),)
+
+
+def maps_of_passes(
+    classifier: Classifier,
+    inputs: Tensor,
+    classes: Tensor,
+    passes: Sequence[ForwardPass],
+    method: Method | Rule,
+    layers: Sequence[str] = (),
+    track: Track = silent,
+) -> Tensor:
+    """The maps of a forward pass that is there already; see `class_maps`."""
+    named = named_rule(method)
+    names = layers or (None,)
+    maps = [
+        _apply(named, Evidence(classifier, inputs, classes, forward, layer, track))
+        for forward, layer in zip(passes, names, strict=True)
+    ]
+    return maps[0] if len(maps) == 1 else combine_layers(maps)
+
+
+def _apply(named: NamedRule, evidence: Evidence) -> Tensor:
+    maps = named.rule(evidence)
+    wanted = tuple(evidence.classes.shape)
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != wanted or 0 in maps.shape[2:]:
+        found = f"maps of shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        raise ModelError(f"{found} from {named.title}", expected=f"a tensor ({wanted[0]}, {wanted[1]}, I, J)")
+    return maps.detach().to(torch.promote_types(maps.dtype, torch.float32))
+
+
+def _each(classes: Tensor, count: int, forward: ForwardPass) -> Tensor:
+    classes = torch.as_tensor(classes, device=forward.logits.device)
+    outputs = forward.logits.shape[1]
+    if classes.ndim == 1:
+        classes = classes.expand(count, -1)
+    inside = classes.ndim == 2 and len(classes) == count and classes.dtype == torch.int64
+    if not inside or (classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < outputs):
+        raise OptionError(
+            f"{classes.dtype} classes of shape {tuple(classes.shape)}",
+            expected=f"int64 (K,) or ({count}, K), each below {outputs}",
+        )
+    return classes

@@ -1,0 +1,261 @@
+"""One forward pass that is looked at in named layers; the gradient starts at the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.models.base import Classifier, ForwardPass
+
+Grid = Callable[[Tensor], Tensor]
+Hook = Callable[[Tensor], Tensor]
+
+_VARIANTS_AT_ONCE = 32
+
+
+@runtime_checkable
+class InvertibleGrid(Protocol):
+    """A grid that can also put other activations back among what the layer gave."""
+
+    def __call__(self, layer_output: Tensor) -> Tensor:
+        """From the layer's output to (B, C, I, J)."""
+        ...
+
+    def replace(self, layer_output: Tensor, activations: Tensor) -> Tensor:
+        """The layer's output, with these activations in place of its own."""
+        ...
+
+
+def forward_at(
+    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: Grid | None = None
+) -> tuple[ForwardPass, ...]:
+    """Run a classifier once and look at layers of any name; the module is left as it came.
+
+    Args:
+        classifier: whatever its own target layer.
+        inputs: (B, 1, S, S) in [-1024, 1024].
+        layers: names in `classifier.module.named_modules()`, for example "features.transition2.relu".
+        grid: from a layer's output to (B, C, I, J); by default it is one already.
+
+    Returns:
+        One pass for each layer, all with the same logits.
+
+    Raises:
+        ModelError: no layer of that name, or one that does not run once, or does not give such a tensor.
+        OptionError: no layer.
+    """
+    with classifier.undisturbed():
+        results = passes_at(classifier, classifier.suited(inputs), layers, grid)
+    classifier.check_logits(results[0].logits, len(inputs))
+    return results
+
+
+def passes_at(
+    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: Grid | None = None
+) -> tuple[AutogradPass, ...]:
+    """What `forward_at` does, for inputs that are suited already, within `Classifier.undisturbed`."""
+    if not layers:
+        raise OptionError("no layer", expected="one or more")
+    modules = [find_layer(classifier.module, name) for name in layers]
+    kept: list[list[Tensor]] = [[] for _ in layers]
+
+    def keep(number: int) -> Hook:
+        def start_or_follow(output: Tensor) -> Tensor:
+            torch.set_grad_enabled(True)
+            node = output if output.requires_grad else output.detach().requires_grad_(True)
+            kept[number].append(node)
+            return node.clone()  # the network may overwrite what it gets, by an in-place ReLU for example
+
+        return start_or_follow
+
+    # no_grad restores the gradient mode that the hook switches on half-way; a caller's inference_mode
+    # would forbid any gradient, so it is left for the time of this pass.
+    with torch.inference_mode(False), torch.no_grad():
+        inputs = inputs.clone() if inputs.is_inference() else inputs
+        with _hooked(modules, layers, [keep(number) for number in range(len(layers))]):
+            logits = classifier.run(inputs)
+    for name, tensors in zip(layers, kept, strict=True):
+        _check_ran_once(name, len(tensors))
+    _check_matrix(logits, classifier.name)
+    return tuple(
+        AutogradPass(tensors[0], logits, Layer(classifier, name, module, grid), inputs)
+        for name, module, tensors in zip(layers, modules, kept, strict=True)
+    )
+
+
+class Layer:
+    """A named layer of a classifier, and how its output becomes a grid.
+
+    Args:
+        classifier: to whom it belongs.
+        name: in the classifier's module.
+        module: the layer.
+        grid: from its output to (B, C, I, J); by default it is one already.
+    """
+
+    def __init__(self, classifier: Classifier, name: str, module: nn.Module, grid: Grid | None) -> None:
+        self._classifier = classifier
+        self._name = name
+        self._module = module
+        self._grid = grid
+
+    def grid(self, output: Tensor) -> Tensor:
+        """(B, C, I, J) of the layer's output."""
+        maps = output if self._grid is None else self._grid(output)
+        if maps.ndim != 4:
+            raise ModelError(
+                f"activations of shape {tuple(maps.shape)}",
+                expected="(B, C, I, J)",
+                remedy="For a transformer pass grid=token_grid(...).",
+                source=self._name,
+            )
+        return maps
+
+    def rerun(self, inputs: Tensor, activations: Tensor) -> Tensor:
+        """Logits of the inputs, (B, N), with other activations, (B, C, I, J), at this layer."""
+
+        def replace(output: Tensor) -> Tensor:
+            return self._replace(output, activations.to(output.dtype))
+
+        with (
+            self._classifier.undisturbed(),
+            torch.inference_mode(),
+            _hooked([self._module], [self._name], [replace]),
+        ):
+            return self._classifier.run(inputs)
+
+    def _replace(self, output: Tensor, activations: Tensor) -> Tensor:
+        if self._grid is None:
+            return activations
+        if not isinstance(self._grid, InvertibleGrid):
+            raise ModelError(
+                "a grid that cannot put activations back",
+                expected="one with a method replace(layer_output, activations)",
+                remedy="Choose a method that changes the input or asks for gradients, such as Grad-CAM.",
+                source=self._name,
+            )
+        return self._grid.replace(output, activations)
+
+
+class AutogradPass(ForwardPass):
+    """The graph starts at the first layer that is looked at: no gradient ever enters the network before it.
+
+    Args:
+        layer_output: what the layer gave, a node of the graph.
+        logits: (B, N), in the same graph.
+        layer: where it was.
+        inputs: (B, 1, S, S), to run the network again with other activations.
+    """
+
+    gradient = "autograd"
+
+    def __init__(self, layer_output: Tensor, logits: Tensor, layer: Layer, inputs: Tensor) -> None:
+        super().__init__(layer.grid(layer_output.detach()), logits.detach())
+        self._layer_output = layer_output
+        self._logits = logits
+        self._layer = layer
+        self._inputs = inputs
+
+    def gradients(self, classes: Tensor) -> Tensor:
+        """(B, K, C, I, J) by one batched gradient; images do not mix, each is worked on by itself."""
+        K = classes.shape[1]
+        seeds = torch.zeros(K, *self._logits.shape, dtype=self._logits.dtype, device=self._logits.device)
+        seeds.scatter_(2, classes.T[:, :, None].to(seeds.device), 1.0)
+        if K == 0:
+            return self.activations.new_zeros(len(classes), 0, *self.activations.shape[1:])
+        gradients = self._gradient_of_each(seeds)
+        return torch.stack([self._layer.grid(gradient) for gradient in gradients], dim=1)
+
+    def logits_of(self, variants: Tensor) -> Tensor:
+        """Run the network again for each variant: the body cannot be left out, whatever skips the layer."""
+        repeated = self._inputs.repeat_interleave(variants.shape[1], dim=0)
+        pairs = zip(
+            repeated.split(_VARIANTS_AT_ONCE), variants.flatten(0, 1).split(_VARIANTS_AT_ONCE), strict=True
+        )
+        logits = torch.cat([self._layer.rerun(inputs, activations) for inputs, activations in pairs])
+        return logits.unflatten(0, variants.shape[:2])
+
+    def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
+        if not self._logits.requires_grad:
+            raise _independent()
+        with torch.inference_mode(False), torch.enable_grad():
+            try:
+                return list(self._gradient(seeds, is_grads_batched=True))
+            except RuntimeError:  # an operator of the head that vmap cannot batch: one gradient a class
+                return [self._gradient(seed) for seed in seeds]
+
+    def _gradient(self, seeds: Tensor, **options: Any) -> Tensor:
+        (gradient,) = torch.autograd.grad(
+            self._logits, self._layer_output, seeds, retain_graph=True, allow_unused=True, **options
+        )
+        if gradient is None:
+            raise _independent()
+        return gradient
+
+
+def find_layer(module: nn.Module, name: str) -> nn.Module:
+    """The submodule of a name.
+
+    Raises:
+        ModelError: there is none; the message has the closest names.
+    """
+    layers = dict(module.named_modules())
+    if not name or name not in layers:
+        import difflib
+
+        close = difflib.get_close_matches(name, layers, n=3, cutoff=0.3) or list(layers)[-3:]
+        raise ModelError(
+            f"no layer named {name!r} in {type(module).__name__}", remedy=f"Close names: {', '.join(close)}."
+        )
+    return layers[name]
+
+
+@contextmanager
+def _hooked(modules: Sequence[nn.Module], names: Sequence[str], hooks: Sequence[Hook]) -> Iterator[None]:
+    """Pass the output of each layer through a function, and take the hooks off again."""
+    handles = []
+    try:
+        for module, name, hook in zip(modules, names, hooks, strict=True):
+            handles.append(module.register_forward_hook(_of_a_tensor(name, hook)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _of_a_tensor(name: str, hook: Hook) -> Callable[..., Tensor]:
+    def forward_hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ModelError(f"a layer that gives {type(output).__name__}", expected="a tensor", source=name)
+        return hook(output)
+
+    return forward_hook
+
+
+def _check_ran_once(name: str, times: int) -> None:
+    if times != 1:
+        raise ModelError(
+            f"a layer that ran {times} times in one forward pass",
+            expected="a layer that runs once",
+            source=name,
+        )
+
+
+def _check_matrix(logits: object, source: str) -> None:
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise ModelError(
+            f"an output of {type(logits).__name__}", expected="a (B, N) tensor of logits", source=source
+        )
+
+
+def _independent() -> ModelError:
+    return ModelError(
+        "scores that do not depend on the target layer's output",
+        expected="a layer on the way to the scores",
+        remedy="Nor can a model be differentiated that switches to inference mode in its own forward pass.",
+    )
