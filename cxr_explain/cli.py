@@ -23,7 +23,7 @@ from cxr_explain.errors import (
     ReferenceLabelError,
     UnknownWeightsError,
 )
-from cxr_explain.options import Activation, Dtype, FigureFormat, Fit, Normalisation, RankBy
+from cxr_explain.options import Activation, Dtype, FigureFormat, Fit, Method, Normalisation, RankBy
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
@@ -101,6 +101,17 @@ def explain(
     boxes: Annotated[
         Path | None, typer.Option(help="Reference boxes: NIH's BBox_List_2017.csv.", show_default=False)
     ] = None,
+    method: Annotated[Method, typer.Option(help="Rule that makes the class maps.")] = "grad-cam",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Layer to explain, by its name in the model; several are combined.",
+            show_default="the last feature map",
+        ),
+    ] = None,
+    fused: Annotated[
+        bool, typer.Option("--fused/--not-fused", help="Keep only the strongest pathology at each position.")
+    ] = True,
     normalisation: Annotated[
         Normalisation,
         typer.Option(help="L2 norm of the whole block, of each class map, or per column."),
@@ -166,6 +177,10 @@ def explain(
             weights_dir=weights_dir,
             fetch=not offline,
             device=device,
+            method=method,
+            target_layers=layer or (),
+            fused=fused,
+            track=_track,
             normalisation=normalisation,
             activation=activation,
             fit=fit,
@@ -212,6 +227,13 @@ def _run(results: Iterator, files: Sequence[Path], *, labelled: bool, page: bool
     if page:
         out.print(f"Look at {escape(str(index.write(to)))} in a browser.", soft_wrap=True)
     return index.failed
+
+
+def _track(items: Sequence, doing: str):  # type: ignore[no-untyped-def]
+    """The progress of one method on one batch, where somebody looks."""
+    from rich.progress import track
+
+    return track(items, doing, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _naming(path: Path, error: CxrExplainError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Self
 
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from cxr_explain._version import __version__
-from cxr_explain.cam.fusion import FusedMaps, fm_g_cam
+from cxr_explain.cam.evidence import Track, silent
+from cxr_explain.cam.fusion import FusedMaps, fuse
+from cxr_explain.cam.rules import Rule, forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explanation import Explanation, Provenance
 from cxr_explain.models.base import Classifier
-from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
 from cxr_explain.preprocessing import ModelInput, prepare
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Ranking, rank
@@ -49,13 +51,20 @@ class Explainer:
 
     Args:
         classifier: the model to explain.
+        method: the rule that makes the class maps: a name, or a function from `Evidence` to (B, K, I, J).
+        target_layers: layers to explain, by their names in the classifier's module; several are combined as
+            LayerCAM does. By default the classifier's own target layer.
+        fused: False shows the K class maps as they are, scaled together, without the filter of equation 4.
         normalisation: of the fusion; see `fm_g_cam`.
         activation: of the fusion; see `fm_g_cam`.
         fit: "crop" is TorchXRayVision's centre crop; "pad" shows the model the whole radiograph.
         xrv_compatible: preprocess with TorchXRayVision's own transforms.
-        dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32.
+        dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32, and methods
+            that run the model again, such as Score-CAM, do so in the model's own precision.
         allow_phantom_weights: let a model that was trained on phantoms alone explain radiographs, too.
             Without it, such a model is refused for whatever is not known to be a phantom.
+        track: shows the progress of methods that run the model many times; takes a sequence and a word on
+            what is done, and gives back the items.
 
     Raises:
         OptionError: an option outside of its closed set.
@@ -73,18 +82,27 @@ class Explainer:
         self,
         classifier: Classifier,
         *,
+        method: Method | Rule = "grad-cam",
+        target_layers: Sequence[str] = (),
+        fused: bool = True,
         normalisation: Normalisation = "joint",
         activation: Activation = "relu",
         fit: Fit = "crop",
         xrv_compatible: bool = False,
         dtype: Dtype = "float32",
         allow_phantom_weights: bool = False,
+        track: Track = silent,
     ) -> None:
         check_option("normalisation", normalisation, Normalisation)
         check_option("activation", activation, Activation)
         check_option("fit", fit, Fit)
         check_option("dtype", dtype, Dtype)
         self.classifier = classifier
+        self.method = method
+        self.target_layers = _names(target_layers)
+        self.fused = fused
+        self.track = track
+        self._rule = named_rule(method)
         self.normalisation = normalisation
         self.activation = activation
         self.fit = fit
@@ -232,10 +250,11 @@ class Explainer:
             )
         only = None if pathologies is None else _names(pathologies)
         with self._arithmetic():
-            result = self.classifier.forward(inputs.contiguous(memory_format=torch.channels_last))
+            passes = forward_passes(self.classifier, inputs, self.target_layers)
+        logits = passes[0].logits
         rankings = tuple(
             rank(
-                logits,
+                row,
                 self.classifier.pathologies,
                 self.classifier.operating_points,
                 top_k=top_k,
@@ -243,32 +262,32 @@ class Explainer:
                 only=only,
                 above_operating_point=above_operating_point,
             )
-            for logits in result.logits.double().tolist()
+            for row in logits.double().tolist()
         )
         most = max(ranking.k for ranking in rankings)
         # Short rankings are filled up with class 0 for the batched gradient, and cut again before the fusion.
         classes = torch.tensor(
             [[p.index for p in ranking.top] + [0] * (most - ranking.k) for ranking in rankings],
             dtype=torch.int64,
-            device=result.logits.device,
+            device=logits.device,
         ).reshape(len(rankings), most)
-        return BatchMaps(
-            rankings, self._fuse(result.activations, result.weights(classes), rankings), result.gradient
+        class_maps = maps_of_passes(
+            self.classifier, inputs, classes, passes, self.method, self.target_layers, self.track
         )
+        return BatchMaps(rankings, self._fuse(class_maps, rankings), passes[0].gradient)
 
-    def _fuse(
-        self, activations: Tensor, weights: Tensor, rankings: Sequence[Ranking]
-    ) -> tuple[FusedMaps, ...]:
+    def _fuse(self, class_maps: Tensor, rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
         with torch.inference_mode():
             if len({ranking.k for ranking in rankings}) == 1:
-                return _split(self._fm_g_cam(activations, weights))
+                return _split(self._fuse_alike(class_maps))
             return tuple(
-                self._fm_g_cam(activations[b : b + 1], weights[b : b + 1, : ranking.k])
-                for b, ranking in enumerate(rankings)
+                self._fuse_alike(class_maps[b : b + 1, : ranking.k]) for b, ranking in enumerate(rankings)
             )
 
-    def _fm_g_cam(self, activations: Tensor, weights: Tensor) -> FusedMaps:
-        return fm_g_cam(activations, weights, normalisation=self.normalisation, activation=self.activation)
+    def _fuse_alike(self, class_maps: Tensor) -> FusedMaps:
+        return fuse(
+            class_maps, normalisation=self.normalisation, activation=self.activation, fused=self.fused
+        )
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         if self.dtype == "bfloat16":
@@ -296,8 +315,8 @@ class Explainer:
                 model=self.classifier.name,
                 weights_sha256=self.classifier.weights_sha256,
                 training_sets=self.classifier.training_sets,
-                target_layer=self.classifier.target_layer,
-                method="Grad-CAM" if ranking.k == 1 else "FM-G-CAM",
+                target_layer=", ".join(self.target_layers) or self.classifier.target_layer,
+                method=self._method_title(ranking.k),
                 gradient=gradient,
                 normalisation=self.normalisation,
                 activation=self.activation,
@@ -313,9 +332,16 @@ class Explainer:
                 notes=ranking.notes,
                 phantom=radiograph.phantom,
                 phantom_only=self.classifier.phantom_only,
+                rule_settings=self._rule.settings,
+                fused=self.fused,
             ),
             radiograph=radiograph,
         )
+
+    def _method_title(self, k: int) -> str:
+        if k == 1 or not self.fused:
+            return self._rule.title
+        return "FM-G-CAM" if self.method == "grad-cam" else f"FM-G-CAM of {self._rule.title}"
 
     def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
         out_of_place = self.classifier.phantom_only and not radiograph.phantom
@@ -324,7 +350,7 @@ class Explainer:
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
     return tuple(
-        FusedMaps(maps[None], class_maps[None], winner[None], fused.normalisation, fused.activation)
+        replace(fused, maps=maps[None], class_maps=class_maps[None], winner=winner[None])
         for maps, class_maps, winner in zip(fused.maps, fused.class_maps, fused.winner, strict=True)
     )
 

@@ -43,7 +43,8 @@ class Provenance:
         weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
         training_sets: data sets the weights were trained on, where known.
         target_layer: the layer whose activations carry the maps.
-        method: "FM-G-CAM" (K > 1) or "Grad-CAM" (K = 1).
+        method: "FM-G-CAM" (fused) or the rule's own name (K = 1, or not fused); "FM-G-CAM of LayerCAM" where
+            the rule is not Grad-CAM.
         gradient: "closed form" or "autograd".
         normalisation: of the fusion.
         activation: of the fusion.
@@ -59,6 +60,8 @@ class Provenance:
         notes: what else a reader should know (K cut, pathologies left out).
         phantom: the radiograph is a computed phantom, nobody's chest.
         phantom_only: the model has seen phantoms and no radiograph.
+        rule_settings: options of the rule that makes the class maps, as Python writes them; '' without any.
+        fused: each position belongs to its strongest class alone.
     """
 
     package_version: str
@@ -83,6 +86,8 @@ class Provenance:
     notes: tuple[str, ...] = ()
     phantom: bool = False
     phantom_only: bool = False
+    rule_settings: str = ""
+    fused: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import literal
@@ -21,7 +21,10 @@ from cxr_explain import (
     Radiograph,
     XRVDenseNet,
     __version__,
+    fuse,
 )
+from cxr_explain.cam.evidence import Evidence
+from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.explainer import _device
 
@@ -303,3 +306,100 @@ def test_three_lines_from_a_file_to_an_explanation(real_data: Path, tmp_path: Pa
     np.testing.assert_array_equal(Explanation.load(explanation.save(tmp_path / "a")).maps, explanation.maps)
     batch = explainer.explain_batch([read_radiograph(path) for path in paths])
     assert_same(batch[0], explanation, atol=1e-3)
+
+
+# -- other rules, other layers, without the fusion ----
+
+
+@BOTH
+def test_a_rule_by_its_name_is_fused(build) -> None:  # type: ignore[no-untyped-def]
+    explainer = build(method="layercam")
+    explanation = explainer.explain(radiograph(), top_k=3)
+    top = torch.tensor([[prediction.index for prediction in explanation.ranking.top]])
+    inputs = explainer.prepare(radiograph()).tensor[None]
+    expected = class_maps(explainer.classifier, inputs, top, method="layercam")
+    np.testing.assert_allclose(explanation.class_maps, expected[0].numpy(), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(explanation.maps, fuse(expected).maps[0].numpy(), rtol=1e-5, atol=1e-7)
+    assert explanation.provenance.method == "FM-G-CAM of LayerCAM"
+    assert explainer.explain(radiograph(), top_k=1).provenance.method == "LayerCAM"
+
+
+def test_a_rule_of_ones_own() -> None:
+    @dataclass(frozen=True)
+    class Power:
+        title = "My CAM"
+        exponent: float = 2.0
+
+        def __call__(self, evidence: Evidence) -> torch.Tensor:
+            return class_of_mine(evidence) ** self.exponent
+
+    def class_of_mine(evidence: Evidence) -> torch.Tensor:
+        return torch.einsum("bkc,bcij->bkij", evidence.weights, evidence.activations)
+
+    explanation = closed(method=Power()).explain(radiograph(), top_k=2)
+    plain = closed().explain(radiograph(), top_k=2)
+    np.testing.assert_allclose(explanation.class_maps, (plain.class_maps * 32) ** 2, rtol=1e-4, atol=1e-12)
+    assert explanation.provenance.method == "FM-G-CAM of My CAM"
+    assert explanation.provenance.rule_settings.endswith("Power(exponent=2.0)")
+    assert closed(method=class_of_mine).explain(radiograph(), top_k=1).provenance.method == "class_of_mine"
+
+
+def test_a_rule_that_gives_no_such_maps_is_named() -> None:
+    with pytest.raises(
+        ModelError, match=r"maps of shape \(1, 32, 8, 8\) from too_many; expected .*1, 3, I, J"
+    ):
+        closed(method=lambda_named("too_many", lambda evidence: evidence.activations)).explain(
+            radiograph(), top_k=3
+        )
+    with pytest.raises(OptionError, match=r"method='gradcam'.*expected one of cam, grad-cam"):
+        closed(method="gradcam")
+
+
+def lambda_named(name: str, function):  # type: ignore[no-untyped-def]
+    function.__name__ = name
+    return function
+
+
+def test_without_the_fusion_each_class_keeps_its_map() -> None:
+    explanation = closed(fused=False, normalisation="per-class").explain(radiograph(), top_k=3)
+    positive = np.maximum(explanation.class_maps, 0)
+    norms = np.linalg.norm(explanation.class_maps, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(explanation.maps, positive / norms, rtol=1e-5, atol=1e-8)
+    assert ((explanation.maps > 0).sum(axis=0) > 1).any()
+    assert explanation.provenance.method == "Grad-CAM"
+    assert not explanation.provenance.fused
+
+
+def test_earlier_layers_give_finer_maps_and_name_themselves() -> None:
+    layers = ("features.transition1.relu", "features.denseblock2")
+    explanation = closed(method="layercam", target_layers=layers).explain(radiograph(), top_k=2)
+    assert explanation.maps.shape == (2, 16, 16)
+    assert explanation.provenance.target_layer == ", ".join(layers)
+    assert explanation.provenance.gradient == "autograd"
+    single = closed(target_layers="features.denseblock2").explain(radiograph(), top_k=2)
+    assert single.maps.shape == (2, 8, 8)
+    with pytest.raises(ModelError, match=r"no layer named 'features.transition9'.*Close names"):
+        closed(target_layers=("features.transition9",)).explain(radiograph())
+
+
+@pytest.mark.parametrize("layers", [(), ("features.transition1.relu", "features.denseblock2")])
+def test_the_ranking_does_not_depend_on_the_layers(layers: tuple[str, ...]) -> None:
+    plain = closed().explain(radiograph(), top_k=4)
+    other = closed(target_layers=layers, method="hirescam").explain(radiograph(), top_k=4)
+    assert other.ranking.pathologies == plain.ranking.pathologies
+
+
+def test_no_rule_is_asked_about_nothing() -> None:
+    def never(evidence: Evidence) -> torch.Tensor:
+        raise AssertionError
+
+    none = Outputs(PATHOLOGIES, (1.0,) * 18)
+    explainer = Explainer(XRVDenseNet(small_xrv(), none, input_size=64), method=never)
+    explanation = explainer.explain(radiograph(), above_operating_point=True)
+    assert explanation.maps.shape == (0, 8, 8)
+
+
+def test_what_a_rule_was_is_saved_and_read_back(tmp_path: Path) -> None:
+    explanation = closed(method="hirescam", fused=False).explain(radiograph(), top_k=2)
+    loaded = Explanation.load(explanation.save(tmp_path / "x"))
+    assert loaded.provenance == explanation.provenance

@@ -30,11 +30,12 @@ class FusedMaps:
     """One fused map for each image: at each position, only the strongest of K classes keeps its evidence.
 
     Args:
-        maps: (B, K, I, J), filtered, normalised and activated; equation 6. At least float32.
+        maps: (B, K, I, J), filtered (if `fused`), normalised and activated; equation 6. At least float32.
         class_maps: (B, K, I, J), the raw signed maps that were fused; equation 3.
         winner: (B, I, J) int64, the rank whose class map is largest at each position; -1 where K is 0.
         normalisation: "joint", "per-class" or "released".
         activation: "relu", "elu" or "gelu".
+        fused: False where equation 4 was left out, so that each class keeps all of its map.
     """
 
     maps: Tensor
@@ -42,6 +43,7 @@ class FusedMaps:
     winner: Tensor
     normalisation: Normalisation
     activation: Activation
+    fused: bool = True
 
     @property
     def without_evidence(self) -> Tensor:
@@ -95,7 +97,11 @@ def fm_g_cam(
 
 
 def fuse(
-    class_maps: Tensor, *, normalisation: Normalisation = "joint", activation: Activation = "relu"
+    class_maps: Tensor,
+    *,
+    normalisation: Normalisation = "joint",
+    activation: Activation = "relu",
+    fused: bool = True,
 ) -> FusedMaps:
     """Fuse class maps of any rule: filter (equation 4), normalise and activate (equation 6).
 
@@ -103,6 +109,7 @@ def fuse(
         class_maps: R, (B, K, I, J), ranked best first; ties go to the better rank.
         normalisation: see `fm_g_cam`.
         activation: see `fm_g_cam`.
+        fused: False leaves the filter out: the maps are scaled together, but each class keeps all of its own.
 
     Raises:
         OptionError: maps of another shape, or an unknown normalisation or activation.
@@ -118,9 +125,11 @@ def fuse(
     check_option("normalisation", normalisation, Normalisation)
     check_option("activation", activation, Activation)
     class_maps = class_maps.to(torch.promote_types(class_maps.dtype, torch.float32))
-    filtered, winner = _keep_strongest(class_maps)
-    normalised = _divide_by_norm(filtered, _NORM_DIMS[normalisation])
-    return FusedMaps(_ACTIVATIONS[activation](normalised), class_maps, winner, normalisation, activation)
+    strongest, winner = _keep_strongest(class_maps)
+    normalised = _divide_by_norm(strongest if fused else class_maps, _NORM_DIMS[normalisation])
+    return FusedMaps(
+        _ACTIVATIONS[activation](normalised), class_maps, winner, normalisation, activation, fused
+    )
 
 
 def _keep_strongest(class_maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ class NamedRule:
 
     title: str
     rule: Rule
+
+    @property
+    def settings(self) -> str:
+        """The rule's options, as Python writes them; '' where it has none."""
+        return repr(self.rule) if is_dataclass(self.rule) else ""
 
 
 RULES: dict[Method, NamedRule] = {
@@ -127,6 +132,9 @@ def maps_of_passes(
     track: Track = silent,
 ) -> Tensor:
     """The maps of a forward pass that is there already; see `class_maps`."""
+    if classes.shape[1] == 0:  # nothing to explain: no rule is asked, as it might run the model for it
+        finest = max((forward.activations for forward in passes), key=lambda a: a.shape[-2] * a.shape[-1])
+        return finest.new_zeros(len(classes), 0, *finest.shape[-2:], dtype=torch.float32)
     named = named_rule(method)
     names = layers or (None,)
     maps = [
