@@ -46,6 +46,10 @@ class ReferenceTable:
     def _boxes_by_stem(self) -> dict[str, tuple[ReferenceBox, ...]]:
         return {Path(name).stem: boxes for name, boxes in self.boxes.items()}
 
+    def has_boxes(self, path: str | PathLike[str]) -> bool:
+        """Whether an image has a reference box, by its name as `labels_for` looks it up."""
+        return Path(path).name in self.boxes or Path(path).stem in self._boxes_by_stem
+
     def labels_for(self, path: str | PathLike[str], shape: tuple[int, int]) -> ReferenceLabels | None:
         """Labels of one image, NIH's boxes scaled from 1024 x 1024 to its pixels; None if not listed.
 

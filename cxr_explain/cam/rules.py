@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from cxr_explain.cam import gradient
+from cxr_explain.cam.augmented import AugmentedGradCAM
+from cxr_explain.cam.eigen import eigen_cam
 from cxr_explain.cam.evidence import Evidence, Track, silent
 from cxr_explain.cam.layers import combine_layers
+from cxr_explain.cam.perturbation import ReciproCAM, ScoreCAM, ablation_cam
+from cxr_explain.cam.region import SegXResCAM
+from cxr_explain.cam.sampled import IntegratedGradCAM, SmoothGradCAMPlusPlus
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.at_layers import forward_at
 from cxr_explain.models.base import Classifier, ForwardPass
@@ -45,6 +50,14 @@ RULES: dict[Method, NamedRule] = {
     "xgrad-cam": NamedRule("XGrad-CAM", gradient.xgrad_cam),
     "hirescam": NamedRule("HiResCAM", gradient.hirescam),
     "layercam": NamedRule("LayerCAM", gradient.layercam),
+    "smooth-grad-cam++": NamedRule("Smooth Grad-CAM++", SmoothGradCAMPlusPlus()),
+    "integrated-grad-cam": NamedRule("Integrated Grad-CAM", IntegratedGradCAM()),
+    "score-cam": NamedRule("Score-CAM", ScoreCAM()),
+    "ablation-cam": NamedRule("Ablation-CAM", ablation_cam),
+    "recipro-cam": NamedRule("Recipro-CAM", ReciproCAM()),
+    "eigen-cam": NamedRule("Eigen-CAM", eigen_cam),
+    "seg-xres-cam": NamedRule("Seg-XRes-CAM", SegXResCAM()),
+    "augmented-grad-cam": NamedRule("Augmented Grad-CAM", AugmentedGradCAM()),
 }
 
 

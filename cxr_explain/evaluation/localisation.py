@@ -12,12 +12,11 @@ peak, and misses.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
 from cxr_explain.errors import OptionError
-
-Mask = NDArray[np.bool_]
+from cxr_explain.evaluation.arrays import Mask, as_map_of, as_maps_of, as_mask
 
 
 def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
@@ -42,8 +41,8 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     >>> peak_hit([[2, 1], [0, 0]], mask), peak_hit([[1, 1], [0, 0]], mask), peak_hit([[0, 0], [0, 0]], mask)
     (1.0, 0.5, 0.0)
     """
-    inside = _mask(mask)
-    values = _maps(saliency, inside.shape)
+    inside = as_mask(mask)
+    values = as_map_of(saliency, inside.shape)
     if not inside.any():
         return None
     highest = values.max()
@@ -56,7 +55,7 @@ def random_hit(mask: ArrayLike) -> float | None:
     >>> random_hit([[True, False], [False, False]])
     0.25
     """
-    inside = _mask(mask)
+    inside = as_mask(mask)
     return float(inside.mean()) if inside.any() else None
 
 
@@ -68,7 +67,7 @@ def centre_hit(mask: ArrayLike) -> float | None:
     >>> centre_hit([[True, True], [False, False]])
     0.5
     """
-    inside = _mask(mask)
+    inside = as_mask(mask)
     rows, columns = (slice((extent - 1) // 2, extent // 2 + 1) for extent in inside.shape)
     return float(inside[rows, columns].mean()) if inside.any() else None
 
@@ -89,7 +88,7 @@ def within(mask: ArrayLike, distance: float) -> Mask:
     """
     if not distance >= 0:
         raise OptionError(f"a distance of {distance}", expected="0 or more pixels")
-    inside = _mask(mask)
+    inside = as_mask(mask)
     if not inside.any():
         return inside.copy()
     return np.asarray(distance_transform_edt(~inside) <= distance)
@@ -115,8 +114,8 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     >>> class_share([[[3.0, 0.0]], [[0.0, 1.0]]], 0, [[True, True]])
     0.75
     """
-    inside = _mask(mask)
-    values = _maps(maps, inside.shape, classes=True)
+    inside = as_mask(mask)
+    values = as_maps_of(maps, inside.shape)
     if not 0 <= k < len(values):
         raise OptionError(f"class {k} of {len(values)}", expected=f"0 to {len(values) - 1}")
     if not inside.any():
@@ -133,20 +132,3 @@ def own_pixels(masks: ArrayLike, k: int) -> Mask:
     """
     stack = np.asarray(masks, bool)
     return np.asarray(stack[k] & (stack.sum(axis=0) == 1))
-
-
-def _mask(mask: ArrayLike) -> Mask:
-    inside = np.asarray(mask)
-    if inside.ndim != 2 or inside.dtype != np.bool_ or not inside.size:
-        raise OptionError(f"a {inside.dtype} mask of shape {inside.shape}", expected="bool (H, W)")
-    return inside
-
-
-def _maps(maps: ArrayLike, shape: tuple[int, ...], *, classes: bool = False) -> NDArray[np.float64]:
-    values = np.asarray(maps, np.float64)
-    if values.shape[classes:] != shape or values.ndim != 2 + classes:
-        wanted = f"(K, {shape[0]}, {shape[1]})" if classes else f"{shape}"
-        raise OptionError(f"a map of shape {values.shape}", expected=f"{wanted}, as its mask")
-    if not np.isfinite(values).all():
-        raise OptionError("a map with NaN or infinite values", expected="finite values")
-    return values

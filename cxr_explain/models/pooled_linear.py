@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import torch
@@ -40,6 +41,14 @@ class PooledLinearPass(ForwardPass):
         """Pool and weigh again; the body is not run."""
         weight, bias = self._head.weight, self._head.bias
         return F.linear(variants.mean(dim=(-2, -1), dtype=weight.dtype), weight, bias)
+
+
+def _masked_body(body: Callable[[Tensor], Tensor], region: Tensor) -> Callable[[Tensor], Tensor]:
+    def masked(inputs: Tensor) -> Tensor:
+        a = body(inputs)
+        return a * F.adaptive_avg_pool2d(region[None, None].to(a), (a.shape[-2], a.shape[-1]))
+
+    return masked
 
 
 def pooled_linear(activations: Tensor, head: nn.Linear) -> Tensor:
@@ -84,6 +93,22 @@ class PooledLinearClassifier(Classifier):
             )
         self._body = body
         self._head = head
+
+    def restricted(self, region: Tensor) -> PooledLinearClassifier:
+        """The same model, whose scores count the evidence of a region alone.
+
+        The score is a sum over the positions of the last feature map, so that of a region is the sum over its
+        positions, plus the bias.
+
+        Args:
+            region: (H, W), 0 to 1, over the model's square at any resolution.
+
+        Returns:
+            A classifier that shares this one's module.
+        """
+        view = copy(self)
+        view._body = _masked_body(self._body, region)
+        return view
 
     def _forward(self, inputs: Tensor) -> ForwardPass:
         with torch.inference_mode():

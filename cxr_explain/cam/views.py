@@ -1,0 +1,82 @@
+"""One radiograph seen several times: turned, shifted, brighter; and the way back for the maps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLACK = -1024.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A change of the input that a map can follow.
+
+    Args:
+        angle: in degrees, counter-clockwise as displayed.
+        right: shift to the right, as a share of the side.
+        down: shift downwards, likewise.
+        contrast: factor on the input's values around mid grey.
+        brightness: added to the input's values, of [-1024, 1024].
+        flip: mirror left and right. A mirrored chest has its heart on the right: no chest the model knows.
+    """
+
+    angle: float = 0.0
+    right: float = 0.0
+    down: float = 0.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+    flip: bool = False
+
+    def of(self, inputs: Tensor) -> Tensor:
+        """The changed inputs, (B, 1, S, S); what comes in from outside is black."""
+        seen = inputs if self._in_place else _sample(inputs - BLACK, self._towards) + BLACK
+        return (seen * self.contrast + self.brightness).clamp(-1024, 1024)
+
+    def on(self, maps: Tensor) -> Tensor:
+        """Maps (B, K, I, J) of the plain input as they would lie on the changed one; 0 from outside."""
+        return maps if self._in_place else _sample(maps, self._towards)
+
+    def undone(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of the changed input, back in place; and how much of each position came back, 0 to 1."""
+        if self._in_place:
+            return maps, torch.ones_like(maps[:1, :1])
+        return _sample(maps, self._back), _sample(torch.ones_like(maps[:1, :1]), self._back)
+
+    @property
+    def _in_place(self) -> bool:
+        return not (self.angle or self.right or self.down or self.flip)
+
+    @property
+    def _matrix(self) -> Tensor:
+        """3 x 3, from plain to changed, in coordinates from -1 to 1."""
+        turn = math.radians(self.angle)
+        cos, sin, side = math.cos(turn), math.sin(turn), -1.0 if self.flip else 1.0
+        return torch.tensor(
+            [
+                [side * cos, sin, 2 * self.right],
+                [-side * sin, cos, 2 * self.down],
+                [0.0, 0.0, 1.0],
+            ],
+            dtype=torch.float64,
+        )
+
+    @property
+    def _towards(self) -> Tensor:
+        """Where each position of the changed input comes from."""
+        return torch.linalg.inv(self._matrix)
+
+    @property
+    def _back(self) -> Tensor:
+        return self._matrix
+
+
+def _sample(images: Tensor, matrix: Tensor) -> Tensor:
+    """Bilinear, zero outside; exact for shifts by whole pixels."""
+    theta = matrix[:2].to(images).expand(len(images), -1, -1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
