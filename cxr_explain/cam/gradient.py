@@ -5,8 +5,8 @@ Papers end in a ReLU, which is the fusion's, or the figure's. A positive factor 
 class map is left out where a paper has one (exp(y) in Grad-CAM++): it does not change the map, but would
 decide the fusion by how probable a class is, and not by where its evidence lies.
 
-Behind global average pooling and a linear layer g is the same at every position. Grad-CAM, XGrad-CAM and
-HiResCAM are then one and the same map, CAM, up to 1 / C or 1 / (I J).
+Behind global average pooling and a linear layer g is the same at every position. XGrad-CAM and HiResCAM are
+then CAM times 1 / (I J), Grad-CAM is CAM times 1 / (C I J), and LayerCAM is CAM with the positive weights.
 """
 
 from __future__ import annotations
@@ -42,8 +42,18 @@ def grad_cam(evidence: Evidence) -> Tensor:
 def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
     """Grad-CAM++: positive gradients, averaged with weights that count each occurrence of a pattern.
 
+    Made for activations behind a ReLU. Where they may be negative, the weights' denominator may cancel, and
+    one channel may then outweigh all others.
+
+    Note:
+        Libraries differ from the equation. pytorch-grad-cam adds 1e-6 to a denominator of the size of g^2,
+        which is often smaller: its weights are then nearly sums of g^3. torch-cam 0.5 divides a copy of
+        alpha: its weights are sums of g^3. MONAI sums a g^3 over the positions, where the equation has g^3 of
+        the one position times the sum of a; the same only where g is the same everywhere. The authors'
+        released code also divides each channel's alpha by its sum.
+
     Source:
-        Chattopadhyay et al., Grad-CAM++, WACV 2018, equations 5, 13 and 19.
+        Chattopadhyay et al., Grad-CAM++, WACV 2018 (arXiv 1710.11063), equation 19 and the weights before it.
     """
     return plus_plus_maps(evidence.activations, evidence.gradients)
 
@@ -51,27 +61,28 @@ def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
 def plus_plus_maps(activations: Tensor, gradients: Tensor) -> Tensor:
     """Sum over c of w_c a_c, where w_c = sum over ij of alpha_ij max(g_ij, 0).
 
-    alpha_ij = g^2 / (2 g^2 + g^3 * sum of a_c over its positions): equation 19, divided by exp(y).
+    alpha_ij = g^2 / (2 g^2 + g^3 * sum of a_c over its positions): equation 19.
 
     >>> plus_plus_maps(torch.ones(1, 2, 4, 4), torch.ones(1, 3, 2, 4, 4)).shape
     torch.Size([1, 3, 4, 4])
     """
-    return occurrence_weighted(activations, gradients, gradients**2, gradients**3)
+    return occurrence_weighted(activations, gradients, gradients)
 
 
-def occurrence_weighted(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-    """Grad-CAM++ of given first, second and third derivatives; 0 / 0 counts as 0.
+def occurrence_weighted(activations: Tensor, first: Tensor, third_by_second: Tensor) -> Tensor:
+    """Grad-CAM++ of given derivatives: alpha = 1 / (2 + third / second * sum of a_c over its positions).
+
+    The quotient instead of the derivatives themselves, as their powers of a small gradient underflow.
 
     Args:
         activations: (B, C, I, J).
-        first: (B, K, C, I, J); the others likewise.
-        second: of the score's exponential, divided by it.
-        third: likewise.
+        first: derivative of the score, (B, K, C, I, J).
+        third_by_second: the third over the second derivative of exp(score), likewise; g where they are g^3
+            and g^2. A denominator of 0 gives an alpha of 0.
     """
     total = activations.sum(dim=(-2, -1), keepdim=True)[:, None]
-    denominator = 2 * second + total * third
-    counts = (first > 0) & (denominator != 0)
-    alpha = torch.where(counts, second / denominator.where(counts, 1), 0)
+    denominator = 2 + total * third_by_second
+    alpha = torch.where(denominator != 0, 1 / denominator.where(denominator != 0, 1), 0)
     weights = (alpha * first.clamp(min=0)).sum(dim=(-2, -1))
     return torch.einsum("bkc,bcij->bkij", weights, activations)
 
@@ -79,10 +90,11 @@ def occurrence_weighted(activations: Tensor, first: Tensor, second: Tensor, thir
 def xgrad_cam(evidence: Evidence) -> Tensor:
     """XGrad-CAM: gradients averaged with each channel's own activations as weights.
 
-    A channel whose activations sum to zero has no such weights, and adds nothing.
+    A channel whose activations sum to zero has no such weights, and adds nothing. The map sums to the same as
+    HiResCAM's: its axiom of conservation, as far as the head allows.
 
     Source:
-        Fu et al., Axiom-based Grad-CAM, BMVC 2020, equation 8.
+        Fu et al., Axiom-based Grad-CAM, BMVC 2020 (arXiv 2008.02312), and the authors' code.
     """
     a = evidence.activations[:, None]
     total = a.sum(dim=(-2, -1), keepdim=True)
@@ -92,10 +104,12 @@ def xgrad_cam(evidence: Evidence) -> Tensor:
 
 
 def hirescam(evidence: Evidence) -> Tensor:
-    """HiResCAM: sum over c of g_c a_c, position by position; sums to the score where the head is linear.
+    """HiResCAM: sum over c of g_c a_c, position by position.
+
+    Where the head is linear, the map sums to the score less its bias.
 
     Source:
-        Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv 2011.08891, equation 6.
+        Draelos and Carin, Use HiResCAM instead of Grad-CAM, arXiv 2011.08891, and the authors' code.
     """
     return torch.einsum("bkcij,bcij->bkij", evidence.gradients, evidence.activations)
 
@@ -104,6 +118,6 @@ def layercam(evidence: Evidence) -> Tensor:
     """LayerCAM: sum over c of max(g_c, 0) a_c, position by position; for earlier layers, too.
 
     Source:
-        Jiang et al., LayerCAM, IEEE TIP 30 (2021) 5875, equations 5 and 6.
+        Jiang et al., LayerCAM, IEEE TIP 30 (2021) 5875, and the authors' code.
     """
     return torch.einsum("bkcij,bcij->bkij", evidence.gradients.clamp(min=0), evidence.activations)

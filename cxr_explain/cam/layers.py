@@ -30,20 +30,24 @@ def combine_layers(maps: Sequence[Tensor]) -> Tensor:
     Raises:
         OptionError: no map, or maps of different images or classes.
 
+    Maps are signed: of two layers the one that speaks for a class, or less against it, has the last word.
+
     Source:
-        Jiang et al., LayerCAM, IEEE TIP 30 (2021) 5875, section III-D, there of one class, after a ReLU, and
-        with the tanh for early layers alone.
+        Jiang et al., LayerCAM, IEEE TIP 30 (2021) 5875, there of one class, after a ReLU, and with the tanh
+        for early layers alone; torch-cam has it for each layer, in this order.
 
     >>> coarse, fine = torch.tensor([[[[1.0]]]]), torch.tensor([[[[0.0, 4.0], [1.0, 0.0]]]])
     >>> combine_layers([coarse, fine]).shape
     torch.Size([1, 1, 2, 2])
     """
-    if not maps or len({each.shape[:2] for each in maps}) != 1:
+    if not maps or any(each.ndim != 4 for each in maps) or len({each.shape[:2] for each in maps}) != 1:
         raise OptionError(
             f"maps of shapes {[tuple(each.shape) for each in maps]}",
             expected="(B, K, I, J) with one B and one K",
         )
     finest = max((tuple(each.shape[-2:]) for each in maps), key=lambda shape: shape[0] * shape[1])
+    if maps[0].shape[1] == 0:
+        return maps[0].new_zeros(*maps[0].shape[:2], *finest)
     scaled = [torch.tanh(GAMMA * _by_strongest(each)) for each in maps]
     resized = [F.interpolate(each, finest, mode="bilinear", align_corners=False) for each in scaled]
     return torch.stack(resized).amax(dim=0)
@@ -51,7 +55,5 @@ def combine_layers(maps: Sequence[Tensor]) -> Tensor:
 
 def _by_strongest(maps: Tensor) -> Tensor:
     """Divide by the largest magnitude of an image's K maps; an image without any stays zero."""
-    if maps.shape[1] == 0:
-        return maps
     peak = maps.abs().amax(dim=(1, 2, 3), keepdim=True)
     return maps / peak.where(peak > 0, 1)

@@ -163,6 +163,8 @@ def _apply(named: NamedRule, evidence: Evidence) -> Tensor:
     if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != wanted or 0 in maps.shape[2:]:
         found = f"maps of shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         raise ModelError(f"{found} from {named.title}", expected=f"a tensor ({wanted[0]}, {wanted[1]}, I, J)")
+    if not torch.isfinite(maps).all():
+        raise ModelError(f"maps with NaN or infinite values from {named.title}", expected="finite maps")
     return maps.detach().to(torch.promote_types(maps.dtype, torch.float32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,26 +10,43 @@ import torch
 from torch import Tensor
 
 from cxr_explain.cam.evidence import Evidence
-from cxr_explain.cam.gradient import occurrence_weighted
-from cxr_explain.cam.perturbation import BLACK
+from cxr_explain.cam.gradient import grad_cam_plus_plus, occurrence_weighted
 from cxr_explain.errors import OptionError
+from cxr_explain.models.base import BLACK
 
 
 @dataclass(frozen=True)
 class SmoothGradCAMPlusPlus:
     """Smooth Grad-CAM++: Grad-CAM++ of derivatives that are averaged over noisy copies of the input.
 
-    The activations are those of the input itself. The noise is one pattern for each copy, the same for every
-    image, so that an image's map does not depend on its neighbours in the batch.
+    With g_n the gradient at copy n: the score's derivative is the mean of g_n, the second and third of its
+    exponential are the means of g_n^2 and g_n^3. Each copy counts the same: exp(score) is left out, as in
+    Grad-CAM++ here. The activations, also those in Grad-CAM++'s denominator, are those of the input itself.
+
+    Behind global average pooling and a linear layer every copy has the same derivatives: the map is
+    Grad-CAM++'s, and no copy is run.
+
+    The noise is one pattern for each copy, the same for every image, so that an image's map does not depend
+    on its neighbours in the batch. A copy may leave [-1024, 1024].
 
     Args:
-        copies: how many.
-        sigma: standard deviation of the noise, as a share of the image's own range of values.
+        copies: how many; one forward pass each, for all classes.
+        sigma: standard deviation of the noise, as a share of the image's own range of values; SmoothGrad's
+            authors use 0.1 to 0.2.
         seed: of the noise.
 
+    Raises:
+        OptionError: no copy, or a sigma that is negative or not finite.
+
+    Note:
+        torch-cam 0.5 differs: its map is of the last copy's activations and first derivative, not of the
+        image's and of the mean; it sums a g^3 over the positions, as MONAI does in `grad_cam_plus_plus`; and
+        its noise has one standard deviation, whatever the input's range. Its numerator of alpha, the second
+        derivative, is ours, and right, as Grad-CAM++ shows.
+
     Source:
-        Omeiza et al., Smooth Grad-CAM++, arXiv 1908.01224, section 3: means of the first, second and third
-        derivatives in Grad-CAM++'s equations; sigma and range after Smilkov et al., SmoothGrad.
+        Omeiza et al., Smooth Grad-CAM++, arXiv 1908.01224; the numerator after Grad-CAM++, as the paper
+        prints the first derivative there. Sigma and range after Smilkov et al., SmoothGrad, arXiv 1706.03825.
 
     >>> SmoothGradCAMPlusPlus(copies=2).title
     'Smooth Grad-CAM++'
@@ -41,38 +59,53 @@ class SmoothGradCAMPlusPlus:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.copies < 1 or not self.sigma >= 0:
+        if self.copies < 1 or not 0 <= self.sigma < math.inf:
             raise OptionError(
                 f"{self.copies} copies with sigma {self.sigma}", expected="1 or more, with 0 or more"
             )
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
-        inputs = evidence.inputs
-        spread = inputs.amax(dim=(1, 2, 3), keepdim=True) - inputs.amin(dim=(1, 2, 3), keepdim=True)
-        noise = torch.Generator().manual_seed(self.seed)
+        if evidence.forward.head is not None:
+            return grad_cam_plus_plus(evidence)
         first = second = third = torch.zeros((), device=evidence.activations.device)
+        noise = torch.Generator().manual_seed(self.seed)
         for _ in evidence.track(range(self.copies), self.title):
-            pattern = torch.randn(inputs.shape[1:], dtype=inputs.dtype, generator=noise).to(inputs.device)
-            g = evidence.at(inputs + self.sigma * spread * pattern).gradients
+            g = evidence.at(self._noisy(evidence.inputs, noise)).gradients
             first, second, third = first + g, second + g**2, third + g**3
-        means = (total / self.copies for total in (first, second, third))
-        return occurrence_weighted(evidence.activations, *means)
+        third_by_second = torch.where(second > 0, third / second.where(second > 0, 1), 0)
+        return occurrence_weighted(evidence.activations, first / self.copies, third_by_second)
+
+    def _noisy(self, inputs: Tensor, noise: torch.Generator) -> Tensor:
+        spread = inputs.amax(dim=(1, 2, 3), keepdim=True) - inputs.amin(dim=(1, 2, 3), keepdim=True)
+        pattern = torch.randn(inputs.shape[1:], generator=noise).to(inputs)
+        return inputs + self.sigma * spread * pattern
 
 
 @dataclass(frozen=True)
 class IntegratedGradCAM:
     """Integrated Grad-CAM: Grad-CAM's weights along a path from black to the input, times what appears on it.
 
-    (1 / m) sum over t = 1 ... m of sum over c of alpha_c(x_t) (a_c(x_t) - a_c(black)), where
-    x_t = black + (t / m) (x - black).
+    (1 / (m C)) sum over t = 1 ... m of sum over c of alpha_c(x_t) (a_c(x_t) - a_c(black)), where
+    x_t = black + (t / m) (x - black), and alpha_c the mean of g_c. The last x_t is the input itself.
+
+    Behind global average pooling and a linear layer the map sums to the mean of y(x_t) - y(black) over the
+    steps, divided by C: to the mean rise of the score along the path, not to its whole rise, as what appears
+    is counted from black at each step. Any other head gives no such sum.
 
     Args:
-        steps: m.
+        steps: m; one forward pass each, for all classes.
+
+    Raises:
+        OptionError: no step.
+
+    Note:
+        The authors' code rectifies the map of each step, which keeps what spoke for the class on the way
+        alone; here maps are signed. Its steps are 0 to m - 1, which with many steps is the same.
 
     Source:
-        Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021, equations 5 to 7, with (1 / C) as in Grad-CAM
-        here and with black as the baseline.
+        Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021, arXiv 2102.07805, and the authors' code; with
+        1 / C as in Grad-CAM here and with black as the baseline.
 
     >>> IntegratedGradCAM(steps=4).title
     'Integrated Grad-CAM'

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BLACK = -1024.0
+from cxr_explain.models.base import BLACK
 
 
 @dataclass(frozen=True)

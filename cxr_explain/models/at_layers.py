@@ -131,7 +131,7 @@ class Layer:
 
     def _replace(self, output: Tensor, activations: Tensor) -> Tensor:
         if self._grid is None:
-            return activations
+            return activations.clone()  # an in-place operator behind the layer may overwrite it
         if not isinstance(self._grid, InvertibleGrid):
             raise ModelError(
                 "a grid that cannot put activations back",

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
 
+BLACK = -1024.0
+"""The darkest input, as without any dose; 0 is a mid grey."""
+
 Gradient = Literal["closed form", "autograd"]
 
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
