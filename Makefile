@@ -57,6 +57,7 @@ figure: install
 
 bench: install
 	$(BIN)/python -m benchmarks.explain_cost
+	$(BIN)/python -m benchmarks.rules_cost
 	$(BIN)/python -m benchmarks.command_cost
 
 clean:
