@@ -8,7 +8,8 @@ radiograph (:func:`centre_map`), to be measured as any other.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isqrt
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,9 @@ from cxr_explain.options import check_option
 EmptyPrediction = Literal["left out", "zero"]
 """A reference mask without a predicted one: CheXlocalize leaves the case out; or it counts as a miss."""
 
+LeftOut = Literal["no reference", "no prediction"]
+"""Why a case has no number: its reference mask is empty, or only its predicted mask."""
+
 
 @dataclass(frozen=True)
 class CaseMean:
@@ -32,6 +36,8 @@ class CaseMean:
         cases: in the mean.
         without_reference: cases left out as their reference mask is empty.
         without_prediction: cases left out as only their predicted mask is empty.
+        values: one for each case, in their order; None for those left out. For intervals, see
+            :func:`cxr_explain.evaluation.bootstrap.mean_estimate`.
 
     >>> print(CaseMean(0.5, 2, 7, 1))
     0.500 (2 cases; left out: 7 without a reference mask, 1 without a predicted one)
@@ -43,6 +49,24 @@ class CaseMean:
     cases: int
     without_reference: int = 0
     without_prediction: int = 0
+    values: tuple[float | None, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def over(cls, scores: Iterable[float | LeftOut]) -> CaseMean:
+        """The mean over scores, some of which say why they are none.
+
+        >>> CaseMean.over([1.0, "no reference", 0.0])
+        CaseMean(value=0.5, cases=2, without_reference=1, without_prediction=0)
+        """
+        given = list(scores)
+        numbers = [score for score in given if not isinstance(score, str)]
+        return cls(
+            float(np.mean(numbers)) if numbers else None,
+            len(numbers),
+            given.count("no reference"),
+            given.count("no prediction"),
+            tuple(None if isinstance(score, str) else score for score in given),
+        )
 
     def __str__(self) -> str:
         left = {
@@ -104,18 +128,25 @@ def mean_iou(
     CaseMean(value=0.5, cases=2, without_reference=1, without_prediction=0)
     """
     check_option("empty_prediction", empty_prediction, EmptyPrediction)
-    scores: list[float] = []
-    without_reference = without_prediction = 0
-    for prediction, reference in pairs:
-        score = iou(prediction, reference)
-        if score is None:
-            without_reference += 1
-        elif empty_prediction == "left out" and not np.any(prediction):
-            without_prediction += 1
-        else:
-            scores.append(score)
-    value = float(np.mean(scores)) if scores else None
-    return CaseMean(value, len(scores), without_reference, without_prediction)
+    return CaseMean.over(
+        case_iou(prediction, reference, empty_prediction=empty_prediction) for prediction, reference in pairs
+    )
+
+
+def case_iou(
+    prediction: ArrayLike, reference: ArrayLike, *, empty_prediction: EmptyPrediction = "left out"
+) -> float | LeftOut:
+    """What one case gives to :func:`mean_iou`.
+
+    >>> case_iou([[False]], [[True]]), case_iou([[True]], [[False]])
+    ('no prediction', 'no reference')
+    """
+    score = iou(prediction, reference)
+    if score is None:
+        return "no reference"
+    if empty_prediction == "left out" and not np.any(prediction):
+        return "no prediction"
+    return score
 
 
 def energy_in_mask(saliency: ArrayLike, mask: ArrayLike) -> float | None:
@@ -183,9 +214,8 @@ def random_iou(pixels: int, reference: ArrayLike) -> float | None:
     if not area:
         return None
     overlap = hypergeom(there.size, area, pixels)
-    # Twelve standard deviations: the tail beyond them is below the last digit.
-    reach = int(12 * overlap.std()) + 12
-    centre = int(overlap.mean())
+    centre = pixels * area // there.size
+    reach = 12 * isqrt(centre) + 24  # twelve standard deviations, and more: beyond them no digit changes
     least, most = max(0, pixels + area - there.size), min(pixels, area)
     both = np.arange(max(least, centre - reach), min(most, centre + reach) + 1)
     return float((overlap.pmf(both) * both / (pixels + area - both)).sum())

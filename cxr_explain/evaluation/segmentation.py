@@ -50,10 +50,8 @@ def min_max(saliency: ArrayLike) -> Map:
     ([[0.0, 0.25, 1.0]], [[0.0, 0.0]])
     """
     values = as_map(saliency)
-    largest = np.abs(values).max()
-    if largest == 0:
-        return np.zeros_like(values)
-    values = values / largest  # the range of very large values would overflow, that of very small ones vanish
+    # By a power of two, which rounds nothing: the range of very large values would overflow.
+    values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
     span = values.max() - values.min()
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
@@ -83,7 +81,7 @@ def segment(saliency: ArrayLike, threshold: Threshold = "otsu") -> Mask:
     scaled = min_max(saliency)
     if threshold == "otsu":
         return _above_otsu(scaled)
-    if not isinstance(threshold, (int, float)) or not 0 <= threshold < 1:
+    if isinstance(threshold, str) or not 0 <= threshold < 1:
         raise OptionError(f"the threshold {threshold!r}", expected="'otsu', or 0 to below 1")
     return np.asarray(scaled > threshold)
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from cxr_explain.errors import OptionError
-from cxr_explain.evaluation.bootstrap import Estimate, bootstrap
+from cxr_explain.evaluation.bootstrap import (
+    Comparison,
+    Estimate,
+    MeanEstimate,
+    Statistic,
+    bootstrap,
+    compare,
+    mean_estimate,
+)
 
 
 def test_the_interval_of_a_mean_is_as_wide_as_theory_says() -> None:
@@ -40,3 +50,111 @@ def test_what_does_not_fit_is_refused() -> None:
         bootstrap(lambda index: 0.0, 3, level=1)
     with pytest.raises(OptionError):
         bootstrap(lambda index: 0.0, 3, resamples=0)
+
+
+PATIENTS = ["a", "a", "b", "c", "c", "c"]
+VALUES = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+
+
+def mean_of(values: np.ndarray) -> Statistic:
+    return lambda index: float(values[index].mean())
+
+
+def test_groups_are_drawn_whole() -> None:
+    drawn: list[list[int]] = []
+
+    def note(index: np.ndarray) -> float:
+        drawn.append(sorted(index.tolist()))
+        return 0.0
+
+    bootstrap(note, 6, groups=PATIENTS, resamples=200)
+    assert drawn.pop(0) == list(range(6))
+    for index in drawn:
+        counts = [index.count(case) for case in range(6)]
+        assert counts[0] == counts[1]
+        assert counts[3] == counts[4] == counts[5]
+        assert counts[0] + counts[2] + counts[3] == 3  # as many groups as there are
+    assert len({tuple(index) for index in drawn}) == 10  # all multisets of three out of three
+
+
+def test_the_clustered_interval_is_the_one_over_all_draws() -> None:
+    """Three patients give 27 draws; their quantiles are those of the means, listed one by one."""
+    members = [[0, 1], [2], [3, 4, 5]]
+    everything = []
+    for i, j, k in np.ndindex(3, 3, 3):
+        index = members[i] + members[j] + members[k]
+        everything.append(sum(float(VALUES[case]) for case in index) / len(index))
+    found = bootstrap(mean_of(VALUES), 6, groups=PATIENTS, resamples=4000, level=0.6)
+    assert found.value == VALUES.mean()
+    expected = np.quantile(everything, [0.2, 0.8], method="inverted_cdf")
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_groups_of_one_are_no_groups_and_groups_widen_the_interval() -> None:
+    data = np.repeat(np.random.default_rng(4).normal(size=50), 8)
+    alone = bootstrap(mean_of(data), 400)
+    assert alone == bootstrap(mean_of(data), 400, groups=range(400))
+    together = bootstrap(mean_of(data), 400, groups=np.repeat(np.arange(50), 8).tolist())
+    ratio = (together.high - together.low) / (alone.high - alone.low)  # type: ignore[operator]
+    assert ratio == pytest.approx(math.sqrt(8), rel=0.15)  # eight copies are one
+
+
+def test_the_mean_says_what_it_rests_on() -> None:
+    found = mean_estimate([1.0, None, 3.0, None], groups=["a", "b", "a", "c"])
+    assert (found.value, found.cases, found.groups, found.asked) == (2.0, 2, 1, 4)
+    assert str(found) == "2.000 (2.000 to 2.000; 2 of 4 cases in 1 group)"
+    assert str(mean_estimate([None] * 12)) == "not estimable (0 of 12 cases)"
+    assert mean_estimate([]) == MeanEstimate(None)
+    plain = mean_estimate(VALUES.tolist())
+    expected = bootstrap(mean_of(VALUES), 6)
+    assert (plain.value, plain.low, plain.high) == (expected.value, expected.low, expected.high)
+    assert plain.groups is None
+
+
+def test_a_comparison_uses_the_same_resamples_for_both() -> None:
+    draws = np.random.default_rng(5)
+    first = draws.normal(size=300)
+    second = first - 0.02 * draws.random(300)  # hardly less, but always
+    found = compare(mean_of(first), mean_of(second), 300)
+    assert found.value == pytest.approx((first - second).mean())
+    assert found.below == 0
+    assert found.p == pytest.approx(2 / 1001)
+    assert found.low > 0  # type: ignore[operator]
+    turned = compare(mean_of(second), mean_of(first), 300)
+    assert (turned.below, turned.p) == (1.0, found.p)
+    difference = bootstrap(mean_of(first - second), 300)
+    assert (found.low, found.high) == pytest.approx((difference.low, difference.high))
+
+
+def test_a_comparison_with_itself_finds_nothing() -> None:
+    found = compare(mean_of(VALUES), mean_of(VALUES), 6, groups=PATIENTS)
+    assert found == Comparison(0.0, 0.0, 0.0, below=0.0, p=1.0, resamples=1000)
+
+
+def test_the_p_of_no_difference_is_even() -> None:
+    draws = np.random.default_rng(6)
+    found = []
+    for _ in range(200):
+        first, second = draws.normal(size=(2, 60))
+        found.append(compare(mean_of(first), mean_of(second), 60, resamples=200).p)
+    assert np.mean(np.array(found) < 0.2) == pytest.approx(0.2, abs=0.08)
+    assert np.mean(np.array(found) < 0.5) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_p_is_its_definition() -> None:
+    differences = iter([3.0, -1.0, 0.0, 2.0, 5.0, 4.0, 6.0, 7.0, 8.0, 9.0, None])
+    found = compare(lambda index: next(differences), lambda index: 0.0, 4, resamples=10)
+    assert (found.value, found.resamples, found.below) == (3.0, 9, 1 / 9)
+    assert found.p == pytest.approx(2 * (2 + 1) / (9 + 1))  # two of nine are at or below zero
+    assert compare(lambda index: None, lambda index: 0.0, 4) == Comparison(None)
+    once = iter([1.0, None])
+    assert compare(lambda index: next(once), lambda index: 0.0, 4, resamples=1) == Comparison(1.0)
+
+
+def test_groups_and_values_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(OptionError):
+        bootstrap(lambda index: 0.0, 3, groups=["a", "b"])
+    with pytest.raises(OptionError):
+        compare(lambda index: 0.0, lambda index: 0.0, 3, level=0)
+    with pytest.raises(OptionError):
+        mean_estimate([1.0, math.nan])
