@@ -36,6 +36,7 @@ STAGES = (
     ("explainer",),
     ("evaluation",),
     ("phantom.train", "phantom.validity"),
+    ("study",),
     ("report",),
     ("batch",),
     ("terminal",),
