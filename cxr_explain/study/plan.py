@@ -39,6 +39,7 @@ class Plan:
         percentages: of pixels that ROAD removes.
         resamples: of the bootstrap.
         randomised: cases whose maps are compared with those of randomised weights; 0 leaves it out.
+        ranked: contenders whose fused maps are judged rank by rank.
     """
 
     contenders: tuple[Contender, ...]
@@ -49,6 +50,7 @@ class Plan:
     percentages: tuple[int, ...] = (10, 30, 50, 70, 90)
     resamples: int = 1000
     randomised: int = 24
+    ranked: tuple[str, ...] = ("grad-cam",)
 
     @property
     def quick(self) -> Plan:
