@@ -6,7 +6,7 @@ Images of one patient belong together: resampled one by one, they pretend to be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,6 +169,61 @@ def mean_estimate(
     )
 
 
+def mean_estimates(
+    values: NDArray[np.float64],
+    *,
+    groups: Groups | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[MeanEstimate]:
+    """The means of many measures of the same cases, each as :func:`mean_estimate` gives it, at one go.
+
+    Differences of two columns are paired comparisons.
+
+    Args:
+        values: (n, M), a row for each case; NaN, "not estimable", is left out of its column's mean.
+        groups: see :func:`bootstrap`.
+        resamples: how many, the same ones for all columns.
+        level: of the intervals.
+        seed: of the draws.
+
+    Returns:
+        M estimates.
+
+    Raises:
+        OptionError: see :func:`bootstrap`; or infinite values.
+
+    >>> [str(each) for each in mean_estimates(np.array([[1.0, 0.0], [1.0, np.nan]]))]
+    ['1.000 (1.000 to 1.000; 2 of 2 cases)', '0.000 (0.000 to 0.000; 1 of 2 cases)']
+    """
+    _check(level, resamples)
+    n, there = len(values), ~np.isnan(values)
+    if np.isinf(values).any():
+        raise OptionError("infinite values", expected="finite values, or NaN")
+    if groups is not None and len(groups) != n:
+        raise OptionError(f"{len(groups)} groups", expected=f"{n}, one for each case")
+    member = _numbered(range(n) if groups is None else groups)
+    sums, counts = (
+        _by_group(each, member) for each in (np.where(there, values, 0.0), there.astype(np.float64))
+    )
+    means = _ratio(sums.sum(axis=0), counts.sum(axis=0))
+    drawn = np.stack([np.bincount(d, minlength=len(sums)) for d in _drawn(len(sums), resamples, seed)])
+    draws = _ratio(drawn @ sums, drawn @ counts)
+    intervals = [_interval(column[~np.isnan(column)].tolist(), level) for column in draws.T]
+    return [
+        MeanEstimate(
+            None if np.isnan(mean) else float(mean),
+            low,
+            high,
+            cases=int(there[:, at].sum()),
+            groups=None if groups is None else len(np.unique(member[there[:, at]])),
+            asked=n,
+        )
+        for at, (mean, (low, high)) in enumerate(zip(means, intervals, strict=True))
+    ]
+
+
 def compare(
     first: Statistic,
     second: Statistic,
@@ -248,6 +303,23 @@ def _resampled(n: int, groups: Groups | None, resamples: int, seed: int) -> Iter
     together = [np.array(cases, np.intp) for cases in members.values()]
     drawn = _drawn(len(together), resamples, seed)
     return (np.concatenate([together[at] for at in chosen]) for chosen in drawn)
+
+
+def _numbered(groups: Iterable[object]) -> NDArray[np.intp]:
+    """(n,): the number of each case's group, by first appearance."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.intp)
+
+
+def _by_group(values: NDArray[np.float64], member: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n, M) -> (groups, M), summed."""
+    sums = np.zeros((member.max(initial=-1) + 1, values.shape[1]))
+    np.add.at(sums, member, values)
+    return sums
+
+
+def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
 
 
 def _drawn(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:

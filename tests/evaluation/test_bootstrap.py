@@ -16,6 +16,7 @@ from cxr_explain.evaluation.bootstrap import (
     bootstrap,
     compare,
     mean_estimate,
+    mean_estimates,
 )
 
 
@@ -158,3 +159,27 @@ def test_groups_and_values_that_do_not_fit_are_refused() -> None:
         compare(lambda index: 0.0, lambda index: 0.0, 3, level=0)
     with pytest.raises(OptionError):
         mean_estimate([1.0, math.nan])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_many_means_at_once_are_each_the_mean_estimate(grouped: bool) -> None:
+    draws = np.random.default_rng(5)
+    values = draws.normal(size=(40, 6))
+    values[draws.random(values.shape) < 0.3] = np.nan
+    values[:, 4] = np.nan
+    groups = [f"patient {number // 3}" for number in range(40)] if grouped else None
+    for column, found in zip(values.T, mean_estimates(values, groups=groups, resamples=50), strict=True):
+        cells = [None if math.isnan(value) else float(value) for value in column]
+        slow = mean_estimate(cells, groups=groups, resamples=50)
+        assert (found.cases, found.groups, found.asked) == (slow.cases, slow.groups, slow.asked)
+        for ours, theirs in ((found.value, slow.value), (found.low, slow.low), (found.high, slow.high)):
+            assert (ours is None) == (theirs is None)
+            assert ours is None or ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_many_means_refuse_what_mean_estimate_refuses() -> None:
+    with pytest.raises(OptionError, match="infinite"):
+        mean_estimates(np.array([[np.inf]]))
+    with pytest.raises(OptionError, match="2 groups"):
+        mean_estimates(np.ones((3, 1)), groups=["a", "b"])
+    assert mean_estimates(np.ones((0, 2)), resamples=3) == [MeanEstimate(None)] * 2
