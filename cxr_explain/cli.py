@@ -6,7 +6,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -261,6 +261,108 @@ def _references(labels: str | None, boxes: Path | None):  # type: ignore[no-unty
 
 def _voi(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdigit() else text
+
+
+@app.command()
+def evaluate(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or globs.", show_default="phantoms, rendered for this"),
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Reference boxes: NIH's BBox_List_2017.csv.", show_default=False)
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of reference masks: IMAGE-pathology.png.", show_default=False),
+    ] = None,
+    segmentations: Annotated[
+        Path | None, typer.Option(help="CheXlocalize's JSON, either kind.", show_default=False)
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Rule to evaluate; repeat it.", show_default="grad-cam; all with --study"),
+    ] = None,
+    study: Annotated[
+        bool,
+        typer.Option("--study", help="Compare rules, K, normalisations, activations; randomise weights."),
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer cases and steps: to see that it runs, not to judge by.")
+    ] = False,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, help="Cases at most.", show_default="160 phantoms; all files")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")
+    ] = "phantom",
+    weights_dir: WeightsDir = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("evaluation"),
+    top_k: Annotated[int, typer.Option(min=1, help="K of the fusion, without --study.")] = 5,
+    normalisation: Annotated[Normalisation, typer.Option(help="Likewise.")] = "joint",
+    activation: Annotated[Activation, typer.Option(help="Likewise.")] = "relu",
+    fit: Annotated[
+        Fit, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
+    ] = "crop",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
+    ] = None,
+) -> None:
+    """Measure whether class maps deserve trust: on phantoms, or on images with reference boxes or masks.
+
+    Writes a report, a table of estimates, and all rows behind them. What is there already is not measured
+    again. Exit code 0: all well; 1: some inputs failed, the others are done; 2: usage.
+    """
+    with _errors_as_lines():
+        from cxr_explain.batch import expand_inputs
+        from cxr_explain.study.run import Model
+        from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
+
+        given = {"boxes": boxes, "masks": masks, "segmentations": segmentations}
+        source = Source()
+        if inputs or any(given.values()):
+            files, notes = expand_inputs(inputs or [])
+            source = Source(tuple(files), references_of(**given))
+            for note in notes:
+                err.print(f"[dim]note:[/] {escape(note)}")
+        model = Model(
+            weights, {"weights_dir": weights_dir, "fetch": not offline, "device": device, "fit": fit}
+        )
+        request = Request(
+            source,
+            model,
+            methods=checked_methods(method or ()),
+            study=study,
+            quick=quick,
+            n=n,
+            top_k=top_k,
+            normalisation=normalisation,
+            activation=activation,
+        )
+        failures: list[CxrExplainError] = []
+
+        def failed(error: CxrExplainError) -> None:
+            failures.append(error)
+            err.print(f"[red]failed:[/] {escape(str(error))}")
+
+        with _bar("evaluating", request.most) as advance:
+            findings = evaluate_maps(request, output, jobs=jobs, failed=failed, advance=advance)
+        out.print(findings.to_text(), markup=False, soft_wrap=True)
+        out.print(f"Read {escape(str(output / 'report.md'))}.", soft_wrap=True)
+    if failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@contextmanager
+def _bar(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, where somebody looks."""
+    from rich.progress import Progress
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(doing, total=total)
+        yield lambda done: progress.advance(task, done)
 
 
 @app.command()

@@ -183,8 +183,7 @@ class Explainer:
         if not radiographs:
             return []
         for radiograph in radiographs:
-            if not radiograph.phantom:
-                self._refuse_phantom_weights(f"radiograph {radiograph.id}, which is no phantom")
+            self.check_suits(radiograph)
         model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
         batch = self._explain_inputs(inputs, top_k=top_k, **ranking_options)
@@ -225,6 +224,15 @@ class Explainer:
             pathologies=pathologies,
             above_operating_point=above_operating_point,
         )
+
+    def check_suits(self, radiograph: Radiograph) -> None:
+        """Refuse what the model has no say in.
+
+        Raises:
+            PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
+        """
+        if not radiograph.phantom:
+            self._refuse_phantom_weights(f"radiograph {radiograph.id}, which is no phantom")
 
     def _refuse_phantom_weights(self, found: str) -> None:
         if self.classifier.phantom_only and not self.allow_phantom_weights:

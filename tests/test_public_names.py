@@ -25,7 +25,7 @@ MODULES = sorted(
 # Stages of the one path; a module imports only from stages to its left (or from its own).
 STAGES = (
     ("_version", "errors", "whole_file"),
-    ("_torchvision", "extras", "options", "pathologies", "radiograph"),
+    ("_torchvision", "extras", "options", "pathologies", "plain_table", "radiograph"),
     ("loaders", "geometry", "reference", "phantom"),
     ("preprocessing",),
     ("models.weights",),
@@ -36,8 +36,8 @@ STAGES = (
     ("explainer",),
     ("evaluation",),
     ("phantom.train", "phantom.validity"),
-    ("study",),
     ("report",),
+    ("study",),
     ("batch",),
     ("terminal",),
     ("cli",),

@@ -1,4 +1,4 @@
-"""Radiographs whose findings are known: phantoms with exact masks, and images with reference boxes."""
+"""Radiographs whose findings are known: phantoms, and files with reference boxes, masks or outlines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from scipy.ndimage import label
 
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.loaders import read_radiograph
-from cxr_explain.pathologies import ReferenceBox, canonical_pathology
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.reference import ReferenceTable
+from cxr_explain.study.references import References
 
 Mask = NDArray[np.bool_]
 
@@ -34,14 +33,12 @@ class Case:
     Args:
         id: for the rows.
         group: the patient; cases of one group are resampled together.
-        source: "phantoms" or "radiographs".
         radiograph: the pixels.
         masks: by pathology (canonical names), (H, W) bool, none of them empty.
     """
 
     id: str
     group: str
-    source: str
     radiograph: Radiograph
     masks: Mapping[str, Mask]
 
@@ -71,47 +68,39 @@ def phantom_cases(n: int, *, seed: int, size: int = 256) -> Iterator[Case]:
         masks = {name: mask for name, mask in phantom.masks.items() if mask.any()}
         if masks:
             name = f"phantom-{seed}"
-            yield Case(name, name, "phantoms", to_radiograph(phantom), masks)
+            yield Case(name, name, to_radiograph(phantom), masks)
             n -= 1
         seed += 1
 
 
-def boxed_cases(files: Iterable[Path], references: ReferenceTable) -> Iterator[Case | CxrExplainError]:
-    """Read the radiographs that have reference boxes; a file that cannot be read comes as its error.
+def file_cases(files: Iterable[Path], references: References) -> Iterator[Case | CxrExplainError]:
+    """Read the radiographs whose findings are outlined; a file that cannot be read comes as its error.
 
     Args:
         files: images.
-        references: with boxes; images without one are passed over.
+        references: images that it does not cover are passed over.
 
     Yields:
-        A case whose masks are the boxes, or the error that names the file.
+        A case, or the error that names the file.
     """
     for path in files:
-        if not references.has_boxes(path):
+        if not references.covers(path):
             continue
         try:
             radiograph = read_radiograph(path)
-            labels = references.labels_for(path, radiograph.shape)
-            masks = _box_masks(labels.boxes if labels else (), radiograph.shape)
+            masks = references.masks(path, radiograph.shape)
         except CxrExplainError as error:
             yield error.at(path)
             continue
-        if masks:
-            yield Case(radiograph.id, _patient_of(radiograph.id), "radiographs", radiograph, masks)
+        present = {name: mask for name, mask in masks.items() if mask.any()}
+        if present:
+            yield Case(radiograph.id, _patient_of(path), radiograph, present)
 
 
-def _box_masks(boxes: Iterable[ReferenceBox], shape: tuple[int, int]) -> dict[str, Mask]:
-    """Pixels whose centre lies in a box of the pathology."""
-    masks: dict[str, Mask] = {}
-    y, x = np.arange(shape[0])[:, None] + 0.5, np.arange(shape[1])[None] + 0.5
-    for box in boxes:
-        inside = (box.x <= x) & (x < box.x + box.width) & (box.y <= y) & (y < box.y + box.height)
-        name = canonical_pathology(box.pathology)
-        masks[name] = masks.get(name, np.zeros(shape, bool)) | inside
-    return {name: mask for name, mask in masks.items() if mask.any()}
-
-
-def _patient_of(name: str) -> str:
-    """NIH names images after patient and follow-up; any other name is a patient of its own."""
-    patient, mark, follow_up = name.partition("_")
-    return patient if mark and patient.isdigit() and follow_up.isdigit() else name
+def _patient_of(path: Path) -> str:
+    """CheXpert has a folder for each; NIH names an image after patient and follow-up; else each is one."""
+    folders = [part for part in path.parts[:-1] if part.startswith("patient") and part[7:].isdigit()]
+    if folders:
+        return folders[-1]
+    patient, mark, follow_up = path.stem.partition("_")
+    return patient if mark and patient.isdigit() and follow_up.isdigit() else path.stem

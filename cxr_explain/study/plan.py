@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import get_args
 
+from cxr_explain.cam.perturbation import ScoreCAM
+from cxr_explain.cam.rules import Rule
 from cxr_explain.options import Activation, Method, Normalisation
 
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+
+_FEW = 8  # channels
+
+ALL = 10**9
+"""More cases than any study has."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +26,20 @@ class Contender:
 
     Args:
         name: in the tables.
-        method: the rule's name.
+        method: the rule's name, or the rule.
         layers: explained instead of the classifier's target layer.
     """
 
     name: str
-    method: Method
+    method: Method | Rule
     layers: tuple[str, ...] = ()
+
+    @property
+    def quick(self) -> Contender:
+        """Score-CAM tries each channel in each image; a few of them will do to see that it runs."""
+        if self.method != "score-cam":
+            return self
+        return Contender(f"{self.name}, {_FEW} channels", ScoreCAM(channels=_FEW), self.layers)
 
 
 @dataclass(frozen=True)
@@ -36,9 +52,11 @@ class Plan:
         normalisations: of the fusions.
         activations: of the fusions.
         steps: of the deletion and insertion curves.
-        percentages: of pixels that ROAD removes.
+        percentages: of pixels that ROAD removes; none leaves ROAD out.
         resamples: of the bootstrap.
-        randomised: cases whose maps are compared with those of randomised weights; 0 leaves it out.
+        faithful: of the first so many cases the faithfulness is measured, which costs by far the most.
+        randomised: of the first so many cases the maps are compared with those of randomised
+            weights; 0 leaves it out.
         ranked: contenders whose fused maps are judged rank by rank.
     """
 
@@ -46,25 +64,58 @@ class Plan:
     ks: tuple[int, ...] = (1, 2, 3, 4, 5)
     normalisations: tuple[Normalisation, ...] = NORMALISATIONS
     activations: tuple[Activation, ...] = ACTIVATIONS
-    steps: int = 49
-    percentages: tuple[int, ...] = (10, 30, 50, 70, 90)
+    steps: int = 20
+    percentages: tuple[int, ...] = (20, 50)
     resamples: int = 1000
-    randomised: int = 24
+    faithful: int = 40
+    randomised: int = 12
     ranked: tuple[str, ...] = ("grad-cam",)
+
+    @property
+    def fusions(self) -> Iterator[tuple[int, Normalisation, Activation]]:
+        """Every K with every normalisation and activation."""
+        return product(self.ks, self.normalisations, self.activations)
 
     @property
     def quick(self) -> Plan:
         """The same in fewer steps: to see that it runs, not to judge by."""
-        return replace(self, steps=10, percentages=(20, 60), resamples=200, randomised=4)
+        return replace(
+            self,
+            contenders=tuple(each.quick for each in self.contenders),
+            steps=7,
+            percentages=(30,),
+            resamples=200,
+            randomised=min(self.randomised, 2),
+        )
 
 
-def contenders(methods: tuple[Method, ...] = (), layers: tuple[str, ...] = ()) -> tuple[Contender, ...]:
+def contenders(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> tuple[Contender, ...]:
     """The rules named, or all of them; and LayerCAM of several layers where these are given.
 
-    >>> [each.name for each in contenders(("cam",), ("a", "b"))]
+    >>> [each.name for each in contenders(["cam"], ["a", "b"])]
     ['cam', 'layercam, 2 layers']
     """
     chosen = [Contender(method, method) for method in methods or get_args(Method)]
     if layers:
-        chosen.append(Contender(f"layercam, {len(layers)} layers", "layercam", layers))
+        chosen.append(Contender(f"layercam, {len(layers)} layers", "layercam", tuple(layers)))
     return tuple(chosen)
+
+
+def full_plan(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> Plan:
+    """The study: every rule, alone and fused in every way, with all measures."""
+    return Plan(contenders(methods, layers))
+
+
+def plain_plan(
+    methods: Sequence[Method], *, k: int, normalisation: Normalisation, activation: Activation
+) -> Plan:
+    """Some rules as they are used, without the comparison of fusions and the randomised weights."""
+    return Plan(
+        contenders(methods),
+        ks=(k,),
+        normalisations=(normalisation,),
+        activations=(activation,),
+        faithful=ALL,
+        randomised=0,
+        ranked=tuple(methods),
+    )

@@ -15,7 +15,7 @@ from cxr_explain.evaluation.bootstrap import Estimate, Statistic, bootstrap
 from cxr_explain.evaluation.calibration import brier, expected_calibration_error
 from cxr_explain.evaluation.discrimination import Operation, auroc, operate, youden
 from cxr_explain.options import Normalisation
-from cxr_explain.phantom.validity.table import Table
+from cxr_explain.plain_table import Table
 
 TOP_K = 5
 """The K of `explain` where none is given."""

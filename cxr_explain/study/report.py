@@ -1,0 +1,328 @@
+"""The tables of a study, as Markdown and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cxr_explain.evaluation.bootstrap import MeanEstimate
+from cxr_explain.plain_table import Table
+from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables
+from cxr_explain.study.plan import Plan
+from cxr_explain.study.summary import STRATA, Summary, differences, summarise
+
+WHERE = (("peak, tolerant", "peak"), ("peak", "peak, strict"), ("IoU", "IoU"), ("energy", "energy"))
+AREAS = (("DAUC", "DAUC ↓"), ("IAUC", "IAUC ↑"), ("DC", "DC ↑"), ("IC", "IC ↑"), ("ROAD", "ROAD ↑"))
+MASKED = (
+    ("average drop", "drop ↓"),
+    ("increase", "increase ↑"),
+    ("coherency", "coherency ↑"),
+    ("complexity", "complexity ↓"),
+    ("ADCC", "ADCC ↑"),
+)
+SHARED = (
+    ("class share, own pixels", "class share, own"),
+    ("class share", "class share"),
+    ("fused peak, tolerant", "peak"),
+    ("outside", "outside"),
+    ("survived", "survived"),
+)
+"""Measures, and their columns' heads."""
+
+_USUAL_RULE = "grad-cam"
+_NO_RULES = (RANDOM, REFERENCE)
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a study says.
+
+    Args:
+        title: of what.
+        plan: what was compared.
+        tables: the rows.
+        summaries: by table, its means.
+        shown: the tables of the report, in its order.
+    """
+
+    title: str
+    plan: Plan
+    tables: Tables = field(repr=False)
+    summaries: Mapping[str, Summary] = field(repr=False)
+    shown: Sequence[Table] = field(repr=False)
+
+    @classmethod
+    def of(cls, title: str, plan: Plan, tables: Tables) -> Findings:
+        """Sum up the rows of a study."""
+        summaries = dict(_summaries(tables, plan))
+        return cls(title, plan, tables, summaries, tuple(_tables(summaries, tables, plan)))
+
+    def to_text(self) -> str:
+        """The tables for a terminal."""
+        return "\n\n".join(table.to_text() for table in self.shown)
+
+    def to_markdown(self, *, before: str = "") -> str:
+        """The report.
+
+        Args:
+            before: Markdown between the title and the tables, such as the plots.
+        """
+        said = [f"# {self.title}", self._facts(), before, *(table.to_markdown() for table in self.shown)]
+        return "\n\n".join(filter(None, said)) + "\n"
+
+    def _facts(self) -> str:
+        findings = {(row["case"], row["pathology"]) for row in self.tables.alone}
+        patients = {row["group"] for row in self.tables.alone}
+        images = {row["case"] for row in self.tables.alone}
+        return (
+            f"{len(findings)} findings in {len(images)} images of {len(patients)} patients. Means over "
+            f"findings, with 95 % intervals from {self.plan.resamples} resamples of patients. ↑: high is "
+            "good; ↓: low is. `summary.csv` has every mean, the other CSV files the rows behind them."
+        )
+
+
+def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
+    n = plan.resamples
+    yield "alone", summarise(tables.alone, ("method",), strata=STRATA, resamples=n)
+    yield "less grad-cam", differences(tables.alone, ("method",), {"method": _USUAL_RULE}, resamples=n)
+    choice = ("method", "K", "normalisation", "activation")
+    yield "fused", summarise(tables.fused, choice, resamples=n)
+    usual = [row for row in tables.fused if (row["K"], row["activation"]) == _usual(plan)]
+    yield "fused, by finding", summarise(usual, choice, strata=STRATA, resamples=n)
+    yield "ranks", summarise(tables.ranks, ("method", "rank"), resamples=n)
+    yield "randomised", summarise(tables.randomised, ("method", "step"), resamples=n)
+
+
+def _usual(plan: Plan) -> tuple[int, str]:
+    return max(plan.ks), plan.activations[0]
+
+
+def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[Table]:
+    alone, fused = summaries["alone"], summaries["fused"]
+    if not alone.lines:
+        return
+    alike = representatives(alone)
+    methods = list(alike)
+    yield _by_method(alone, methods, "Where each class map lies", WHERE, _baselines(alone) + _equals(alike))
+    yield _by_method(alone, methods, "What the score does when pixels go or come", AREAS, _SAMPLED)
+    yield _by_method(alone, methods, "What the model says of what a map shows it", MASKED, _SAMPLED)
+    rules = [name for name in methods if name not in _NO_RULES]
+    if len(rules) > 1:
+        yield from _compared(summaries, rules)
+    yield _by_stratum(alone, methods, tables.alone)
+    if len(list(plan.fusions)) > 1:
+        yield from _fusions(fused, plan, rules)
+    yield _rules_fused(fused, plan, rules)
+    if summaries["ranks"].lines:
+        yield from _ranks(summaries["ranks"])
+    if tables.randomised:
+        yield _randomised(summaries["randomised"], tables.randomised, rules)
+
+
+def representatives(alone: Summary) -> dict[str, list[str]]:
+    """One rule for all that gave the same numbers, Grad-CAM where it is among them; and which these are."""
+    return {_USUAL_RULE if _USUAL_RULE in names else names[0]: names for names in alone.alike("method")}
+
+
+_SAMPLED = "n is the number of findings, of the first cases; an interval is in `summary.csv` for each number."
+
+
+def _by_method(
+    summary: Summary, methods: Sequence[str], title: str, measures: Sequence[tuple[str, str]], note: str
+) -> Table:
+    rows = []
+    for method in methods:
+        found = [summary.of(measure, method=method) for measure, _ in measures]
+        rows.append([method, str(max(each.cases for each in found)), *map(cell, found)])
+    return Table(title, ("rule", "n", *(head for _, head in measures)), rows, note)
+
+
+def _baselines(alone: Summary) -> str:
+    chance, centre, even = (
+        cell(alone.of(measure, method=_first(alone)))
+        for measure in ("peak, at random", "peak, at the centre", "energy, spread evenly")
+    )
+    return (
+        "A peak counts up to a 28th of the model's square beside the finding (half a cell of a 14 x 14 map); "
+        f"strict: in its mask. A random peak counts by {chance}, one at the centre by {centre}. Energy: the "
+        f"share of the saliency in the mask; spread evenly, {even}."
+    )
+
+
+def _equals(alike: Mapping[str, Sequence[str]]) -> str:
+    """Rules that gave the same numbers have one row."""
+    groups = [
+        f"{rule} stands for {', '.join(name for name in names if name != rule)} as well"
+        for rule, names in alike.items()
+        if len(names) > 1
+    ]
+    return f" The same to three digits: {'; '.join(groups)}." if groups else ""
+
+
+def _first(summary: Summary) -> str:
+    return str(summary.values("method")[0])
+
+
+def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterator[Table]:
+    less = summaries["less grad-cam"]
+    if not less.lines:
+        return
+    measures = ("peak, tolerant", "IoU", "energy", "DAUC", "IAUC", "ROAD", "ADCC")
+    rows = [
+        [rule, *(signed(less.of(measure, method=rule)) for measure in measures)]
+        for rule in rules
+        if rule != _USUAL_RULE
+    ]
+    heads = ("peak ↑", "IoU ↑", "energy ↑", "DAUC ↓", "IAUC ↑", "ROAD ↑", "ADCC ↑")
+    yield Table(
+        "Each rule less Grad-CAM, finding by finding",
+        ("rule", *heads),
+        rows,
+        "* where the 95 % interval of the paired difference leaves 0 out; no correction for the number of "
+        "comparisons.",
+    )
+
+
+def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[Row]) -> Table:
+    strata = [name for name in STRATA if any(STRATA[name](row) for row in rows)]
+    first = _first(alone)
+    counts = [alone.of("peak, tolerant", method=first, stratum=name).cases for name in strata]
+    return Table(
+        "The peak by kind of finding",
+        ("rule", *(f"{name} ({count})" for name, count in zip(strata, counts, strict=True))),
+        [
+            [method, *(plain(alone.of("peak, tolerant", method=method, stratum=name)) for name in strata)]
+            for method in methods
+        ],
+        "Small: below 2.5 % of the radiograph. Parts: of the mask. Kinds: of findings in the image.",
+    )
+
+
+def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[Table]:
+    method = _USUAL_RULE if _USUAL_RULE in rules else rules[0]
+    activation = plan.activations[0]
+    for measure, title in (
+        ("class share, own pixels", "Class share in the pixels of one finding alone"),
+        ("outside", "Saliency outside every reference mask"),
+    ):
+        rows = [
+            [
+                str(k),
+                *(
+                    cell(fused.of(measure, method=method, K=k, normalisation=name, activation=activation))
+                    for name in plan.normalisations
+                ),
+            ]
+            for k in plan.ks
+        ]
+        yield Table(
+            f"{title}, by K: {method}",
+            ("K", *plan.normalisations),
+            rows,
+            "A finding that is not among the top K has a share of 0." if measure != "outside" else "",
+        )
+    heads = ("class share, own pixels", "outside", "outside, magnitude", "winner entropy")
+    k = max(plan.ks)
+    yield Table(
+        f"Activations, K = {k}: {method}",
+        ("normalisation, activation", *heads),
+        [
+            [
+                f"{name}, {activation}",
+                *(
+                    plain(fused.of(head, method=method, K=k, normalisation=name, activation=activation))
+                    for head in heads
+                ),
+            ]
+            for name in plan.normalisations
+            for activation in plan.activations
+        ],
+        "Magnitude: with the negative trace that ELU and GELU keep counted as saliency.",
+    )
+
+
+def _rules_fused(fused: Summary, plan: Plan, rules: Sequence[str]) -> Table:
+    k, activation = _usual(plan)
+    normalisation = plan.normalisations[0]
+    chosen: dict[str, Any] = {"K": k, "normalisation": normalisation, "activation": activation}
+    return Table(
+        f"The rules fused: K = {k}, {normalisation}, {activation}",
+        ("rule", *(head for _, head in SHARED)),
+        [
+            [rule, *(cell(fused.of(measure, method=rule, **chosen)) for measure, _ in SHARED)]
+            for rule in rules
+        ],
+        "Own: in the pixels of no other finding. Outside: of every reference mask. Survived: of the class's "
+        "own evidence.",
+    )
+
+
+def _ranks(ranks: Summary) -> Iterator[Table]:
+    measures = (("shown", "has a colour"), *AREAS, *MASKED)
+    for method in ranks.values("method"):
+        yield Table(
+            f"Rank by rank: the part that each class has of the fused map, {method}",
+            ("rank", "n", *(head for _, head in measures)),
+            [
+                [
+                    str(rank),
+                    str(ranks.of("shown", method=method, rank=rank).cases),
+                    *(plain(ranks.of(measure, method=method, rank=rank)) for measure, _ in measures),
+                ]
+                for rank in ranks.values("rank")
+            ],
+            "The paper's table 3 with the classes that were meant; each is judged by its own probability.",
+        )
+
+
+def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> Table:
+    layers = {row["step"]: row["layer"] for row in rows}
+    last = max(layers)
+    chosen = [step for step in (1, (last + 1) // 2, last, 0) if step in layers]
+    heads = [UNRELATED if step == 0 else f"down to {layers[step] or 'all'}" for step in chosen]
+    return Table(
+        "What is left of the map when weights are random: Spearman's rank correlation",
+        ("rule", *heads),
+        [
+            [
+                rule,
+                *(cell(summary.of("Spearman", method=rule, step=step)) for step in chosen),
+            ]
+            for rule in rules
+        ],
+        "From the output down to the layer named. A map that depends on the weights ends where maps of other "
+        "images are.",
+    )
+
+
+def cell(estimate: MeanEstimate) -> str:
+    """A mean with its interval.
+
+    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(None))
+    ('0.50 (0.40 to 0.60)', 'not estimable')
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return plain(estimate)
+    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+
+
+def plain(estimate: MeanEstimate) -> str:
+    """A mean alone."""
+    return "not estimable" if estimate.value is None else _number(estimate.value)
+
+
+def signed(estimate: MeanEstimate) -> str:
+    """A difference, with a star where its interval leaves 0 out.
+
+    >>> signed(MeanEstimate(0.25, 0.1, 0.4)), signed(MeanEstimate(-0.25, -0.6, 0.1))
+    ('+0.25*', '-0.25')
+    """
+    if estimate.value is None:
+        return "not estimable"
+    clear = estimate.low is not None and estimate.high is not None and estimate.low * estimate.high > 0
+    return f"{estimate.value:+.2f}{'*' if clear else ''}"
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.2f}".replace("-0.00", "0.00")

@@ -1,0 +1,232 @@
+"""A study on several cores, kept on disk as it grows: what is killed goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cxr_explain._version import __version__
+from cxr_explain.cam.evidence import Track, silent
+from cxr_explain.errors import OutputError
+from cxr_explain.explainer import Explainer
+from cxr_explain.study.cases import Case
+from cxr_explain.study.measure import Row, Tables, measure
+from cxr_explain.study.plan import Plan
+from cxr_explain.whole_file import write_whole
+
+PARTS, RECORD = "parts", "study.json"
+
+_CASES = 2  # of a part: in one forward pass, and lost at most when a process is killed
+_AHEAD = 2  # parts that wait for each process
+_explainer: Explainer | None = None  # of a worker process
+
+
+@dataclass(frozen=True)
+class Model:
+    """How each process comes to the model.
+
+    Args:
+        weights: a name or a file.
+        options: of `Explainer.from_pretrained`.
+    """
+
+    weights: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Explainer:
+        """An explainer of this process's own."""
+        return Explainer.from_pretrained(self.weights, **self.options)
+
+
+def run_study(
+    model: Model,
+    cases: Iterable[Case],
+    plan: Plan,
+    folder: Path,
+    *,
+    of: str,
+    jobs: int = 1,
+    advance: Callable[[int], None] = lambda cases: None,
+    track: Track = silent,
+) -> Tables:
+    """Measure all cases, and write a CSV of each table.
+
+    Parts are written as they are done. What is there already is not measured again, and gives the same rows.
+
+    Args:
+        model: what is explained.
+        cases: in a fixed order.
+        plan: what is compared.
+        folder: for the parts and the tables.
+        of: what the cases are, in words; a folder that holds a study of others is refused.
+        jobs: processes of one thread each; 1 works in this one.
+        advance: called with the number of cases that were just done.
+        track: shows the progress within a part, where this process does the work.
+
+    Raises:
+        OutputError: a folder that holds another study, or cannot be written to.
+    """
+    _begin(folder, {"version": __version__, "cases": of, "weights": model.weights, "plan": asdict(plan)})
+
+    def missing() -> Iterator[tuple[int, list[Case]]]:
+        for number, batch in enumerate(_batches(cases)):
+            if _part(folder, number).exists():
+                advance(len(batch))
+            else:
+                yield number, batch
+
+    for number, size, tables in _measured(model, missing(), plan, jobs, track):
+        write_file(_part(folder, number), json.dumps(_without_nan(vars(tables))).encode())
+        advance(size)
+    return _collect(folder)
+
+
+def _collect(folder: Path) -> Tables:
+    """All parts, in their order, as one; written as CSV."""
+    tables = Tables()
+    for path in sorted((folder / PARTS).glob("*.json")):
+        part = json.loads(path.read_bytes())
+        tables.extend(Tables(**{name: [_with_nan(row) for row in rows] for name, rows in part.items()}))
+    for name, rows in vars(tables).items():
+        write_file(folder / f"{name}.csv", _as_csv(rows))
+    return tables
+
+
+def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
+    iterator = iter(cases)
+    while batch := list(islice(iterator, _CASES)):
+        yield batch
+
+
+# -- processes ----
+
+
+def _measured(
+    model: Model, parts: Iterable[tuple[int, list[Case]]], plan: Plan, jobs: int, track: Track
+) -> Iterator[tuple[int, int, Tables]]:
+    """Number, cases and rows of each part, in the order of the parts."""
+    if jobs == 1:
+        explainer = model.load()
+        for number, batch in parts:
+            tables = measure(explainer, batch, plan, first=number * _CASES, track=track)
+            yield number, len(batch), tables
+        return
+    waiting: deque[tuple[int, int, Future[Tables]]] = deque()
+    context = get_context("spawn")  # a fork of a process with torch's threads may hang
+    with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(model,)) as pool:
+        try:
+            for number, batch in parts:
+                waiting.append((number, len(batch), pool.submit(_work, batch, plan, number * _CASES)))
+                while len(waiting) >= _AHEAD * jobs:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next(waiting: deque[tuple[int, int, Future[Tables]]]) -> tuple[int, int, Tables]:
+    number, size, future = waiting.popleft()
+    return number, size, future.result()
+
+
+def _start(model: Model) -> None:
+    global _explainer
+    torch.set_num_threads(1)
+    _explainer = model.load()
+
+
+def _work(batch: list[Case], plan: Plan, first: int) -> Tables:
+    assert _explainer is not None, "the process was started by _start"  # noqa: S101 - for the type checker
+    return measure(_explainer, batch, plan, first=first)
+
+
+# -- files ----
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / PARTS / f"{number:05d}.json"
+
+
+def _begin(folder: Path, record: Mapping[str, Any]) -> None:
+    """Make the folder, or see that it holds a part of the same study."""
+    path = folder / RECORD
+    text = json.dumps(record, indent=2, default=list) + "\n"
+    try:
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except OSError as error:
+        raise OutputError(
+            f"a folder that cannot be used ({error.strerror})", expected="a writable one", source=folder
+        ) from error
+    except ValueError as error:
+        raise OutputError("something else than the record of a study", source=path) from error
+    if before is None:
+        write_file(path, text.encode())
+        return
+    now = json.loads(text)
+    other = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+    if other:
+        raise OutputError(
+            f"a study of another {' and another '.join(other)}",
+            expected="a new folder, or one that holds a part of this study",
+            source=folder,
+            remedy="Choose another --out, or remove the folder.",
+        )
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise OutputError(
+            f"a file that cannot be written ({error.strerror})",
+            expected="a writable folder with room",
+            source=path,
+        ) from error
+
+
+def _as_csv(rows: list[Row]) -> bytes:
+    """Numbers to six digits; empty where one is not estimable."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _without_nan(tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    """JSON knows no NaN; null stands for it."""
+    return {
+        name: [{key: None if value != value else value for key, value in row.items()} for row in rows]
+        for name, rows in tables.items()
+    }
+
+
+def _with_nan(row: Row) -> Row:
+    return {key: math.nan if value is None else value for key, value in row.items()}

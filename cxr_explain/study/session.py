@@ -1,0 +1,208 @@
+"""A study as the command line asks for it: which cases, which plan, and where the results go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.models.base import Classifier
+from cxr_explain.models.xrv import XRVDenseNet
+from cxr_explain.options import Activation, Method, Normalisation, check_option
+from cxr_explain.reference import read_reference_table
+from cxr_explain.study.cases import Case, file_cases, phantom_cases
+from cxr_explain.study.plan import Plan, full_plan, plain_plan
+from cxr_explain.study.plots import draw_plots
+from cxr_explain.study.references import Boxes, MaskFolder, References, read_outlines
+from cxr_explain.study.report import Findings
+from cxr_explain.study.run import Model, run_study, write_file
+from cxr_explain.study.summary import as_csv
+
+_FULL, _QUICK = 160, 4  # phantoms
+
+UNSEEN = 10_000_000
+"""The seed of the first phantom of a study; the bundled model was trained on others."""
+
+_TRANSITION = re.compile(r"features\.transition\d+\.relu")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where cases come from.
+
+    Args:
+        files: images; none for phantoms that are rendered.
+        references: of the files.
+        seed: of the first phantom.
+        size: pixels a side of a phantom.
+    """
+
+    files: tuple[Path, ...] = ()
+    references: References | None = None
+    seed: int = UNSEEN
+    size: int = 256
+
+    def covered(self) -> tuple[Path, ...]:
+        """The files whose findings are outlined.
+
+        Raises:
+            OptionError: none of them is.
+        """
+        found = tuple(path for path in self.files if self.references and self.references.covers(path))
+        if not found:
+            raise OptionError(
+                f"{len(self.files)} images, none of which has a reference box or mask",
+                expected="images that the reference file names",
+            )
+        return found
+
+    def cases(self, n: int, failed: Callable[[CxrExplainError], None]) -> Iterator[Case]:
+        """The first n cases; a file that cannot be read is reported, and is none."""
+        if self.references is None:
+            yield from phantom_cases(n, seed=self.seed, size=self.size)
+            return
+        for case in islice(file_cases(self.files, self.references), n):
+            if isinstance(case, CxrExplainError):
+                failed(case)
+            else:
+                yield case
+
+    def __str__(self) -> str:
+        if self.references is None:
+            return f"phantoms of {self.size} x {self.size} pixels from seed {self.seed}"
+        return f"radiographs with {type(self.references).__name__.lower()}"
+
+
+def references_of(
+    *, boxes: Path | None = None, masks: Path | None = None, segmentations: Path | None = None
+) -> References:
+    """The one kind of reference that was given.
+
+    Raises:
+        OptionError: none, or several.
+        ReferenceLabelError: a file that cannot be read.
+    """
+    given = [option for option in (boxes, masks, segmentations) if option is not None]
+    if len(given) != 1:
+        raise OptionError(
+            f"{len(given)} kinds of reference for the images",
+            expected="--boxes, --masks or --segmentations",
+            remedy="Without images, phantoms are rendered, and their findings are known.",
+        )
+    if boxes is not None:
+        return Boxes(read_reference_table(None, boxes))
+    return MaskFolder(masks) if masks is not None else read_outlines(Path(str(segmentations)))
+
+
+def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
+    """The rules of these names.
+
+    Raises:
+        OptionError: an unknown one.
+    """
+    for name in names:
+        check_option("method", name, Method)
+    return tuple(cast(Method, name) for name in dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated.
+
+    Args:
+        source: the cases.
+        model: the classifier.
+        methods: rules; none for Grad-CAM, or for all of them in a study.
+        study: compare every fusion, and randomise the weights.
+        quick: fewer cases and steps.
+        n: cases at most; by default 160 phantoms (4 quick ones), or all files.
+        top_k: K of the fusion, unless it is a study.
+        normalisation: likewise.
+        activation: likewise.
+    """
+
+    source: Source
+    model: Model
+    methods: tuple[Method, ...] = ()
+    study: bool = False
+    quick: bool = False
+    n: int | None = None
+    top_k: int = 5
+    normalisation: Normalisation = "joint"
+    activation: Activation = "relu"
+
+    @property
+    def most(self) -> int:
+        """Cases at most."""
+        if self.source.references is not None:
+            covered = len(self.source.covered())
+            return min(self.n or covered, covered)
+        return self.n or (_QUICK if self.quick else _FULL)
+
+    def plan(self) -> Plan:
+        """What is compared.
+
+        Raises:
+            WeightsError: the model cannot be had; it is asked for the layers that it has.
+        """
+        if not self.study:
+            methods: tuple[Method, ...] = self.methods or ("grad-cam",)
+            plan = plain_plan(
+                methods, k=self.top_k, normalisation=self.normalisation, activation=self.activation
+            )
+        else:
+            layers = () if self.methods else stack_of_layers(self.model.load().classifier)
+            plan = full_plan(self.methods, layers)
+        return plan.quick if self.quick else plan
+
+
+def evaluate_maps(
+    request: Request,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    failed: Callable[[CxrExplainError], None],
+    advance: Callable[[int], None] = lambda cases: None,
+) -> Findings:
+    """Measure, summarise, and write the report.
+
+    Args:
+        request: what.
+        folder: for the results.
+        jobs: processes.
+        failed: called with each file that cannot be read.
+        advance: called with the number of cases that were just done.
+
+    Raises:
+        OptionError: no image with a reference.
+        OutputError: a folder that cannot be used.
+    """
+    plan = request.plan()
+    cases = request.source.cases(request.most, failed)
+    tables = run_study(request.model, cases, plan, folder, of=str(request.source), jobs=jobs, advance=advance)
+    if not tables.alone:
+        raise OptionError(
+            f"no finding that {request.model.weights} predicts in any of the cases",
+            expected="references of pathologies that the model knows",
+        )
+    findings = Findings.of(f"Class maps of {request.model.weights} on {request.source}", plan, tables)
+    plots = draw_plots(findings, folder)
+    shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
+    write_file(folder / "report.md", findings.to_markdown(before=shown).encode())
+    write_file(folder / "summary.csv", as_csv(findings.summaries).encode())
+    return findings
+
+
+def stack_of_layers(classifier: Classifier) -> tuple[str, ...]:
+    """The layers of a DenseNet that LayerCAM combines: the last two transitions, and the feature map.
+
+    Two and four times as fine as the map of the last layer; none for another architecture.
+    """
+    if not isinstance(classifier, XRVDenseNet):
+        return ()
+    names = [name for name, _ in classifier.module.named_modules() if _TRANSITION.fullmatch(name)]
+    return (*names[-2:], "features") if names else ()
