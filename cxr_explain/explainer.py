@@ -38,7 +38,7 @@ class BatchMaps:
     Args:
         rankings: one for each image.
         fused: (1, K, I, J) for each image; K differs where the ranking says so.
-        gradient: "closed form" or "autograd".
+        gradient: "closed form", "autograd", or "none" where the method needs none.
     """
 
     rankings: tuple[Ranking, ...]
@@ -282,7 +282,8 @@ class Explainer:
         class_maps = maps_of_passes(
             self.classifier, inputs, classes, passes, self.method, self.target_layers, self.track
         )
-        return BatchMaps(rankings, self._fuse(class_maps, rankings), passes[0].gradient)
+        gradient = "none" if self._rule.gradient_free else passes[0].gradient
+        return BatchMaps(rankings, self._fuse(class_maps, rankings), gradient)
 
     def _fuse(self, class_maps: Tensor, rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
         with torch.inference_mode():

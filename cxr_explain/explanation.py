@@ -45,7 +45,7 @@ class Provenance:
         target_layer: the layer whose activations carry the maps.
         method: "FM-G-CAM" (fused) or the rule's own name (K = 1, or not fused); "FM-G-CAM of LayerCAM" where
             the rule is not Grad-CAM.
-        gradient: "closed form" or "autograd".
+        gradient: "closed form", "autograd", or "none" where the method needs none.
         normalisation: of the fusion.
         activation: of the fusion.
         top_k: the K asked for; the ranking has the K there was.

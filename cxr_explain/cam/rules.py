@@ -32,10 +32,12 @@ class NamedRule:
     Args:
         title: as its paper writes it.
         rule: with its default options.
+        gradient_free: it asks for no gradient, whatever the model.
     """
 
     title: str
     rule: Rule
+    gradient_free: bool = False
 
     @property
     def settings(self) -> str:
@@ -44,7 +46,7 @@ class NamedRule:
 
 
 RULES: dict[Method, NamedRule] = {
-    "cam": NamedRule("CAM", gradient.cam),
+    "cam": NamedRule("CAM", gradient.cam, gradient_free=True),
     "grad-cam": NamedRule("Grad-CAM", gradient.grad_cam),
     "grad-cam++": NamedRule("Grad-CAM++", gradient.grad_cam_plus_plus),
     "xgrad-cam": NamedRule("XGrad-CAM", gradient.xgrad_cam),
@@ -52,10 +54,10 @@ RULES: dict[Method, NamedRule] = {
     "layercam": NamedRule("LayerCAM", gradient.layercam),
     "smooth-grad-cam++": NamedRule("Smooth Grad-CAM++", SmoothGradCAMPlusPlus()),
     "integrated-grad-cam": NamedRule("Integrated Grad-CAM", IntegratedGradCAM()),
-    "score-cam": NamedRule("Score-CAM", ScoreCAM()),
-    "ablation-cam": NamedRule("Ablation-CAM", ablation_cam),
-    "recipro-cam": NamedRule("Recipro-CAM", ReciproCAM()),
-    "eigen-cam": NamedRule("Eigen-CAM", eigen_cam),
+    "score-cam": NamedRule("Score-CAM", ScoreCAM(), gradient_free=True),
+    "ablation-cam": NamedRule("Ablation-CAM", ablation_cam, gradient_free=True),
+    "recipro-cam": NamedRule("Recipro-CAM", ReciproCAM(), gradient_free=True),
+    "eigen-cam": NamedRule("Eigen-CAM", eigen_cam, gradient_free=True),
     "seg-xres-cam": NamedRule("Seg-XRes-CAM", SegXResCAM()),
     "augmented-grad-cam": NamedRule("Augmented Grad-CAM", AugmentedGradCAM()),
 }

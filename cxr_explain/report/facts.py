@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from cxr_explain.explanation import Provenance
 from cxr_explain.report.content import Content
 from cxr_explain.report.lettering import wrap
 from cxr_explain.report.output import DISCLAIMER
@@ -149,10 +150,17 @@ def _method(content: Content) -> list[Fact]:
     return [
         ("method", provenance.method),
         ("K", f"{explanation.ranking.k}{asked}, ranked by {by}"),
-        ("fusion", f"normalisation {provenance.normalisation}, activation {provenance.activation}"),
-        ("gradient", f"{provenance.gradient}, at {provenance.target_layer}"),
+        ("fusion", _fusion(provenance)),
+        ("gradient", f"{provenance.gradient}, at {provenance.target_layer}")
+        if provenance.gradient != "none"
+        else ("layer", f"{provenance.target_layer}; the method needs no gradient"),
         ("maps", f"{' x '.join(map(str, explanation.maps.shape[1:]))} cells, relative within image"),
     ]
+
+
+def _fusion(provenance: Provenance) -> str:
+    how = f"normalisation {provenance.normalisation}, activation {provenance.activation}"
+    return how if provenance.fused else f"none; class maps scaled together, {how}"
 
 
 def _model(content: Content) -> list[Fact]:

@@ -144,9 +144,10 @@ class Card:
         """What the figure shows, for those who do not see it."""
         shown = "; ".join(_spoken(row) for row in self.explained) or "no pathology to explain"
         kind = "Computed chest phantom" if self.provenance.phantom else "Chest radiograph"
+        maps = "fused map" if self.provenance.fused else "class maps"
         boxes = f" Reference boxes are outlined for {_names(self.boxes)}." if self.boxes else ""
         return (
-            f"{kind} {self.id}, beside the same image under the fused map of its "
+            f"{kind} {self.id}, beside the same image under the {maps} of its "
             f"{len(self.explained)} ranked pathologies: {shown}.{boxes}"
         )
 

@@ -88,9 +88,13 @@ class Panels:
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
         k = self.content.explanation.ranking.k
         page.heading(first, y - 0.01, self.content.subject, room=self.panel_width)
-        title = "Fused overlay" if k != 1 else "Overlay"
+        title = "Overlay" if k == 1 else "Fused overlay" if self._fused else "Overlay of class maps"
         aside = {0: "nothing to explain", 1: "1 pathology"}.get(k, f"{k} pathologies")
         page.heading(second, y - 0.01, title, aside=aside, room=self.panel_width)
+
+    @property
+    def _fused(self) -> bool:
+        return self.content.explanation.provenance.fused
 
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
@@ -250,7 +254,8 @@ def view_text(content: Content) -> str:
 def _message(content: Content) -> str:
     if content.explanation.ranking.k == 0:
         return "No pathology to explain"
-    return "No positive evidence in the fused map"
+    maps = "fused map" if content.explanation.provenance.fused else "class maps"
+    return f"No positive evidence in the {maps}"
 
 
 def _unseen_share(content: Content) -> float:
