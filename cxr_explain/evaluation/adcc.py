@@ -84,6 +84,7 @@ def adcc(
 
     Raises:
         OptionError: shapes that do not fit, or maps that are not finite.
+        ModelError: scores that are not numbers.
 
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018, section 4.1 (drop and increase); Poppi et al., Revisiting

@@ -67,17 +67,21 @@ def _from_coarser(known: Tensor, gone: Tensor, tolerance: float) -> Tensor:
 
 
 def _conjugate_gradients(known: Tensor, gone: Tensor, x: Tensor, tolerance: float) -> Tensor:
-    """Solve (diagonal - neighbours) x = neighbours of what is known, where it is gone."""
+    """Solve (diagonal - neighbours) x = neighbours of what is known, where it is gone.
+
+    Each image stops when it is near enough, so that what it becomes does not depend on the others.
+    """
     inside = gone.to(known)
     diagonal = _neighbours(torch.ones_like(known[:1]))
     residual = inside * (_neighbours(known) + _neighbours(x) - diagonal * x)
     size = (residual**2 / diagonal).sum(dim=(2, 3), keepdim=True)
     direction = residual / diagonal
     for _ in range(_STEPS):
-        if not residual.numel() or float((residual / diagonal).abs().max()) <= tolerance:
+        far = (residual / diagonal).abs().amax(dim=(2, 3), keepdim=True) > tolerance
+        if not far.any():
             break
         image = inside * (diagonal * direction - _neighbours(direction))
-        step = size / _or_one((direction * image).sum(dim=(2, 3), keepdim=True))
+        step = far * size / _or_one((direction * image).sum(dim=(2, 3), keepdim=True))
         x = x + step * direction
         residual = residual - step * image
         before, size = size, (residual**2 / diagonal).sum(dim=(2, 3), keepdim=True)

@@ -65,6 +65,7 @@ def pixel_order(saliency: Tensor, size: tuple[int, int], *, seed: int) -> Tensor
     """
     I, J = saliency.shape[-2:]  # noqa: E741 - the field's letters
     fine = F.interpolate(saliency, size, mode="bilinear", align_corners=False)
+    fine = fine.float()  # single precision: equals that were rounded apart are equals
     rank_of_cell = torch.empty(I * J, dtype=torch.long)
     rank_of_cell[_shuffle(I * J, seed)] = torch.arange(I * J)
     by_cell = over_pixels(rank_of_cell.reshape(I, J), size).flatten().argsort(stable=True)

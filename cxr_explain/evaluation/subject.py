@@ -104,19 +104,21 @@ def check_batch_size(batch_size: int) -> None:
 
 
 def check_maps(inputs: Tensor, classes: Tensor, maps: Tensor) -> None:
-    """Refuse shapes that do not belong together, and maps that are not finite.
+    """Refuse shapes that do not belong together, maps of nothing, and maps that are not finite.
 
     Raises:
         OptionError: says which.
     """
-    if inputs.ndim != 4 or inputs.shape[1] != 1:
+    if inputs.ndim != 4 or inputs.shape[1] != 1 or inputs.shape[2] != inputs.shape[3]:
         raise OptionError(f"inputs of shape {tuple(inputs.shape)}", expected="(B, 1, S, S)")
     if classes.ndim != 2 or maps.ndim != 4 or maps.shape[:2] != classes.shape:
         raise OptionError(
             f"maps of shape {tuple(maps.shape)} for classes {tuple(classes.shape)}",
             expected="(B, K, I, J) for (B, K)",
         )
-    if len(inputs) != len(maps) or 0 in maps.shape[2:]:
+    if len(inputs) != len(maps):
         raise OptionError(f"{len(maps)} images' maps for {len(inputs)} inputs", expected="as many of both")
+    if 0 in maps.shape:
+        raise OptionError(f"maps of shape {tuple(maps.shape)}", expected="an image, a class and a cell")
     if not torch.isfinite(maps).all():
         raise OptionError("maps with NaN or infinite values", expected="finite maps")

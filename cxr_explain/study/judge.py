@@ -18,16 +18,12 @@ from cxr_explain.evaluation.localisation import centre_hit, class_share, peak_hi
 from cxr_explain.evaluation.overlap import energy_in_mask, iou, random_energy
 from cxr_explain.evaluation.road import road
 from cxr_explain.evaluation.segmentation import segment
-from cxr_explain.evaluation.subject import Baseline, Explain
+from cxr_explain.evaluation.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.plan import Plan
 from cxr_explain.study.question import Question
 
 Numbers = dict[str, float]
-
-BLANK: Baseline = "blur"
-"""What deletion leaves and insertion starts from. Black holes by themselves change the score of a model that
-never saw one: cells blanked out at random then cost as much as those that matter."""
 
 
 def faithfulness(
@@ -50,8 +46,8 @@ def faithfulness(
     """
     inputs, classes, maps = question.tensor[None], torch.tensor([list(indices)]), maps[None]
     score = partial(classifier.logits, batch_size=32)
-    gone = deletion(score, inputs, classes, maps, baseline=BLANK, steps=plan.steps, seed=question.seed)
-    come = insertion(score, inputs, classes, maps, baseline=BLANK, steps=plan.steps, seed=question.seed)
+    gone = deletion(score, inputs, classes, maps, steps=plan.steps, seed=question.seed)
+    come = insertion(score, inputs, classes, maps, steps=plan.steps, seed=question.seed)
     parts = adcc(score, explain, inputs, classes, maps)
     columns = {
         "DAUC": gone.area,
