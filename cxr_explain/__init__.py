@@ -17,7 +17,9 @@ from cxr_explain._version import __version__
 
 if TYPE_CHECKING:
     from cxr_explain._torchvision import ensure_torchvision_imports
+    from cxr_explain.cam.evidence import Evidence
     from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
+    from cxr_explain.cam.rules import class_maps
     from cxr_explain.errors import CxrExplainError
     from cxr_explain.explainer import Explainer
     from cxr_explain.explanation import Explanation
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Classifier": "models.base",
     "CxrExplainError": "errors",
+    "Evidence": "cam.evidence",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "FusedMaps": "cam.fusion",
@@ -50,6 +53,7 @@ _HOMES = {
     "ReferenceLabels": "pathologies",
     "XRVDenseNet": "models.xrv",
     "XRVResNet": "models.xrv",
+    "class_maps": "cam.rules",
     "ensure_torchvision_imports": "_torchvision",
     "fm_g_cam": "cam.fusion",
     "fuse": "cam.fusion",
@@ -63,6 +67,7 @@ __all__ = [
     "PATHOLOGIES",
     "Classifier",
     "CxrExplainError",
+    "Evidence",
     "Explainer",
     "Explanation",
     "FusedMaps",
@@ -79,6 +84,7 @@ __all__ = [
     "XRVDenseNet",
     "XRVResNet",
     "__version__",
+    "class_maps",
     "ensure_torchvision_imports",
     "fm_g_cam",
     "fuse",
