@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo test test-slow lint types check format figure bench clean
+.PHONY: install demo study test test-slow lint types check format figure bench clean
 
 install: $(STAMP)
 
@@ -33,6 +33,11 @@ demo: install
 	@$(CXR) explain $(DEMO)/phantoms/dicom $$(ls $(DEMO)/phantoms/images/*.png | head -n 2) \
 	  --weights $(DEMO_WEIGHTS) --offline --out $(DEMO)/explained --page \
 	  --labels $(DEMO)/phantoms/Data_Entry_2017_v2020.csv --boxes $(DEMO)/phantoms/BBox_List_2017.csv
+
+# Every rule, alone and fused, on a few phantoms: that it runs, not what it says; docs/study.md has that.
+study: install
+	@rm -rf $(DEMO)/study
+	@OMP_NUM_THREADS=1 $(BIN)/cxr-explain evaluate --study --quick --jobs 2 --out $(DEMO)/study
 
 # One torch thread for each worker: the workers share the cores.
 test: install

@@ -15,6 +15,13 @@ from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.evaluation.randomisation import cascade
+from cxr_explain.evaluation.robustness import (
+    flip_equivariance,
+    repeatability,
+    shift_equivariance,
+    under_exposure,
+    under_noise,
+)
 from cxr_explain.evaluation.similarity import unrelated
 from cxr_explain.evaluation.subject import Explain
 from cxr_explain.explainer import Explainer
@@ -42,12 +49,14 @@ class Tables:
         fused: each pathology that is there, by a fused map of the top K.
         ranks: each of the top five, by its part of the fused map: the paper's table 3.
         randomised: the maps of randomised weights beside those of the model.
+        robust: the maps of the same image with noise, less contrast, mirrored, shifted, and once more.
     """
 
     alone: list[Row] = field(default_factory=list)
     fused: list[Row] = field(default_factory=list)
     ranks: list[Row] = field(default_factory=list)
     randomised: list[Row] = field(default_factory=list)
+    robust: list[Row] = field(default_factory=list)
 
     def copy(self, method: str, name: str) -> None:
         """Give the rows of one method to another one, which has the same maps."""
@@ -80,8 +89,10 @@ def measure(
     questions = [question for question in asked if question.present]
     if questions:
         _measure(explainer.classifier, questions, plan, tables, track)
-        early = [question for question in questions if question.number < plan.randomised]
-        _randomise(explainer.classifier, early, plan, tables)
+        for check, first_cases in ((_randomise, plan.randomised), (_disturb, plan.robust)):
+            early = [question for question in questions if question.number < first_cases]
+            if early:
+                check(explainer.classifier, early, plan, tables)
     return tables
 
 
@@ -210,16 +221,41 @@ def _ranks(
 
 def _randomise(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:
     """Compare the maps of the top class with those of randomised weights, block by block from the output."""
-    if not questions:
-        return
-    inputs = torch.stack([question.tensor for question in questions])
-    classes = torch.tensor([[question.ranked[0]] for question in questions])
+    inputs, classes = _top(questions)
     for contender in plan.contenders:
         explain = partial(_explained, classifier, contender)
         tables.randomised.extend(
             question.key | {"method": contender.name} | found
             for question, found in _similarities(classifier, explain, questions, inputs, classes)
         )
+
+
+def _disturb(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:
+    """Compare the maps of the top class with those of the same image when nothing that matters changes."""
+    inputs, classes = _top(questions)
+    for contender in plan.contenders:
+        explain = partial(_explained, classifier, contender)
+        noisy = under_noise(classifier.logits, explain, inputs, classes)
+        pale = under_exposure(classifier.logits, explain, inputs, classes)
+        again = repeatability(explain, inputs, classes)
+        columns = {
+            "noise": noisy.similarity.spearman,
+            "logit, noise": noisy.logit_change,
+            "contrast": pale.similarity.spearman,
+            "logit, contrast": pale.logit_change,
+            "mirrored": flip_equivariance(explain, inputs, classes).spearman,
+            "shifted": shift_equivariance(explain, inputs, classes).spearman,
+            "repeated": np.maximum.reduce([again.again, again.alone, again.reversed]),
+        }
+        for number, question in enumerate(questions):
+            numbers = {name: float(column[number, 0]) for name, column in columns.items()}
+            tables.robust.append(question.key | {"method": contender.name} | numbers)
+
+
+def _top(questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+    """(B, 1, S, S), and the most probable class of each, (B, 1)."""
+    inputs = torch.stack([question.tensor for question in questions])
+    return inputs, torch.tensor([[question.ranked[0]] for question in questions])
 
 
 def _similarities(

@@ -57,6 +57,7 @@ class Plan:
         faithful: of the first so many cases the faithfulness is measured, which costs by far the most.
         randomised: of the first so many cases the maps are compared with those of randomised
             weights; 0 leaves it out.
+        robust: of the first so many cases the images are changed in ways that should not matter; likewise.
         ranked: contenders whose fused maps are judged rank by rank.
     """
 
@@ -69,6 +70,7 @@ class Plan:
     resamples: int = 1000
     faithful: int = 40
     randomised: int = 12
+    robust: int = 8
     ranked: tuple[str, ...] = ("grad-cam",)
 
     @property
@@ -86,6 +88,7 @@ class Plan:
             percentages=(30,),
             resamples=200,
             randomised=min(self.randomised, 2),
+            robust=min(self.robust, 2),
         )
 
 
@@ -117,5 +120,6 @@ def plain_plan(
         activations=(activation,),
         faithful=ALL,
         randomised=0,
+        robust=0,
         ranked=tuple(methods),
     )
