@@ -16,7 +16,7 @@ from cxr_explain.loaders import read_radiograph
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.study.references import References
+from cxr_explain.study.references import Boxes, References
 
 Mask = NDArray[np.bool_]
 
@@ -35,12 +35,14 @@ class Case:
         group: the patient; cases of one group are resampled together.
         radiograph: the pixels.
         masks: by pathology (canonical names), (H, W) bool, none of them empty.
+        boxed: the masks are boxes.
     """
 
     id: str
     group: str
     radiograph: Radiograph
     masks: Mapping[str, Mask]
+    boxed: bool = False
 
     def strata(self, pathology: str) -> dict[str, Any]:
         """What kind of case a finding is: its size, its parts, and the kinds of finding beside it."""
@@ -94,7 +96,7 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
             continue
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
-            yield Case(radiograph.id, _patient_of(path), radiograph, present)
+            yield Case(radiograph.id, _patient_of(path), radiograph, present, isinstance(references, Boxes))
 
 
 def _patient_of(path: Path) -> str:

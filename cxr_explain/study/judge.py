@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cxr_explain.cam.fusion import FusedMaps
 from cxr_explain.evaluation.adcc import adcc
+from cxr_explain.evaluation.boxes import box_accuracy, map_boxes, region_boxes
 from cxr_explain.evaluation.faithfulness import deletion, insertion
 from cxr_explain.evaluation.fused import agreement, saliency_outside, winner_entropy
 from cxr_explain.evaluation.localisation import centre_hit, class_share, peak_hit, random_hit
@@ -24,6 +25,9 @@ from cxr_explain.study.plan import Plan
 from cxr_explain.study.question import Question
 
 Numbers = dict[str, float]
+
+IOBB = 0.25
+"""Of reference boxes: the share of a map's box that must lie in one."""
 
 
 def faithfulness(
@@ -70,7 +74,7 @@ def localisation(question: Question, name: str, class_map: NDArray[np.float32]) 
     reference = question.fine
     saliency = reference.field.maps(class_map)
     inside, near = reference.masks[name], reference.near[name]
-    return {
+    found = {
         "peak": _number(peak_hit(saliency, inside)),
         "peak, tolerant": _number(peak_hit(saliency, near)),
         "peak, at random": _number(random_hit(near)),
@@ -79,6 +83,10 @@ def localisation(question: Question, name: str, class_map: NDArray[np.float32]) 
         "energy": _number(energy_in_mask(saliency, inside)),
         "energy, spread evenly": _number(random_energy(inside)),
     }
+    if question.case.boxed:
+        at_one_level = box_accuracy([(map_boxes(saliency), region_boxes(inside))], thresholds=(IOBB,))
+        found[f"T(IoBB) {IOBB:g}"] = _number(at_one_level[0].accuracy)
+    return found
 
 
 def sharing(question: Question, top: Sequence[int], fused: FusedMaps) -> Iterator[tuple[str, Numbers]]:

@@ -112,7 +112,8 @@ def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Ite
         return
     alike = representatives(alone)
     methods = list(alike)
-    yield _by_method(alone, methods, "Where each class map lies", WHERE, _baselines(alone) + _equals(alike))
+    where = (*WHERE, *((name, name) for name in alone.measures if name.startswith("T(IoBB)")))
+    yield _by_method(alone, methods, "Where each class map lies", where, _baselines(alone) + _equals(alike))
     yield _by_method(alone, methods, "What the score does when pixels go or come", AREAS, _SAMPLED)
     yield _by_method(alone, methods, "What the model says of what a map shows it", MASKED, _SAMPLED)
     rules = [name for name in methods if name not in _NO_RULES]

@@ -66,6 +66,11 @@ class Summary:
         key = (tuple(chosen.items()), stratum, measure)
         return self._found.get(key, MeanEstimate(None))
 
+    @property
+    def measures(self) -> list[str]:
+        """What was measured."""
+        return list(dict.fromkeys(line.measure for line in self.lines))
+
     def alike(self, name: str) -> list[list[str]]:
         """What there is to choose from, together where every mean is the same, to three digits."""
         found: dict[tuple[object, ...], list[str]] = {}
