@@ -78,9 +78,9 @@ def cascade(
     ('', (4, 2))
     """
     names = blocks(module) if layers is None else list(layers)
-    before = _maps(explain, inputs, classes)
     found = []
     with weights_kept(module):
+        before = _maps(explain, inputs, classes)
         for name in names:
             randomise(module, name, how=how, seed=seed)
             left = similarity(before, _maps(explain, inputs, classes))
@@ -122,10 +122,10 @@ def randomise(module: nn.Module, layer: str, *, how: How = "reinitialise", seed:
     """Give a layer, and all inside it, random weights in place.
 
     "reinitialise" calls `reset_parameters` of each part, which for a batch norm resets the running
-    statistics, too; a tensor that this leaves as it was, such as one behind a weight norm, is shuffled.
+    statistics, too; a tensor that this does not set, such as one behind a weight norm, is shuffled.
     "shuffle" permutes the values of each parameter and of running statistics. Weights are drawn by the seed
-    and the part's name, so that they do not depend on how the layers were grouped; the global generators stay
-    as they were.
+    and the part's name, so that they do not depend on how the layers were grouped, nor on whether a part was
+    randomised before; the global generators stay as they were.
 
     Args:
         module: is changed; see `weights_kept`.
@@ -228,17 +228,36 @@ def _seed_of(seed: int, name: str) -> int:
 
 
 def _renew(layer: nn.Module, how: How) -> None:
-    tensors = _learnt(layer)
-    before = [tensor.clone() for tensor in tensors]
     reset = getattr(layer, "reset_parameters", None)
-    if tensors and how == "reinitialise" and callable(reset):
-        reset()
+    if _learnt(layer) and how == "reinitialise" and callable(reset):
+        left = _left_by(reset, _learnt(layer))
+    else:
+        left = _learnt(layer)
+    for tensor in left:
+        _shuffle(tensor)
+
+
+def _left_by(reset: Callable[[], Any], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Reset, and say which tensors it does not set: those in which a NaN put there before is left.
+
+    To compare values would not do: a reset gives the same ones again where the layer was reset before.
+    """
+    before = [tensor.clone() for tensor in tensors]
+    for tensor in tensors:
+        tensor.fill_(torch.nan)
+    reset()
+    left = []
     for tensor, old in zip(tensors, before, strict=True):
-        if torch.equal(tensor, old):
-            _shuffle(tensor)
+        if tensor.isnan().any():
+            tensor.copy_(old)
+            left.append(tensor)
+    return left
 
 
 def _shuffle(tensor: Tensor) -> None:
-    """Permute the values in place; drawn on the CPU, the same on every device."""
-    values = tensor.detach().flatten()
+    """Permute the values in place; drawn on the CPU, the same on every device.
+
+    Sorted first, so that to shuffle twice is to shuffle once.
+    """
+    values = tensor.detach().flatten().sort().values
     tensor.copy_(values[torch.randperm(len(values)).to(values.device)].reshape(tensor.shape))

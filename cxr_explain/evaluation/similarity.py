@@ -57,13 +57,13 @@ def similarity(one: ArrayLike, other: ArrayLike) -> Similarity:
         sign, and SSIM.
 
     >>> found = similarity(np.eye(8), -np.eye(8))
-    >>> found.spearman.item(), found.spearman_absolute.item(), found.ssim.item()
-    (-1.0, 1.0, nan)
+    >>> [round(each.item(), 9) for each in (found.spearman, found.spearman_absolute, found.ssim)]
+    [-1.0, 1.0, nan]
     """
     return Similarity(
         ssim(one, other),
         spearman(one, other),
-        spearman(np.abs(one), np.abs(other)),
+        spearman(*(np.abs(each) for each in _pair(one, other))),
         pearson(one, other),
     )
 
