@@ -189,7 +189,7 @@ def evaluate_maps(
             f"no finding that {request.model.weights} predicts in any of the cases",
             expected="references of pathologies that the model knows",
         )
-    findings = Findings.of(f"Class maps of {request.model.weights} on {request.source}", plan, tables)
+    findings = Findings.of(f"Class maps with the weights {request.model.weights}, on {request.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())
