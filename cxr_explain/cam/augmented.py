@@ -60,6 +60,10 @@ class AugmentedGradCAM:
             raise OptionError(
                 f"{self.views} views, factor {self.factor}, {self.steps} steps", expected="1 or more of each"
             )
+        if not (self.variation >= 0 and self.shrinkage >= 0):
+            raise OptionError(
+                f"variation={self.variation}, shrinkage={self.shrinkage}", expected="weights of 0 or more"
+            )
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, f I, f J)."""
@@ -69,7 +73,7 @@ class AugmentedGradCAM:
             for view in evidence.track(views, self.title)
         ]
         stack = torch.stack(coarse)
-        peak = stack.abs().amax(dim=(0, 2, 3, 4))[:, None, None, None]
+        peak = stack.abs().amax(dim=(0, 3, 4))[..., None, None]  # of each map: others asked for do not matter
         unit = peak.where(peak > 0, 1)
         with torch.inference_mode(False):
             return self._fine((stack / unit).clone(), views) * unit

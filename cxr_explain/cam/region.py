@@ -69,11 +69,12 @@ class SegXResCAM:
     def _pooled(self, gradients: Tensor) -> Tensor:
         if self.window == 1:
             return gradients
-        flat = gradients.flatten(0, 1)
+        rows, columns = gradients.shape[-2:]
         pool = F.avg_pool2d if self.pool == "mean" else F.max_pool2d
-        size = min(self.window, *flat.shape[-2:])
-        pooled = pool(flat, size, ceil_mode=True)
-        return F.interpolate(pooled, flat.shape[-2:], mode="nearest").reshape(gradients.shape)
+        size = min(self.window, rows), min(self.window, columns)
+        pooled = pool(gradients.flatten(0, 1), size, ceil_mode=True)
+        spread = pooled.repeat_interleave(size[0], dim=-2).repeat_interleave(size[1], dim=-1)
+        return spread[..., :rows, :columns].unflatten(0, gradients.shape[:2])
 
 
 def _within(evidence: Evidence, region: Tensor) -> Evidence:
@@ -93,6 +94,8 @@ def _within(evidence: Evidence, region: Tensor) -> Evidence:
 
 
 def _is_box(region: Box) -> bool:
+    if len(region) != 4:
+        return False
     left, top, right, bottom = region
     return 0 <= left < right <= 1 and 0 <= top < bottom <= 1
 

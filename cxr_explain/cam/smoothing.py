@@ -15,6 +15,8 @@ from cxr_explain.options import Method
 
 _SHIFT = 1 / 28  # half a cell of a 14 x 14 map, a quarter of one of 7 x 7
 
+_TRACE = 1e-3  # of a view: what interpolation leaves by rounding where a view shows nothing
+
 SHIFTS_AND_CONTRAST = (
     View(),
     View(right=_SHIFT),
@@ -62,6 +64,7 @@ class Smoothed:
         total = seen = torch.zeros((), device=evidence.activations.device)
         for view in evidence.track(self.views, self.title):
             there = evidence if view == View() else evidence.at(view.of(evidence.inputs))
-            maps, shown = view.undone(rule(there))
-            total, seen = total + maps, seen + shown
-        return torch.where(seen > 0, total / seen.where(seen > 0, 1), 0)
+            maps, part = view.undone(rule(there))
+            total, seen = total + maps, seen + part
+        shown = seen > _TRACE
+        return torch.where(shown, total / seen.where(shown, 1), 0)

@@ -34,7 +34,7 @@ class View:
 
     def of(self, inputs: Tensor) -> Tensor:
         """The changed inputs, (B, 1, S, S); what comes in from outside is black."""
-        seen = inputs if self._in_place else _sample(inputs - BLACK, self._towards) + BLACK
+        seen = inputs if self._in_place else _sample(inputs, self._towards, outside=BLACK)
         return (seen * self.contrast + self.brightness).clamp(-1024, 1024)
 
     def on(self, maps: Tensor) -> Tensor:
@@ -75,8 +75,10 @@ class View:
         return self._matrix
 
 
-def _sample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Bilinear, zero outside; exact for shifts by whole pixels."""
-    theta = matrix[:2].to(images).expand(len(images), -1, -1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _sample(images: Tensor, matrix: Tensor, *, outside: float = 0.0) -> Tensor:
+    """Bilinear; exact, but for rounding, for shifts by whole pixels."""
+    fine = images.to(torch.promote_types(images.dtype, torch.float32))  # half a grid would miss its pixels
+    theta = matrix[:2].to(fine).expand(len(fine), -1, -1)
+    grid = F.affine_grid(theta, list(fine.shape), align_corners=False)
+    seen = F.grid_sample(fine - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return (seen + outside).to(images.dtype)
