@@ -109,3 +109,58 @@ def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
     result = evaluate("--n", 1, "--quick", "--out", out)
     assert result.exit_code == 1
     assert "a study of another" in result.output
+
+
+@pytest.mark.slow
+def test_other_images_in_the_same_folder_are_refused_and_what_is_there_stays(
+    dataset: Path, tmp_path: Path
+) -> None:
+    names = sorted({path.stem.rpartition("-")[0] for path in (dataset / "masks").glob("*.png")})
+    out = tmp_path / "out"
+    shared = ("--masks", dataset / "masks", "--quick", "--top-k", 2, "--out", out)
+    first = evaluate(dataset / "images" / f"{names[0]}.png", *shared)
+    assert first.exit_code == 0, first.output
+    report = (out / "report.md").read_bytes()
+    other = evaluate(dataset / "images" / f"{names[1]}.png", *shared)
+    assert other.exit_code == 1
+    assert "a study of another choice of cases" in other.output
+    assert (out / "report.md").read_bytes() == report
+    both = evaluate(*(dataset / "images" / f"{name}.png" for name in names[:2]), *shared)
+    assert both.exit_code == 0, both.output
+    rows = list(csv.DictReader((out / "alone.csv").open(encoding="utf-8")))
+    assert {row["case"] for row in rows} == set(names[:2])
+
+
+@pytest.mark.slow
+def test_chexlocalizes_outlines_are_a_reference(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    import numpy as np
+
+    from cxr_explain.evaluation.chexlocalize import OutlineSet, write_segmentations
+
+    for _ in write_dataset(tmp_path / "phantoms", n=1, seed=10_000_000, size=96):
+        pass
+    (image,) = (tmp_path / "phantoms" / "images").glob("*.png")
+    mask = np.zeros((96, 96), bool)
+    mask[40:80, 10:40] = True
+    outlines = OutlineSet.of_masks({image.stem: {"Edema": mask, "Lung Lesion": mask}})
+    path = write_segmentations(tmp_path / "outlines.json", outlines)
+    result = evaluate(image, "--segmentations", path, "--quick", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "on radiographs with outlines" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_study_compares_fusions_and_goes_on_in_two_processes(tmp_path: Path) -> None:
+    arguments = ("--study", "--quick", "--method", "cam", "--method", "layercam", "--out", tmp_path)
+    first = evaluate(*arguments, "--n", 2)
+    assert first.exit_code == 0, first.output
+    more = evaluate(*arguments, "--n", 4, "--jobs", 2)
+    assert more.exit_code == 0, more.output
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for title in ("by K: cam", "Activations, K = 5", "when weights are random", "when nothing that matters"):
+        assert title in text
+    assert "in 4 images of 4 patients" in text
+    rows = list(csv.DictReader((tmp_path / "fused.csv").open(encoding="utf-8")))
+    assert len({(row["K"], row["normalisation"], row["activation"]) for row in rows}) == 45
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"rules.png", "fusions.png", "randomised.png"}

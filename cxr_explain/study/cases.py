@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ class Case:
     radiograph: Radiograph
     masks: Mapping[str, Mask]
     boxed: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Of the pixels and the masks: two cases of one name may differ."""
+        known = sha256(self.radiograph.sha256.encode())
+        for name, mask in sorted(self.masks.items()):
+            known.update(f"{name} {mask.shape}".encode() + np.packbits(mask).tobytes())
+        return known.hexdigest()
 
     def strata(self, pathology: str) -> dict[str, Any]:
         """What kind of case a finding is: its size, its parts, and the kinds of finding beside it."""
@@ -85,6 +94,7 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
     Yields:
         A case, or the error that names the file.
     """
+    seen: dict[str, str] = {}
     for path in files:
         if not references.covers(path):
             continue
@@ -96,13 +106,29 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
             continue
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
-            yield Case(radiograph.id, _patient_of(path), radiograph, present, isinstance(references, Boxes))
+            name = _name(path, radiograph, seen)
+            yield Case(name, _patient_of(path), radiograph, present, isinstance(references, Boxes))
+
+
+def _name(path: Path, radiograph: Radiograph, seen: dict[str, str]) -> str:
+    """CheXpert's images all have one of a few names, in folders of patient and study."""
+    name = "_".join((*_folders(path), radiograph.id))
+    if seen.setdefault(name, radiograph.sha256) != radiograph.sha256:
+        name = f"{name}-{radiograph.sha256[:8]}"
+    return name
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    """The folders from CheXpert's patient on."""
+    folders = path.parts[:-1]
+    starts = [at for at, part in enumerate(folders) if part.startswith("patient") and part[7:].isdigit()]
+    return folders[starts[-1] :] if starts else ()
 
 
 def _patient_of(path: Path) -> str:
     """CheXpert has a folder for each; NIH names an image after patient and follow-up; else each is one."""
-    folders = [part for part in path.parts[:-1] if part.startswith("patient") and part[7:].isdigit()]
+    folders = _folders(path)
     if folders:
-        return folders[-1]
+        return folders[0]
     patient, mark, follow_up = path.stem.partition("_")
     return patient if mark and patient.isdigit() and follow_up.isdigit() else path.stem

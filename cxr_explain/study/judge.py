@@ -115,12 +115,16 @@ def sharing(question: Question, top: Sequence[int], fused: FusedMaps) -> Iterato
             shared
             | _share(reference.masks[name], reference.own[name], maps, at)
             | {
-                "fused peak, tolerant": 0.0
-                if at is None
-                else _number(peak_hit(maps[at], reference.near[name])),
+                "fused peak, tolerant": _peak(reference.near[name], maps, at),
                 "survived": np.nan if at is None else _number(kept[at].survived),
             },
         )
+
+
+def _peak(near: NDArray[np.bool_], maps: NDArray[np.float32], at: int | None) -> float:
+    if at is None:
+        return 0.0 if near.any() else np.nan
+    return _number(peak_hit(maps[at], near))
 
 
 def _share(

@@ -52,6 +52,9 @@ class Boxes:
         """Whether the image has a box."""
         return self.table.has_boxes(path)
 
+    def __str__(self) -> str:
+        return "boxes"
+
     def masks(self, path: Path, shape: Shape) -> Masks:
         """The boxes of each pathology together."""
         labels = self.table.labels_for(path, shape)
@@ -98,6 +101,9 @@ class MaskFolder:
         """Whether there is a mask named after the image."""
         return path.stem in self._files
 
+    def __str__(self) -> str:
+        return "masks"
+
     def masks(self, path: Path, shape: Shape) -> Masks:
         """The masks of an image; one of another size is refused."""
         return {name: _mask(file, shape) for name, file in self._files[path.stem].items()}
@@ -116,6 +122,9 @@ class Outlines:
     def covers(self, path: Path) -> bool:
         """Whether the image is outlined, by its path's last parts."""
         return _chexlocalize_id(path, self.outlines) is not None
+
+    def __str__(self) -> str:
+        return "outlines"
 
     def masks(self, path: Path, shape: Shape) -> Masks:
         """The masks of an image; those of another size are refused."""

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -27,6 +27,8 @@ from cxr_explain.study.plan import Plan
 from cxr_explain.whole_file import write_whole
 
 PARTS, RECORD = "parts", "study.json"
+CASES = "cases"
+"""Where a part names its cases, beside its tables."""
 
 _CASES = 2  # of a part: in one forward pass, and lost at most when a process is killed
 _AHEAD = 2  # parts that wait for each process
@@ -78,26 +80,40 @@ def run_study(
     Raises:
         OutputError: a folder that holds another study, or cannot be written to.
     """
-    _begin(folder, {"version": __version__, "cases": of, "weights": model.weights, "plan": asdict(plan)})
+    explainer = model.load()
+    record = {
+        "version": __version__,
+        "cases": of,
+        "weights": model.weights,
+        "SHA-256 of the weights": explainer.classifier.weights_sha256,
+        "fit": explainer.fit,
+        "plan": asdict(plan),
+    }
+    _begin(folder, record)
+    parts: list[Path] = []
 
     def missing() -> Iterator[tuple[int, list[Case]]]:
         for number, batch in enumerate(_batches(cases)):
-            if _part(folder, number).exists():
+            parts.append(_part(folder, number))
+            if _holds(parts[-1], batch):
                 advance(len(batch))
             else:
                 yield number, batch
 
-    for number, size, tables in _measured(model, missing(), plan, jobs, track):
-        write_file(_part(folder, number), json.dumps(_without_nan(vars(tables))).encode())
-        advance(size)
-    return _collect(folder)
+    here = _measured_here(explainer, missing(), plan, track)
+    for number, batch, tables in here if jobs == 1 else _measured(model, missing(), plan, jobs):
+        content = {CASES: _digests(batch)} | _without_nan(vars(tables))
+        write_file(_part(folder, number), json.dumps(content).encode())
+        advance(len(batch))
+    return _collect(folder, parts)
 
 
-def _collect(folder: Path) -> Tables:
-    """All parts, in their order, as one; written as CSV."""
+def _collect(folder: Path, parts: Iterable[Path]) -> Tables:
+    """The parts, in their order, as one; written as CSV."""
     tables = Tables()
-    for path in sorted((folder / PARTS).glob("*.json")):
-        part = json.loads(path.read_bytes())
+    for path in parts:
+        part = _read(path)
+        part.pop(CASES, None)
         tables.extend(Tables(**{name: [_with_nan(row) for row in rows] for name, rows in part.items()}))
     for name, rows in vars(tables).items():
         write_file(folder / f"{name}.csv", _as_csv(rows))
@@ -112,23 +128,27 @@ def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
 
 # -- processes ----
 
+_Awaited = tuple[int, list[Case], Future[Tables]]
+
+
+def _measured_here(
+    explainer: Explainer, parts: Iterable[tuple[int, list[Case]]], plan: Plan, track: Track
+) -> Iterator[tuple[int, list[Case], Tables]]:
+    """Number, cases and rows of each part."""
+    for number, batch in parts:
+        yield number, batch, measure(explainer, batch, plan, first=number * _CASES, track=track)
+
 
 def _measured(
-    model: Model, parts: Iterable[tuple[int, list[Case]]], plan: Plan, jobs: int, track: Track
-) -> Iterator[tuple[int, int, Tables]]:
-    """Number, cases and rows of each part, in the order of the parts."""
-    if jobs == 1:
-        explainer = model.load()
-        for number, batch in parts:
-            tables = measure(explainer, batch, plan, first=number * _CASES, track=track)
-            yield number, len(batch), tables
-        return
-    waiting: deque[tuple[int, int, Future[Tables]]] = deque()
+    model: Model, parts: Iterable[tuple[int, list[Case]]], plan: Plan, jobs: int
+) -> Iterator[tuple[int, list[Case], Tables]]:
+    """The same by processes, in the order of the parts."""
+    waiting: deque[_Awaited] = deque()
     context = get_context("spawn")  # a fork of a process with torch's threads may hang
     with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(model,)) as pool:
         try:
             for number, batch in parts:
-                waiting.append((number, len(batch), pool.submit(_work, batch, plan, number * _CASES)))
+                waiting.append((number, batch, pool.submit(_work, batch, plan, number * _CASES)))
                 while len(waiting) >= _AHEAD * jobs:
                     yield _next(waiting)
             while waiting:
@@ -137,9 +157,9 @@ def _measured(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _next(waiting: deque[tuple[int, int, Future[Tables]]]) -> tuple[int, int, Tables]:
-    number, size, future = waiting.popleft()
-    return number, size, future.result()
+def _next(waiting: deque[_Awaited]) -> tuple[int, list[Case], Tables]:
+    number, batch, future = waiting.popleft()
+    return number, batch, future.result()
 
 
 def _start(model: Model) -> None:
@@ -160,6 +180,44 @@ def _part(folder: Path, number: int) -> Path:
     return folder / PARTS / f"{number:05d}.json"
 
 
+def _digests(batch: Iterable[Case]) -> list[str]:
+    return [case.digest for case in batch]
+
+
+def _holds(path: Path, batch: Sequence[Case]) -> bool:
+    """Whether a part is there and whole; one of fewer or more cases, at the end of a study, is not.
+
+    Raises:
+        OutputError: a part of other cases.
+    """
+    if not path.exists():
+        return False
+    now = _digests(batch)
+    before = _read(path).get(CASES, [])
+    if before[: len(now)] != now[: len(before)]:
+        raise _another("choice of cases", path.parent.parent)
+    return len(before) == len(now)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        part = json.loads(path.read_bytes())
+    except ValueError:
+        part = None
+    if not isinstance(part, dict):
+        raise OutputError("something else than a part of a study", source=path, remedy="Remove the file.")
+    return part
+
+
+def _another(what: str, folder: Path) -> OutputError:
+    return OutputError(
+        f"a study of another {what}",
+        expected="a new folder, or one that holds a part of this study",
+        source=folder,
+        remedy="Choose another --out, or remove the folder.",
+    )
+
+
 def _begin(folder: Path, record: Mapping[str, Any]) -> None:
     """Make the folder, or see that it holds a part of the same study."""
     path = folder / RECORD
@@ -177,14 +235,10 @@ def _begin(folder: Path, record: Mapping[str, Any]) -> None:
         write_file(path, text.encode())
         return
     now = json.loads(text)
-    other = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+    known = before if isinstance(before, dict) else {}
+    other = [name for name in now if known.get(name) != now[name]]
     if other:
-        raise OutputError(
-            f"a study of another {' and another '.join(other)}",
-            expected="a new folder, or one that holds a part of this study",
-            source=folder,
-            remedy="Choose another --out, or remove the folder.",
-        )
+        raise _another(" and another ".join(other), folder)
 
 
 def write_file(path: Path, content: bytes) -> None:

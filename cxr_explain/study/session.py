@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -63,18 +63,23 @@ class Source:
     def cases(self, n: int, failed: Callable[[CxrExplainError], None]) -> Iterator[Case]:
         """The first n cases; a file that cannot be read is reported, and is none."""
         if self.references is None:
-            yield from phantom_cases(n, seed=self.seed, size=self.size)
-            return
-        for case in islice(file_cases(self.files, self.references), n):
-            if isinstance(case, CxrExplainError):
-                failed(case)
-            else:
-                yield case
+            return phantom_cases(n, seed=self.seed, size=self.size)
+        return islice(_readable(file_cases(self.files, self.references), failed), n)
 
     def __str__(self) -> str:
         if self.references is None:
             return f"phantoms of {self.size} x {self.size} pixels from seed {self.seed}"
-        return f"radiographs with {type(self.references).__name__.lower()}"
+        return f"radiographs with {self.references}"
+
+
+def _readable(
+    cases: Iterable[Case | CxrExplainError], failed: Callable[[CxrExplainError], None]
+) -> Iterator[Case]:
+    for case in cases:
+        if isinstance(case, CxrExplainError):
+            failed(case)
+        else:
+            yield case
 
 
 def references_of(
@@ -186,10 +191,11 @@ def evaluate_maps(
     tables = run_study(request.model, cases, plan, folder, of=str(request.source), jobs=jobs, advance=advance)
     if not tables.alone:
         raise OptionError(
-            f"no finding that {request.model.weights} predicts in any of the cases",
-            expected="references of pathologies that the model knows",
+            f"no finding that {request.model.weights} predicts in any image that could be read",
+            expected="readable images, and references of pathologies that the model knows",
         )
-    findings = Findings.of(f"Class maps with the weights {request.model.weights}, on {request.source}", plan, tables)
+    title = f"Class maps with the weights {request.model.weights}, on {request.source}"
+    findings = Findings.of(title, plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())

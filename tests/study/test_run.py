@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cxr_explain.errors import OutputError
+from cxr_explain.errors import OutputError, PhantomWeightsError
+from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.plan import Plan, contenders
 from cxr_explain.study.run import Model, run_study
@@ -76,7 +77,6 @@ def test_two_processes_give_the_same_tables(whole: Path, tmp_path: Path) -> None
     [
         ({"of": "other phantoms"}, "cases"),
         ({"plan": replace(PLAN, steps=3)}, "plan"),
-        ({"model": Model("other.safetensors")}, "weights"),
     ],
 )
 def test_another_study_in_the_folder_is_refused(whole: Path, changed: dict[str, object], named: str) -> None:
@@ -105,3 +105,91 @@ def test_what_is_not_estimable_is_an_empty_cell_and_comes_back(whole: Path) -> N
     assert any(math.isnan(row["survived"]) for row in again.fused)
     parts = [json.loads(path.read_text()) for path in (whole / "parts").glob("*.json")]
     assert sum(len(part["fused"]) for part in parts) == len(rows) == len(again.fused)
+
+
+LEAN = replace(PLAN, ks=(1,), normalisations=("joint",), activations=("relu",), faithful=0, ranked=())
+
+
+def some(n: int, seed: int = 10_000_000) -> list[Case]:
+    return list(phantom_cases(n, seed=seed, size=64))
+
+
+def parts_of(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in sorted((folder / "parts").iterdir())}
+
+
+def test_more_or_fewer_cases_than_before_are_those_that_were_asked(tmp_path: Path) -> None:
+    """An odd last part is measured again with the case that it lacks; what is beyond is not counted."""
+    for n in (1, 5, 3, 4):
+        found = run_study(MODEL, some(n), LEAN, tmp_path / "grown", of="phantoms")
+        assert list(dict.fromkeys(row["case"] for row in found.alone)) == [case.id for case in some(n)]
+    run_study(MODEL, some(4), LEAN, tmp_path / "fresh", of="phantoms")
+    assert csvs(tmp_path / "grown") == csvs(tmp_path / "fresh")
+
+
+def test_other_cases_of_the_same_kind_are_refused(tmp_path: Path) -> None:
+    """They are named alike in words; their pixels and masks are others."""
+    run_study(MODEL, some(2), LEAN, tmp_path, of="radiographs with masks")
+    before, kept = csvs(tmp_path), parts_of(tmp_path)
+    first, second = some(2)
+    moved = replace(first, masks={name: mask[::-1] for name, mask in first.masks.items()})
+    for other in (some(2, seed=10_000_100), [second, first], [moved, second], [moved]):
+        with pytest.raises(OutputError, match="a study of another choice of cases"):
+            run_study(MODEL, other, LEAN, tmp_path, of="radiographs with masks")
+    assert (csvs(tmp_path), parts_of(tmp_path)) == (before, kept)
+
+
+def test_another_fit_is_another_study(tmp_path: Path) -> None:
+    run_study(MODEL, some(1), LEAN, tmp_path, of="phantoms")
+    run_study(Model("phantom", {"fit": "crop", "device": "cpu"}), some(1), LEAN, tmp_path, of="phantoms")
+    with pytest.raises(OutputError, match="a study of another fit"):
+        run_study(Model("phantom", {"fit": "pad"}), some(1), LEAN, tmp_path, of="phantoms")
+
+
+def test_a_part_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails while the second part is written: the first stays, and nothing else is left."""
+    import os
+
+    real, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 2:  # the record, the first part
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        run_study(MODEL, some(3), LEAN, tmp_path, of="phantoms")
+    monkeypatch.undo()
+    assert list(parts_of(tmp_path)) == ["00000.json"]
+    json.loads((tmp_path / "parts" / "00000.json").read_text())
+    run_study(MODEL, some(3), LEAN, tmp_path, of="phantoms")
+    assert list(parts_of(tmp_path)) == ["00000.json", "00001.json"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"alone": ['])
+def test_a_part_that_something_else_wrote_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "00000.json").write_text(content)
+    with pytest.raises(OutputError, match=r"00000\.json: something else than a part") as error:
+        run_study(MODEL, some(1), LEAN, tmp_path, of="phantoms")
+    assert "Remove the file" in str(error.value)
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_fails_in_a_process_fails_here(tmp_path: Path, jobs: int) -> None:
+    case = some(1)[0]
+    real = replace(case, radiograph=Radiograph.from_array(case.radiograph.pixels, id="no phantom"))
+    with pytest.raises(PhantomWeightsError, match="phantom"):
+        run_study(MODEL, [real], LEAN, tmp_path, of="radiographs", jobs=jobs)
+    assert parts_of(tmp_path) == {}
+
+
+def test_changed_weights_are_another_study(whole: Path, tmp_path: Path) -> None:
+    """A file that was replaced under its name is told by its SHA-256."""
+    record = json.loads((whole / "study.json").read_text())
+    assert len(record["SHA-256 of the weights"]) == 64
+    (tmp_path / "study.json").write_text(json.dumps(record | {"SHA-256 of the weights": 64 * "0"}))
+    with pytest.raises(OutputError, match="a study of another SHA-256 of the weights"):
+        run_study(MODEL, cases(), PLAN, tmp_path, of="five phantoms")

@@ -1,0 +1,88 @@
+"""Cases: who they belong to, what tells two of them apart, and phantoms that show something."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxr_explain.phantom import render, sample_patient
+from cxr_explain.study.cases import Case, file_cases, phantom_cases
+from cxr_explain.study.references import MaskFolder
+
+
+def image(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), np.uint8)).save(path)
+    return path
+
+
+def names(files: list[Path], masks: Path) -> list[str]:
+    return [case.id for case in file_cases(files, MaskFolder(masks)) if isinstance(case, Case)]
+
+
+def test_phantoms_are_those_in_turn_that_have_a_finding() -> None:
+    expected, seed = [], 10_000_000
+    while len(expected) < 4:
+        if any(mask.any() for mask in render(sample_patient(seed), size=64).masks.values()):
+            expected.append(seed)
+        seed += 1
+    found = list(phantom_cases(4, seed=10_000_000, size=64))
+    assert [case.id for case in found] == [f"phantom-{seed}" for seed in expected]
+    assert expected != list(range(10_000_000, 10_000_004))
+    assert all(mask.any() for case in found for mask in case.masks.values())
+    assert all(case.group == case.id and case.radiograph.phantom and not case.boxed for case in found)
+
+
+def test_chexperts_images_of_one_name_are_cases_of_their_own(tmp_path: Path) -> None:
+    """All of its images are called view1_frontal or the like; rows are told apart by the case's name."""
+    folders = ("patient00001/study1", "patient00001/study2", "patient00002/study1")
+    files = [image(tmp_path / "train" / folder / "view1_frontal.png") for folder in folders]
+    image(tmp_path / "masks" / "view1_frontal-edema.png")
+    cases = list(file_cases(files, MaskFolder(tmp_path / "masks")))
+    assert [case.id for case in cases if isinstance(case, Case)] == [
+        "patient00001_study1_view1_frontal",
+        "patient00001_study2_view1_frontal",
+        "patient00002_study1_view1_frontal",
+    ]
+    assert [case.group for case in cases if isinstance(case, Case)] == [
+        "patient00001",
+        "patient00001",
+        "patient00002",
+    ]
+
+
+def test_other_images_of_one_name_are_told_apart_by_their_content(tmp_path: Path) -> None:
+    files = [image(tmp_path / folder / "a.png", seed) for seed, folder in enumerate(("x", "y", "z"))]
+    image(tmp_path / "masks" / "a-mass.png")
+    found = names(files, tmp_path / "masks")
+    assert found[0] == "a"
+    assert len(set(found)) == 3
+    assert found == names(files, tmp_path / "masks")
+
+
+def test_a_case_is_another_with_other_pixels_or_other_masks() -> None:
+    case, other = phantom_cases(2, seed=10_000_000, size=64)
+    name, mask = next(iter(case.masks.items()))
+    changed = mask.copy()
+    changed[0, 0] = not changed[0, 0]
+    digests = {
+        case.digest,
+        other.digest,
+        replace(case, masks={**case.masks, name: changed}).digest,
+        replace(case, masks={"Hernia": mask}).digest,
+        replace(case, masks={"Hernia": mask.T.reshape(32, 128)}).digest,
+        replace(case, radiograph=other.radiograph).digest,
+    }
+    assert len(digests) == 6
+    turned = dict(reversed(list(case.masks.items())))
+    assert replace(case, masks=turned).digest == case.digest
+    assert next(iter(phantom_cases(1, seed=10_000_000, size=64))).digest == case.digest
+
+
+def test_an_image_whose_masks_are_empty_is_no_case(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "masks" / "a-mass.png")
+    assert names([image(tmp_path / "a.png")], tmp_path / "masks") == []
