@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from cxr_explain.report import overlay
@@ -81,26 +80,25 @@ class ClassGrid:
             page.text(x, baseline + _LINE * (number + 1), line, size=size)
         top = baseline + _LINE * name_lines + 0.05
         field = self.content.explanation.geometry.maps_to_radiograph(values, background.shape)
-        axes = page.image(overlay.colour_map_over(background, field), x, top, *self._image)
+        page.image(overlay.colour_map_over(background, field), x, top, *self._image)
         peak = self._peak(values)
         if peak is None:
-            self._no_evidence(axes, background.shape)
+            self._no_evidence(page, x, top)
             return
         if len(self.content.styles) == 1:
             return
         place = (x, top + self._image[1] + 0.095)
         page.text(*place, f"peak {100 * peak:.0f} %", size=_TINY, colour=QUIET, room=self._cell_width)
 
-    def _no_evidence(self, axes: Axes, shape: tuple[int, int]) -> None:
-        """Say it on the image, in the axes' coordinates, which are the image's samples."""
-        lines = wrap("no positive evidence", self._image[0] - 0.04, _TINY)
-        pitch = shape[0] / self._image[1] * 0.1
+    def _no_evidence(self, page: Page, x: float, y: float) -> None:
+        """Say it on the image with the top left corner (x, y)."""
+        width_, height = self._image
+        lines = wrap("no positive evidence", width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
-            y = shape[0] / 2 + (number - (len(lines) - 1) / 2) * pitch
-            place = (shape[1] / 2, y)
             put_text(
-                axes,
-                *place,
+                page.axes,
+                x + width_ / 2,
+                y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1,
                 line,
                 size=_TINY,
                 colour="white",

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.options import FigureFormat
@@ -32,6 +35,7 @@ _STYLE: dict[str, Any] = {
     "svg.hashsalt": "cxr-explain",  # ids in the SVG are otherwise drawn at random
     "svg.fonttype": "path",  # the same picture where DejaVu Sans is not installed
     "pdf.fonttype": 42,  # text that can be selected and edited
+    "image.composite_image": False,  # in a PDF or SVG, each image by itself and not one as large as the page
 }
 _NOT_STYLE = ("backend", "interactive", "toolbar", "webagg", "date", "timezone", "tk", "macosx")
 _LOCK = threading.RLock()
@@ -51,6 +55,33 @@ def own_style() -> Iterator[None]:
         yield
 
 
+class _Canvas(FigureCanvasAgg):
+    """Agg's canvas with a PNG writer of its own: half the time of Matplotlib's, and no larger a file."""
+
+    def print_png(
+        self,
+        filename_or_obj: Any,
+        *,
+        metadata: dict[str, Any] | None = None,
+        pil_kwargs: dict[str, Any] | None = None,
+        **_: Any,  # what `savefig` passes for other formats
+    ) -> None:
+        """Write the figure; an opaque one without its alpha channel."""
+        self.draw()
+        pixels = np.asarray(self.buffer_rgba())
+        image = Image.fromarray(pixels)
+        if (pixels[..., 3] == 255).all():
+            image = image.convert("RGB")
+        about = PngInfo()
+        for name, value in (metadata or {}).items():
+            if value is not None:
+                about.add_text(name, value)
+        dpi = (self.figure.dpi, self.figure.dpi)
+        # RGB at level 1 is smaller than RGBA at level 3; level 6, the usual one, takes twice as long.
+        options = {"pnginfo": about, "dpi": dpi, "compress_level": 1, **(pil_kwargs or {})}
+        image.save(filename_or_obj, format="png", **options)
+
+
 class ExplanationFigure(Figure):
     """A Matplotlib figure without pyplot; `savefig` is deterministic and takes png, pdf and svg.
 
@@ -61,7 +92,7 @@ class ExplanationFigure(Figure):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        FigureCanvasAgg(self)
+        _Canvas(self)
 
     def savefig(self, fname: str | PathLike[str] | IO[bytes], **options: Any) -> None:
         """Write the figure; the same figure gives the same bytes.
@@ -134,8 +165,6 @@ class ExplanationFigure(Figure):
             raise OptionError(f"the figure format {format!r}", expected=f"one of {', '.join(FORMATS)}")
         metadata = {**_METADATA[kind], **(options.pop("metadata", None) or {})}
         options.setdefault("dpi", self.dpi)
-        if kind == "png":  # half the time of Matplotlib's level 6, for a few per cent of size
-            options["pil_kwargs"] = {"compress_level": 3, **(options.get("pil_kwargs") or {})}
         buffer = io.BytesIO()
         with own_style():
             super().savefig(buffer, format=kind, metadata=metadata, **options)

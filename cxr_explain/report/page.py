@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from cxr_explain.report.artists import Line, Samples
 from cxr_explain.report.lettering import Face, clean, font, shorten
 from cxr_explain.report.lettering import width as text_width
 from cxr_explain.report.output import ExplanationFigure
@@ -105,14 +105,19 @@ class Page:
         """A filled circle."""
         self.axes.add_line(dot(x, y, diameter, face_colour=face_colour, edge_colour=edge_colour))
 
-    def image(
+    def image(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
+        """An image (h, w, 3) with its top left corner at (x, y), aligned to whole pixels of the page."""
+        left, top, right, bottom = self._snap(x, y, width, height)
+        self.axes.add_image(Samples(self.axes, pixels, (left, right, bottom, top)))
+
+    def panel(
         self,
         pixels: NDArray[np.uint8],
         x: float,
         y: float,
         width: float,
         height: float,
-        extent: tuple[float, float, float, float] | None = None,
+        extent: tuple[float, float, float, float],
     ) -> Axes:
         """An image in axes of its own, aligned to whole pixels of the page.
 
@@ -124,8 +129,7 @@ class Page:
             height: in inches.
             extent: left, right, bottom, top in the coordinates that the axes shall have.
         """
-        left, top = self._snap(x), self._snap(y)
-        right, bottom = self._snap(x + width), self._snap(y + height)
+        left, top, right, bottom = self._snap(x, y, width, height)
         axes = self.figure.add_axes(
             (
                 left / self.width,
@@ -135,15 +139,20 @@ class Page:
             )
         )
         axes.set_axis_off()
-        axes.imshow(pixels, extent=extent, aspect="auto")
+        axes.set_xlim(*extent[:2])
+        axes.set_ylim(*extent[2:])
+        axes.add_image(Samples(axes, pixels, extent))
         return axes
 
     def samples(self, inches: float) -> int:
         """How many pixels of the page a length covers."""
         return max(1, round(inches * self.dpi))
 
-    def _snap(self, inches: float) -> float:
-        return round(inches * self.dpi) / self.dpi
+    def _snap(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom on whole pixels, as many of them as `samples` says."""
+        left, top = round(x * self.dpi), round(y * self.dpi)
+        right, bottom = left + self.samples(width), top + self.samples(height)
+        return left / self.dpi, top / self.dpi, right / self.dpi, bottom / self.dpi
 
 
 def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> Line2D:
@@ -176,17 +185,16 @@ def put_text(
     **style: Any,
 ) -> None:
     """Put clean text into axes; never read as mathematics, whatever signs it has."""
-    axes.text(
+    line = Line(
         x,
         y,
         text,
         fontproperties=font(face, size),
         color=colour,
-        ha=align,
-        va=vertical,
+        horizontalalignment=align,
+        verticalalignment=vertical,
         rotation=rotation,
-        rotation_mode="default",
-        parse_math=False,
-        path_effects=[withStroke(linewidth=1.6, foreground=halo)] if halo else None,
+        halo=halo,
         **style,
     )
+    axes.add_artist(line)

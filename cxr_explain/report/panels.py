@@ -82,7 +82,7 @@ class Panels:
     def _panel(self, page: Page, x: float, y: float, pixels: NDArray[np.uint8]) -> _Panel:
         height, width_ = self.content.radiograph.shape
         extent = (0.0, float(width_), float(height), 0.0)
-        axes = page.image(pixels, x, y, self.panel_width, self.panel_height, extent)
+        axes = page.panel(pixels, x, y, self.panel_width, self.panel_height, extent)
         return _Panel(axes, Placement(self.panel_width, self.panel_height), width_ / self.panel_width)
 
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:

@@ -1,0 +1,89 @@
+"""Matplotlib's text and images where they need no layout and no resampling: the same pixels, sooner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import to_rgba
+from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+_SHARE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}
+_WHOLE = 0.01  # of a pixel
+
+
+class Line(Text):
+    """One line of text, never read as mathematics.
+
+    On the baseline it is drawn where it stands: Matplotlib would measure it first, several times.
+
+    Args:
+        x: in the coordinates of the axes it is added to.
+        y: likewise.
+        text: one line.
+        halo: colour of an outline around the letters; None without one.
+        **style: Matplotlib's.
+    """
+
+    def __init__(self, x: float, y: float, text: str, *, halo: str | None = None, **style: Any) -> None:
+        if halo:
+            style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
+        super().__init__(x, y, text, parse_math=False, clip_on=False, **style)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, by Matplotlib's layout where it is not on the baseline."""
+        plain = self.get_verticalalignment() == "baseline" and not self.get_path_effects()
+        if not plain or self.get_rotation() or not self.get_visible():
+            super().draw(renderer)
+            return
+        text, face = self.get_text(), self.get_fontproperties()
+        x, y = self.get_transform().transform(self.get_position())
+        if share := _SHARE_LEFT[self.get_horizontalalignment()]:
+            x -= share * renderer.get_text_width_height_descent(text, face, False)[0]
+        if renderer.flipy():
+            y = renderer.get_canvas_width_height()[1] - y
+        renderer.open_group("text", self.get_gid())
+        graphics = renderer.new_gc()
+        graphics.set_foreground(to_rgba(self.get_color()), isRGBA=True)
+        renderer.draw_text(graphics, x, y, text, face, 0.0, ismath=False, mtext=self)
+        graphics.restore()
+        renderer.close_group("text")
+        self.stale = False
+
+
+class Samples(AxesImage):
+    """An image that is not resampled where each of its samples is one pixel of the page.
+
+    Args:
+        axes: it is drawn in, and clipped to.
+        pixels: (h, w, 3) uint8.
+        extent: left, right, bottom, top in the axes' coordinates.
+    """
+
+    def __init__(
+        self, axes: Axes, pixels: NDArray[np.uint8], extent: tuple[float, float, float, float]
+    ) -> None:
+        super().__init__(axes, extent=extent, origin="upper")
+        self.set_data(pixels)
+        self.set_clip_path(axes.patch)
+
+    def make_image(
+        self, renderer: RendererBase, magnification: float = 1.0, unsampled: bool = False
+    ) -> tuple[Any, float, float, Any]:
+        """The samples as they are where they fit the pixels, else as Matplotlib resamples them."""
+        left, right, bottom, top = self.get_extent()
+        ends = self.get_transform().transform([(left, bottom), (right, top)])
+        pixels = np.asarray(self.get_array())
+        start, end = ends * magnification
+        fits = np.abs(end - start - pixels.shape[1::-1]).max() < _WHOLE
+        if unsampled or not fits or np.abs(start - start.round()).max() > _WHOLE:
+            return super().make_image(renderer, magnification, unsampled)
+        opaque = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+        opaque[..., :3] = pixels[::-1]  # Matplotlib's images start at the bottom
+        x, y = start.round() / magnification
+        return opaque, x, y, None
