@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from cxr_explain.errors import (
@@ -16,7 +17,6 @@ from cxr_explain.errors import (
     OptionError,
     RadiographError,
 )
-from cxr_explain.loaders.dicom import read_dicom
 from cxr_explain.loaders.raster import read_raster
 from cxr_explain.loaders.request import ReadRequest
 from cxr_explain.loaders.scope import quiet_decoders
@@ -100,11 +100,10 @@ def _decode(data: bytes, request: ReadRequest) -> Radiograph:
         raise NotAnImageError(
             describe(data), expected="DICOM, " + ", ".join(RASTER_FORMATS), remedy=_remedy_for(data)
         )
+    read = _dicom_reader() if kind == "DICOM" else partial(read_raster, kind=kind)
     try:
         with quiet_decoders():
-            if kind == "DICOM":
-                return read_dicom(data, request)
-            return read_raster(data, kind, request)
+            return read(data, request=request)
     except CxrExplainError:
         raise
     except MemoryError:
@@ -118,6 +117,13 @@ def _decode(data: bytes, request: ReadRequest) -> Radiograph:
             f"a {kind} file that cannot be decoded ({type(error).__name__})",
             remedy="Check that the file was transferred completely.",
         ) from None
+
+
+def _dicom_reader() -> Callable[..., Radiograph]:
+    """Imported where it is needed: pydicom and its decoders take 0.3 s, which a PNG can do without."""
+    from cxr_explain.loaders.dicom import read_dicom
+
+    return read_dicom
 
 
 def _check_options(frame: int | None, max_pixels: int) -> None:

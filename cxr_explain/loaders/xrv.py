@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.errors import UnsupportedImageError
-from cxr_explain.loaders.codecs import StoredPixels
 from cxr_explain.radiograph import VALUE_RANGE
+
+if TYPE_CHECKING:  # it brings pydicom, which a raster image can do without
+    from cxr_explain.loaders.codecs import StoredPixels
 
 
 def xrv_dicom_pixels(
