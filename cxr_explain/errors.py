@@ -21,7 +21,9 @@
     ├── OptionError                an argument outside of its closed set
     ├── MissingExtraError          a package that an extra would install
     ├── ReferenceLabelError        reference labels or boxes that cannot be read
-    └── OutputError             a result that cannot be written or read back
+    ├── ManifestError              a manifest, or a data set's table, that cannot be read
+    ├── AuditError                 an audit that cannot begin, or go on
+    └── OutputError                a result that cannot be written or read back
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
 file's name; the boundary (`read_radiograph`, `load_classifier`, the command line) adds it with
@@ -183,6 +185,18 @@ class ReferenceLabelError(CxrExplainError):
     """Reference labels or boxes that cannot be read."""
 
     code = "reference"
+
+
+class ManifestError(CxrExplainError):
+    """A manifest, or a data set's table, that cannot be read."""
+
+    code = "manifest"
+
+
+class AuditError(CxrExplainError):
+    """An audit that cannot begin, or go on."""
+
+    code = "audit"
 
 
 class OutputError(CxrExplainError):

@@ -39,6 +39,9 @@ RankBy = Literal["probability", "calibrated"]
 Dtype = Literal["float32", "bfloat16"]
 """Arithmetic of the forward pass."""
 
+Uncertain = Literal["ignore", "zeros", "ones"]
+"""What an uncertain reference label counts as in statistics: nothing, a negative, or a positive."""
+
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of a figure."""
 

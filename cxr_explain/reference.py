@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -111,7 +111,7 @@ def _read_labels(path: Path) -> dict[str, ReferenceLabels]:
         try:
             name = row[image].strip()
             labels = (
-                _nih_labels(row[finding], path.name)
+                ReferenceLabels(nih_states(row[finding]), source=f"{path.name}, in NIH ChestX-ray14's layout")
                 if is_nih
                 else ReferenceLabels.from_text(row[finding], source=path.name)
             )
@@ -128,8 +128,20 @@ def _read_labels(path: Path) -> dict[str, ReferenceLabels]:
     return table
 
 
-def _nih_labels(text: str, source: str) -> ReferenceLabels:
-    """NIH names what it found among its 14 labels, or "No Finding": the others are negative."""
+def nih_states(text: str) -> dict[str, LabelState]:
+    """States of NIH's 14 labels from a cell of `Finding Labels`.
+
+    NIH names what it found among its labels, or "No Finding": the others are negative.
+
+    Raises:
+        ReferenceLabelError: an empty cell, or a name that is none of the 14.
+
+    >>> states = nih_states("Effusion|Pleural_Thickening")
+    >>> len(states), str(states["Effusion"]), str(states["Mass"])
+    (14, 'positive', 'negative')
+    """
+    if not text.strip():
+        raise ReferenceLabelError("no label at all")
     states = dict.fromkeys(NIH_PATHOLOGIES, LabelState.NEGATIVE)
     for name in filter(None, (piece.strip() for piece in text.split("|"))):
         if name == _NO_FINDING:
@@ -138,9 +150,25 @@ def _nih_labels(text: str, source: str) -> ReferenceLabels:
         if pathology not in NIH_PATHOLOGIES:
             raise ReferenceLabelError(f"{name!r}, which is none of NIH's 14 labels")
         states[pathology] = LabelState.POSITIVE
-    if not text.strip():
-        raise ReferenceLabelError("no label at all")
-    return ReferenceLabels(states, source=f"{source}, in NIH ChestX-ray14's layout")
+    return states
+
+
+def nih_box(pathology: str, cells: Sequence[str]) -> ReferenceBox:
+    """A box from the cells x, y, width and height of NIH's BBox_List_2017.csv, in its 1024 x 1024 pixels.
+
+    Raises:
+        ReferenceLabelError: something else than four numbers of a box in the image.
+
+    >>> nih_box("Infiltrate", ["10.5", "20", "30", "40"])
+    ReferenceBox(pathology='Infiltration', x=10.5, y=20.0, width=30.0, height=40.0)
+    """
+    try:
+        x, y, width, height = (float(value) for value in cells)
+        if not (0 <= x < x + width <= NIH_PIXELS + 1 and 0 <= y < y + height <= NIH_PIXELS + 1):
+            raise ValueError
+    except ValueError:
+        raise ReferenceLabelError(f"the box {list(cells)}") from None
+    return ReferenceBox(canonical_pathology(pathology), x, y, width, height)
 
 
 def _read_boxes(path: Path) -> dict[str, tuple[ReferenceBox, ...]]:
@@ -156,13 +184,10 @@ def _read_boxes(path: Path) -> dict[str, tuple[ReferenceBox, ...]]:
     problems: list[str] = []
     for line, row in rows:
         try:
-            x, y, width, height = (float(value) for value in row[2:6])
-            if not (0 <= x < x + width <= NIH_PIXELS + 1 and 0 <= y < y + height <= NIH_PIXELS + 1):
-                raise ValueError
-        except ValueError:
-            problems.append(f"line {line}: the box {row[2:6]}")
+            box = nih_box(row[1], row[2:6])
+        except ReferenceLabelError as error:
+            problems.append(f"line {line}: {error.found}")
             continue
-        box = ReferenceBox(canonical_pathology(row[1]), x, y, width, height)
         table[row[0]] = (*table.get(row[0], ()), box)
     _raise_all(problems, path)
     return table

@@ -25,8 +25,9 @@ MODULES = sorted(
 # Stages of the one path; a module imports only from stages to its left (or from its own).
 STAGES = (
     ("_version", "errors", "whole_file"),
-    ("_torchvision", "extras", "options", "pathologies", "plain_table", "radiograph"),
+    ("_torchvision", "extras", "options", "pathologies", "plain_table", "radiograph", "spreadsheet"),
     ("loaders", "geometry", "reference", "phantom"),
+    ("manifests",),
     ("preprocessing",),
     ("models.weights",),
     ("models",),
@@ -39,7 +40,10 @@ STAGES = (
     ("report",),
     ("study",),
     ("batch",),
+    ("audit",),
+    ("audit_report",),
     ("terminal",),
+    ("commands",),
     ("cli",),
 )
 

@@ -1,0 +1,24 @@
+"""Manifests: one table of images, reference labels and metadata, from the tables that data sets publish."""
+
+from cxr_explain.manifests.check import ManifestCheck, check_manifest
+from cxr_explain.manifests.csv_file import parse_manifest, read_manifest, write_manifest
+from cxr_explain.manifests.data_sets.registry import MANIFEST_READERS, make_manifest, manifest_options
+from cxr_explain.manifests.entry import Entry
+from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.manifests.masks import MaskReference
+from cxr_explain.manifests.states import STATE_CODES
+
+__all__ = [
+    "MANIFEST_READERS",
+    "STATE_CODES",
+    "Entry",
+    "Manifest",
+    "ManifestCheck",
+    "MaskReference",
+    "check_manifest",
+    "make_manifest",
+    "manifest_options",
+    "parse_manifest",
+    "read_manifest",
+    "write_manifest",
+]

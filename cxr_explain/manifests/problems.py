@@ -1,0 +1,56 @@
+"""What is wrong with a table, collected row by row and said all at once."""
+
+from __future__ import annotations
+
+import heapq
+from os import PathLike
+
+from cxr_explain.errors import ManifestError
+
+_SHOWN = 20
+_LONGEST_VALUE = 60
+
+
+class Problems:
+    """Problems by line; nothing is raised before all rows were looked at.
+
+    >>> problems = Problems()
+    >>> problems.add(3, "the age 'old'")
+    >>> problems.add(2, "no path")
+    >>> problems.raise_any("a.csv")
+    Traceback (most recent call last):
+    cxr_explain.errors.ManifestError: a.csv: line 2: no path; line 3: the age 'old'.
+    """
+
+    def __init__(self) -> None:
+        self._found: set[tuple[int, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, line: int, text: str) -> None:
+        """Note what is wrong in a line of the file."""
+        self._found.add((line, text))
+
+    def raise_any(self, source: str | PathLike[str] | None = None, *, remedy: str | None = None) -> None:
+        """Raise if something was found: the first 20 by line, and how many more there are.
+
+        Raises:
+            ManifestError: something was found.
+        """
+        if not self._found:
+            return
+        shown = [f"line {line}: {text}" for line, text in heapq.nsmallest(_SHOWN, self._found)]
+        more = f" and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
+        raise ManifestError("; ".join(shown) + more, remedy=remedy, source=source)
+
+
+def quoted(value: object) -> str:
+    r"""A value as a message may show it: one line, escaped, and not too long.
+
+    >>> quoted("a\nb")
+    "'a\\nb'"
+    """
+    text = value if isinstance(value, str) else str(value)
+    cut = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+    return repr(cut).encode("ascii", "backslashreplace").decode()
