@@ -6,11 +6,14 @@ Images of one patient belong together: resampled one by one, they pretend to be 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from cxr_explain.errors import OptionError
 
@@ -19,6 +22,19 @@ Statistic = Callable[[NDArray[np.intp]], float | None]
 
 Groups = Sequence[object]
 """For each case the name of its group, for example its patient."""
+
+Weights = NDArray[np.floating[Any]]
+"""How often each group was drawn, (groups, b) for b resamples: whole numbers. float32 holds them exactly up
+to 16.7 million, and is fetched in half of the time."""
+
+WeightedStatistics = Callable[[Weights], NDArray[np.float64]]
+"""From how often each group was drawn, (groups, b) for b resamples, to the measures, (measures, b); NaN where
+one is not estimable."""
+
+LEAST_ESTIMABLE = 0.5
+"""Share of the resamples in which a measure must be estimable to have an interval."""
+
+_AT_ONCE = 16  # resamples: enough to be fast, few enough that a hundred thousand groups stay in the cache
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,20 @@ class Comparison(Estimate):
 
     below: float | None = None
     p: float | None = None
+    resamples: int = 0
+
+
+@dataclass(frozen=True)
+class ResampledEstimate(Estimate):
+    """A measure of the whole sample, its interval, and the resamples that the interval rests on.
+
+    Args:
+        value: None where it is not estimable.
+        low: lower end of the interval; None without one.
+        high: upper end, likewise.
+        resamples: in which the measure was estimable.
+    """
+
     resamples: int = 0
 
 
@@ -203,13 +233,13 @@ def mean_estimates(
         raise OptionError("infinite values", expected="finite values, or NaN")
     if groups is not None and len(groups) != n:
         raise OptionError(f"{len(groups)} groups", expected=f"{n}, one for each case")
-    member = _numbered(range(n) if groups is None else groups)
+    member = numbered(range(n) if groups is None else groups)
     sums, counts = (
         _by_group(each, member) for each in (np.where(there, values, 0.0), there.astype(np.float64))
     )
-    means = _ratio(sums.sum(axis=0), counts.sum(axis=0))
+    means = ratio(sums.sum(axis=0), counts.sum(axis=0))
     drawn = np.stack([np.bincount(d, minlength=len(sums)) for d in _drawn(len(sums), resamples, seed)])
-    draws = _ratio(drawn @ sums, drawn @ counts)
+    draws = ratio(drawn @ sums, drawn @ counts)
     intervals = [_interval(column[~np.isnan(column)].tolist(), level) for column in draws.T]
     return [
         MeanEstimate(
@@ -286,6 +316,143 @@ def compare(
     )
 
 
+def multiplicities(
+    n: int, *, resamples: int = 1000, seed: int = 0, at_once: int = _AT_ONCE
+) -> Iterator[Weights]:
+    """How often each of n groups is drawn in each resample; the draws are those of :func:`bootstrap`.
+
+    A statistic that is a function of sums over groups needs no indices, and many statistics can share the
+    draws, which makes them paired.
+
+    Args:
+        n: number of groups, or of cases that are resampled one by one.
+        resamples: how many.
+        seed: of the draws.
+        at_once: resamples in a block.
+
+    Yields:
+        (n, b) float32, whole numbers that sum to n in each of the b columns; b is `at_once`, or what is left.
+
+    >>> [block.sum(axis=0).tolist() for block in multiplicities(5, resamples=3, at_once=2)]
+    [[5.0, 5.0], [5.0]]
+    """
+    draws = _drawn(n, resamples, seed)
+    while block := list(itertools.islice(draws, at_once)):
+        counts = np.empty((n, len(block)), np.float32)
+        for column, drawn in enumerate(block):
+            counts[:, column] = np.bincount(drawn, minlength=n)
+        yield counts
+
+
+def bootstrap_weighted(
+    statistics: Sequence[WeightedStatistics],
+    groups: int,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[list[ResampledEstimate]]:
+    """Many statistics with their percentile intervals, all on the same resamples of groups.
+
+    An interval is withheld where it would say more than is known: where fewer than half of the resamples have
+    a number (`LEAST_ESTIMABLE`), so that it would describe the lucky ones; and where it has no width, as for
+    five hits of five, since that would claim certainty.
+
+    Args:
+        statistics: of the multiplicities of the groups; see :data:`WeightedStatistics`.
+        groups: how many there are.
+        resamples: how many; those in which a measure is not estimable are left out of its interval.
+        level: of the intervals.
+        seed: of the draws.
+
+    Returns:
+        For each statistic its measures, in their order.
+
+    Raises:
+        OptionError: a level outside of (0, 1), or no resample.
+
+    Source:
+        See :func:`bootstrap`: the same draws, value and interval.
+
+    >>> values = np.array([1.0, 2.0, 3.0, 6.0])
+    >>> mean = lambda counts: (values @ counts / counts.sum(axis=0))[None]
+    >>> bootstrap_weighted([mean], 4, resamples=200)
+    [[ResampledEstimate(value=3.0, low=1.5, high=4.75, resamples=200)]]
+    """
+    _check(level, resamples)
+    values = [statistic(np.ones((groups, 1)))[:, 0] for statistic in statistics]
+    found: list[list[NDArray[np.float64]]] = [[] for _ in statistics]
+    for counts in multiplicities(groups, resamples=resamples, seed=seed):
+        for statistic, blocks in zip(statistics, found, strict=True):
+            blocks.append(statistic(counts))
+    return [
+        [_resampled_estimate(*each, level) for each in zip(value, np.hstack(blocks), strict=True)]
+        for value, blocks in zip(values, found, strict=True)
+    ]
+
+
+def summed(
+    row: NDArray[np.intp],
+    group: NDArray[np.intp],
+    shape: tuple[int, int],
+    values: NDArray[np.float64] | None = None,
+) -> Any:
+    """Values of cases, summed by row and group.
+
+    Args:
+        row: (n,) from 0.
+        group: (n,) from 0.
+        shape: rows and groups.
+        values: (n,); 1 each by default.
+
+    Returns:
+        A sparse array of that shape, float32 where it counts, for :func:`weighed_sums`.
+
+    >>> summed(np.array([0, 0, 1]), np.array([0, 0, 1]), (2, 2)).toarray().tolist()
+    [[2.0, 0.0], [0.0, 1.0]]
+    """
+    numbers = np.ones(len(row), np.float32) if values is None else values
+    return csr_array((numbers, (row, group)), shape=shape)
+
+
+def weighed_sums(sums: Any, weights: Weights) -> NDArray[np.float64]:
+    """The sums of :func:`summed`, each group as often as it weighs; (rows, groups), (groups, b) -> (rows, b).
+
+    >>> weighed_sums(summed(np.array([0, 0]), np.array([0, 1]), (1, 2)), np.array([[2.0, 0.0], [1.0, 1.0]]))
+    array([[3., 1.]])
+    """
+    return np.asarray(sums @ weights, np.float64)
+
+
+def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums by their counts; NaN, "not estimable", where nothing was counted.
+
+    >>> ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0])).tolist()
+    [0.5, nan]
+    """
+    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
+
+
+def numbered(groups: Iterable[object]) -> NDArray[np.intp]:
+    """(n,): the number of each case's group, by first appearance.
+
+    >>> numbered(["b", "a", "b"]).tolist()
+    [0, 1, 0]
+    """
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.intp)
+
+
+def _resampled_estimate(value: float, draws: NDArray[np.float64], level: float) -> ResampledEstimate:
+    if np.isnan(value):
+        return ResampledEstimate(None)
+    numbers = draws[~np.isnan(draws)]
+    low, high = _interval(numbers.tolist(), level)
+    told = low is not None and low != high and len(numbers) >= LEAST_ESTIMABLE * len(draws)
+    ends = (low, high) if told else (None, None)
+    return ResampledEstimate(float(value), *ends, resamples=len(numbers))
+
+
 def _check(level: float, resamples: int) -> None:
     if not 0 < level < 1 or resamples < 1:
         raise OptionError(f"level {level} of {resamples} resamples", expected="a level in (0, 1), 1 or more")
@@ -305,21 +472,11 @@ def _resampled(n: int, groups: Groups | None, resamples: int, seed: int) -> Iter
     return (np.concatenate([together[at] for at in chosen]) for chosen in drawn)
 
 
-def _numbered(groups: Iterable[object]) -> NDArray[np.intp]:
-    """(n,): the number of each case's group, by first appearance."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.intp)
-
-
 def _by_group(values: NDArray[np.float64], member: NDArray[np.intp]) -> NDArray[np.float64]:
     """(n, M) -> (groups, M), summed."""
     sums = np.zeros((member.max(initial=-1) + 1, values.shape[1]))
     np.add.at(sums, member, values)
     return sums
-
-
-def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
 
 
 def _drawn(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
