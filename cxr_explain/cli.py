@@ -6,28 +6,42 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cxr_explain._version import __version__
-from cxr_explain.errors import (
-    CxrExplainError,
-    OptionError,
-    ReferenceLabelError,
-    UnknownWeightsError,
+from cxr_explain.commands.audits import add_audit_commands
+from cxr_explain.commands.console import EXIT_SOME_FAILED, err, errors_as_lines, out
+from cxr_explain.commands.parameters import (
+    AboveOperatingPoint,
+    ActivatedBy,
+    AllowPhantomWeights,
+    Arithmetic,
+    Device,
+    FitBy,
+    Fused,
+    MaxPixels,
+    NormalisedBy,
+    Offline,
+    Pathologies,
+    RankedBy,
+    Rule,
+    TopK,
+    Voi,
+    Weights,
+    WeightsDir,
+    XrvCompatible,
+    split_names,
+    voi_of,
 )
-from cxr_explain.options import Activation, Dtype, FigureFormat, Fit, Method, Normalisation, RankBy
-
-EXIT_SOME_FAILED = 1
-EXIT_USAGE = 2
+from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.options import Activation, FigureFormat, Fit, Normalisation
 
 app = typer.Typer(
     name="cxr-explain",
@@ -38,10 +52,6 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="List, find, fetch and verify weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
-
-_PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _version(value: bool) -> None:
@@ -59,39 +69,18 @@ def root(
     """Show where a chest radiograph classifier sees each of its top K pathologies (FM-G-CAM)."""
 
 
-WeightsDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the weights. Default: $CXR_EXPLAIN_WEIGHTS_DIR, else torchxrayvision's own cache.",
-        show_default=False,
-    ),
-]
-
-
 @app.command()
 def explain(
     inputs: Annotated[list[str], typer.Argument(help="Files, folders (searched for images) or globs.")],
-    weights: Annotated[
-        str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")
-    ] = "densenet121-res224-all",
+    weights: Weights = "densenet121-res224-all",
     weights_dir: WeightsDir = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
-    allow_phantom_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-phantom-weights",
-            help="Let a model trained on phantoms only explain radiographs, for demonstration.",
-        ),
-    ] = False,
+    offline: Offline = False,
+    allow_phantom_weights: AllowPhantomWeights = False,
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("figures"),
-    top_k: Annotated[int, typer.Option(min=1, help="How many pathologies to explain.")] = 5,
-    pathologies: Annotated[
-        str | None, typer.Option(help="Consider these alone: 'Effusion|Mass'.", show_default=False)
-    ] = None,
-    rank_by: Annotated[RankBy, typer.Option(help="Score to rank by.")] = "probability",
-    above_operating_point: Annotated[
-        bool, typer.Option("--above-operating-point", help="Explain only what reaches its operating point.")
-    ] = False,
+    top_k: TopK = 5,
+    pathologies: Pathologies = None,
+    rank_by: RankedBy = "probability",
+    above_operating_point: AboveOperatingPoint = False,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -102,7 +91,7 @@ def explain(
     boxes: Annotated[
         Path | None, typer.Option(help="Reference boxes: NIH's BBox_List_2017.csv.", show_default=False)
     ] = None,
-    method: Annotated[Method, typer.Option(help="Rule that makes the class maps.")] = "grad-cam",
+    method: Rule = "grad-cam",
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,37 +99,24 @@ def explain(
             show_default="the last feature map",
         ),
     ] = None,
-    fused: Annotated[
-        bool, typer.Option("--fused/--not-fused", help="Keep only the strongest pathology at each position.")
-    ] = True,
-    normalisation: Annotated[
-        Normalisation,
-        typer.Option(help="L2 norm of the whole block, of each class map, or per column."),
-    ] = "joint",
-    activation: Annotated[Activation, typer.Option(help="Applied to the fused map.")] = "relu",
-    fit: Annotated[
-        Fit, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
-    ] = "crop",
-    voi: Annotated[str, typer.Option(help="DICOM: auto, none, an index, or CENTER/WIDTH.")] = "auto",
+    fused: Fused = True,
+    normalisation: NormalisedBy = "joint",
+    activation: ActivatedBy = "relu",
+    fit: FitBy = "crop",
+    voi: Voi = "auto",
     frame: Annotated[
         int | None, typer.Option(min=0, help="DICOM: frame of a multi-frame object.", show_default=False)
     ] = None,
-    xrv_compatible: Annotated[
-        bool, typer.Option("--xrv-compatible", help="Read and resize exactly as torchxrayvision does.")
-    ] = False,
-    max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse larger images.", show_default="100 million")
-    ] = None,
+    xrv_compatible: XrvCompatible = False,
+    max_pixels: MaxPixels = None,
     figure_format: Annotated[FigureFormat, typer.Option("--format", help="Figure format.")] = "png",
     ids: Annotated[
         Literal["name", "sha256"],
         typer.Option(help="Name outputs after the input file, or after its SHA-256."),
     ] = "name",
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
-    ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="Arithmetic of the forward pass.")] = "float32",
+    device: Device = None,
+    dtype: Arithmetic = "float32",
     page: Annotated[
         bool, typer.Option("--page", help="Write a page that shows the figures: OUT/index.html.")
     ] = False,
@@ -149,12 +125,12 @@ def explain(
 
     Exit code 0: all well; 1: some inputs failed, each named in one line, the others are done; 2: usage.
     """
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.batch import Job, expand_inputs, explain_files
         from cxr_explain.explainer import Explainer
         from cxr_explain.loaders.voi import parse_voi
 
-        parse_voi(_voi(voi))
+        parse_voi(voi_of(voi))
         files, notes = expand_inputs(inputs)
         for note in notes:
             err.print(f"[dim]note:[/] {escape(note)}")
@@ -163,11 +139,9 @@ def explain(
             figure_format=figure_format,
             top_k=top_k,
             rank_by=rank_by,
-            pathologies=None
-            if pathologies is None
-            else tuple(part.strip() for part in pathologies.split("|")),
+            pathologies=split_names(pathologies),
             above_operating_point=above_operating_point,
-            read_options={"voi": _voi(voi), "frame": frame, "xrv_compatible": xrv_compatible}
+            read_options={"voi": voi_of(voi), "frame": frame, "xrv_compatible": xrv_compatible}
             | ({"max_pixels": max_pixels} if max_pixels else {}),
             references=_references(labels or None, boxes),
             hashed_ids=ids == "sha256",
@@ -260,10 +234,6 @@ def _references(labels: str | None, boxes: Path | None):  # type: ignore[no-unty
     return table
 
 
-def _voi(text: str) -> str | int:
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
 @app.command()
 def evaluate(
     inputs: Annotated[
@@ -316,7 +286,7 @@ def evaluate(
     Writes a report, a table of estimates, and all rows behind them. What is there already is not measured
     again. Exit code 0: all well; 1: some inputs failed, the others are done; 2: usage.
     """
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.batch import expand_inputs
         from cxr_explain.study.run import Model
         from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
@@ -378,7 +348,7 @@ def phantom(
 
     In NIH ChestX-ray14's file layout, with DICOM files beside it. No patient is in them.
     """
-    with _errors_as_lines():
+    with errors_as_lines():
         from rich.progress import track
 
         from cxr_explain.phantom.dataset import write_dataset
@@ -394,7 +364,7 @@ def phantom(
 @weights_app.command("list")
 def weights_list(weights_dir: WeightsDir = None) -> None:
     """List the weights that have a name, and which of them are there."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.models.weights import list_weights, weights_folder
 
         table = Table(
@@ -426,7 +396,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
 @weights_app.command("path")
 def weights_path(name: str, weights_dir: WeightsDir = None) -> None:
     """Print where the file of these weights lies; exit 1 where it is missing."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.models.weights import resolve
 
         out.print(str(resolve(name, weights_dir, fetch=False)), markup=False, soft_wrap=True)
@@ -435,7 +405,7 @@ def weights_path(name: str, weights_dir: WeightsDir = None) -> None:
 @weights_app.command("fetch")
 def weights_fetch(name: str, weights_dir: WeightsDir = None) -> None:
     """Download these weights unless they are there; print their SHA-256 and where they lie."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.models.weights import resolve, verify
 
         resolve(name, weights_dir)
@@ -449,7 +419,7 @@ def weights_verify(
     accept: Annotated[bool, typer.Option("--accept", help="Record the file as it is now.")] = False,
 ) -> None:
     """Check that the file is whole, safe, and the one recorded at its first use."""
-    with _errors_as_lines():
+    with errors_as_lines():
         from cxr_explain.models.weights import verify
 
         _print_weights(verify(name, weights_dir, accept=accept))
@@ -459,20 +429,7 @@ def _print_weights(weights) -> None:  # type: ignore[no-untyped-def]
     out.print(f"{weights.sha256}  {weights.path}", markup=False, soft_wrap=True)
 
 
-@contextmanager
-def _errors_as_lines() -> Iterator[None]:
-    try:
-        yield
-    except CxrExplainError as error:
-        usage = isinstance(error, (OptionError, UnknownWeightsError, ReferenceLabelError))
-        _stop(str(error), EXIT_USAGE if usage else EXIT_SOME_FAILED)
-    except KeyboardInterrupt:
-        _stop("interrupted; what was finished is kept", 130)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    err.print(f"[red]error:[/] {escape(message)}")
-    raise typer.Exit(code)
+add_audit_commands(app)
 
 
 def main() -> None:

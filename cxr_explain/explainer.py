@@ -15,7 +15,7 @@ from torch import Tensor
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import FusedMaps, fuse
-from cxr_explain.cam.rules import Rule, forward_passes, maps_of_passes, named_rule
+from cxr_explain.cam.rules import NamedRule, Rule, forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explanation import Explanation, Provenance
 from cxr_explain.models.base import Classifier
@@ -138,6 +138,11 @@ class Explainer:
         classifier.module.to(_device(device))
         return cls(classifier, **options)
 
+    @property
+    def rule(self) -> NamedRule:
+        """The rule that makes the class maps, with its title and settings."""
+        return self._rule
+
     def prepare(self, radiograph: Radiograph) -> ModelInput:
         """Cut and resize one radiograph for this explainer's model."""
         return prepare(
@@ -176,15 +181,28 @@ class Explainer:
         )[0]
 
     def explain_batch(
-        self, radiographs: Sequence[Radiograph], *, top_k: int = 5, **ranking_options: Any
+        self,
+        radiographs: Sequence[Radiograph],
+        *,
+        top_k: int = 5,
+        model_inputs: Sequence[ModelInput] | None = None,
+        **ranking_options: Any,
     ) -> list[Explanation]:
-        """Explain several radiographs in one forward pass; see `explain` for the options."""
+        """Explain several radiographs in one forward pass; see `explain` for the options.
+
+        Args:
+            radiographs: B of them.
+            top_k: see `explain`.
+            model_inputs: what `prepare` gave for each of them, where that was done already.
+            **ranking_options: see `explain`.
+        """
         radiographs = tuple(radiographs)
         if not radiographs:
             return []
         for radiograph in radiographs:
             self.check_suits(radiograph)
-        model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
+        if model_inputs is None:
+            model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
         batch = self._explain_inputs(inputs, top_k=top_k, **ranking_options)
         return [

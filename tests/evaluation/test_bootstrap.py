@@ -12,11 +12,17 @@ from cxr_explain.evaluation.bootstrap import (
     Comparison,
     Estimate,
     MeanEstimate,
+    ResampledEstimate,
     Statistic,
     bootstrap,
+    bootstrap_weighted,
     compare,
     mean_estimate,
     mean_estimates,
+    multiplicities,
+    numbered,
+    summed,
+    weighed_sums,
 )
 
 
@@ -183,3 +189,76 @@ def test_many_means_refuse_what_mean_estimate_refuses() -> None:
     with pytest.raises(OptionError, match="2 groups"):
         mean_estimates(np.ones((3, 1)), groups=["a", "b"])
     assert mean_estimates(np.ones((0, 2)), resamples=3) == [MeanEstimate(None)] * 2
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 16])
+def test_multiplicities_are_the_draws_of_the_bootstrap(at_once: int) -> None:
+    drawn: list[list[int]] = []
+
+    def note(index: np.ndarray) -> float:
+        drawn.append(np.bincount(index, minlength=9).tolist())
+        return 0.0
+
+    bootstrap(note, 9, resamples=20, seed=4)
+    blocks = list(multiplicities(9, resamples=20, seed=4, at_once=at_once))
+    assert np.hstack(blocks).T.tolist() == drawn[1:]  # the first is the whole sample
+    assert max(block.shape[1] for block in blocks) == at_once
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_weighted_means_are_the_mean_estimates(grouped: bool) -> None:
+    draws = np.random.default_rng(7)
+    values = draws.normal(size=(60, 3))
+    values[draws.random(values.shape) < 0.2] = np.nan
+    groups = (draws.integers(0, 20, 60) if grouped else np.arange(60)).tolist()
+    member = numbered(groups)
+
+    def means(weights: np.ndarray) -> np.ndarray:
+        there = ~np.isnan(values)
+        return (np.where(there, values, 0).T @ weights[member]) / (there.T.astype(float) @ weights[member])
+
+    (found,) = bootstrap_weighted([means], len(set(groups)), resamples=90, seed=3)
+    for ours, theirs in zip(found, mean_estimates(values, groups=groups, resamples=90, seed=3), strict=True):
+        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+        assert ours.resamples == 90
+
+
+def test_all_statistics_share_the_draws() -> None:
+    seen: list[list[np.ndarray]] = [[], []]
+    statistics = [lambda weights, at=at: (seen[at].append(weights), weights[:1])[1] for at in (0, 1)]
+    first, second = bootstrap_weighted(statistics, 5, resamples=40)
+    assert first == second
+    assert all(np.array_equal(one, other) for one, other in zip(*seen, strict=True))
+
+
+@pytest.mark.parametrize(("estimable", "told"), [(50, True), (49, False), (0, False)])
+def test_an_interval_needs_half_of_the_resamples(estimable: int, told: bool) -> None:
+    numbers = iter(
+        [np.array([[0.5]])] + [np.array([[float(n) if n < estimable else np.nan]]) for n in range(100)]
+    )
+
+    def next_block(weights: np.ndarray) -> np.ndarray:
+        return np.hstack([next(numbers) for _ in range(weights.shape[1])])
+
+    ((found,),) = bootstrap_weighted([next_block], 3, resamples=100)
+    assert (found.value, found.resamples) == (0.5, estimable)
+    assert (found.low is not None) == (found.high is not None) == told
+
+
+def test_an_interval_without_width_is_withheld() -> None:
+    ((found,),) = bootstrap_weighted([lambda weights: np.ones((1, weights.shape[1]))], 3, resamples=10)
+    assert found == ResampledEstimate(1.0, None, None, resamples=10)
+    ((missing,),) = bootstrap_weighted([lambda weights: np.full((1, weights.shape[1]), np.nan)], 3)
+    assert missing == ResampledEstimate(None)
+    with pytest.raises(OptionError):
+        bootstrap_weighted([], 3, level=1.5)
+
+
+def test_sums_by_row_and_group_are_their_definition() -> None:
+    draws = np.random.default_rng(8)
+    row, group, values = draws.integers(0, 4, 30), draws.integers(0, 6, 30), draws.normal(size=30)
+    weights = draws.integers(0, 3, (6, 5)).astype(float)
+    expected = np.zeros((4, 5))
+    for r, g, v in zip(row, group, values, strict=True):
+        expected[r] += v * weights[g]
+    assert weighed_sums(summed(row, group, (4, 6), values), weights) == pytest.approx(expected)

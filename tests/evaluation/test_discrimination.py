@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_explain.errors import OptionError
-from cxr_explain.evaluation.discrimination import auroc, operate, youden
+from cxr_explain.evaluation.discrimination import GroupedScores, auroc, average_precision, operate, youden
 
 cases = st.lists(st.tuples(st.integers(0, 5).map(float), st.booleans()), min_size=1, max_size=25)
 
@@ -75,3 +75,46 @@ def test_youdens_threshold_is_the_lowest_of_the_best(case: list[tuple[float, boo
 def test_what_does_not_fit_is_refused(scores: list[float], there: list[bool]) -> None:
     with pytest.raises(OptionError):
         auroc(scores, there)
+
+
+def slow_average_precision(scores: list[float], positives: list[bool]) -> float | None:
+    """From the highest threshold down: the gain in recall times the precision there."""
+    there = sum(positives)
+    if there in (0, len(positives)):
+        return None
+    area = recall = 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        called = [also for score, also in zip(scores, positives, strict=True) if score >= threshold]
+        area += (sum(called) / there - recall) * sum(called) / len(called)
+        recall = sum(called) / there
+    return area
+
+
+@given(cases)
+def test_average_precision_is_its_definition_and_scikit_learns(case: list[tuple[float, bool]]) -> None:
+    from sklearn.metrics import average_precision_score
+
+    scores, there = map(list, zip(*case, strict=True))
+    found = average_precision(scores, there)
+    assert found == pytest.approx(slow_average_precision(scores, there), abs=1e-12)
+    if found is not None:
+        assert found == pytest.approx(average_precision_score(there, scores), abs=1e-12)
+
+
+def test_average_precision_of_known_orders() -> None:
+    there = [False, False, True, True]
+    assert average_precision([1, 2, 3, 4], there) == 1.0
+    assert average_precision([7, 7, 7, 7], there) == 0.5  # all equal: the prevalence
+    assert average_precision([4, 3, 2, 1], there) == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert average_precision([1, 2], [True, True]) is average_precision([1, 2], [False, False]) is None
+
+
+@given(cases, st.lists(st.integers(0, 3), min_size=3, max_size=3))
+def test_weighing_groups_is_repeating_their_cases(case: list[tuple[float, bool]], drawn: list[int]) -> None:
+    scores, there = (np.array(column) for column in zip(*case, strict=True))
+    group = np.arange(len(scores)) % 3
+    weighed = GroupedScores.of(scores, there, group, 3).weighed(np.array(drawn, float)[:, None])
+    index = np.repeat(np.arange(len(scores)), np.array(drawn)[group])
+    for ours, slow in ((weighed.auroc(), auroc), (weighed.average_precision(), average_precision)):
+        expected = slow(scores[index], there[index])
+        assert ours.item() == pytest.approx(np.nan if expected is None else expected, nan_ok=True)

@@ -44,8 +44,8 @@ def manifest_of_nih(
         source: the folder with `Data_Entry_2017*.csv`, and `BBox_List_2017.csv`, `train_val_list.txt` and
             `test_list.txt` where they are; gzipped tables are read as well.
         split: only the images of one of the two lists.
-        images: the folder that the paths are relative to; by default `images/` in `source`, else `source`. The
-            files may lie in it, in `images_001/images/` and so on, or in another folder below.
+        images: the folder that the paths are relative to; by default `images/` in `source`, else `source`.
+            The files may lie in it, in `images_001/images/` and so on, or in another folder below.
 
     Raises:
         ManifestError: a missing table or list, or bad rows; all of them.

@@ -1,0 +1,1 @@
+"""Audits of validation sets: a run that can be killed, its Parquet store, and its statistics."""

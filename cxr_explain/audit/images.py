@@ -1,0 +1,79 @@
+"""Where the images of a manifest are: a folder of this machine, or one of an object store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cxr_explain.audit.place import Place, is_url, place_at
+from cxr_explain.errors import AuditError, OptionError, RadiographError
+from cxr_explain.loaders import read_radiograph
+from cxr_explain.radiograph import Radiograph
+
+
+class ImageFolder:
+    """The images of a manifest; no path leaves their folder.
+
+    It can be pickled, and opens its object store anew in each process.
+
+    Args:
+        where: a folder, or a URL that pyarrow or fsspec can read from.
+        follow_links: whether links in the folder may lead out of it.
+
+    Raises:
+        OptionError: no such folder.
+    """
+
+    def __init__(self, where: str | os.PathLike[str], *, follow_links: bool = False) -> None:
+        self.is_remote = is_url(where)
+        self.where = os.fspath(where) if self.is_remote else str(Path(where).resolve())
+        self.follow_links = follow_links
+        if not self.is_remote and not Path(self.where).is_dir():
+            raise OptionError(
+                "no folder of images", expected="the folder that the manifest's paths are relative to",
+                source=os.fspath(where),
+            )  # fmt: skip
+        self._place: Place | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _image_folder, (self.where, self.follow_links)
+
+    def read(self, path: str, options: Mapping[str, Any]) -> Radiograph:
+        """Read one image.
+
+        Args:
+            path: of the manifest, whose reader has refused `..` and absolute ones.
+            options: passed on to `read_radiograph`.
+
+        Raises:
+            RadiographError: see `read_radiograph`; a link that leads out of the folder; or an object that
+                cannot be fetched.
+        """
+        if not self.is_remote:
+            return read_radiograph(self._inside(path), **options)
+        self._place = self._place or place_at(self.where)
+        try:
+            data = self._place.read(path)
+        except AuditError as error:
+            raise RadiographError(error.found, expected="an object of the image folder") from error
+        with TemporaryDirectory(prefix="cxr-explain-") as folder:
+            local = Path(folder) / Path(path).name
+            local.write_bytes(data)
+            return read_radiograph(local, **options)
+
+    def _inside(self, path: str) -> Path:
+        full = Path(self.where) / path
+        if not self.follow_links and not full.resolve().is_relative_to(self.where):
+            raise RadiographError(
+                "a link that leads out of the image folder",
+                expected="a file inside it",
+                remedy="Allow it with --follow-links, if the links are yours.",
+            )
+        return full
+
+
+def _image_folder(where: str, follow_links: bool) -> ImageFolder:
+    return ImageFolder(where, follow_links=follow_links)

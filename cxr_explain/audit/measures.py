@@ -1,0 +1,211 @@
+"""How well a model's probabilities agree with reference labels, under many weightings of the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.audit.cases import Cases, counted
+from cxr_explain.evaluation.bootstrap import Estimate, Weights, ratio, summed, weighed_sums
+from cxr_explain.evaluation.calibration import GroupedCalibration
+from cxr_explain.evaluation.discrimination import GroupedScores
+from cxr_explain.options import Uncertain, check_option
+
+Measure = Literal["auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"]
+"""Of one pathology; the middle four at its operating point."""
+
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+_AREAS = frozenset({"auroc", "auprc"})
+_AT_OPERATING_POINT = frozenset({"sensitivity", "specificity", "ppv", "npv"})
+_OF_CALIBRATION = frozenset({"brier", "ece"})
+
+Draws = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The images that count for one pathology.
+
+    Args:
+        pathology: its name.
+        probabilities: (m,) float64, raw sigmoids.
+        positive: (m,) bool.
+        patients: (m,) numbers, from 0.
+        groups: how many patients the audit has.
+        operating_point: from which on a probability is called positive; None without.
+        excluded: images that do not count, by reason.
+    """
+
+    pathology: str
+    probabilities: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+    patients: NDArray[np.intp]
+    groups: int
+    operating_point: float | None
+    excluded: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, cases: Cases, pathology: str, *, policy: Uncertain, among: NDArray[np.bool_] | None = None
+    ) -> Scored:
+        """Choose them.
+
+        Args:
+            cases: of the audit.
+            pathology: one of its trained outputs.
+            policy: what an uncertain reference label counts as.
+            among: (n,) bool, the images to choose from; all by default.
+        """
+        column = cases.pathologies.index(pathology)
+        chosen = np.ones(len(cases), bool) if among is None else among
+        found = counted(cases.states_of(pathology)[chosen], policy)
+        at = np.flatnonzero(chosen)[found.included]
+        return cls(
+            pathology,
+            cases.probabilities[at, column],
+            found.positive[found.included],
+            cases.patients[at],
+            cases.groups,
+            cases.operating_points[column],
+            found.excluded,
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images with a positive and a negative reference label, and their patients."""
+        positive = int(self.positive.sum())
+        return {
+            "positive": positive,
+            "negative": len(self.positive) - positive,
+            "patients": len(np.unique(self.patients)),
+        }
+
+    def measured(self, *measures: Measure) -> AgreementMeasures:
+        """Make ready to measure."""
+        return AgreementMeasures(self, measures or MEASURES)
+
+
+class AgreementMeasures:
+    """Measures of one pathology as a function of how often each patient was drawn.
+
+    "Not estimable" is NaN: the area under a curve without a positive or without a negative; sensitivity
+    without a positive, specificity without a negative; predictive values without both, or where nobody is
+    called positive (PPV) or negative (NPV); what needs an operating point without one.
+
+    Args:
+        scored: the images.
+        measures: what to measure, in this order.
+
+    Raises:
+        OptionError: an unknown measure.
+
+    >>> scored = Scored("Mass", np.array([0.2, 0.7]), np.array([False, True]), np.arange(2), 2, 0.5, {})
+    >>> scored.measured("auroc", "ppv")(np.array([[1.0, 2.0], [1.0, 0.0]])).tolist()
+    [[1.0, nan], [1.0, nan]]
+    """
+
+    def __init__(self, scored: Scored, measures: Sequence[Measure]) -> None:
+        for measure in measures:
+            check_option("measure", measure, Measure)
+        self.measures = tuple(measures)
+        self._scored = scored
+
+    def __call__(self, weights: Weights) -> NDArray[np.float64]:
+        """(patients, b) -> (measures, b)."""
+        found: dict[str, Draws] = {}
+        for names, measure in (
+            (_AREAS, self._areas),
+            (_AT_OPERATING_POINT, self._at_operating_point),
+            (_OF_CALIBRATION, self._of_calibration),
+        ):
+            if not names.isdisjoint(self.measures):
+                found |= measure(weights)
+        return np.stack([found[name] for name in self.measures])
+
+    def _areas(self, weights: Weights) -> dict[str, Draws]:
+        weighed = self._order.weighed(weights)
+        found = {"auroc": weighed.auroc()}
+        return found | {"auprc": weighed.average_precision()} if "auprc" in self.measures else found
+
+    def _of_calibration(self, weights: Weights) -> dict[str, Draws]:
+        return {
+            "brier": self._calibration.brier(weights),
+            "ece": self._calibration.expected_calibration_error(weights),
+        }
+
+    def _at_operating_point(self, weights: Weights) -> dict[str, Draws]:
+        if self._outcomes is None:
+            nothing = np.full(weights.shape[1], np.nan)
+            return dict.fromkeys(_AT_OPERATING_POINT, nothing)
+        tn, fp, fn, tp = weighed_sums(self._outcomes, weights)
+        both = (tp + fn > 0) & (tn + fp > 0)
+        return {
+            "sensitivity": ratio(tp, tp + fn),
+            "specificity": ratio(tn, tn + fp),
+            "ppv": ratio(tp, np.where(both, tp + fp, 0)),
+            "npv": ratio(tn, np.where(both, tn + fn, 0)),
+        }
+
+    @cached_property
+    def _outcomes(self) -> Any:
+        """(4, patients): true negatives, false positives, false negatives and true positives; or None."""
+        scored = self._scored
+        if scored.operating_point is None:
+            return None
+        called = scored.probabilities >= scored.operating_point
+        return summed(2 * scored.positive + called, scored.patients, (4, scored.groups))
+
+    @cached_property
+    def _order(self) -> GroupedScores:
+        scored = self._scored
+        return GroupedScores.of(scored.probabilities, scored.positive, scored.patients, scored.groups)
+
+    @cached_property
+    def _calibration(self) -> GroupedCalibration:
+        scored = self._scored
+        return GroupedCalibration.of(scored.probabilities, scored.positive, scored.patients, scored.groups)
+
+
+class MeanMeasures:
+    """Means over images as a function of how often each patient was drawn.
+
+    Args:
+        values: (m, q), a row for each image; NaN, "not estimable", is left out of its column's mean.
+        patients: (m,) numbers, from 0.
+        groups: how many patients the audit has.
+
+    >>> mean = MeanMeasures(np.array([[1.0], [np.nan], [3.0]]), np.array([0, 0, 1]), 2)
+    >>> mean(np.array([[1.0, 2.0], [1.0, 0.0]])).tolist()
+    [[2.0, 1.0]]
+    """
+
+    def __init__(self, values: NDArray[np.float64], patients: NDArray[np.intp], groups: int) -> None:
+        there = ~np.isnan(values)
+        image, column = np.nonzero(there)
+        shape = values.shape[1], groups
+        self._sums = summed(column, patients[image], shape, values[there])
+        self._counts = summed(column, patients[image], shape)
+
+    def __call__(self, weights: Weights) -> NDArray[np.float64]:
+        """(patients, b) -> (q, b)."""
+        return ratio(weighed_sums(self._sums, weights), weighed_sums(self._counts, weights))
+
+
+def as_cells(names: Sequence[str], estimates: Sequence[Estimate]) -> dict[str, dict[str, Any]]:
+    """Estimates by name, as the statistics' document has them.
+
+    >>> as_cells(["auroc"], [Estimate(0.5)])
+    {'auroc': {'value': 0.5, 'low': None, 'high': None}}
+    """
+    return {name: as_cell(estimate) for name, estimate in zip(names, estimates, strict=True)}
+
+
+def as_cell(estimate: Estimate) -> dict[str, Any]:
+    """One estimate, as the statistics' document has it."""
+    return dict(vars(estimate))

@@ -1,0 +1,270 @@
+"""Where an audit keeps its files: a folder of this machine, or of an object store."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cxr_explain.errors import AuditError, OutputError
+from cxr_explain.whole_file import write_whole
+
+_URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_LEFT_OVER = re.compile(r"^\..+\.[0-9a-f]{8}$")  # how `write_whole` names a file that is not whole yet
+
+
+class Place(ABC):
+    """Files by their names, with `/` between folders; each is whole or not there.
+
+    >>> import tempfile
+    >>> place = place_at(tempfile.mkdtemp())
+    >>> place.write("parts/a.txt", b"whole")
+    >>> place.names("parts"), place.read("parts/a.txt"), place.exists("parts/b.txt")
+    (['parts/a.txt'], b'whole', False)
+    """
+
+    name: str
+    """For messages: the folder or its URL."""
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole.
+
+        Raises:
+            OutputError: it cannot be written; what was there before is still there.
+        """
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            AuditError: it cannot be read.
+        """
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder, sorted; none where there is no such folder."""
+
+    @abstractmethod
+    def open(self, name: str) -> Any:
+        """A file to read from at any position, for pyarrow."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else writes here meanwhile, where that can be seen to.
+
+        Raises:
+            AuditError: somebody else does.
+        """
+        yield
+
+    @contextmanager
+    @abstractmethod
+    def growing(self, name: str) -> Iterator[BinaryIO]:
+        """A file to write to bit by bit, there once the block ends without an exception."""
+
+
+class LocalPlace(Place):
+    """A folder of this machine.
+
+    Args:
+        folder: made when it is first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = str(folder)
+
+    def write(self, name: str, content: bytes) -> None:  # noqa: D102 - as the base says
+        path = self.folder / name
+        with as_output_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+
+    def read(self, name: str) -> bytes:  # noqa: D102
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise AuditError(
+                f"no readable file ({error.strerror})",
+                expected="a folder that `cxr-explain audit` wrote",
+                source=self.folder / name,
+            ) from error
+
+    def exists(self, name: str) -> bool:  # noqa: D102
+        return (self.folder / name).exists()
+
+    def names(self, folder: str) -> list[str]:  # noqa: D102
+        try:
+            found = os.listdir(self.folder / folder)
+        except OSError:
+            return []
+        return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
+
+    def open(self, name: str) -> Any:  # noqa: D102
+        return str(self.folder / name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:  # noqa: D102
+        path = self.folder / ".lock"
+        with as_output_error(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        with file:
+            _lock(file, self.folder)
+            self._tidy()
+            yield
+
+    @contextmanager
+    def growing(self, name: str) -> Iterator[BinaryIO]:  # noqa: D102
+        path = self.folder / name
+        new = path.with_name(f".{path.name}.{os.getpid():08x}"[:200])
+        with as_output_error(path):
+            try:
+                with new.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(new, path)
+            finally:
+                new.unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """Remove what a killed process left behind half-written."""
+        for folder in (self.folder, self.folder / "parts"):
+            with suppress(OSError):
+                for name in os.listdir(folder):
+                    if _LEFT_OVER.match(name):
+                        (folder / name).unlink(missing_ok=True)
+
+
+class RemotePlace(Place):
+    """A folder of an object store, or of whatever pyarrow or fsspec can reach by a URL.
+
+    An object is there once it was sent whole, so that readers see the old one or the new.
+
+    Args:
+        url: for example "s3://bucket/runs/nih"; options go into its query, as pyarrow has them.
+
+    Raises:
+        AuditError: nothing that pyarrow or fsspec can reach.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        self._files, self._root = _file_system(url)
+
+    def write(self, name: str, content: bytes) -> None:  # noqa: D102
+        with as_output_error(self._path(name)):
+            self._files.create_dir(os.path.dirname(self._path(name)), recursive=True)
+            with self._files.open_output_stream(self._path(name)) as stream:
+                stream.write(content)
+
+    def read(self, name: str) -> bytes:  # noqa: D102
+        try:
+            with self._files.open_input_stream(self._path(name)) as stream:
+                return bytes(stream.read())
+        except OSError as error:
+            raise AuditError(
+                f"no readable object ({_first_line(error)})", source=f"{self.name}/{name}"
+            ) from error
+
+    def exists(self, name: str) -> bool:  # noqa: D102
+        return bool(self._files.get_file_info(self._path(name)).is_file)
+
+    def names(self, folder: str) -> list[str]:  # noqa: D102
+        from pyarrow.fs import FileSelector
+
+        found = self._files.get_file_info(FileSelector(self._path(folder), allow_not_found=True))
+        return sorted(f"{folder}/{info.base_name}" for info in found if info.is_file)
+
+    def open(self, name: str) -> Any:  # noqa: D102
+        return self._files.open_input_file(self._path(name))
+
+    @contextmanager
+    def growing(self, name: str) -> Iterator[BinaryIO]:  # noqa: D102
+        with as_output_error(self._path(name)), self._files.open_output_stream(self._path(name)) as stream:
+            yield stream
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def place_at(where: str | os.PathLike[str]) -> Place:
+    """A folder, or a URL such as "s3://bucket/runs/nih"."""
+    return RemotePlace(os.fspath(where).rstrip("/")) if is_url(where) else LocalPlace(Path(where))
+
+
+def is_url(where: str | os.PathLike[str]) -> bool:
+    """Whether a place is not one of this machine's folders.
+
+    >>> is_url("s3://bucket/runs"), is_url("runs/nih"), is_url("C:/runs")
+    (True, False, False)
+    """
+    return bool(_URL.match(os.fspath(where)))
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """By pyarrow's own means, else by fsspec's."""
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        files, root = fs.FileSystem.from_uri(url)
+        return files, root.rstrip("/")
+    except (pa.ArrowInvalid, OSError):
+        pass
+    try:
+        import fsspec
+
+        files, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise AuditError(
+            f"a URL that neither pyarrow nor fsspec can reach ({_first_line(error)})",
+            expected="a folder, or a URL such as s3://bucket/folder",
+            source=url,
+        ) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(files)), str(root).rstrip("/")
+
+
+def _lock(file: BinaryIO, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two audits of one folder are not told apart there
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise AuditError(
+            "an audit that is under way",
+            expected="a folder that no other process writes to",
+            source=folder,
+            remedy="Wait for it, or stop it first.",
+        ) from None
+
+
+@contextmanager
+def as_output_error(path: Path | str) -> Iterator[None]:
+    """Say of an `OSError` within the block which file it was, and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"a file that cannot be written ({error.strerror or _first_line(error)})",
+            expected="a writable folder with room",
+            source=path,
+            remedy="What was finished is kept; the same command goes on from there.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

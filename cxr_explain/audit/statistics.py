@@ -1,0 +1,253 @@
+"""Statistics of an audit: how well predictions and maps agree with the reference standard, and how surely.
+
+Everything is resampled by patient, and every number of a document on the same resamples, so that two numbers
+of it are paired. Probabilities are raw sigmoids; an operating point is a threshold on them.
+
+Percentile intervals are a little narrow where patients are few: nominal 95 % intervals held the truth in 93
+to 95 % of 2000 simulated audits of 200 patients with 1 to 6 images each (tests/audit/test_coverage.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxr_explain.audit.cases import Cases
+from cxr_explain.audit.curves import curves_of
+from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
+from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
+from cxr_explain.audit.measures import MEASURES, MeanMeasures, Scored, as_cells
+from cxr_explain.audit.notes import data_notes, result_notes, training_overlap
+from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
+from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
+from cxr_explain.evaluation.bootstrap import ResampledEstimate, WeightedStatistics, bootstrap_weighted
+from cxr_explain.options import Uncertain
+
+if TYPE_CHECKING:
+    from cxr_explain.audit.store import AuditRun
+
+FLAGGED_FROM = 0.5
+"""An image is flagged where this share of its saliency, or more, lies in a region."""
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class _Section:
+    """Entries of the document that wait for their estimates.
+
+    Args:
+        entries: without them.
+        names: of the measures of each entry.
+        measures: of each entry.
+    """
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    names: list[Sequence[str]] = field(default_factory=list)
+    measures: list[WeightedStatistics] = field(default_factory=list)
+
+    def add(self, entry: dict[str, Any], names: Sequence[str], measures: WeightedStatistics) -> None:
+        self.entries.append(entry)
+        self.names.append(names)
+        self.measures.append(measures)
+
+    def filled(self, estimates: Sequence[Sequence[ResampledEstimate]]) -> list[dict[str, Any]]:
+        """The entries with their estimates."""
+        together = zip(self.entries, self.names, estimates, strict=True)
+        return [{**entry, "estimates": as_cells(names, found)} for entry, names, found in together]
+
+
+def statistics(
+    cases: Cases,
+    *,
+    policy: Uncertain = "ignore",
+    located: Sequence[Located] = (),
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    failures: int = 0,
+    notes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Statistics:
+    """All statistics of an audit.
+
+    An estimate is {"value", "low", "high", "resamples"}: the interval is of percentiles of the bootstrap over
+    patients, and "resamples" says in how many the measure was estimable. A value of null is not estimable; an
+    interval is withheld as `evaluation.bootstrap.bootstrap_weighted` says. The calibration curve's
+    intervals are Wilson's, see `evaluation.calibration.calibration_curve`.
+
+    Args:
+        cases: the images that were explained.
+        policy: what an uncertain reference label counts as; the other policies are shown beside it.
+        located: how well class maps point, from `localisation_of`.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of the draws.
+        failures: images of the audit that could not be explained.
+        notes: that come first.
+        progress: is told what is being done.
+
+    Raises:
+        OptionError: an unknown policy, a level outside of (0, 1), or no resample.
+
+    >>> cases = Cases(
+    ...     ids=tuple("abcd"), patients=np.arange(4), pathologies=("Mass",), operating_points=(0.5,),
+    ...     probabilities=np.array([[0.1], [0.4], [0.6], [0.9]]), labels=("Mass",),
+    ...     states=np.array([[0], [1], [0], [1]], np.int8),
+    ... )
+    >>> mass = statistics(cases, resamples=100).document["pathologies"][0]
+    >>> mass["estimates"]["auroc"]["value"], mass["estimates"]["sensitivity"]["value"]
+    (0.75, 0.5)
+    """
+    tell = progress or (lambda text: None)
+    sections = {
+        "pathologies": _pathologies(cases, policy, level),
+        "subgroups": _subgroups(cases, policy),
+        "policies": _policies(cases),
+        "where": _where(cases),
+        "localisation": _located(cases, located),
+    }
+    tell(f"bootstrap: {resamples} resamples of {cases.groups} patients")
+    estimates = iter(
+        bootstrap_weighted(
+            [measures for section in sections.values() for measures in section.measures],
+            cases.groups,
+            resamples=resamples,
+            level=level,
+            seed=seed,
+        )
+    )
+    filled = {
+        name: section.filled([next(estimates) for _ in section.entries]) for name, section in sections.items()
+    }
+    filled["where"] = [_single(entry) for entry in filled["where"]]
+    document = {
+        "schema": STATISTICS_SCHEMA,
+        "policy": policy,
+        "level": level,
+        "resamples": resamples,
+        "seed": seed,
+        "images": len(cases),
+        "patients": cases.groups,
+        "failures": failures,
+        "small": SMALL,
+        "notes": [],
+        **filled,
+    }
+    document["notes"] = [*notes, *result_notes(document)]
+    return Statistics(document)
+
+
+def statistics_of(
+    run: AuditRun,
+    *,
+    policy: Uncertain | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Statistics:
+    """The statistics of a run, finished or not, from its store.
+
+    Args:
+        run: the audit.
+        policy: what an uncertain reference label counts as; as the audit was asked by default.
+        resamples: see :func:`statistics`.
+        level: likewise.
+        seed: likewise.
+        progress: is told what is being done.
+
+    Raises:
+        AuditError: a store that cannot be read.
+        OptionError: see :func:`statistics`.
+    """
+    cases = Cases.of(run)
+    localisation = localisation_of(run, progress=progress)
+    rows = run.columns(["row"])["row"].to_pylist()
+    without_patient = sum(run.manifest.patients[row] is None for row in rows)
+    return statistics(
+        cases,
+        policy=policy or run.record.ask.uncertain,
+        located=localisation.located,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        failures=len(run.failures),
+        notes=[
+            *training_overlap(run.record.training_sets, run.manifest.source),
+            *data_notes(cases, without_patient),
+            *localisation.notes,
+        ],
+        progress=progress,
+    )
+
+
+def _pathologies(cases: Cases, policy: Uncertain, level: float) -> _Section:
+    section = _Section()
+    for pathology in cases.pathologies:
+        scored = Scored.of(cases, pathology, policy=policy)
+        counts = scored.counts
+        entry = {
+            "pathology": pathology,
+            "positive": counts["positive"],
+            "negative": counts["negative"],
+            "excluded": dict(scored.excluded),
+            "patients": counts["patients"],
+            "operating_point": scored.operating_point,
+            "curves": curves_of(scored, level=level),
+        }
+        section.add(entry, MEASURES, scored.measured())
+    return section
+
+
+def _subgroups(cases: Cases, policy: Uncertain) -> _Section:
+    section = _Section()
+    for cell in cells_of(cases, policy=policy):
+        section.add(cell.head, SUBGROUP_MEASURES, cell.scored.measured(*SUBGROUP_MEASURES))
+    return section
+
+
+def _policies(cases: Cases) -> _Section:
+    section = _Section()
+    for each in policy_cases(cases):
+        section.add(each.head, POLICY_MEASURES, each.scored.measured(*POLICY_MEASURES))
+    return section
+
+
+def _where(cases: Cases) -> _Section:
+    section = _Section()
+    for name, share in cases.shares.items():
+        known = share[~np.isnan(share)]
+        quantiles = [float(value) for value in np.quantile(known, _QUANTILES)] if len(known) else [None] * 5
+        entry = {
+            "share": name,
+            "images": len(known),
+            "missing": len(share) - len(known),
+            "quantiles": dict(zip(map(str, _QUANTILES), quantiles, strict=True)),
+            "flagged": int((known >= FLAGGED_FROM).sum()),
+            "threshold": FLAGGED_FROM,
+        }
+        section.add(entry, ["mean"], MeanMeasures(share[:, None], cases.patients, cases.groups))
+    return section
+
+
+def _located(cases: Cases, located: Sequence[Located]) -> _Section:
+    section = _Section()
+    for pathology in sorted({each.pathology for each in located}):
+        chosen = [each for each in located if each.pathology == pathology]
+        patients = cases.patients[[each.at for each in chosen]]
+        entry = {"pathology": pathology, "images": len(chosen), "patients": len(np.unique(patients))}
+        values = np.array([each.values for each in chosen], np.float64)
+        section.add(entry, LOCALISATION_MEASURES, MeanMeasures(values, patients, cases.groups))
+    return section
+
+
+def _single(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """With its one estimate by itself."""
+    kept = {name: value for name, value in entry.items() if name != "estimates"}
+    return {**kept, "estimate": entry["estimates"]["mean"]}

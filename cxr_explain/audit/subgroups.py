@@ -1,0 +1,91 @@
+"""How well the model does in parts of the data set: by sex, age, view, and what else the manifest tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.audit.cases import AGE_BANDS, Cases, Column
+from cxr_explain.audit.measures import Measure, Scored
+from cxr_explain.options import Uncertain
+
+SUBGROUP_MEASURES: tuple[Measure, ...] = ("auroc", "sensitivity", "specificity")
+
+SMALL = 10
+"""A cell with fewer positives, or fewer negatives, is small: its numbers are not to be relied on."""
+
+UNKNOWN = "unknown"
+
+_AGES = tuple(name for _, name in AGE_BANDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One pathology in one subgroup.
+
+    Args:
+        column: what makes the subgroup, for example "sex".
+        value: of it, for example "F"; "unknown" where the manifest says nothing.
+        scored: its images.
+    """
+
+    column: str
+    value: str
+    scored: Scored
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the statistics' document says of it, without its estimates."""
+        counts = self.scored.counts
+        return {
+            "column": self.column,
+            "value": self.value,
+            "pathology": self.scored.pathology,
+            "images": len(self.scored.positive),
+            "patients": counts["patients"],
+            "positive": counts["positive"],
+            "negative": counts["negative"],
+            "small": is_small(counts),
+        }
+
+
+def is_small(counts: dict[str, int]) -> bool:
+    """Whether there are fewer than `SMALL` positives, or negatives.
+
+    >>> is_small({"positive": 9, "negative": 500}), is_small({"positive": 10, "negative": 10})
+    (True, False)
+    """
+    return min(counts["positive"], counts["negative"]) < SMALL
+
+
+def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[Cell]:
+    """Each pathology in each subgroup that has a reference label of it.
+
+    Args:
+        cases: of the audit.
+        policy: what an uncertain reference label counts as.
+    """
+    for column, values in cases.columns.items():
+        for value, among in members(values).items():
+            for pathology in cases.pathologies:
+                scored = Scored.of(cases, pathology, policy=policy, among=among)
+                if len(scored.positive):
+                    yield Cell(column, value, scored)
+
+
+def members(values: Column) -> dict[str, NDArray[np.bool_]]:
+    """The images of each value, (n,) bool: ages in their order, others by name, the unknown last.
+
+    >>> [(value, at.tolist()) for value, at in members(("M", None, "F")).items()]
+    [('F', [False, False, True]), ('M', [True, False, False]), ('unknown', [False, True, False])]
+    """
+    column = np.array([UNKNOWN if value is None else value for value in values], object)
+    return {value: column == value for value in sorted(set(column.tolist()), key=_place)}
+
+
+def _place(value: str) -> tuple[bool, int, str]:
+    return value == UNKNOWN, _AGES.index(value) if value in _AGES else len(_AGES), value

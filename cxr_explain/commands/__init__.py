@@ -1,0 +1,1 @@
+"""The commands of `cxr-explain`: parse, call, print."""

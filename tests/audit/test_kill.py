@@ -1,0 +1,82 @@
+"""Killed at any moment, a run goes on and ends in the table of an undisturbed one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cxr_explain import Explainer
+from cxr_explain.audit.run import run_audit
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.manifests.manifest import Manifest
+from tests.audit.conftest import MEANS
+from tests.audit.test_run import assert_same_table
+
+
+def kill_until(
+    explainer: Explainer, manifest: Manifest, images: Path, folder: Path, kills: int, seed: int
+) -> list[Path]:
+    """Kill audits at random moments, so often; where one comes to its end, the next begins.
+
+    Returns:
+        The folders of all of them; the last one may be unfinished.
+    """
+    moments = random.Random(seed)
+    context = multiprocessing.get_context(
+        "fork"
+    )  # the model is loaded: what is killed is the audit's own work
+    places = [folder / "run0"]
+    killed = 0
+    while killed < kills:
+        if (places[-1] / "results.parquet").exists():
+            places.append(folder / f"run{len(places)}")
+        arguments = (explainer, manifest, images, places[-1])
+        child = context.Process(target=run_audit, args=arguments, kwargs={"means": MEANS})
+        child.start()
+        time.sleep(moments.uniform(0.0, 0.5))
+        if child.is_alive():
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            killed += 1
+        child.join()
+        check_whole(places[-1])
+    return places
+
+
+def check_whole(where: Path) -> None:
+    """Each file that has its name can be read, and no row is there twice."""
+    rows: list[int] = []
+    for path in sorted((where / "parts").glob("*.parquet")):
+        rows += pq.read_table(path, columns=["row"])["row"].to_pylist()
+    assert len(rows) == len(set(rows))
+    if (where / "results.parquet").exists():
+        pq.read_table(where / "results.parquet")
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_killed_run_ends_like_an_undisturbed_one(
+    kills: int, finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    for where in kill_until(explainer, manifest, phantoms / "images", tmp_path, kills, seed=7):
+        run = run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+        assert_same_table(finished, run)
+        left_over = [path for path in where.rglob(".*") if path.name != ".lock"]
+        assert not left_over, "nothing half-written"
+
+
+def test_the_end_of_a_run_can_be_killed_too(
+    finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    """Between the last part and the joined table there is a moment, too."""
+    where = tmp_path / "run"
+    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+    (where / "results.parquet").unlink()
+    (where / "failures.parquet").unlink()
+    assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, means=MEANS))

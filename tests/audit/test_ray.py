@@ -1,0 +1,130 @@
+"""The same audit on Ray, with local workers that are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cxr_explain import Explainer
+from cxr_explain.audit.run import Means, run_audit
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.manifests.manifest import Manifest
+from tests.audit.test_run import assert_same_table
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
+
+MEANS = Means(batch_size=4, workers=1, part_rows=4)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=3, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def on_ray(
+    explainer: Explainer, manifest: Manifest, images: Path, where: Path, **options: object
+) -> AuditRun:
+    from cxr_explain.audit.ray_run import Loading, run_audit_on_ray
+
+    return run_audit_on_ray(
+        Loading("phantom", {}), explainer, manifest, images, where, means=MEANS, workers=2, **options
+    )
+
+
+def test_two_workers_give_the_same_table(
+    cluster: None,
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+    tmp_path: Path,
+) -> None:
+    seen: list[int] = []
+    run = on_ray(
+        explainer, manifest, phantoms / "images", tmp_path / "run",
+        advance=lambda progress: seen.append(progress.explained),
+    )  # fmt: skip
+    assert_same_table(finished, run)
+    assert sum(seen) == len(manifest)
+
+
+def test_it_goes_on_where_one_machine_stopped(
+    cluster: None,
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+    tmp_path: Path,
+) -> None:
+    where = tmp_path / "run"
+    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, stop=lambda: True)
+    seen: list[int] = []
+    run = on_ray(
+        explainer,
+        manifest,
+        phantoms / "images",
+        where,
+        advance=lambda progress: seen.append(progress.explained),
+    )
+    assert sum(seen) == len(manifest) - 4
+    assert_same_table(finished, run)
+
+
+def test_workers_that_are_killed_lose_and_double_nothing(
+    cluster: None,
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+    tmp_path: Path,
+) -> None:
+    """Ten kills, over as many runs as they take."""
+    moments, killed, run_number = random.Random(3), 0, 0
+    while killed < 10:
+        done = threading.Event()
+        count = [0]
+        hunter = threading.Thread(target=_hunt, args=(moments, done, count, 10 - killed))
+        hunter.start()
+        try:
+            run = on_ray(explainer, manifest, phantoms / "images", tmp_path / f"run{run_number}")
+        finally:
+            done.set()
+            hunter.join()
+        killed += count[0]
+        run_number += 1
+        assert_same_table(finished, run)
+        assert run_number <= 10, f"only {killed} kills"
+
+
+def _hunt(moments: random.Random, done: threading.Event, count: list[int], most: int) -> None:
+    """Kill a worker's process at random moments, while the run is under way."""
+    while not done.is_set() and count[0] < most:
+        time.sleep(moments.uniform(0.2, 3.0))
+        workers = _worker_processes()
+        if workers and not done.is_set():
+            os.kill(moments.choice(workers), signal.SIGKILL)
+            count[0] += 1
+
+
+def _worker_processes() -> list[int]:
+    """Of the actors that explain."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"ray::") and b"Worker" in title:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,321 @@
+"""An audit's run: what is stored, what is refused, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from cxr_explain import Explainer, read_radiograph
+from cxr_explain.audit.record import Ask
+from cxr_explain.audit.run import Means, Progress, run_audit
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import AuditError, OptionError, OutputError
+from cxr_explain.manifests.csv_file import parse_manifest
+from cxr_explain.manifests.manifest import Manifest
+from tests.audit.conftest import COUNT, MEANS
+
+
+def comparable(run: AuditRun) -> list[dict[str, object]]:
+    """The rows without their timings."""
+    return [
+        {name: value for name, value in row.items() if not name.endswith("_ms")}
+        for row in run.results.to_pylist()
+    ]
+
+
+def assert_same_table(one: AuditRun, other: AuditRun) -> None:
+    """Ids in the manifest's order, rankings equal, numbers to 1e-5."""
+    first, second = comparable(one), comparable(other)
+    assert [row["image_id"] for row in first] == [row["image_id"] for row in second]
+    for left, right in zip(first, second, strict=True):
+        assert left.keys() == right.keys()
+        for name, value in left.items():
+            if isinstance(value, float):
+                assert right[name] == pytest.approx(value, rel=1e-5, abs=1e-5), name
+            elif name in ("class_maps", "reference_maps"):
+                assert np.allclose(value, right[name], atol=2e-3), name
+            elif name == "operating_points":
+                assert value == right[name]
+            else:
+                assert value == right[name], name
+    assert one.failures.to_pylist() == other.failures.to_pylist()
+
+
+def test_every_image_has_its_row(
+    finished: AuditRun, manifest: Manifest, phantoms: Path, explainer: Explainer
+) -> None:
+    assert finished.is_complete
+    assert finished.joined
+    assert finished.results["image_id"].to_pylist() == list(manifest.ids)
+    assert len(finished.failures) == 0
+    path = phantoms / "images" / manifest.paths[3]
+    direct = explainer.explain(read_radiograph(path))
+    row = finished.results.slice(3, 1).to_pylist()[0]
+    assert row["sha256"] == direct.provenance.radiograph_sha256
+    assert tuple(row["ranking"]) == direct.ranking.pathologies
+    for prediction in direct.ranking.predictions:
+        assert row[f"logit {prediction.pathology}"] == pytest.approx(prediction.logit, rel=1e-5, abs=1e-5)
+        assert row[f"probability {prediction.pathology}"] == pytest.approx(prediction.probability, abs=1e-5)
+
+
+def test_an_explanation_comes_back_from_the_store(
+    finished: AuditRun, manifest: Manifest, phantoms: Path, explainer: Explainer
+) -> None:
+    direct = explainer.explain(read_radiograph(phantoms / "images" / manifest.paths[5]))
+    stored = finished.explanation(5)
+    assert stored.ranking.pathologies == direct.ranking.pathologies
+    assert stored.geometry == direct.geometry
+    assert np.abs(stored.maps - direct.maps).max() <= 1e-3 * direct.maps.max()
+    peak = np.abs(direct.class_maps).max()
+    assert np.abs(stored.class_maps - direct.class_maps).max() <= 1e-3 * peak
+    same = dataclasses.replace(stored.provenance, torch_version=direct.provenance.torch_version)
+    assert same == direct.provenance
+
+
+def test_boxed_pathologies_have_their_maps_whatever_their_rank(
+    finished: AuditRun, manifest: Manifest, explainer: Explainer, phantoms: Path
+) -> None:
+    boxed = [row for row in finished.results.to_pylist() if row["reference_pathologies"]]
+    assert boxed
+    for row in boxed:
+        at = finished.position[row["image_id"]]
+        names = {box.pathology for box in manifest[row["row"]].boxes} & set(finished.record.pathologies)
+        assert set(row["reference_pathologies"]) == names
+        stored = finished.reference_explanation(at)
+        assert stored is not None
+        assert stored.class_maps.shape[0] == len(names)
+        radiograph = read_radiograph(phantoms / "images" / manifest.paths[row["row"]])
+        direct = explainer.explain(radiograph, pathologies=names, top_k=len(names))
+        assert stored.ranking.pathologies == direct.ranking.pathologies
+        assert np.allclose(stored.class_maps, direct.class_maps, atol=1e-3 * np.abs(direct.class_maps).max())
+    without = [row for row in finished.results.to_pylist() if not row["reference_pathologies"]]
+    assert without
+    assert finished.reference_explanation(finished.position[without[0]["image_id"]]) is None
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        Means(batch_size=1, workers=1, part_rows=1),
+        Means(batch_size=7, workers=4),
+        Means(batch_size=64, workers=3, part_rows=5),
+    ],
+)
+def test_the_table_does_not_depend_on_how_it_was_run(
+    means: Means, finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    other = run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=means)
+    assert_same_table(finished, other)
+
+
+def test_a_run_that_was_stopped_goes_on(
+    finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "run"
+    seen: list[int] = []
+
+    def advance(progress: Progress) -> None:
+        seen.append(progress.explained)
+
+    for stops_after in (1, 2, 3):
+        calls = iter(range(100))
+        run = run_audit(
+            explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance,
+            stop=lambda calls=calls, last=stops_after: next(calls) + 1 >= last,
+        )  # fmt: skip
+        assert not run.is_complete or stops_after == 3
+    run = run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance)
+    assert sum(seen) == COUNT, "no image was explained twice"
+    assert_same_table(finished, run)
+    before = sorted((where / "parts").iterdir())
+    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance)
+    assert sum(seen) == COUNT
+    assert sorted((where / "parts").iterdir()) == before
+
+
+def test_an_unfinished_run_can_be_read(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    run = run_audit(
+        explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS, stop=lambda: True
+    )
+    assert not run.joined
+    assert run.results["row"].to_pylist() == [0, 1, 2, 3]
+    assert len(run.failures) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"ask": Ask(top_k=3)}, "top k (5 there, 3 now)"),
+        ({"ask": Ask(read_options={"voi": "none"})}, "read options"),
+        ({"explainer": {"normalisation": "per-class"}}, "normalisation (joint there, per-class now)"),
+        ({"explainer": {"method": "layercam"}}, "method (grad-cam there, layercam now)"),
+        ({"explainer": {"fit": "pad"}}, "fit (crop there, pad now)"),
+        ({"manifest": True}, "manifest sha256"),
+    ],
+)
+def test_runs_that_differ_are_not_mixed(
+    change: dict[str, object],
+    named: str,
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+) -> None:
+    options = change.get("explainer", {})
+    other = Explainer(explainer.classifier, **options)
+    table = manifest
+    if "manifest" in change:
+        table = parse_manifest(b"image_id,path\na,a.png\n", source="another")
+    before = finished.place.read("run.json")
+    with pytest.raises(AuditError) as error:
+        run_audit(other, table, phantoms / "images", finished.place.name, ask=change.get("ask"))
+    assert named in str(error.value)
+    assert finished.place.read("run.json") == before
+
+
+def test_other_weights_are_refused(finished: AuditRun, manifest: Manifest, phantoms: Path) -> None:
+    other = Explainer.from_pretrained("phantom")
+    other.classifier.weights_sha256 = "0" * 64
+    with pytest.raises(AuditError, match=r"weights sha256 \([0-9a-f]{40,}"):
+        run_audit(other, manifest, phantoms / "images", finished.place.name)
+
+
+def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    good = sorted((phantoms / "images").glob("*.png"))[0]
+    shutil.copy(good, images / "good.png")
+    (images / "torn.png").write_bytes(good.read_bytes()[:3000])
+    (images / "text.png").write_text("not an image")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(images / "real.png")
+    (tmp_path / "outside.png").write_bytes(good.read_bytes())
+    (images / "link.png").symlink_to(tmp_path / "outside.png")
+    names = ["good", "torn", "text", "missing", "real", "link"]
+    text = "image_id,path\n" + "".join(f"{name},{name}.png\n" for name in names)
+    manifest = parse_manifest(text.encode(), source="failing")
+    run = run_audit(explainer, manifest, images, tmp_path / "run", means=MEANS)
+    assert run.is_complete
+    assert run.results["image_id"].to_pylist() == ["good"]
+    codes = dict(zip(run.failures["image_id"].to_pylist(), run.failures["code"].to_pylist(), strict=True))
+    assert codes == {
+        "torn": "corrupt-image", "text": "not-an-image", "missing": "not-an-image", "real": "phantom-weights",
+        "link": "radiograph",
+    }  # fmt: skip
+    assert str(tmp_path) not in json.dumps(run.failures.to_pylist())
+    assert run.place.read("failures.csv").decode().count("\n") == 6
+
+    followed = run_audit(
+        explainer, manifest, images, tmp_path / "run", means=Means(follow_links=True, retry_failed=True)
+    )
+    assert followed.results["image_id"].to_pylist() == ["good", "link"]
+    shutil.copy(good, images / "missing.png")
+    run_audit(explainer, manifest, images, tmp_path / "run")
+    assert AuditRun.open(tmp_path / "run").results["image_id"].to_pylist() == ["good", "link"], (
+        "only when asked"
+    )
+    again = run_audit(
+        explainer, manifest, images, tmp_path / "run", means=Means(retry_failed=True, follow_links=True)
+    )
+    assert again.results["image_id"].to_pylist() == ["good", "missing", "link"]
+    assert len(again.failures) == 3
+
+
+def test_an_image_that_was_replaced_is_not_drawn_over(
+    explainer: Explainer, phantoms: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    first, second = sorted((phantoms / "images").glob("*.png"))[:2]
+    shutil.copy(first, images / "a.png")
+    manifest = parse_manifest(b"image_id,path\na,a.png\n", source="one")
+    run = run_audit(explainer, manifest, images, tmp_path / "run")
+    assert run.radiograph(0).sha256 == run.results["sha256"][0].as_py()
+    shutil.copy(second, images / "a.png")
+    with pytest.raises(AuditError, match="the image that was explained"):
+        run.radiograph(0)
+
+
+def test_a_foreign_file_among_the_parts_is_named(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "run"
+    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, stop=lambda: True)
+    torn = where / "parts" / "part-00000008-00000000.parquet"
+    torn.write_bytes(b"PAR1 no Parquet file")
+    with pytest.raises(AuditError, match=r"part-00000008.*something else than a part"):
+        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+    pq.write_table(pa.table({"row": [999], "code": [None]}), torn)
+    with pytest.raises(AuditError, match="something else than a part"):
+        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+
+
+def test_two_audits_of_one_folder_do_not_meet(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    def meet() -> bool:
+        with pytest.raises(AuditError, match="an audit that is under way"):
+            run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS)
+        return True
+
+    run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS, stop=meet)
+
+
+def test_a_folder_that_cannot_be_written_to(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_audit(explainer, manifest, phantoms / "images", tmp_path / "file" / "run")
+
+
+def test_no_folder_of_images(explainer: Explainer, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no folder of images"):
+        run_audit(explainer, manifest, tmp_path / "nowhere", tmp_path / "run")
+
+
+def test_no_audit_to_open(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match="found no audit"):
+        AuditRun.open(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": "other"}')
+    with pytest.raises(AuditError, match=r"run\.json.*something else"):
+        AuditRun.open(tmp_path)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="needs Linux's /dev/full behaviour of a size-limited folder"
+)
+def test_a_full_disk_keeps_what_was_finished(
+    finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "disk"
+    where.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(where)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        with pytest.raises(OutputError, match="No space left on device"):
+            run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+        kept = list((where / "run" / "parts").glob("*.parquet"))
+        assert kept
+        assert not list((where / "run").rglob(".*.parquet.*")), "no half-written file"
+        subprocess.run(["mount", "-o", "remount,size=8m", str(where)], check=True)
+        assert_same_table(
+            finished, run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+        )
+        assert all(path.exists() for path in kept)
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
