@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo study test test-slow lint types check format figure bench clean
+.PHONY: install demo audit study test test-slow lint types check format figure bench clean
 
 install: $(STAMP)
 
@@ -33,6 +33,15 @@ demo: install
 	@$(CXR) explain $(DEMO)/phantoms/dicom $$(ls $(DEMO)/phantoms/images/*.png | head -n 2) \
 	  --weights $(DEMO_WEIGHTS) --offline --out $(DEMO)/explained --page \
 	  --labels $(DEMO)/phantoms/Data_Entry_2017_v2020.csv --boxes $(DEMO)/phantoms/BBox_List_2017.csv
+
+# From a data set's tables to a report, on phantoms: what their statistics say has no meaning for radiographs.
+audit: install
+	@rm -rf $(DEMO)/audit
+	@$(CXR) phantom --n 60 --size 256 --seed $(DEMO_SEED) --out $(DEMO)/audit/phantoms
+	@$(CXR) manifest nih --source $(DEMO)/audit/phantoms --out $(DEMO)/audit/manifest.csv
+	@$(CXR) audit $(DEMO)/audit/manifest.csv --images $(DEMO)/audit/phantoms/images --weights $(DEMO_WEIGHTS) \
+	  --offline --out $(DEMO)/audit/run
+	@$(CXR) report $(DEMO)/audit/run
 
 # Every rule, alone and fused, on a few phantoms: that it runs, not what it says; docs/study.md has that.
 study: install
@@ -64,6 +73,10 @@ bench: install
 	$(BIN)/python -m benchmarks.explain_cost
 	$(BIN)/python -m benchmarks.rules_cost
 	$(BIN)/python -m benchmarks.command_cost
+	$(BIN)/python -m benchmarks.audit_cost
+	$(BIN)/python -m benchmarks.audit_memory
+	$(BIN)/python -m benchmarks.audit_ray
+	$(BIN)/python -m benchmarks.regions_accuracy
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -143,7 +143,7 @@ def _without_pixels(radiograph: Radiograph) -> Radiograph:
 
 
 def _seen_as(radiograph: Radiograph, view: str | None) -> Radiograph:
-    """The same with the manifest's view, where the header says none: a lateral one has no two lungs to find."""
+    """The same with the manifest's view where the header says none: a lateral one has no lungs to find."""
     if radiograph.view or not view or view.casefold() == "frontal":
         return radiograph
     seen = copy.copy(radiograph)

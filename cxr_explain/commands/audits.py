@@ -75,6 +75,10 @@ def manifest(
             show_default="where the data set has it",
         ),
     ] = None,
+    present_in: Annotated[
+        Path | None,
+        typer.Option(help="Keep only the images that are in this folder.", show_default="all images"),
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="chexpert: full or small.", show_default="what is there")
     ] = None,
@@ -88,11 +92,13 @@ def manifest(
 ) -> None:
     """Write the manifest of a data set: one row an image, with its reference labels, from its own tables."""
     with errors_as_lines():
-        from cxr_explain.manifests import make_manifest, write_manifest
+        from cxr_explain.manifests import make_manifest, present, write_manifest
 
         table = make_manifest(
             data_set, source, split=split, images=images, size=size, labeler=labeler, masks=masks
         )
+        if present_in is not None:
+            table = present(table, present_in)
         write_manifest(table, output)
         patients = len({patient for patient in table.patients if patient is not None})
         boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""

@@ -6,6 +6,7 @@
 - What only a fused map has: `fused`.
 - Whether the score depends on what a map marks: `faithfulness`, `adcc`, `road`.
 - Whether the map depends on the weights, and on nothing else: `randomisation`, `robustness`, `similarity`.
+- Where the model looks, of thorax, lungs, border and markers, without a trained model: `regions`.
 - What the classifier is worth: `discrimination`, `calibration`.
 - Intervals and comparisons of any of them: `bootstrap`.
 

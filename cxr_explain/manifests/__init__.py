@@ -1,6 +1,6 @@
 """Manifests: one table of images, reference labels and metadata, from the tables that data sets publish."""
 
-from cxr_explain.manifests.check import ManifestCheck, check_manifest
+from cxr_explain.manifests.check import ManifestCheck, check_manifest, present
 from cxr_explain.manifests.csv_file import parse_manifest, read_manifest, write_manifest
 from cxr_explain.manifests.data_sets.registry import MANIFEST_READERS, make_manifest, manifest_options
 from cxr_explain.manifests.entry import Entry
@@ -19,6 +19,7 @@ __all__ = [
     "make_manifest",
     "manifest_options",
     "parse_manifest",
+    "present",
     "read_manifest",
     "write_manifest",
 ]

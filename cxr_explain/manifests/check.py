@@ -109,6 +109,28 @@ def check_manifest(manifest: Manifest, images: Path, pathologies: Sequence[str])
     )
 
 
+def present(manifest: Manifest, images: Path) -> Manifest:
+    """The rows of a manifest whose images are there: of a data set of which one has a part.
+
+    Args:
+        manifest: of the data set.
+        images: the folder that its paths are relative to.
+
+    Raises:
+        ManifestError: no such folder, or none of the images in it.
+    """
+    missing, outside = _look_for(manifest.paths, images)
+    gone = {*missing, *outside}
+    kept = [row for row, path in enumerate(manifest.paths) if path not in gone]
+    if not kept:
+        raise ManifestError(
+            "none of the manifest's images",
+            expected=f"files such as {quoted(manifest.paths[0])}" if len(manifest) else "images",
+            source=images,
+        )
+    return manifest.select(kept)
+
+
 def _look_for(paths: Sequence[str], images: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Paths without a file, and those whose link leaves the folder."""
     try:

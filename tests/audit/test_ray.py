@@ -18,7 +18,7 @@ from cxr_explain.audit.store import AuditRun
 from cxr_explain.manifests.manifest import Manifest
 from tests.audit.test_run import assert_same_table
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
 
 MEANS = Means(batch_size=4, workers=1, part_rows=4)
@@ -58,6 +58,7 @@ def test_two_workers_give_the_same_table(
     assert sum(seen) == len(manifest)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_one_machine_stopped(
     cluster: None,
     finished: AuditRun,
@@ -80,6 +81,7 @@ def test_it_goes_on_where_one_machine_stopped(
     assert_same_table(finished, run)
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_lose_and_double_nothing(
     cluster: None,
     finished: AuditRun,

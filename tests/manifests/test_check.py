@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.manifests import Manifest, check_manifest
+from cxr_explain.manifests import Manifest, check_manifest, present
 
 
 def folder(tmp_path: Path, *paths: str) -> Path:
@@ -109,3 +109,11 @@ def test_labels_beside_the_models_outputs(tmp_path: Path) -> None:
         "uncertain labels: Effusion 1, Mass 1",
         "1 of 2 images without a patient: each is a group of its own",
     )
+
+
+def test_the_part_of_a_data_set_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(b"")
+    manifest = Manifest.of("abc", ["a.png", "b.png", "c.png"])
+    assert present(manifest, tmp_path).ids == ("b",)
+    with pytest.raises(ManifestError, match=r"none of the manifest's images.*'a\.png'"):
+        present(manifest.select([0, 2]), tmp_path)

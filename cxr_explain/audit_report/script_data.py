@@ -1,0 +1,47 @@
+"""Data as scripts: a page that was opened from a disk may not fetch files, but may load scripts.
+
+A script holds one call with JSON text in it. All that is not ASCII, and the signs that HTML reads, are
+written as escapes: no name can end the script, open a tag or break a line, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u007f": "\\u007f"}
+_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "int32": "i4", "float32": "f4"}
+
+
+def as_script(name: str, value: Any) -> bytes:
+    r"""A script that hands a value to the report's page.
+
+    Args:
+        name: of what it is; letters, digits and hyphens.
+        value: of JSON's types, all numbers finite.
+
+    >>> as_script("a", ["</script>\u2028", None]).decode()
+    'CXR.receive("a",["\\u003c/script\\u003e\\u2028",null]);\n'
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign, escape in _ESCAPED.items():
+        text = text.replace(sign, escape)
+    return f'CXR.receive("{name}",{text});\n'.encode("ascii")
+
+
+def column(values: ArrayLike, kind: str) -> dict[str, str]:
+    """An array as the page reads it into a typed array: little-endian bytes in base64.
+
+    Args:
+        values: in row-major order; NaN is allowed here, and is "no value" to the page.
+        kind: "int8", "uint8", "int16", "int32" or "float32".
+
+    >>> column([1, 2], "int8")
+    {'type': 'i1', 'data': 'AQI='}
+    """
+    array = np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<"))
+    return {"type": _TYPES[kind], "data": base64.b64encode(array.tobytes()).decode("ascii")}

@@ -1,0 +1,262 @@
+"""Audits made of nothing: any ids, any labels, any number of rows, and drawn radiographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cxr_explain.audit.record import Ask, Record
+from cxr_explain.audit.rows import (
+    SHARES,
+    explanation_of,
+    failure_schema,
+    packed,
+    reference_explanation_of,
+    result_schema,
+)
+from cxr_explain.errors import AuditError
+from cxr_explain.pathologies import LabelState, ReferenceBox, ReferenceLabels
+from cxr_explain.radiograph import Radiograph
+
+OUTPUTS = ("Effusion", "Cardiomegaly", "Mass", "Pleural_Thickening", "Pneumothorax", "Edema")
+POINTS = (0.4, 0.25, 0.05, None, 0.01, 0.5)
+LABELLED = ("Effusion", "Cardiomegaly", "Mass", "Pneumothorax", "Support Devices")
+LOCALISATION = ("peak_hit", "random_hit", "centre_hit", "energy", "iobb_0.1", "iobb_0.5")
+_STATES = {
+    1: LabelState.POSITIVE, 0: LabelState.NEGATIVE, -1: LabelState.UNCERTAIN, -2: LabelState.NOT_MENTIONED,
+    -3: LabelState.NOT_LABELLED,
+}  # fmt: skip
+
+
+def record(rows: int, outputs: Sequence[str] = OUTPUTS, points: Sequence[float | None] = POINTS) -> Record:
+    return Record(
+        package_version="0.0", torch_version="2.0", model="densenet121-res224-synthetic",
+        weights_sha256="5e" * 32, training_sets=("NIH", "CheXpert"), phantom_only=False,
+        outputs=tuple(outputs), operating_points=tuple(points), input_size=224, target_layer="features",
+        method="grad-cam", method_title="Grad-CAM", method_settings="", fused=True, normalisation="joint",
+        activation="relu", fit="crop", xrv_compatible=False, dtype="float32", ask=Ask(top_k=3),
+        manifest_sha256="ab" * 32, manifest_source="NIH ChestX-ray14, synthetic", rows=rows,
+    )  # fmt: skip
+
+
+@dataclass
+class SyntheticAudit:
+    """What `AuditRun` gives, in memory. Failed are the rows of `failed`."""
+
+    rows: int = 24
+    seed: int = 0
+    outputs: Sequence[str] = OUTPUTS
+    labelled: Sequence[str] = LABELLED
+    ids: Sequence[str] | None = None
+    failed: Sequence[int] = (5,)
+    messages: Sequence[str] = ("found a JPEG that ends early; expected a whole one.",)
+    shape: tuple[int, int] = (300, 400)
+    with_boxes: bool = True
+    gone: Sequence[int] = ()
+    phantom: bool = False
+    complete: bool = True
+    source: str = "NIH ChestX-ray14, synthetic"
+    facts: dict[str, list[str | None]] = field(default_factory=dict)
+    training_sets: Sequence[str] = ("NIH", "CheXpert")
+
+    @cached_property
+    def record(self) -> Record:
+        points = (*POINTS, *[0.3] * len(self.outputs))[: len(self.outputs)]
+        made = record(self.rows, self.outputs, points)
+        return replace(made, training_sets=tuple(self.training_sets), phantom_only=self.phantom)
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def manifest(self) -> Any:
+        n, draw = self.rows, np.random.default_rng(self.seed + 1)
+        return SimpleNamespace(
+            source=self.source,
+            digest=self.record.manifest_sha256,
+            pathologies=tuple(self.labelled),
+            states=draw.choice([1, 0, 0, -1, -2, -3], (n, len(self.labelled))).astype(np.int8),
+            patients=[f"secret-patient-{row // 2}" for row in range(n)],
+            views=self.facts.get("view") or [("PA", "AP", None)[row % 3] for row in range(n)],
+            sexes=[("F", "M", None)[row % 3] for row in range(n)],
+            ages=[None if row % 7 == 0 else 20.0 + row % 80 for row in range(n)],
+            splits=self.facts.get("split") or ["valid"] * n,
+            paths=[f"secret-folder/secret-{row}.png" for row in range(n)],
+        )
+
+    @cached_property
+    def explained(self) -> list[int]:
+        return [row for row in range(self.rows) if row not in set(self.failed)]
+
+    @cached_property
+    def results(self) -> pa.Table:
+        """All columns at once, so that 100,000 rows take a second."""
+        n, P, K, I = len(self.explained), len(self.outputs), min(3, len(self.outputs)), 7  # noqa: E741
+        logits = self.random.normal(-1.0, 1.6, (n, P)).astype(np.float32)
+        order = np.argsort(-logits, axis=1, kind="stable")[:, :K]
+        names = np.array(self.outputs, object)
+        maps = self._class_maps(n, K, I)
+        boxed = [("Effusion",) if self.with_boxes and row % 4 == 0 else () for row in self.explained]
+        halves, scale = packed(maps)
+        one = packed(maps[:1, :1])[0]
+        columns: dict[str, Any] = {
+            "row": self.explained,
+            "image_id": [self._id(row) for row in self.explained],
+            "sha256": [f"{row:064x}" for row in self.explained],
+            "format": ["PNG"] * n,
+            "view": ["PA"] * n,
+            "laterality": [None] * n,
+            "patient_orientation": [["L", "F"] if row % 2 else None for row in self.explained],
+            "width": [self.shape[1]] * n,
+            "height": [self.shape[0]] * n,
+            "phantom": [self.phantom] * n,
+            **{f"logit {name}": logits[:, at] for at, name in enumerate(self.outputs)},
+            **{f"probability {name}": _sigmoid(logits[:, at]) for at, name in enumerate(self.outputs)},
+            "operating_points": [list(self.record.operating_points)] * n,
+            "ranking": [list(names[row]) for row in order],
+            "map_shape": [[K, I, I]] * n,
+            "map_scale": np.full(n, scale, np.float32),
+            "class_maps": list(halves.reshape(n, K * I * I)),
+            "reference_pathologies": [list(each) for each in boxed],
+            "reference_scale": np.full(n, scale, np.float32),
+            "reference_maps": [one if each else one[:0] for each in boxed],
+            **{name: self.random.random(n).astype(np.float32) for name in SHARES},
+            "steps": [["read as PNG", "scaled to [-1024, 1024]"]] * n,
+            "warnings": [[]] * n,
+            "notes": [["a note of this image"] if row % 3 == 0 else [] for row in self.explained],
+            "gradient": ["closed form"] * n,
+            "device": ["cpu"] * n,
+            "read_ms": np.ones(n, np.float32),
+            "explain_ms": np.ones(n, np.float32),
+        }
+        schema = result_schema(self.record)
+        return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+
+    @cached_property
+    def failures(self) -> pa.Table:
+        rows = [
+            {"row": row, "image_id": self._id(row), "code": "corrupt-image",
+             "message": self.messages[at % len(self.messages)], "sha256": None}
+            for at, row in enumerate(self.failed)
+        ]  # fmt: skip
+        return pa.Table.from_pylist(rows, failure_schema())
+
+    @property
+    def is_complete(self) -> bool:
+        return self.complete
+
+    def explanation(self, at: int) -> Any:
+        return explanation_of(self._row(at), self.record)
+
+    def reference_explanation(self, at: int) -> Any:
+        return reference_explanation_of(self._row(at), self.record)
+
+    def radiograph(self, at: int, images: Path | None = None) -> Radiograph:
+        from synthetic import synthetic_radiograph
+
+        row = self.explained[at]
+        if row in self.gone:
+            raise AuditError("no such file", source=self.manifest.paths[row])
+        return synthetic_radiograph(self.shape, seed=row % 5)
+
+    def reference(self, at: int) -> ReferenceLabels:
+        row = self.explained[at]
+        states = {
+            name: _STATES[int(code)]
+            for name, code in zip(self.labelled, self.manifest.states[row], strict=True)
+        }
+        boxes = (ReferenceBox("Effusion", 60, 150, 120, 90), ReferenceBox("Support Devices", 200, 20, 80, 60))
+        return ReferenceLabels(states, boxes if self.with_boxes and row % 4 == 0 else (), "a synthetic table")
+
+    def _row(self, at: int) -> dict[str, Any]:
+        return dict(self.results.slice(at, 1).to_pylist()[0])
+
+    def _id(self, row: int) -> str:
+        return self.ids[row] if self.ids is not None else f"patient{row:06d}_study1_view1_frontal"
+
+    def _class_maps(self, n: int, k: int, side: int) -> Any:
+        y, x = np.mgrid[:side, :side]
+        middle = self.random.uniform(1, side - 2, (n, k, 2, 1, 1))
+        maps = np.exp(-((y - middle[:, :, 0]) ** 2 + (x - middle[:, :, 1]) ** 2) / 2.5)
+        return (maps - 0.05 + 0.03 * self.random.normal(size=maps.shape)).astype(np.float32)
+
+
+def statistics(audit: SyntheticAudit) -> dict[str, Any]:
+    """Statistics of the contract's shape; the numbers mean nothing."""
+    draw = np.random.default_rng(3)
+
+    def estimate() -> dict[str, float | None]:
+        value = float(draw.uniform(0.55, 0.95))
+        return {"value": value, "low": value - 0.05, "high": min(value + 0.04, 1.0)}
+
+    none = {"value": None, "low": None, "high": None}
+    keys = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece")
+    steps = np.linspace(0, 1, 60)
+    pathologies: list[dict[str, Any]] = [
+        {
+            "pathology": name, "positive": 120 + at, "negative": 900 - at,
+            "excluded": {"uncertain": 12, "not mentioned": 40, "not labelled": 0}, "patients": 500,
+            "operating_point": POINTS[at % len(POINTS)],
+            "estimates": {key: estimate() for key in keys},
+            "curves": {
+                "roc": [[float(x), float(x ** 0.3)] for x in steps],
+                "pr": [[float(x), float(0.9 - 0.7 * x)] for x in steps],
+                "calibration": [
+                    {"low": b / 10, "high": (b + 1) / 10, "images": 30, "mean": b / 10 + 0.05,
+                     "observed": b / 12 + 0.02, "observed_low": b / 13, "observed_high": b / 11 + 0.06}
+                    for b in range(10)
+                ],
+            },
+        }
+        for at, name in enumerate(audit.labelled[:4])
+    ]  # fmt: skip
+    pathologies.append({
+        "pathology": "Hernia", "positive": 0, "negative": 900, "excluded": {}, "patients": 500,
+        "operating_point": None,
+        "estimates": {**dict.fromkeys(keys, none), "specificity": estimate()},
+        "curves": {"roc": [], "pr": [], "calibration": []},
+    })  # fmt: skip
+    subgroups = [
+        {"column": column, "value": value, "pathology": name, "images": 300, "patients": 150, "positive": 40,
+         "negative": 260, "small": value == "unknown",
+         "estimates": {
+             key: none if value == "unknown" else estimate()
+             for key in ("auroc", "sensitivity", "specificity")
+         }}
+        for column, values in (("sex", ("F", "M", "unknown")), ("view", ("PA", "AP")))
+        for value in values for name in audit.labelled[:3]
+    ]  # fmt: skip
+    return {
+        "schema": "cxr-explain/statistics/1", "policy": "ignore", "level": 0.95, "resamples": 1000, "seed": 0,
+        "images": audit.rows - len(audit.failed), "patients": audit.rows // 2, "failures": len(audit.failed),
+        "small": 10,
+        "notes": ["Possible training overlap: the weights were trained on NIH, and the manifest is of NIH."],
+        "pathologies": pathologies,
+        "subgroups": subgroups,
+        "policies": [
+            {"pathology": "Mass", "policy": policy, "positive": 40, "negative": 700,
+             "estimates": {key: estimate() for key in keys[:4]}}
+            for policy in ("ignore", "zeros", "ones")
+        ],
+        "where": [
+            {"share": share, "images": audit.rows - 1, "missing": 1, "estimate": estimate(), "threshold": 0.5,
+             "quantiles": {"0.05": 0.0, "0.25": 0.1, "0.5": 0.2, "0.75": 0.4, "0.95": 0.7}, "flagged": 3}
+            for share in SHARES
+        ],
+        "localisation": [
+            {"pathology": "Effusion", "images": 6, "patients": 6,
+             "estimates": {key: estimate() for key in LOCALISATION}}
+        ],
+    }  # fmt: skip
+
+
+def _sigmoid(logits: Any) -> Any:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
