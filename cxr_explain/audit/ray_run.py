@@ -8,6 +8,7 @@ before.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -165,6 +166,9 @@ def _progress(
     """What became of each block, in the order in which they are done."""
     if not todo:
         return
+    logging.getLogger("ray.data").setLevel(
+        logging.ERROR
+    )  # its plans and progress are not for a user's terminal
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.verbose_stats_logs = False
