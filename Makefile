@@ -76,6 +76,7 @@ bench: install
 	$(BIN)/python -m benchmarks.audit_cost
 	$(BIN)/python -m benchmarks.audit_memory
 	$(BIN)/python -m benchmarks.audit_ray
+	$(BIN)/python -m benchmarks.audit_tables
 	$(BIN)/python -m benchmarks.regions_accuracy
 
 clean:

@@ -17,6 +17,8 @@ from cxr_explain._version import __version__
 
 if TYPE_CHECKING:
     from cxr_explain._torchvision import ensure_torchvision_imports
+    from cxr_explain.audit.run import run_audit
+    from cxr_explain.audit.store import AuditRun
     from cxr_explain.cam.evidence import Evidence
     from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
     from cxr_explain.cam.rules import class_maps
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from cxr_explain.explanation import Explanation
     from cxr_explain.geometry import Geometry
     from cxr_explain.loaders import read_radiograph
+    from cxr_explain.manifests.csv_file import read_manifest
+    from cxr_explain.manifests.data_sets.registry import make_manifest
+    from cxr_explain.manifests.manifest import Manifest
     from cxr_explain.models.base import Classifier, Outputs
     from cxr_explain.models.hooked import HookedClassifier, imagenet_input, token_grid
     from cxr_explain.models.monai import MonaiDenseNet
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from cxr_explain.ranking import Prediction, Ranking, rank
 
 _HOMES = {
+    "AuditRun": "audit.store",
     "Classifier": "models.base",
     "CxrExplainError": "errors",
     "Evidence": "cam.evidence",
@@ -43,6 +49,7 @@ _HOMES = {
     "Geometry": "geometry",
     "HookedClassifier": "models.hooked",
     "LabelState": "pathologies",
+    "Manifest": "manifests.manifest",
     "MonaiDenseNet": "models.monai",
     "Outputs": "models.base",
     "PATHOLOGIES": "pathologies",
@@ -58,13 +65,17 @@ _HOMES = {
     "fm_g_cam": "cam.fusion",
     "fuse": "cam.fusion",
     "imagenet_input": "models.hooked",
+    "make_manifest": "manifests.data_sets.registry",
     "rank": "ranking",
+    "read_manifest": "manifests.csv_file",
     "read_radiograph": "loaders",
+    "run_audit": "audit.run",
     "token_grid": "models.hooked",
 }
 
 __all__ = [
     "PATHOLOGIES",
+    "AuditRun",
     "Classifier",
     "CxrExplainError",
     "Evidence",
@@ -74,6 +85,7 @@ __all__ = [
     "Geometry",
     "HookedClassifier",
     "LabelState",
+    "Manifest",
     "MonaiDenseNet",
     "Outputs",
     "Prediction",
@@ -89,8 +101,11 @@ __all__ = [
     "fm_g_cam",
     "fuse",
     "imagenet_input",
+    "make_manifest",
     "rank",
+    "read_manifest",
     "read_radiograph",
+    "run_audit",
     "token_grid",
 ]
 

@@ -319,3 +319,39 @@ def test_a_full_disk_keeps_what_was_finished(
         assert all(path.exists() for path in kept)
     finally:
         subprocess.run(["umount", str(where)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small tmpfs")
+def test_a_read_only_folder_is_refused_before_anything_is_done(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / "disk"
+    where.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(where)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        with pytest.raises(OutputError, match="Read-only file system"):
+            run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+def test_images_that_go_or_change_while_it_runs(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    """One that goes is a failure; of one that changes, the row says which bytes were explained."""
+    images = tmp_path / "images"
+    shutil.copytree(phantoms / "images", images)
+    gone, changed = images / manifest.paths[-1], images / manifest.paths[-2]
+
+    def advance(progress: Progress) -> None:
+        gone.unlink(missing_ok=True)
+        shutil.copy(images / manifest.paths[0], changed)
+
+    run = run_audit(explainer, manifest, images, tmp_path / "run", means=MEANS, advance=advance)
+    assert run.is_complete
+    assert run.failures["image_id"].to_pylist() == [manifest.ids[-1]]
+    digests = run.results["sha256"].to_pylist()
+    assert digests[-1] == digests[0]
+    assert run.radiograph(len(digests) - 1).sha256 == digests[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -29,16 +28,14 @@ def counts(manifest: Manifest) -> dict[str, int]:
     )
 
 
-def test_both_within_a_minute(tables: Path, tmp_path: Path) -> None:
-    began = time.perf_counter()
+def test_both_are_read_checked_and_read_back(tables: Path, tmp_path: Path) -> None:
+    """`python -m benchmarks.audit_tables` says how long it takes."""
     nih = make_manifest("nih", tables)
     chexpert = make_manifest("chexpert", tables / "chexpert_train.csv.gz")
     checks = [check_manifest(manifest, tmp_path, PATHOLOGIES) for manifest in (nih, chexpert)]
     assert [len(check.missing) for check in checks] == [112_120, 223_414]
-    assert time.perf_counter() - began < 60
     assert parse_manifest(nih.to_bytes()) == nih
     assert parse_manifest(chexpert.to_bytes()) == chexpert
-    assert time.perf_counter() - began < 120
 
 
 def test_nih(tables: Path) -> None:
