@@ -17,7 +17,7 @@ from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.manifests.manifest import Manifest
 from tests.audit.conftest import MEANS
-from tests.audit.test_run import assert_same_table
+from tests.audit.test_audit_run import assert_same_table
 
 
 def kill_until(

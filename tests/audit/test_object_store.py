@@ -15,7 +15,7 @@ from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError
 from cxr_explain.manifests.manifest import Manifest
 from tests.audit.conftest import MEANS
-from tests.audit.test_run import assert_same_table
+from tests.audit.test_audit_run import assert_same_table
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto, an S3-compatible server")
 

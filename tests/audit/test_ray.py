@@ -16,7 +16,7 @@ from cxr_explain import Explainer
 from cxr_explain.audit.run import Means, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.manifests.manifest import Manifest
-from tests.audit.test_run import assert_same_table
+from tests.audit.test_audit_run import assert_same_table
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
