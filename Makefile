@@ -37,7 +37,7 @@ demo: install
 # From a data set's tables to a report, on phantoms: what their statistics say has no meaning for radiographs.
 audit: install
 	@rm -rf $(DEMO)/audit
-	@$(CXR) phantom --n 60 --size 256 --seed $(DEMO_SEED) --out $(DEMO)/audit/phantoms
+	@$(CXR) phantom --n 24 --size 256 --seed $(DEMO_SEED) --out $(DEMO)/audit/phantoms
 	@$(CXR) manifest nih --source $(DEMO)/audit/phantoms --out $(DEMO)/audit/manifest.csv
 	@$(CXR) audit $(DEMO)/audit/manifest.csv --images $(DEMO)/audit/phantoms/images --weights $(DEMO_WEIGHTS) \
 	  --offline --out $(DEMO)/audit/run
