@@ -2,9 +2,9 @@
 
     python -m benchmarks.audit_ray
 
-Images are phantoms of 1024 x 1024 pixels, repeated under different ids; the model is DenseNet-121 with random
-weights, written to a file that each worker loads. What Ray needs to start, and each worker to load the model and
-do a first block, is printed apart: it is paid once, whatever the number of images.
+Images are phantoms of 1024 x 1024 pixels, repeated under different ids; the model is DenseNet-121 with
+random weights, written to a file that each worker loads. What Ray needs to start, and each worker to load the
+model and do a first block, is printed apart: it is paid once, whatever the number of images.
 """
 
 from __future__ import annotations
