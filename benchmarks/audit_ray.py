@@ -21,8 +21,9 @@ import torch
 
 from benchmarks.facts import machine
 from cxr_explain import Explainer, ensure_torchvision_imports
-from cxr_explain.audit.ray_run import Loading, run_audit_on_ray
+from cxr_explain.audit.ray_run import run_audit_on_ray
 from cxr_explain.audit.run import Means, Progress, run_audit
+from cxr_explain.explainer import Pretrained
 from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.phantom.dataset import write_dataset
 
@@ -69,7 +70,7 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
     )
     ready = time.perf_counter()
     run_audit_on_ray(
-        Loading(str(weights), {}), explainer, manifest, images, folder / f"ray{number}",
+        Pretrained(str(weights), {}), explainer, manifest, images, folder / f"ray{number}",
         means=means, workers=options.workers, advance=advance,
     )  # fmt: skip
     ended = time.perf_counter()

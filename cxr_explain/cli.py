@@ -288,7 +288,7 @@ def evaluate(
     """
     with errors_as_lines():
         from cxr_explain.batch import expand_inputs
-        from cxr_explain.study.run import Model
+        from cxr_explain.explainer import Pretrained
         from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
 
         given = {"boxes": boxes, "masks": masks, "segmentations": segmentations}
@@ -298,7 +298,7 @@ def evaluate(
             source = Source(tuple(files), references_of(**given))
             for note in notes:
                 err.print(f"[dim]note:[/] {escape(note)}")
-        model = Model(
+        model = Pretrained(
             weights, {"weights_dir": weights_dir, "fetch": not offline, "device": device, "fit": fit}
         )
         request = Request(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, Self
 
@@ -373,6 +373,23 @@ class Explainer:
     def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
         out_of_place = self.classifier.phantom_only and not radiograph.phantom
         return (PHANTOM_WEIGHTS_WARNING,) if out_of_place else ()
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """How another process comes to an explainer: what `Explainer.from_pretrained` is told.
+
+    Args:
+        weights: a name or a file.
+        options: of `Explainer.from_pretrained`.
+    """
+
+    weights: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Explainer:
+        """An explainer of this process's own."""
+        return Explainer.from_pretrained(self.weights, **self.options)
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:

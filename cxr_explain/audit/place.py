@@ -55,6 +55,14 @@ class Place(ABC):
         """The files of a folder, sorted; none where there is no such folder."""
 
     @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+
+    @abstractmethod
     def open(self, name: str) -> Any:
         """A file to read from at any position, for pyarrow."""
 
@@ -109,6 +117,10 @@ class LocalPlace(Place):
         except OSError:
             return []
         return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
+
+    def remove(self, name: str) -> None:  # noqa: D102
+        with as_output_error(self.folder / name):
+            (self.folder / name).unlink(missing_ok=True)
 
     def open(self, name: str) -> Any:  # noqa: D102
         return str(self.folder / name)
@@ -186,6 +198,11 @@ class RemotePlace(Place):
 
         found = self._files.get_file_info(FileSelector(self._path(folder), allow_not_found=True))
         return sorted(f"{folder}/{info.base_name}" for info in found if info.is_file)
+
+    def remove(self, name: str) -> None:  # noqa: D102
+        with as_output_error(self._path(name)):
+            if self.exists(name):
+                self._files.delete_file(self._path(name))
 
     def open(self, name: str) -> Any:  # noqa: D102
         return self._files.open_input_file(self._path(name))

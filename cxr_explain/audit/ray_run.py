@@ -9,49 +9,31 @@ before.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from cxr_explain.audit.images import ImageFolder
-from cxr_explain.audit.log import Log
 from cxr_explain.audit.place import place_at
 from cxr_explain.audit.reading import Task
 from cxr_explain.audit.record import Ask, Record
 from cxr_explain.audit.rows import Failed, Row
-from cxr_explain.audit.run import Means, Progress, begin, finish, tasks_of, worked
-from cxr_explain.audit.store import RESULTS, AuditRun, Parts
+from cxr_explain.audit.run import Means, Progress, tasks_of, under_way, worked
+from cxr_explain.audit.store import AuditRun, Parts
 from cxr_explain.errors import AuditError
-from cxr_explain.explainer import Explainer
+from cxr_explain.explainer import Explainer, Pretrained
 from cxr_explain.extras import require
 from cxr_explain.manifests.manifest import Manifest
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How each actor comes to the model.
-
-    Args:
-        weights: a name, or a file that every machine sees.
-        options: of `Explainer.from_pretrained`.
-    """
-
-    weights: str
-    options: Mapping[str, Any]
-
-    def load(self) -> Explainer:
-        """An explainer of this process's own."""
-        return Explainer.from_pretrained(self.weights, **self.options)
 
 
 class Worker:
     """An actor: explains blocks of tasks, and writes their parts.
 
     Args:
-        loading: how it comes to the model.
+        pretrained: how it comes to the model.
         record: of the audit; other weights on this machine are refused.
         images: where they are.
         where: the run's folder or URL.
@@ -59,9 +41,9 @@ class Worker:
     """
 
     def __init__(
-        self, loading: Loading, record: Record, images: ImageFolder, where: str, means: Means
+        self, pretrained: Pretrained, record: Record, images: ImageFolder, where: str, means: Means
     ) -> None:
-        self._explainer = loading.load()
+        self._explainer = pretrained.load()
         digest = self._explainer.classifier.weights_sha256
         if digest != record.weights_sha256:
             raise AuditError(
@@ -90,7 +72,7 @@ class Worker:
 
 
 def run_audit_on_ray(
-    loading: Loading,
+    pretrained: Pretrained,
     explainer: Explainer,
     manifest: Manifest,
     images: str | PathLike[str],
@@ -110,7 +92,7 @@ def run_audit_on_ray(
     URLs.
 
     Args:
-        loading: how each actor comes to the model.
+        pretrained: how each actor comes to the model.
         explainer: the same model, to describe the run with.
         manifest: of the data set.
         images: see `run_audit`.
@@ -135,18 +117,13 @@ def run_audit_on_ray(
     if started:
         ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     try:
-        with place.held(), Log(place) as log:
-            begin(place, record, manifest, {"images": folder.where})
-            done = Parts(place, record).done(failures_too=not means.retry_failed)
-            todo = [at for at in range(len(manifest)) if not done[at]]
-            log(f"{len(manifest)} rows, {int(done.sum())} done before; on Ray with {workers} workers")
-            arguments = (loading, record, folder, place.name, means)
+        with under_way(place, record, manifest, folder, means) as (todo, log):
+            log(f"on Ray, with {workers} workers")
+            arguments = (pretrained, record, folder, place.name, means)
             for progress in _progress(ray, manifest, todo, record, arguments, workers, gpus, means.part_rows):
                 advance(progress)
                 if stop():
                     break
-            if todo or not place.exists(RESULTS):
-                finish(place, record, log)
     finally:
         if started:
             ray.shutdown()
@@ -166,15 +143,13 @@ def _progress(
     """What became of each block, in the order in which they are done."""
     if not todo:
         return
-    logging.getLogger("ray.data").setLevel(
-        logging.ERROR
-    )  # its plans and progress are not for a user's terminal
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are not for a user's terminal
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.verbose_stats_logs = False
     tasks = [
         asdict(task) | {"boxed": "|".join(task.boxed), "view": task.view or ""}
-        for task in tasks_of(manifest, iter(todo), record)
+        for task in tasks_of(manifest, todo, record)
     ]
     blocks = ray.data.from_items(tasks, override_num_blocks=-(-len(tasks) // block_rows))
     done = blocks.map_batches(

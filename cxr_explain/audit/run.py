@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike, cpu_count
 from typing import Any
+
+import numpy as np
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal
@@ -109,24 +112,41 @@ def run_audit(
     ask, means = ask or Ask(), means or Means()
     place, folder = place_at(where), ImageFolder(images, follow_links=means.follow_links)
     record = Record.of(explainer, ask, manifest)
+    with under_way(place, record, manifest, folder, means) as (todo, log), Journal(place) as journal:
+        tasks = tasks_of(manifest, todo, record)
+        rows = worked(explainer, folder, tasks, ask, means, advance, stop, journal)
+        _write_parts(rows, Parts(place, record), means.part_rows, log)
+    return AuditRun(place, record)
+
+
+@contextmanager
+def under_way(
+    place: Place, record: Record, manifest: Manifest, images: ImageFolder, means: Means
+) -> Iterator[tuple[list[int], Log]]:
+    """Begin an audit, or go on with it: the rows that are left, and the log; at the end parts are joined.
+
+    A joined table is removed while something is left to do, so that one that is there is always of all parts.
+
+    Raises:
+        AuditError: the place holds another audit, or somebody else writes to it.
+        OutputError: the place cannot be written to.
+    """
     with place.held():
-        begin(place, record, manifest, {"images": folder.where})
-        parts = Parts(place, record)
-        done = parts.done(failures_too=not means.retry_failed)
-        with Log(place) as log, Journal(place) as journal:
+        begin(place, record, manifest, {"images": images.where})
+        done = Parts(place, record).done(failures_too=not means.retry_failed)
+        todo = np.flatnonzero(~done).tolist()
+        if todo:
+            place.remove(RESULTS)
+        with Log(place) as log:
             log(
-                f"{len(manifest)} rows, {int(done.sum())} done before; model {record.model}, "
+                f"{len(manifest)} rows, {len(manifest) - len(todo)} done before; model {record.model}, "
                 f"weights {(record.weights_sha256 or 'given as an object')[:12]}"
             )
-            todo = (at for at in range(len(manifest)) if not done[at])
-            tasks = tasks_of(manifest, todo, record)
             began = time.perf_counter()
-            rows = worked(explainer, folder, tasks, ask, means, advance, stop, journal)
-            count = _written(rows, parts, means.part_rows, log)
-            log(f"{count} images in {time.perf_counter() - began:.1f} s")
-            if count or not place.exists(RESULTS):
+            yield todo, log
+            log(f"came to an end after {time.perf_counter() - began:.1f} s")
+            if not place.exists(RESULTS):
                 finish(place, record, log)
-    return AuditRun(place, record)
 
 
 def begin(place: Place, record: Record, manifest: Manifest, here: Mapping[str, Any]) -> None:
@@ -155,7 +175,7 @@ def finish(place: Place, record: Record, log: Callable[[str], None]) -> None:
     log(f"finished: {explained} explained, {failed} failed")
 
 
-def tasks_of(manifest: Manifest, rows: Iterator[int], record: Record) -> Iterator[Task]:
+def tasks_of(manifest: Manifest, rows: Iterable[int], record: Record) -> Iterator[Task]:
     """The rows of a manifest as tasks."""
     known = set(record.pathologies)
     for row in rows:
@@ -264,17 +284,20 @@ def worked(
         ready.close()  # type: ignore[attr-defined]
 
 
-def _written(batches: Iterator[list[Row]], parts: Parts, part_rows: int, log: Callable[[str], None]) -> int:
-    """Write parts as rows come, and how many there were; also where it is interrupted by an exception."""
+def _write_parts(
+    batches: Iterator[list[Row]], parts: Parts, part_rows: int, log: Callable[[str], None]
+) -> None:
+    """Write parts as rows come, also where they are interrupted."""
     rows: list[Row] = []
-    count, since = 0, time.perf_counter()
+    since = time.perf_counter()
 
     def flush() -> None:
-        nonlocal rows, count, since
+        nonlocal since
         if rows:
             name = parts.write(rows)
             log(f"{name}: {len(rows)} rows, {sum(bool(row.get('code')) for row in rows)} of them failed")
-        count, rows, since = count + len(rows), [], time.perf_counter()
+        rows.clear()
+        since = time.perf_counter()
 
     try:
         for batch in batches:
@@ -285,4 +308,3 @@ def _written(batches: Iterator[list[Row]], parts: Parts, part_rows: int, log: Ca
         flush()
         raise
     flush()
-    return count

@@ -104,7 +104,7 @@ class Parts:
             raise _no_part(self.place, name) from error
 
     def in_order(self) -> Iterator[pa.Table]:
-        """All rows in the manifest's order, each once, some thousand at a time.
+        """All rows in the manifest's order, each once, some at a time.
 
         An explained row takes the place of an earlier failure of the same image.
         """
@@ -130,26 +130,29 @@ class Parts:
 def join_parts(place: Place, record: Record) -> tuple[int, int]:
     """Write results.parquet, failures.parquet and failures.csv from the parts.
 
+    results.parquet comes last, as the seal: where it is, the others are.
+
     Returns:
         How many images were explained, and how many failed.
     """
     schema = result_schema(record)
     explained = 0
     failures = [failure_schema().empty_table()]
-    with place.growing(RESULTS) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        waiting: list[pa.Table] = []
-        for table in Parts(place, record).in_order():
-            waiting.append(table.filter(pc.field("code").is_null()).select(schema.names).cast(schema))
-            explained += len(waiting[-1])
-            bad = table.filter(~pc.field("code").is_null())
-            failures.append(bad.select(FAILURE_COLUMNS).cast(failure_schema()))
-            if sum(map(len, waiting)) >= _ROW_GROUP:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting.clear()
-        writer.write_table(pa.concat_tables([schema.empty_table(), *waiting]))
-    failed = pa.concat_tables(failures)
-    place.write(FAILURES, _as_parquet(failed))
-    place.write(FAILURES_CSV, _as_csv(failed))
+    with place.growing(RESULTS) as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            waiting: list[pa.Table] = []
+            for table in Parts(place, record).in_order():
+                waiting.append(table.filter(pc.field("code").is_null()).select(schema.names).cast(schema))
+                explained += len(waiting[-1])
+                bad = table.filter(~pc.field("code").is_null())
+                failures.append(bad.select(FAILURE_COLUMNS).cast(failure_schema()))
+                if sum(map(len, waiting)) >= _ROW_GROUP:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting.clear()
+            writer.write_table(pa.concat_tables([schema.empty_table(), *waiting]))
+        failed = pa.concat_tables(failures)
+        place.write(FAILURES, _as_parquet(failed))
+        place.write(FAILURES_CSV, _as_csv(failed))
     return explained, len(failed)
 
 

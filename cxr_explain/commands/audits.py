@@ -160,7 +160,7 @@ def audit(
         from cxr_explain.audit.place import is_url
         from cxr_explain.audit.record import Ask
         from cxr_explain.audit.run import Means, run_audit
-        from cxr_explain.explainer import Explainer
+        from cxr_explain.explainer import Explainer, Pretrained
         from cxr_explain.loaders.voi import parse_voi
         from cxr_explain.manifests import check_manifest, read_manifest
 
@@ -199,10 +199,10 @@ def audit(
         )
         with _asked_to_stop() as asked, _progress(len(table)) as advance:
             if distributed == "ray":
-                from cxr_explain.audit.ray_run import Loading, run_audit_on_ray
+                from cxr_explain.audit.ray_run import run_audit_on_ray
 
                 run = run_audit_on_ray(
-                    Loading(weights, options),
+                    Pretrained(weights, options),
                     explainer,
                     table,
                     images,
@@ -253,8 +253,13 @@ def report(
     run: RunFolder,
     images: Images = None,
     cases: Annotated[
-        int, typer.Option(min=0, help="Cases with their radiograph, the most questionable first; 0: all.")
-    ] = 300,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Cases with their radiograph, the most questionable first; 0: all.",
+            show_default="300; 30 in a PDF",
+        ),
+    ] = None,
     report_format: Annotated[
         Literal["html", "pdf"], typer.Option("--format", help="A folder to browse, or one document.")
     ] = "html",
@@ -273,7 +278,9 @@ def report(
         opened = AuditRun.open(run, images=images)
         target = output or _beside(run, "report" if report_format == "html" else "report.pdf")
         found = write_statistics(opened, resamples=resamples, seed=seed, progress=_teller())
-        options: dict[str, Any] = {"cases": cases or None, "statistics": found.document}
+        options: dict[str, Any] = {"statistics": found.document}
+        if cases is not None:
+            options["cases"] = cases or None
         if report_format == "pdf":
             from cxr_explain.audit_report.pdf import write_pdf
 

@@ -87,6 +87,21 @@ def read_table(path: Path, problems: Problems) -> Table:
         raise error.at(path) from error
 
 
+def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
+    """Two columns of a table, the one by the other; of a key that is there twice the last.
+
+    Raises:
+        ManifestError: no such table, no such columns, or bad rows.
+    """
+    problems = Problems()
+    table = read_table(path, problems)
+    problems.raise_any(path)
+    try:
+        return dict(zip(table.column(key), table.column(value), strict=True))
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a table.
 

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.errors import OutputError
-from cxr_explain.explainer import Explainer
+from cxr_explain.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import Row, Tables, measure
 from cxr_explain.study.plan import Plan
@@ -32,28 +32,11 @@ CASES = "cases"
 
 _CASES = 2  # of a part: in one forward pass, and lost at most when a process is killed
 _AHEAD = 2  # parts that wait for each process
-_explainer: Explainer | None = None  # of a worker process
-
-
-@dataclass(frozen=True)
-class Model:
-    """How each process comes to the model.
-
-    Args:
-        weights: a name or a file.
-        options: of `Explainer.from_pretrained`.
-    """
-
-    weights: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def load(self) -> Explainer:
-        """An explainer of this process's own."""
-        return Explainer.from_pretrained(self.weights, **self.options)
+_explainer: Explainer  # of a worker process, which `_start` has started
 
 
 def run_study(
-    model: Model,
+    model: Pretrained,
     cases: Iterable[Case],
     plan: Plan,
     folder: Path,
@@ -140,7 +123,7 @@ def _measured_here(
 
 
 def _measured(
-    model: Model, parts: Iterable[tuple[int, list[Case]]], plan: Plan, jobs: int
+    model: Pretrained, parts: Iterable[tuple[int, list[Case]]], plan: Plan, jobs: int
 ) -> Iterator[tuple[int, list[Case], Tables]]:
     """The same by processes, in the order of the parts."""
     waiting: deque[_Awaited] = deque()
@@ -162,14 +145,13 @@ def _next(waiting: deque[_Awaited]) -> tuple[int, list[Case], Tables]:
     return number, batch, future.result()
 
 
-def _start(model: Model) -> None:
+def _start(model: Pretrained) -> None:
     global _explainer
     torch.set_num_threads(1)
     _explainer = model.load()
 
 
 def _work(batch: list[Case], plan: Plan, first: int) -> Tables:
-    assert _explainer is not None, "the process was started by _start"  # noqa: S101 - for the type checker
     return measure(_explainer, batch, plan, first=first)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.options import Activation, Method, Normalisation, check_option
@@ -19,7 +20,7 @@ from cxr_explain.study.plan import Plan, full_plan, plain_plan
 from cxr_explain.study.plots import draw_plots
 from cxr_explain.study.references import Boxes, MaskFolder, References, read_outlines
 from cxr_explain.study.report import Findings
-from cxr_explain.study.run import Model, run_study, write_file
+from cxr_explain.study.run import run_study, write_file
 from cxr_explain.study.summary import as_csv
 
 _FULL, _QUICK = 160, 4  # phantoms
@@ -131,7 +132,7 @@ class Request:
     """
 
     source: Source
-    model: Model
+    model: Pretrained
     methods: tuple[Method, ...] = ()
     study: bool = False
     quick: bool = False

@@ -5,14 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from cxr_explain import Explainer
+from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.manifests.manifest import Manifest
@@ -72,11 +75,51 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
 
 
 def test_the_end_of_a_run_can_be_killed_too(
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the last part and the last table, at the moment each table is to be written."""
+    where = tmp_path / "run"
+    write = LocalPlace.write
+
+    def dies_at(table: str) -> None:
+        def write_or_die(self: LocalPlace, name: str, content: bytes) -> None:
+            if name == table:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(self, name, content)
+
+        monkeypatch.setattr(LocalPlace, "write", write_or_die)
+        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+
+    for table in ("failures.parquet", "failures.csv"):
+        child = multiprocessing.get_context("fork").Process(target=dies_at, args=(table,))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        run = AuditRun.open(where)
+        assert not run.joined
+        assert_same_table(finished, run)
+    assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, means=MEANS))
+
+
+def test_a_retry_that_was_stopped_leaves_no_stale_table(
     finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
 ) -> None:
-    """Between the last part and the joined table there is a moment, too."""
-    where = tmp_path / "run"
-    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
-    (where / "results.parquet").unlink()
-    (where / "failures.parquet").unlink()
-    assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, means=MEANS))
+    images, where = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(phantoms / "images", images)
+    for path in (manifest.paths[3], manifest.paths[9]):
+        (images / path).rename(tmp_path / path)
+    assert len(run_audit(explainer, manifest, images, where, means=MEANS).failures) == 2
+    for path in (manifest.paths[3], manifest.paths[9]):
+        (tmp_path / path).rename(images / path)
+    retry = replace(MEANS, batch_size=1, part_rows=1, retry_failed=True)
+    stopped = run_audit(explainer, manifest, images, where, means=retry, stop=lambda: True)
+    assert len(stopped.failures) == 1
+    plain = run_audit(explainer, manifest, images, where, means=MEANS)
+    assert plain.joined
+    assert len(plain.results) == len(manifest) - 1, "what was explained meanwhile is in the table"
+    assert_same_table(finished, run_audit(explainer, manifest, images, where, means=retry))

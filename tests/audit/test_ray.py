@@ -15,6 +15,7 @@ import pytest
 from cxr_explain import Explainer
 from cxr_explain.audit.run import Means, run_audit
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.explainer import Pretrained
 from cxr_explain.manifests.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
 
@@ -34,10 +35,10 @@ def cluster() -> Iterator[None]:
 def on_ray(
     explainer: Explainer, manifest: Manifest, images: Path, where: Path, **options: object
 ) -> AuditRun:
-    from cxr_explain.audit.ray_run import Loading, run_audit_on_ray
+    from cxr_explain.audit.ray_run import run_audit_on_ray
 
     return run_audit_on_ray(
-        Loading("phantom", {}), explainer, manifest, images, where, means=MEANS, workers=2, **options
+        Pretrained("phantom", {}), explainer, manifest, images, where, means=MEANS, workers=2, **options
     )
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from cxr_explain.errors import OutputError, PhantomWeightsError
+from cxr_explain.explainer import Pretrained
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.plan import Plan, contenders
-from cxr_explain.study.run import Model, run_study
+from cxr_explain.study.run import run_study
 
 PLAN = Plan(contenders(("grad-cam",)), ks=(1, 2), steps=2, percentages=(), faithful=1, randomised=0, robust=0)
-MODEL = Model("phantom")
+MODEL = Pretrained("phantom")
 TABLES = ("alone", "fused", "ranks", "randomised", "robust")
 
 
@@ -141,9 +142,9 @@ def test_other_cases_of_the_same_kind_are_refused(tmp_path: Path) -> None:
 
 def test_another_fit_is_another_study(tmp_path: Path) -> None:
     run_study(MODEL, some(1), LEAN, tmp_path, of="phantoms")
-    run_study(Model("phantom", {"fit": "crop", "device": "cpu"}), some(1), LEAN, tmp_path, of="phantoms")
+    run_study(Pretrained("phantom", {"fit": "crop", "device": "cpu"}), some(1), LEAN, tmp_path, of="phantoms")
     with pytest.raises(OutputError, match="a study of another fit"):
-        run_study(Model("phantom", {"fit": "pad"}), some(1), LEAN, tmp_path, of="phantoms")
+        run_study(Pretrained("phantom", {"fit": "pad"}), some(1), LEAN, tmp_path, of="phantoms")
 
 
 def test_a_part_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from cxr_explain.manifests.data_sets.labels import CHEXPERT_PATHOLOGIES, label_c
 from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.manifests.problems import Problems, quoted
 from cxr_explain.manifests.states import NOT_LABELLED, States
-from cxr_explain.manifests.table import Table, read_table
+from cxr_explain.manifests.table import Table, read_pairs, read_table
 from cxr_explain.options import check_option
 
 MimicSplit = Literal["train", "validate", "test"]
@@ -142,13 +142,7 @@ def _splits(folder: Path, *, is_needed: bool) -> dict[str, str]:
     path = _named(folder, "split") if is_needed else first_file(folder, *_patterns("split"))
     if path is None:
         return {}
-    problems = Problems()
-    table = read_table(path, problems)
-    problems.raise_any(path)
-    try:
-        return dict(zip(table.column("dicom_id"), table.column("split"), strict=True))
-    except ManifestError as error:
-        raise error.at(path) from error
+    return read_pairs(path, "dicom_id", "split")
 
 
 def _named(folder: Path, what: str) -> Path:

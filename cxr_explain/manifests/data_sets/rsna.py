@@ -16,7 +16,7 @@ from cxr_explain.manifests.data_sets.folders import first_file, folder_of, paths
 from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.manifests.problems import Problems, quoted
 from cxr_explain.manifests.states import NEGATIVE, POSITIVE
-from cxr_explain.manifests.table import Table, read_table
+from cxr_explain.manifests.table import Table, read_pairs, read_table
 from cxr_explain.pathologies import ReferenceBox
 
 _SPACE = (1024, 1024)
@@ -105,10 +105,4 @@ def _classes(folder: Path) -> dict[str, str]:
     path = first_file(folder, "stage_2_detailed_class_info.csv")
     if path is None:
         return {}
-    problems = Problems()
-    table = read_table(path, problems)
-    problems.raise_any(path)
-    try:
-        return dict(zip(table.column("patientId"), table.column("class"), strict=True))
-    except ManifestError as error:
-        raise error.at(path) from error
+    return read_pairs(path, "patientId", "class")
