@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from cxr_explain._torchvision import ensure_torchvision_imports
     from cxr_explain.audit.run import run_audit
     from cxr_explain.audit.store import AuditRun
+    from cxr_explain.batch_maps import BatchMaps
     from cxr_explain.cam.evidence import Evidence
     from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
     from cxr_explain.cam.rules import class_maps
     from cxr_explain.errors import CxrExplainError
-    from cxr_explain.explainer import Explainer
+    from cxr_explain.explainer import Explainer, explain
     from cxr_explain.explanation import Explanation
     from cxr_explain.geometry import Geometry
     from cxr_explain.loaders import read_radiograph
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AuditRun": "audit.store",
+    "BatchMaps": "batch_maps",
     "Classifier": "models.base",
     "CxrExplainError": "errors",
     "Evidence": "cam.evidence",
@@ -62,6 +64,7 @@ _HOMES = {
     "XRVResNet": "models.xrv",
     "class_maps": "cam.rules",
     "ensure_torchvision_imports": "_torchvision",
+    "explain": "explainer",
     "fm_g_cam": "cam.fusion",
     "fuse": "cam.fusion",
     "imagenet_input": "models.hooked",
@@ -76,6 +79,7 @@ _HOMES = {
 __all__ = [
     "PATHOLOGIES",
     "AuditRun",
+    "BatchMaps",
     "Classifier",
     "CxrExplainError",
     "Evidence",
@@ -98,6 +102,7 @@ __all__ = [
     "__version__",
     "class_maps",
     "ensure_torchvision_imports",
+    "explain",
     "fm_g_cam",
     "fuse",
     "imagenet_input",

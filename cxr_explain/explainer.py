@@ -10,19 +10,23 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxr_explain._version import __version__
+from cxr_explain.batch_maps import BatchMaps
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.rules import NamedRule, Rule, forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explanation import Explanation, Provenance
 from cxr_explain.models.base import Classifier
+from cxr_explain.models.coercion import OutputsLike, as_classifier
+from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
 from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
 from cxr_explain.preprocessing import ModelInput, prepare
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Ranking, rank
+from cxr_explain.samples import Sample, check_xrv_range, inputs_of, radiograph_of
 
 PHANTOM_WEIGHTS_WARNING = (
     "The model was trained on phantoms only: its scores and maps for a radiograph have no meaning. "
@@ -31,26 +35,11 @@ PHANTOM_WEIGHTS_WARNING = (
 """What stays on an explanation of a radiograph by such a model."""
 
 
-@dataclass(frozen=True, eq=False)
-class BatchMaps:
-    """Rankings and fused maps of one batch of model inputs.
-
-    Args:
-        rankings: one for each image.
-        fused: (1, K, I, J) for each image; K differs where the ranking says so.
-        gradient: "closed form", "autograd", or "none" where the method needs none.
-    """
-
-    rankings: tuple[Ranking, ...]
-    fused: tuple[FusedMaps, ...]
-    gradient: str
-
-
 class Explainer:
     """Explains radiographs with one classifier.
 
     Args:
-        classifier: the model to explain.
+        classifier: the model to explain; TorchXRayVision's DenseNet or ResNet may come as it is.
         method: the rule that makes the class maps: a name, or a function from `Evidence` to (B, K, I, J).
         target_layers: layers to explain, by their names in the classifier's module; several are combined as
             LayerCAM does. By default the classifier's own target layer.
@@ -68,11 +57,11 @@ class Explainer:
 
     Raises:
         OptionError: an option outside of its closed set.
+        ModelError: a module that is no classifier; see `as_classifier`.
 
     >>> from cxr_explain._torchvision import ensure_torchvision_imports; ensure_torchvision_imports()
     >>> import torchxrayvision as xrv
-    >>> from cxr_explain.models.xrv import XRVDenseNet
-    >>> explainer = Explainer(XRVDenseNet(xrv.models.DenseNet()))
+    >>> explainer = Explainer(xrv.models.DenseNet())
     >>> explanation = explainer.explain(Radiograph.from_array(np.zeros((256, 256), np.float32)), top_k=3)
     >>> explanation.maps.shape
     (3, 7, 7)
@@ -80,7 +69,7 @@ class Explainer:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Classifier | nn.Module,
         *,
         method: Method | Rule = "grad-cam",
         target_layers: Sequence[str] = (),
@@ -97,7 +86,7 @@ class Explainer:
         check_option("activation", activation, Activation)
         check_option("fit", fit, Fit)
         check_option("dtype", dtype, Dtype)
-        self.classifier = classifier
+        self.classifier = as_classifier(classifier)
         self.method = method
         self.target_layers = _names(target_layers)
         self.fused = fused
@@ -151,7 +140,7 @@ class Explainer:
 
     def explain(
         self,
-        radiograph: Radiograph,
+        radiograph: Radiograph | Sample,
         *,
         top_k: int = 5,
         rank_by: RankBy = "probability",
@@ -161,7 +150,8 @@ class Explainer:
         """Explain one radiograph.
 
         Args:
-            radiograph: see `read_radiograph`.
+            radiograph: see `read_radiograph`; or a sample of a TorchXRayVision data set, as `dataset[i]`
+                gives it.
             top_k: how many pathologies to explain; cut to those that the model has, with a note.
             rank_by: "probability" (sigmoid) or "calibrated" (relative to the operating point).
             pathologies: consider these alone.
@@ -182,7 +172,7 @@ class Explainer:
 
     def explain_batch(
         self,
-        radiographs: Sequence[Radiograph],
+        radiographs: Sequence[Radiograph | Sample],
         *,
         top_k: int = 5,
         model_inputs: Sequence[ModelInput] | None = None,
@@ -191,24 +181,24 @@ class Explainer:
         """Explain several radiographs in one forward pass; see `explain` for the options.
 
         Args:
-            radiographs: B of them.
+            radiographs: B of them, or samples; see `explain`.
             top_k: see `explain`.
             model_inputs: what `prepare` gave for each of them, where that was done already.
             **ranking_options: see `explain`.
         """
-        radiographs = tuple(radiographs)
-        if not radiographs:
+        these = tuple(r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
+        if not these:
             return []
-        for radiograph in radiographs:
+        for radiograph in these:
             self.check_suits(radiograph)
         if model_inputs is None:
-            model_inputs = [self.prepare(radiograph) for radiograph in radiographs]
+            model_inputs = [self.prepare(radiograph) for radiograph in these]
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
         batch = self._explain_inputs(inputs, top_k=top_k, **ranking_options)
         return [
             self._explanation(radiograph, model_input, ranking, fused, batch.gradient, top_k)
             for radiograph, model_input, ranking, fused in zip(
-                radiographs, model_inputs, batch.rankings, batch.fused, strict=True
+                these, model_inputs, batch.rankings, batch.fused, strict=True
             )
         ]
 
@@ -373,6 +363,59 @@ class Explainer:
     def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
         out_of_place = self.classifier.phantom_only and not radiograph.phantom
         return (PHANTOM_WEIGHTS_WARNING,) if out_of_place else ()
+
+
+def explain(
+    model: Classifier | nn.Module,
+    batch: Tensor | Sample,
+    *,
+    outputs: OutputsLike = None,
+    target_layer: str | None = None,
+    top_k: int = 5,
+    rank_by: RankBy = "probability",
+    pathologies: Iterable[str] | None = None,
+    above_operating_point: bool = False,
+    **options: Any,
+) -> BatchMaps:
+    """Explain a batch of a model's own inputs, in about one forward pass.
+
+    For a training or validation loop of torch or Lightning, where inputs are tensors already; the model
+    leaves as it came. For files, sizes and figures see `Explainer`.
+
+    Args:
+        model: a Classifier, TorchXRayVision's DenseNet or ResNet, a 2-D DenseNet of MONAI, or any module
+            that gives (B, N) logits.
+        batch: (B, C, H, W), as the model takes it; or a sample or collated batch of a TorchXRayVision data
+            set, with "img".
+        outputs: names of the model's N outputs, '' where one was never trained; TorchXRayVision's models
+            bring their own.
+        target_layer: the layer to explain, by its name in `model.named_modules()`.
+        top_k: see `Explainer.explain`.
+        rank_by: see `Explainer.explain`.
+        pathologies: see `Explainer.explain`.
+        above_operating_point: see `Explainer.explain`.
+        **options: of `Explainer`, such as `method`.
+
+    Raises:
+        ModelError: a module that says too little of itself.
+        OptionError: inputs of another shape or, for TorchXRayVision's models, of another range.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> batch = explain(net, torch.rand(4, 3, 32, 32), outputs=list("abcdefgh"), target_layer="1", top_k=2)
+    >>> batch.fused[0].maps.shape, batch.overlays(torch.rand(4, 3, 32, 32)).shape
+    (torch.Size([1, 2, 15, 15]), (4, 32, 32, 3))
+    """
+    inputs = inputs_of(batch)
+    explainer = Explainer(as_classifier(model, outputs, target_layer=target_layer), **options)
+    if isinstance(explainer.classifier, XRVDenseNet | XRVResNet):
+        check_xrv_range(inputs)
+    return explainer.explain_inputs(
+        inputs,
+        top_k=top_k,
+        rank_by=rank_by,
+        pathologies=pathologies,
+        above_operating_point=above_operating_point,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""Samples and batches of data sets: TorchXRayVision's dictionaries, and bare tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cxr_explain.errors import OptionError
+from cxr_explain.radiograph import VALUE_RANGE, Radiograph
+
+Sample = Mapping[str, Any]
+"""What `dataset[i]` of TorchXRayVision gives: "img" (1, H, W) in [-1024, 1024], "idx", "lab"."""
+
+
+def radiograph_of(sample: Sample) -> Radiograph:
+    """The radiograph of one sample of a TorchXRayVision data set, at whatever size its transforms left it.
+
+    Args:
+        sample: a mapping with "img", (1, H, W) or (H, W) in [-1024, 1024]; "idx" names it.
+
+    Raises:
+        OptionError: no image, several channels, or another range of values.
+
+    >>> radiograph_of({"img": torch.zeros(1, 4, 5), "idx": 7}).id
+    'sample-7'
+    """
+    pixels = _image(sample)
+    if pixels.ndim == 3 and len(pixels) == 1:
+        pixels = pixels[0]
+    if pixels.ndim != 2:
+        raise OptionError(f'"img" of shape {tuple(pixels.shape)}', expected="(1, H, W) or (H, W)")
+    name = f"sample-{int(sample['idx'])}" if "idx" in sample else "sample"
+    return Radiograph.from_array(pixels.detach().cpu().numpy(), id=name)
+
+
+def inputs_of(batch: Tensor | Sample) -> Tensor:
+    """The model inputs of a batch, (B, C, H, W): the batch itself, or "img" of a collated dictionary.
+
+    A single sample becomes a batch of one.
+
+    Raises:
+        OptionError: no image.
+
+    >>> inputs_of({"img": torch.zeros(1, 4, 5)}).shape
+    torch.Size([1, 1, 4, 5])
+    """
+    if isinstance(batch, Tensor):
+        return batch
+    image = _image(batch)
+    return image[None] if image.ndim == 3 else image
+
+
+def check_xrv_range(inputs: Tensor) -> None:
+    """Refuse inputs that were never scaled as TorchXRayVision's models expect.
+
+    Raises:
+        OptionError: values outside of [-1024, 1024], or all within [0, 1].
+
+    >>> check_xrv_range(torch.rand(1, 1, 4, 4))
+    Traceback (most recent call last):
+    cxr_explain.errors.OptionError: found values from 0... Scale first: (2 * x - 1) * 1024.
+    """
+    low, high = VALUE_RANGE
+    smallest, largest = (value.item() for value in inputs.aminmax())
+    slack = 1e-3 * (high - low)  # interpolation overshoots a little
+    in_unit = smallest >= 0 and 0 < largest <= 1
+    if in_unit or not (low - slack <= smallest and largest <= high + slack):
+        raise OptionError(
+            f"values from {smallest:g} to {largest:g}",
+            expected="values in [-1024, 1024], as TorchXRayVision's data sets give them",
+            remedy=f"Scale first: (2 * x{'' if in_unit else ' / maximum'} - 1) * 1024.",
+        )
+
+
+def _image(sample: Sample) -> Tensor:
+    if not isinstance(sample, Mapping):
+        raise OptionError(f"a {type(sample).__name__}", expected='a tensor, or a mapping with "img"')
+    if "img" not in sample:
+        raise OptionError(
+            f"the keys {', '.join(map(str, sample))}", expected='"img", as samples of TorchXRayVision have it'
+        )
+    return torch.as_tensor(sample["img"])
