@@ -25,6 +25,7 @@ from cxr_explain.ranking import Prediction, Ranking
 from cxr_explain.whole_file import staged
 
 if TYPE_CHECKING:
+    from cxr_explain.report.explorer import Explorer
     from cxr_explain.report.figure import ExplanationFigure
 
 _SCHEMA = "cxr-explain/explanation/2"
@@ -157,6 +158,31 @@ class Explanation:
         return draw_explanation(
             self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options
         )
+
+    def explore(self, radiograph: Radiograph | None = None) -> Explorer:
+        """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.
+
+        Needs the extra `notebook` (ipywidgets) and a kernel; without them it shows a picture and its key.
+
+        Args:
+            radiograph: wanted after `load`, which does not store pixels; its SHA-256 must match.
+
+        Raises:
+            OutputError: not the radiograph that was explained.
+        """
+        from cxr_explain.report.explorer import Explorer
+
+        return Explorer(self, None if radiograph is None else self._radiograph_or(radiograph))
+
+    def _repr_html_(self) -> str:
+        from cxr_explain.report.rich_display import explanation_card
+
+        return explanation_card(self).to_html()
+
+    def _repr_png_(self) -> bytes:
+        from cxr_explain.report.rich_display import explanation_png
+
+        return explanation_png(self)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write `<path>.json` and `<path>.npz`, all or nothing; pixels are not stored.

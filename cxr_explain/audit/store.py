@@ -286,6 +286,11 @@ class AuditRun:
             entry.labels.states, entry.boxes_in((row["height"], row["width"])), entry.labels.source
         )
 
+    def _repr_html_(self) -> str:
+        from cxr_explain.report.rich_display import audit_run_card
+
+        return audit_run_card(self).to_html()
+
     def _row(self, at: int) -> Row:
         if not 0 <= at < len(self.results):
             raise AuditError(f"result {at}", expected=f"0 to {len(self.results) - 1}")

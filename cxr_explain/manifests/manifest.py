@@ -189,6 +189,11 @@ class Manifest:
     def __repr__(self) -> str:
         return f"<Manifest of {len(self)} images, {len(self.pathologies)} pathologies: {self.source}>"
 
+    def _repr_html_(self) -> str:
+        from cxr_explain.report.rich_display import manifest_card
+
+        return manifest_card(self).to_html()
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the CSV."""

@@ -1,4 +1,4 @@
-"""Nothing that a header says of a patient, a person or a place comes into a run's folder."""
+"""Nothing that a header says of a patient, a person or a place comes into a run's folder, or a notebook."""
 
 from __future__ import annotations
 
@@ -79,3 +79,9 @@ def test_planted_words_appear_nowhere_under_the_run(
             continue  # paths, which the person who makes a manifest has chosen: see data_manifests/README.md
         seen = {word for word in words if word.encode() in content or word in path.name}
         assert not seen, f"{path.name} has {sorted(seen)[:3]}"
+    radiograph = run.radiograph(0)
+    cards = "".join(
+        shown._repr_html_()
+        for shown in (run, manifest, radiograph, run.explanation(0), explainer.explain(radiograph))
+    )
+    assert not {word for word in words if word in cards}

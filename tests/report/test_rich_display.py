@@ -1,0 +1,191 @@
+"""Cards in a notebook: small, escaped, without PHI, and with the controls that move the picture."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from synthetic import synthetic_explanation, synthetic_radiograph
+
+import cxr_explain as cxr
+from cxr_explain import Manifest, fuse
+from cxr_explain.audit.run import run_audit
+from cxr_explain.errors import OutputError
+from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.report.explorer import Explorer
+from cxr_explain.report.palette import OKABE_ITO
+from cxr_explain.report.rich_display import explanation_png, radiograph_png
+
+HOSTILE = "<script>alert(1)</script> & \u202e\"'"
+MOST_BYTES = 160_000
+
+
+class Tags(HTMLParser):
+    """What a browser would make of a fragment."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+        self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def check(html: str) -> str:
+    """A card is small, runs nothing, fetches nothing; gives back its words."""
+    assert len(html) < MOST_BYTES
+    tags = Tags(html)
+    assert set(tags.opened) <= {"div", "b", "table", "thead", "tbody", "tr", "th", "td", "span", "img"}
+    assert all(source.startswith("data:image/png;base64,") for source in tags.sources)
+    return " ".join(tags.words)
+
+
+def picture(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def test_a_radiograph() -> None:
+    radiograph = synthetic_radiograph((1200, 900))
+    words = check(radiograph._repr_html_())
+    assert "1200 x 900 pixels" in words
+    assert picture(radiograph._repr_png_()).shape == (320, 240, 3)
+
+
+def test_a_card_names_no_file_and_no_header_text() -> None:
+    radiograph = replace(synthetic_radiograph((64, 64)), id="Doe_Jane", metadata={"PatientName": "Doe^Jane"})
+    assert "Doe" not in check(radiograph._repr_html_())
+    explanation = synthetic_explanation(radiograph)
+    assert "Doe" not in check(explanation._repr_html_())
+    assert "Doe" not in check(explanation.explore()._repr_mimebundle_()["text/html"])
+
+
+def test_text_from_files_is_escaped() -> None:
+    radiograph = replace(synthetic_radiograph((64, 64)), view=HOSTILE, warnings=(HOSTILE,))
+    assert "<script>alert(1)</script>" in check(radiograph._repr_html_())
+    manifest = Manifest.of(
+        [HOSTILE[:9]], ["a.png"], pathologies=[HOSTILE], states=[[1]], label_sources=HOSTILE
+    )
+    check(manifest._repr_html_())
+
+
+def test_an_explanation_beside_its_key() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((400, 300)), k=3)
+    html = explanation._repr_html_()
+    words = check(html)
+    for rank, prediction in enumerate(explanation.ranking.top, start=1):
+        assert prediction.pathology.replace("_", " ") in words
+        assert OKABE_ITO[rank - 1] in html
+    assert "Research use only" in words
+
+
+def test_a_loaded_explanation_shows_its_maps_on_grey(tmp_path: Path) -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((90, 60)), k=2)
+    loaded = cxr.Explanation.load(explanation.save(tmp_path / "a"))
+    check(loaded._repr_html_())
+    shown = picture(loaded._repr_png_())
+    assert shown.shape == (90, 60, 3)
+    assert np.ptp(shown, axis=2).max() > 40  # colours, and not grey alone
+
+
+def test_what_was_not_seen_is_marked() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((60, 120)), k=1)
+    seen, plain = picture(explanation_png(explanation)), picture(radiograph_png(explanation.radiograph))
+    assert (seen[:, :20].mean() < 0.8 * plain[:, :20].mean()) or plain[:, :20].mean() < 40
+
+
+def test_a_phantom_says_so() -> None:
+    radiograph = replace(synthetic_radiograph((64, 64)), phantom=True)
+    assert "PHANTOM · not a patient" in check(radiograph._repr_html_())
+
+
+def test_a_manifest_counts_and_names_nobody() -> None:
+    manifest = Manifest.of(
+        ["Doe-1", "Doe-2"],
+        ["Doe/1.png", "Doe/2.png"],
+        pathologies=["Mass"],
+        states=[[1], [-1]],
+        patients=["Doe", "Doe"],
+        views=["PA", "AP"],
+    )
+    words = check(manifest._repr_html_())
+    assert "Doe" not in words
+    assert "2 images of 1 patient" in words
+    assert "PA 1, AP 1" in words
+    assert re.search(r"Pathology positive uncertain Mass 1 1", words)
+
+
+def test_an_audit_says_how_far_it_is(tmp_path: Path) -> None:
+    for _ in write_dataset(tmp_path / "phantoms", n=3, seed=4, size=64, bits=12):
+        pass
+    images = tmp_path / "phantoms" / "images"
+    (images / "broken.png").write_bytes(b"no picture")
+    names = sorted(path.name for path in images.iterdir())
+    manifest = Manifest.of(names, names)
+    run = run_audit(cxr.Explainer.from_pretrained("phantom"), manifest, images, tmp_path / "my-run")
+    words = check(run._repr_html_())
+    assert "3 of 4 images explained, 1 failed" in words
+    assert "Audit my-run" in words
+    assert "not-an-image 1" in words
+    assert str(tmp_path) not in words
+    assert "broken" not in words
+
+
+def moved(explorer: Explorer) -> np.ndarray:
+    return picture(explorer._image.value)
+
+
+def test_the_controls_move_the_picture() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((200, 200)), k=3)
+    explorer = explanation.explore()
+    start = moved(explorer)
+    explorer.opacity.value = 0
+    np.testing.assert_allclose(
+        moved(explorer), picture(radiograph_png(explanation.radiograph, 560)), atol=6
+    )  # 256 colours
+    explorer.opacity.value = 0.6
+    np.testing.assert_array_equal(moved(explorer), start)
+    explorer.shown[0].value = False
+    without = moved(explorer)
+    assert (without != start).any()
+    explorer.shown[0].value = True
+    explorer.top_k.value = 2
+    assert [box.disabled for box in explorer.shown] == [False, False, True]
+    assert (moved(explorer) != start).any()
+
+
+def test_fewer_classes_are_fused_anew() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((64, 64)), k=3)
+    expected = fuse(torch.from_numpy(explanation.class_maps[:2].copy())[None]).maps[0].numpy()
+    np.testing.assert_array_equal(explanation.explore().maps(2), expected)
+    np.testing.assert_array_equal(explanation.explore().maps(3), explanation.maps)
+
+
+def test_without_ipywidgets_the_card_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    explanation = synthetic_explanation(synthetic_radiograph((64, 64)), k=2)
+    bundle = explanation.explore()._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/html"] == explanation._repr_html_()
+    assert explanation.explore().png()[1:4] == b"PNG"
+
+
+def test_only_the_radiograph_that_was_explained_is_taken() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((64, 64)))
+    with pytest.raises(OutputError, match="expected the one that was explained"):
+        explanation.explore(synthetic_radiograph((64, 64), seed=1))
