@@ -65,6 +65,11 @@ class Ranking:
         """Their names, best first."""
         return tuple(prediction.pathology for prediction in self.top)
 
+    def _repr_html_(self) -> str:
+        from cxr_explain.report.rich_display import ranking_card
+
+        return ranking_card(self).to_html()
+
     def __getitem__(self, pathology: str) -> Prediction:
         wanted = canonical_pathology(pathology)
         exact = [p for p in self.predictions if p.pathology == pathology]

@@ -78,6 +78,7 @@ class Explorer:
             shown=[rank for rank, box in enumerate(self.shown[:top_k], start=1) if box.value],
             max_opacity=self.opacity.value,
             longest=_LONGEST,
+            compact=False,  # a picture for each step of a slider
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.manifests.states import STATE_CODES
 from cxr_explain.pathologies import LabelState
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.ranking import Ranking
 from cxr_explain.report.banner import Notice, notice_of
 from cxr_explain.report.lettering import display_name, one_line
 from cxr_explain.report.output import DISCLAIMER
@@ -40,6 +41,7 @@ LONGEST = 320
 _BLANK = 96  # grey level behind the maps of an explanation that was loaded without its radiograph
 _HATCH_PERIOD = 9
 _MOST_ROWS = 30
+_SWATCH = 12
 _CELL = "padding:.15em .7em .15em 0;text-align:{};vertical-align:top"
 
 Cell = str | int
@@ -99,8 +101,7 @@ class Card:
     def _picture(self) -> str:
         if self.picture is None:
             return ""
-        data = base64.b64encode(self.picture).decode()
-        return f'<img src="data:image/png;base64,{data}" alt="{_text(self.alt)}" style="max-width:100%">'
+        return _image(self.picture, self.alt)
 
     def _table(self) -> str:
         if not self.rows:
@@ -124,11 +125,9 @@ class Card:
     def _swatch(self, at: int) -> str:
         if not self.colours:
             return ""
-        colour = self.colours[at]
-        return (
-            f'<td style="{_CELL.format("left")}"><span style="display:inline-block;width:1em;height:1em;'
-            f'background:{colour}"></span></td>'
-        )
+        # A picture, as some viewers of stored notebooks drop every style.
+        image = _image(_png(_plain(self.colours[at])), f"colour of row {at + 1}")
+        return f'<td style="{_CELL.format("left")}">{image}</td>'
 
     def _closing(self) -> str:
         return f'<div style="opacity:.8">{_text(self.closing)}</div>' if self.closing else ""
@@ -151,6 +150,7 @@ def explanation_png(
     shown: Iterable[int] | None = None,
     max_opacity: float = MAX_OPACITY,
     longest: int = LONGEST,
+    compact: bool = True,
 ) -> bytes:
     """The fused map over the radiograph as a small picture, without letters.
 
@@ -161,6 +161,7 @@ def explanation_png(
         shown: ranks to show, from 1; all by default.
         max_opacity: opacity of the strongest evidence.
         longest: pixels along the longer side.
+        compact: 256 colours of its own, a third of the bytes in a stored notebook; False is quicker.
     """
     radiograph = radiograph or explanation.radiograph
     shape = _small(explanation.geometry.radiograph_shape, longest)
@@ -173,7 +174,7 @@ def explanation_png(
         [rank_style(rank).rgb for rank in ranks],
         max_opacity=max_opacity,
     )
-    return _png(mark_unseen(over.rgb, explanation.geometry, _HATCH_PERIOD))
+    return _png(mark_unseen(over.rgb, explanation.geometry, _HATCH_PERIOD), compact=compact)
 
 
 def radiograph_card(radiograph: Radiograph) -> Card:
@@ -221,6 +222,28 @@ def explanation_card(explanation: Explanation) -> Card:
         rows=[row[:columns] for row in rows],
         colours=[rank_style(rank).colour for rank, *_ in rows],
         closing=DISCLAIMER,
+    )
+
+
+def ranking_card(ranking: Ranking) -> Card:
+    """The ranked pathologies beside their operating points."""
+    points = any(prediction.operating_point is not None for prediction in ranking.top)
+    columns = 5 if points else 3
+    rows = [
+        (
+            rank,
+            display_name(prediction.pathology),
+            format_probability(prediction.probability),
+            "" if prediction.operating_point is None else format_probability(prediction.operating_point),
+            {True: "above", False: "below", None: ""}[prediction.above],
+        )
+        for rank, prediction in enumerate(ranking.top, start=1)
+    ]
+    return Card(
+        title=f"Top {ranking.k} of {len(ranking.predictions)}, by {ranking.by}",
+        facts=ranking.notes,
+        header=("Rank", "Pathology", "Probability", "Operating point", "Prediction")[:columns],
+        rows=[row[:columns] for row in rows],
     )
 
 
@@ -277,14 +300,24 @@ def _small(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     return display_shape(shape, min(longest, max(shape)))
 
 
-def _png(picture: NDArray[np.generic]) -> bytes:
+def _png(picture: NDArray[np.generic], *, compact: bool = True) -> bytes:
     pixels = picture if picture.dtype == np.uint8 else (np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels)
-    if image.mode == "RGB":  # 256 colours of its own: a third of the bytes in a stored notebook
+    if compact and image.mode == "RGB":
         image = image.quantize(256, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", optimize=compact, compress_level=6 if compact else 1)
     return buffer.getvalue()
+
+
+def _plain(colour: str) -> NDArray[np.uint8]:
+    rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return np.full((_SWATCH, _SWATCH, 3), rgb, np.uint8)
+
+
+def _image(png: bytes, alt: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{_text(alt)}" style="max-width:100%">'
 
 
 def _text(value: object) -> str:
