@@ -91,7 +91,9 @@ def codec_for(syntax: uid.UID) -> Codec:
         return _CODECS[syntax]
     known = syntax.name if syntax in uid.UID_dictionary else "an unknown transfer syntax"
     raise UnsupportedImageError(
-        f"pixel data in {known}", remedy="Convert the file to Explicit VR Little Endian."
+        f"pixel data in {known}",
+        expected="a still image in a transfer syntax of PS3.5",
+        remedy="Convert the file to Explicit VR Little Endian.",
     )
 
 

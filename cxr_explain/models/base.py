@@ -125,6 +125,14 @@ class Classifier(ABC):
         weights_sha256: hexadecimal digest of the weights file, where they came from one.
         training_sets: data sets the weights were trained on, where known.
         phantom_only: the model has seen computed phantoms and no radiograph, see `cxr_explain.phantom`.
+
+    >>> from cxr_explain.models.hooked import HookedClassifier
+    >>> pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *pooled)
+    >>> classifier = HookedClassifier(model, "1", Outputs(("Effusion", "Mass")), input_size=32)
+    >>> forward = classifier.forward(torch.zeros(3, 1, 32, 32))
+    >>> forward.activations.shape, forward.logits.shape
+    (torch.Size([3, 4, 30, 30]), torch.Size([3, 2]))
     """
 
     def __init__(
@@ -220,6 +228,7 @@ class Classifier(ABC):
             raise ModelError(
                 f"an output of {type(logits).__name__}",
                 expected="a (B, N) tensor of logits",
+                remedy="Wrap the model in a module whose forward gives that tensor alone.",
                 source=self.name,
             )
         if logits.shape != (count, len(self.pathologies)):

@@ -106,7 +106,9 @@ class TokenGrid:
         if tokens.ndim != 3 or tokens.shape[1] != self.skip + self.rows * self.columns:
             raise ModelError(
                 f"tokens of shape {tuple(tokens.shape)}",
-                expected=f"(B, {self.skip + self.rows * self.columns}, C)",
+                expected=f"(B, {self.skip + self.rows * self.columns}, C): {self.skip} to skip, then "
+                f"{self.rows} x {self.columns} patches",
+                remedy="Give token_grid the model's own rows, columns and skip.",
             )
         return tokens[:, self.skip :].transpose(1, 2).unflatten(2, (self.rows, self.columns))
 

@@ -1,0 +1,621 @@
+"""Every message that heads a section of docs/troubleshooting.md is one that the package gives.
+
+Each heading has a function here that does what a user did wrong, with real bad input where that can be made
+in a test, and returns the message. A heading without such a function fails, and so does a function without a
+heading, so that page and messages cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydicom import uid
+from torch import nn
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / "loaders"), str(TESTS / "models")]
+
+from radiograph_files import dataset, encode, phantom  # noqa: E402
+from weights_server import serving  # noqa: E402
+
+from cxr_explain import (  # noqa: E402
+    AuditRun,
+    Explainer,
+    Explanation,
+    HookedClassifier,
+    Outputs,
+    Radiograph,
+    XRVDenseNet,
+    ensure_torchvision_imports,
+    explain,
+    make_manifest,
+    read_manifest,
+    read_radiograph,
+    run_audit,
+    token_grid,
+)
+from cxr_explain.models.weights import fetch, verify  # noqa: E402
+
+PAGE = TESTS.parent / "docs" / "troubleshooting.md"
+HEADING = re.compile(r"^### `(.+)`$", re.MULTILINE)
+
+Provocation = Callable[[Path], object]
+PROVOKED_BY: dict[str, Provocation] = {}
+
+
+def heading(text: str) -> Callable[[Provocation], Provocation]:
+    """Say which heading of the page a function provokes; `...` there stands for what differs."""
+
+    def remember(provocation: Provocation) -> Provocation:
+        assert text not in PROVOKED_BY
+        PROVOKED_BY[text] = provocation
+        return provocation
+
+    return remember
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("CXR_EXPLAIN_WEIGHTS_DIR", "CXR_EXPLAIN_WEIGHTS_URL", "CXR_EXPLAIN_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_page_and_the_provocations_are_the_same_list() -> None:
+    headings = HEADING.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(headings) == len(set(headings))
+    assert set(headings) == set(PROVOKED_BY)
+
+
+def said_by(provocation: Provocation, place: Path) -> str:
+    """The message: what the function returns, or the text of what it raises."""
+    try:
+        returned = provocation(place)
+    except Exception as error:
+        return str(error)
+    assert isinstance(returned, str), "nothing went wrong"
+    return returned
+
+
+# --- what the functions below are made of ---
+
+
+class Net(nn.Module):
+    """A small classifier; `shape` changes what it gives."""
+
+    def __init__(self, outputs: int = 2, shape: Callable[[torch.Tensor], Any] | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU())
+        self.aside = nn.Conv2d(4, 1, 1)
+        self.head = nn.Linear(4, outputs)
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> Any:
+        maps = self.body(x / 1024)
+        self.aside(maps)
+        logits = self.head(maps.mean(dim=(2, 3)))
+        return self.shape(logits) if self.shape else logits
+
+
+def explain_with(module: nn.Module, layer: str = "body", **options: Any) -> Explanation:
+    grid = options.pop("grid", None)
+    classifier = HookedClassifier(module, layer, Outputs(("Mass", "Edema")), input_size=32, grid=grid)
+    return Explainer(classifier, **options).explain(grey())
+
+
+def grey() -> Radiograph:
+    return Radiograph.from_array(np.linspace(-900, 900, 40 * 48).reshape(40, 48))
+
+
+def bundled(**options: Any) -> Explainer:
+    return Explainer.from_pretrained("phantom", device="cpu", **options)
+
+
+def read(place: Path, content: bytes, **options: Any) -> Radiograph:
+    path = place / "study"
+    path.write_bytes(content)
+    return read_radiograph(path, **options)
+
+
+def dicom(**attributes: Any) -> bytes:
+    return encode(dataset(phantom(), **attributes))
+
+
+def checkpoint(place: Path, content: object) -> Path:
+    path = place / "model.pt"
+    torch.save(content, path)
+    return path
+
+
+def csv_file(place: Path, text: str, name: str = "table.csv") -> Path:
+    path = place / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def images(place: Path) -> Path:
+    folder = place / "images"
+    folder.mkdir()
+    Image.fromarray(phantom(bits=8)).save(folder / "a.png")
+    return folder
+
+
+def audit(place: Path, *, table: str = "image_id,path\na,a.png\n", **options: Any) -> AuditRun:
+    folder = place / "images" if (place / "images").exists() else images(place)
+    manifest = read_manifest(csv_file(place, table, "manifest.csv"))
+    explainer = options.pop("explainer", None) or bundled(allow_phantom_weights=True)
+    return run_audit(explainer, manifest, folder, place / "run", **options)
+
+
+# --- installing ---
+
+
+@heading("operator torchvision::nms does not exist")
+def _(place: Path) -> object:
+    """What torchvision's own code does while it is imported, under another name: it may be there already."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.library.register_fake("nobody_declared::nms")(lambda *boxes: boxes)
+    return str(caught.value).replace("nobody_declared", "torchvision")
+
+
+@heading("found no module ...; expected the packages of the extra")
+def _(place: Path) -> object:
+    from cxr_explain.extras import require
+
+    return require("ray_that_is_not_installed", "ray")
+
+
+@heading("found device=...; expected cpu, or cuda where present")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained("phantom", device="cuda:77")
+
+
+# --- weights ---
+
+
+@heading("found no file ...; expected the weights")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained("densenet121-res224-all", weights_dir=place, fetch=False)
+
+
+@heading("found weights named ...; expected one of")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained("densenet-all")
+
+
+@heading("no such checkpoint file")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained(place / "not_there.pt")
+
+
+@heading("an HTML page in place of a checkpoint while fetching")
+def _(place: Path) -> object:
+    with serving(b"<!DOCTYPE html><title>Please log in</title>") as server:
+        return fetch("nih", weights_dir=place, url=f"{server.base}/nih.pt", progress=None, backoff=0)
+
+
+@heading("a connection that failed or broke off, 5 times while fetching")
+def _(place: Path) -> object:
+    return fetch("nih", weights_dir=place, url="http://127.0.0.1:9/nih.pt", progress=None, backoff=0)
+
+
+@heading("found SHA-256 ...; expected ... as recorded in")
+def _(place: Path) -> object:
+    path = checkpoint(place, {"a": torch.zeros(2)})
+    verify(path)
+    return verify(checkpoint(place, {"a": torch.ones(2)}))
+
+
+@heading("found SHA-256 ...; expected ... as the package pins it")
+def _(place: Path) -> object:
+    from cxr_explain.models.weights.digests import check_pin
+    from cxr_explain.models.weights.folder import place_of
+    from cxr_explain.models.weights.registry import find_entry
+
+    weights = place_of(find_entry("phantom"))
+    for each in (weights, weights.with_name(f"{weights.name}.sha256")):
+        shutil.copy(each, place)
+    return check_pin(place / weights.name, "0" * 64)
+
+
+@heading("a pickle that asks for")
+def _(place: Path) -> object:
+    path = place / "model.pt"
+    torch.save({"a": Path("code of somebody's own")}, path)
+    return Explainer.from_pretrained(path)
+
+
+@heading("a TorchScript archive, which holds code")
+def _(place: Path) -> object:
+    path = place / "model.pt"
+    torch.jit.script(nn.Linear(2, 2)).save(str(path))
+    return Explainer.from_pretrained(path)
+
+
+@heading("found a Git LFS pointer, not the file it points to; expected a checkpoint")
+def _(place: Path) -> object:
+    path = place / "model.pt"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    return Explainer.from_pretrained(path)
+
+
+@heading("found no classification head among")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained(checkpoint(place, {"head.weight": torch.zeros(2, 3)}))
+
+
+@heading("tensors that do not fit")
+def _(place: Path) -> object:
+    state = bundled().classifier.module.state_dict()
+    head = {"classifier.weight": torch.zeros(18, 5), "classifier.bias": torch.zeros(18)}
+    return Explainer.from_pretrained(checkpoint(place, {**state, **head}))
+
+
+@heading("outputs without names; expected TorchXRayVision's 18 outputs")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained(checkpoint(place, bundled().classifier.module.state_dict()))
+
+
+@heading("found radiograph ..., which is no phantom; expected phantoms")
+def _(place: Path) -> object:
+    return bundled().explain(grey())
+
+
+# --- reading a radiograph ---
+
+
+@heading("a Git LFS pointer; expected DICOM, PNG")
+def _(place: Path) -> object:
+    return read(place, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+@heading("found an image FOR PROCESSING")
+def _(place: Path) -> object:
+    return read(place, dicom(PresentationIntentType="FOR PROCESSING"))
+
+
+@heading("a DICOM object without pixel data")
+def _(place: Path) -> object:
+    return read(place, dicom(PixelData=None))
+
+
+@heading("; expected a radiograph (CR, DX, RG)")
+def _(place: Path) -> object:
+    return read(place, dicom(Modality="CT"))
+
+
+@heading("frames; expected one frame")
+def _(place: Path) -> object:
+    return read(place, encode(dataset(np.stack([phantom()] * 3))))
+
+
+@heading("pixel data in ...Convert the file to Explicit VR Little Endian")
+def _(place: Path) -> object:
+    import pydicom
+
+    stored = pydicom.dcmread(io.BytesIO(encode(dataset(phantom()), uid.RLELossless)))
+    stored.file_meta.TransferSyntaxUID = uid.MPEG2MPML
+    stored.save_as(place / "study", implicit_vr=False, little_endian=True)
+    return read_radiograph(place / "study")
+
+
+@heading("bytes of pixel data; expected")
+def _(place: Path) -> object:
+    content = dicom()
+    return read(place, content[: len(content) - 600])
+
+
+@heading("found a colour image")
+def _(place: Path) -> object:
+    colour = np.zeros((20, 20, 3), np.uint8)
+    return read(
+        place,
+        dicom(
+            PhotometricInterpretation="RGB",
+            SamplesPerPixel=3,
+            PlanarConfiguration=0,
+            Rows=20,
+            Columns=20,
+            BitsAllocated=8,
+            BitsStored=8,
+            HighBit=7,
+            PixelData=colour.tobytes(),
+        ),
+    )
+
+
+@heading("images in one file (animated or multi-page)")
+def _(place: Path) -> object:
+    pages = [Image.fromarray(phantom(bits=8, seed=seed)) for seed in range(2)]
+    pages[0].save(place / "scan.tif", save_all=True, append_images=pages[1:])
+    return read_radiograph(place / "scan.tif")
+
+
+@heading("pixels; expected at most")
+def _(place: Path) -> object:
+    return read(place, dicom(), max_pixels=100)
+
+
+@heading("which torchxrayvision's reader refuses")
+def _(place: Path) -> object:
+    Image.fromarray(phantom(bits=12)).save(place / "deep.png")
+    return read_radiograph(place / "deep.png", xrv_compatible=True)
+
+
+@heading("found values within [0, 1]; expected values in [-1024, 1024]")
+def _(place: Path) -> object:
+    return Radiograph.from_array(np.linspace(0, 1, 100).reshape(10, 10))
+
+
+@heading("found values from ...; expected values in [-1024, 1024]")
+def _(place: Path) -> object:
+    return Radiograph.from_array(np.linspace(0, 4095, 100).reshape(10, 10))
+
+
+# --- models and rules ---
+
+
+@heading("of which no target layer is known; expected")
+def _(place: Path) -> object:
+    return explain(Net(), torch.zeros(1, 1, 32, 32), outputs=["Mass", "Edema"])
+
+
+@heading("whose outputs have no names; expected a name for each output")
+def _(place: Path) -> object:
+    return explain(Net(), torch.zeros(1, 1, 32, 32), target_layer="body")
+
+
+@heading("found an output of shape ...one logit for each pathology")
+def _(place: Path) -> object:
+    return explain_with(Net(outputs=3))
+
+
+@heading("found an output of ...; expected a (B, N) tensor of logits")
+def _(place: Path) -> object:
+    return explain_with(Net(shape=lambda logits: {"logits": logits}))
+
+
+@heading("no layer named")
+def _(place: Path) -> object:
+    return explain_with(Net(), layer="bdy")
+
+
+@heading("found a layer that ran ... times in one forward pass")
+def _(place: Path) -> object:
+    relu = nn.ReLU()
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    return explain_with(nn.Sequential(nn.Conv2d(1, 4, 3, 2), relu, nn.Conv2d(4, 4, 3), relu, *head), "1")
+
+
+@heading("found scores that do not depend on the target layer's output")
+def _(place: Path) -> object:
+    return explain_with(Net(), layer="aside")
+
+
+@heading("found activations of shape ...; expected (B, C, I, J)")
+def _(place: Path) -> object:
+    return explain_with(Net(), layer="head")
+
+
+@heading("found tokens of shape")
+def _(place: Path) -> object:
+    tokens = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.Flatten(2), nn.Flatten(1), nn.Linear(64, 2))
+    return explain_with(tokens, layer="1", grid=token_grid(4, 4))
+
+
+@heading("found a head of type ...; expected a linear layer behind global average pooling")
+def _(place: Path) -> object:
+    ensure_torchvision_imports()
+    from torchxrayvision.models import DenseNet
+
+    module = DenseNet(growth_rate=4, block_config=(1, 1), num_init_features=4)
+    module.classifier = nn.Sequential(module.classifier, nn.Identity())
+    return XRVDenseNet(module, Outputs(("Mass", "Edema")))
+
+
+@heading("that is not known to be linear; expected global average pooling and one linear layer")
+def _(place: Path) -> object:
+    return explain_with(Net(), method="cam")
+
+
+@heading("found scores that are NaN or infinite; expected finite logits")
+def _(place: Path) -> object:
+    return explain_with(Net(shape=lambda logits: logits * float("nan")))
+
+
+@heading("found pathologies ...; expected pathologies that this model predicts")
+def _(place: Path) -> object:
+    return bundled(allow_phantom_weights=True).explain(grey(), pathologies=["Fracture"])
+
+
+# --- reference labels and manifests ---
+
+
+@heading("found NIH boxes for an image of")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_reference_table
+
+    table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
+    return read_reference_table(boxes=table).labels_for("a.png", (300, 200))
+
+
+@heading("found the columns ...; expected a column")
+def _(place: Path) -> object:
+    return read_manifest(csv_file(place, "name,file\na,a.png\n"))
+
+
+@heading("line ...:")
+def _(place: Path) -> object:
+    return read_manifest(csv_file(place, "image_id,path,age\na,../a.png,\nb,b.png,old\n"))
+
+
+@heading("expected NIH's list of that split")
+def _(place: Path) -> object:
+    source = place / "nih"
+    shutil.copytree(TESTS.parent / "data_manifests" / "examples" / "nih", source)
+    (source / "test_list.txt").unlink()
+    return make_manifest("nih", source, split="test")
+
+
+@heading("found none of the manifest's images")
+def _(place: Path) -> object:
+    from cxr_explain.manifests import present
+
+    return present(read_manifest(csv_file(place, "image_id,path\na,b.png\n")), images(place))
+
+
+@heading("boxes in ... pixels for an image of")
+def _(place: Path) -> object:
+    boxes = '"[{""pathology"": ""Mass"", ""x"": 1, ""y"": 1, ""width"": 5, ""height"": 5}]"'
+    table = read_manifest(csv_file(place, f"image_id,path,boxes,box_space\na,a.png,{boxes},1024x1024\n"))
+    return table[0].boxes_in((300, 200))
+
+
+# --- audits ---
+
+
+@heading("found an audit that differs in")
+def _(place: Path) -> object:
+    audit(place)
+    return audit(place, explainer=bundled(allow_phantom_weights=True, normalisation="per-class"))
+
+
+@heading("found an audit that is under way")
+def _(place: Path) -> object:
+    said: list[str] = []
+
+    def second() -> bool:
+        said.append(said_by(audit, place))
+        return True
+
+    audit(place, stop=second)
+    return said[0]
+
+
+@heading("a link that leads out of the image folder")
+def _(place: Path) -> object:
+    Image.fromarray(phantom(bits=8)).save(place / "elsewhere.png")
+    (images(place) / "b.png").symlink_to(place / "elsewhere.png")
+    run = audit(place, table="image_id,path\nb,b.png\n")
+    return run.failures["message"][0].as_py()
+
+
+@heading("a file that crashes its decoder")
+def _(place: Path) -> object:
+    from cxr_explain.audit.journal import try_apart
+
+    return try_apart(_Crashing(), "a.png", {})  # type: ignore[arg-type]
+
+
+class _Crashing:
+    """Stands for a decoder's fault, which ends the process that reads the file."""
+
+    def read(self, path: str, options: dict[str, Any]) -> None:
+        import os
+
+        os._exit(11)
+
+
+@heading("an image that failed:")
+def _(place: Path) -> object:
+    from cxr_explain.audit.results import figure_of
+
+    return figure_of(audit(place, table="image_id,path\na,a.png\ngone,gone.png\n"), "gone")
+
+
+@heading("found SHA-256 ...; expected the image that was explained")
+def _(place: Path) -> object:
+    run = audit(place)
+    Image.fromarray(phantom(bits=8, seed=1)).save(place / "images" / "a.png")
+    return run.radiograph(0)
+
+
+@heading("found no audit; expected a folder with run.json")
+def _(place: Path) -> object:
+    return AuditRun.open(place)
+
+
+@heading("found a URL that neither pyarrow nor fsspec can reach")
+def _(place: Path) -> object:
+    from cxr_explain.audit.place import place_at
+
+    return place_at("nowhere://bucket/run").exists("run.json")
+
+
+# --- writing ---
+
+
+@heading("found a file that cannot be written (No space left on device)")
+def _(place: Path) -> object:
+    """Linux has a device that is always full."""
+    from cxr_explain.audit.place import as_output_error
+
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    with as_output_error(full):
+        full.write_bytes(b"a part of an audit")
+    return None
+
+
+@heading("found an output folder that cannot be written to")
+def _(place: Path) -> object:
+    (place / "results").write_text("in the way")
+    return explain_with(Net()).save(place / "results" / "one")
+
+
+@heading("found a folder that is not empty; expected a new or an empty one")
+def _(place: Path) -> object:
+    from cxr_explain.phantom.dataset import write_dataset
+
+    (place / "old.txt").write_text("in the way")
+    return next(iter(write_dataset(place, n=1, size=64)))
+
+
+@heading("an explanation that was loaded without its radiograph")
+def _(place: Path) -> object:
+    return Explanation.load(explain_with(Net()).save(place / "one")).figure()
+
+
+@heading("found a radiograph with SHA-256 ...; expected the one that was explained")
+def _(place: Path) -> object:
+    other = Radiograph.from_array(np.zeros((40, 48), np.float32))
+    return explain_with(Net()).figure(radiograph=other)
+
+
+@heading("an unexpected ...Please report it")
+def _(place: Path) -> object:
+    from cxr_explain.batch import Job, explain_files
+
+    explainer = bundled(allow_phantom_weights=True)
+
+    def fault(radiograph: Radiograph) -> None:
+        raise ZeroDivisionError
+
+    explainer.prepare = fault  # type: ignore[method-assign,assignment]
+    (result,) = explain_files(explainer, [images(place) / "a.png"], Job(output=place / "out"))
+    return str(result.error)
+
+
+SLOW = {"a file that crashes its decoder"}  # a process of its own, which imports torch
+ALL = [pytest.param(text, marks=pytest.mark.slow if text in SLOW else ()) for text in PROVOKED_BY]
+
+
+@pytest.mark.parametrize("text", ALL)
+def test_the_package_says_what_the_page_quotes(text: str, tmp_path: Path) -> None:
+    said = said_by(PROVOKED_BY[text], tmp_path)
+    at = 0
+    for piece in filter(None, (piece.strip() for piece in text.split("..."))):
+        assert piece in said[at:], f"{piece!r} is not in {said!r}"
+        at = said.index(piece, at) + len(piece)
