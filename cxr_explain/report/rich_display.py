@@ -26,6 +26,7 @@ from cxr_explain.pathologies import LabelState
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.ranking import Ranking
 from cxr_explain.report.banner import Notice, notice_of
+from cxr_explain.report.compact_png import compact_png
 from cxr_explain.report.lettering import display_name, one_line
 from cxr_explain.report.output import DISCLAIMER
 from cxr_explain.report.overlay import MAX_OPACITY, display_shape, fuse_over, grey, mark_unseen
@@ -303,10 +304,10 @@ def _small(shape: tuple[int, int], longest: int) -> tuple[int, int]:
 def _png(picture: NDArray[np.generic], *, compact: bool = True) -> bytes:
     pixels = picture if picture.dtype == np.uint8 else (np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels)
-    if compact and image.mode == "RGB":
-        image = image.quantize(256, dither=Image.Dither.NONE)
+    if compact:
+        return compact_png(image)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=compact, compress_level=6 if compact else 1)
+    image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
