@@ -85,7 +85,7 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     broken image becomes a failure with a name rather than a silent gap.
 
     Raises:
-        OptionError: a glob that matches nothing, or nothing at all to explain.
+        OptionError: a glob that matches nothing, or no file at all that is there.
     """
     files: dict[Path, None] = {}
     notes: list[str] = []
@@ -98,7 +98,7 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
                     notes.append(f"{path}: {others} files that are no images passed over")
             else:
                 files[path] = None
-    if not files:
+    if not any(path.exists() for path in files):  # said before weights are fetched in vain
         raise OptionError(f"no image in {', '.join(inputs)}", expected="files, folders with images, or globs")
     unique: dict[str, Path] = {}
     for path in files:

@@ -285,3 +285,11 @@ def test_the_main_job_on_real_radiographs_with_the_stand_in(real_data: Path, tmp
     document = json.loads((out / "00012045_005.json").read_text())
     assert document["provenance"]["gradient"] == "closed form"
     assert len(document["ranking"]["predictions"]) == 14
+
+
+def test_a_file_that_is_not_there_is_named_before_any_weights_are_wanted(tmp_path: Path) -> None:
+    result = explain(tmp_path / "typo.dcm", "--weights", "densenet121-res224-all", "-o", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "no image in" in result.stderr
+    assert "typo.dcm" in result.stderr.replace("\n", "")
+    assert "densenet121" not in result.stderr
