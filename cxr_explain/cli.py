@@ -17,6 +17,7 @@ from rich.table import Table
 
 from cxr_explain._version import __version__
 from cxr_explain.commands.audits import add_audit_commands
+from cxr_explain.commands.bundles import add_bundle_command
 from cxr_explain.commands.console import EXIT_SOME_FAILED, err, errors_as_lines, out
 from cxr_explain.commands.parameters import (
     AboveOperatingPoint,
@@ -430,6 +431,7 @@ def _print_weights(weights) -> None:  # type: ignore[no-untyped-def]
 
 
 add_audit_commands(app)
+add_bundle_command(app)
 
 
 def main() -> None:

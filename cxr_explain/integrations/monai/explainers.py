@@ -1,0 +1,55 @@
+"""The explainer of a transform or a handler: given, or loaded in each process when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
+from typing import Any
+
+from cxr_explain.explainer import Explainer, Pretrained
+
+
+class LazyExplainer:
+    """An explainer, or the weights of one: what goes to a worker process is the weights' name alone.
+
+    Args:
+        explainer: an Explainer, a name of weights, or a checkpoint file.
+        options: of `Explainer.from_pretrained`, with weights.
+    """
+
+    def __init__(
+        self, explainer: Explainer | str | PathLike[str], options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._loaded = explainer if isinstance(explainer, Explainer) else None
+        self._pretrained = (
+            None if isinstance(explainer, Explainer) else Pretrained(fspath(explainer), dict(options or {}))
+        )
+        self._lock = threading.Lock()
+
+    def get(self) -> Explainer:
+        """The explainer; threads that come at the same time get the same."""
+        with self._lock:
+            if self._loaded is None:
+                assert self._pretrained is not None  # noqa: S101 - one of the two is there
+                self._loaded = self._pretrained.load()
+            return self._loaded
+
+    def __getstate__(self) -> dict[str, Any]:
+        loaded = self._loaded if self._pretrained is None else None
+        return {"_loaded": loaded, "_pretrained": self._pretrained}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+
+def names_or_none(pathologies: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Names that may be asked for more than once; None for all.
+
+    >>> names_or_none(iter(["Mass"])), names_or_none("Mass"), names_or_none(None)
+    (('Mass',), ('Mass',), None)
+    """
+    if pathologies is None:
+        return None
+    return (pathologies,) if isinstance(pathologies, str) else tuple(pathologies)

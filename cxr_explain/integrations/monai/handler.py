@@ -1,0 +1,261 @@
+"""A handler for Ignite engines, MONAI's evaluators among them: explain and save what is evaluated."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import decollate_batch
+from torch import Tensor
+
+from cxr_explain.errors import CxrExplainError, OptionError, OutputError
+from cxr_explain.explainer import Explainer
+from cxr_explain.explanation import Explanation
+from cxr_explain.extras import require
+from cxr_explain.integrations.monai.axes import Axes
+from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none
+from cxr_explain.integrations.monai.images import to_radiograph
+from cxr_explain.options import FigureFormat, RankBy
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.spreadsheet import safe_cell
+from cxr_explain.whole_file import write_whole
+
+PREDICTIONS = "predictions.csv"
+"""One row an image: its id, the sigmoid probability of each pathology, and why it failed."""
+
+Item = Mapping[str, Any]
+"""One image of a batch, with what the engine put out for it: "image", "label", "pred" in MONAI's engines."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be explained or saved.
+
+    Args:
+        id: the radiograph's, or its place in the run where that is unknown.
+        error: why.
+    """
+
+    id: str
+    error: CxrExplainError
+
+
+class SaveExplanations:
+    """Explain the images of each iteration in one forward pass, and save figures, maps and predictions.
+
+    For each image `<id>.png`, `<id>.json` and `<id>.npz`, see `Explanation.save`; at the end of the run
+    `predictions.csv`. An image that fails is logged, counted in `failures`, and has its error in the table;
+    the run goes on. The engine's state and the model are left as they are: the classifier is switched to
+    evaluation for its pass, and back. In a distributed run give each rank a folder of its own.
+
+    The figure shows the image that is in the batch. Where a pipeline resizes images before the network, keep
+    a copy of what was read (`CopyItemsd`) and name it in `image_key`.
+
+    Args:
+        output_dir: where to; made if missing.
+        explainer: an Explainer, perhaps of the very network that is evaluated; or a name of weights, or a
+            checkpoint file.
+        image_key: of the images in the engine's batch. A batch without keys is the images themselves, or
+            has them first.
+        top_k: see `Explainer.explain`.
+        rank_by: see `Explainer.explain`.
+        pathologies: see `Explainer.explain`.
+        above_operating_point: see `Explainer.explain`.
+        interval: take every N-th iteration.
+        select: whether to take an item; by default all. It sees the engine's output, too, so that the false
+            positives may be `lambda item: item["pred"][3] > 0 and item["label"][3] == 0`.
+        figure_format: None saves no figures.
+        axes: how the images lie; see `Axes`.
+        **options: of `Explainer.from_pretrained`, with weights.
+
+    Raises:
+        OptionError: an interval below 1.
+
+    >>> import tempfile, torch
+    >>> from ignite.engine import Engine
+    >>> engine = Engine(lambda engine, batch: None)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     handler = SaveExplanations(
+    ...         folder, "phantom", axes="rows-columns", allow_phantom_weights=True, figure_format=None
+    ...     )
+    ...     handler.attach(engine)
+    ...     state = engine.run([{"image": torch.zeros(1, 1, 40, 50)}])
+    >>> handler.saved
+    ['array']
+    """
+
+    def __init__(
+        self,
+        output_dir: str | PathLike[str],
+        explainer: Explainer | str | PathLike[str],
+        *,
+        image_key: str = "image",
+        top_k: int = 5,
+        rank_by: RankBy = "probability",
+        pathologies: Iterable[str] | None = None,
+        above_operating_point: bool = False,
+        interval: int = 1,
+        select: Callable[[Item], bool] | None = None,
+        figure_format: FigureFormat | None = "png",
+        axes: Axes = "recorded",
+        **options: Any,
+    ) -> None:
+        if interval < 1:
+            raise OptionError(f"interval={interval}", expected="1 or more")
+        self.output_dir = Path(output_dir)
+        self.explainer = LazyExplainer(explainer, options)
+        self.image_key = image_key
+        self.ask: dict[str, Any] = {
+            "top_k": top_k,
+            "rank_by": rank_by,
+            "pathologies": names_or_none(pathologies),
+            "above_operating_point": above_operating_point,
+        }
+        self.interval = interval
+        self.select = select
+        self.figure_format = figure_format
+        self.axes = axes
+        self.failures: list[Failure] = []
+        self.saved: list[str] = []
+        self._rows: list[tuple[str, ...]] = []
+        self._digests: dict[str, str] = {}
+        self._seen = 0
+        self._logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Any) -> None:
+        """Register with an Ignite Engine.
+
+        Raises:
+            MissingExtraError: pytorch-ignite is not installed.
+        """
+        events = require("ignite.engine", "monai").Events
+        self._logger = engine.logger
+        engine.add_event_handler(events.STARTED, self._start)
+        engine.add_event_handler(events.ITERATION_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(events.COMPLETED, self._finish)
+
+    def __call__(self, engine: Any) -> None:
+        """Explain and save what is in the engine's batch."""
+        radiographs = []
+        for item in _items(engine.state.batch, engine.state.output, self.image_key):
+            radiograph = self._attempt(self._name(item), partial(self._radiograph, item))
+            if radiograph is not None:
+                radiographs.append(radiograph)
+        for radiograph, explanation in zip(radiographs, self._explain(radiographs), strict=True):
+            if explanation is not None:
+                self._attempt(radiograph.id, partial(self._save, explanation))
+
+    def _start(self, _engine: Any) -> None:
+        self.failures, self.saved, self._rows, self._digests, self._seen = [], [], [], {}, 0
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"an output folder that cannot be made ({error.strerror})", source=self.output_dir
+            ) from error
+
+    def _finish(self, _engine: Any) -> None:
+        names = [name for name in self.explainer.get().classifier.pathologies if name]
+        header = ("id", *names, "error")
+        failed = [
+            (safe_cell(failure.id), *("" for _ in names), safe_cell(str(failure.error)))
+            for failure in self.failures
+        ]
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows([header, *self._rows, *failed])
+        write_whole(self.output_dir / PREDICTIONS, table.getvalue().encode())
+        told = self._logger.warning if self.failures else self._logger.info
+        told("%d explanations in %s, %d failed", len(self.saved), self.output_dir, len(self.failures))
+
+    def _name(self, item: Item) -> str:
+        """Before it is known whether there is a radiograph."""
+        self._seen += 1
+        image = item.get(self.image_key)
+        known = image.meta.get("id") if isinstance(image, MetaTensor) else None
+        return str(known or f"image {self._seen} of the run")
+
+    def _radiograph(self, item: Item) -> Radiograph | None:
+        if self.select is not None and not self.select(item):
+            return None
+        if self.image_key not in item:
+            raise OptionError(
+                f"an item with {', '.join(map(str, item))}", expected=f"image_key={self.image_key!r}"
+            )
+        radiograph, _ = to_radiograph(item[self.image_key], axes=self.axes)
+        name = radiograph.id
+        if self._digests.setdefault(name, radiograph.sha256) != radiograph.sha256:
+            name = f"{name}-{radiograph.sha256[:8]}"  # two files of one name in different folders
+        return replace(radiograph, id=name)
+
+    def _explain(self, radiographs: Sequence[Radiograph]) -> list[Explanation | None]:
+        """In one pass; where it fails, one by one, so that only the culprit does."""
+        explainer = self.explainer.get()
+        try:
+            return list(explainer.explain_batch(radiographs, **self.ask))
+        except OptionError:
+            raise  # asked in vain for every image
+        except Exception:
+            return [
+                self._attempt(radiograph.id, partial(explainer.explain, radiograph, **self.ask))
+                for radiograph in radiographs
+            ]
+
+    def _save(self, explanation: Explanation) -> None:
+        """The figure first, the JSON last: where a JSON file is, everything is."""
+        if self.figure_format is not None:
+            explanation.figure().save(self.output_dir / f"{explanation.id}.{self.figure_format}")
+        explanation.save(self.output_dir / f"{explanation.id}.json")
+        cells = (f"{prediction.probability:.6f}" for prediction in explanation.ranking.predictions)
+        self._rows.append((safe_cell(explanation.id), *cells, ""))
+        self.saved.append(explanation.id)
+
+    def _attempt(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do the work of one image; None, a line in the log and a failure where it cannot be done."""
+        try:
+            return work()
+        except Exception as error:
+            self._fail(name, error)
+            return None
+
+    def _fail(self, name: str, error: Exception) -> None:
+        found = (
+            error
+            if isinstance(error, CxrExplainError)
+            else CxrExplainError(f"an unexpected {type(error).__name__}")
+        )
+        failure = Failure(name, found)
+        self.failures.append(failure)
+        self._logger.error("%s: %s", failure.id, failure.error, exc_info=None if found is error else error)
+
+
+def _items(batch: Any, output: Any, image_key: str) -> list[Item]:
+    """The batch one by one, each with what the engine put out for it."""
+    items = [_keyed(item, image_key) for item in _one_by_one(batch)]
+    outputs = _one_by_one(output)
+    if len(outputs) != len(items) or not all(isinstance(one, Mapping) for one in outputs):
+        return items
+    return [{**one, **item} for item, one in zip(items, outputs, strict=True)]
+
+
+def _one_by_one(batch: Any) -> list[Any]:
+    """MONAI's engines take their batches apart themselves, unless told not to."""
+    if isinstance(batch, list) and all(isinstance(item, Mapping) for item in batch):
+        return batch
+    if isinstance(batch, Tensor | Mapping | Sequence) and not isinstance(batch, str):
+        apart = decollate_batch(batch)
+        return apart if isinstance(apart, list) else []
+    return []
+
+
+def _keyed(item: Any, image_key: str) -> Item:
+    if isinstance(item, Mapping):
+        return item
+    return {image_key: item[0] if isinstance(item, Sequence) else item}

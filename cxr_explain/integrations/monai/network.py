@@ -1,0 +1,130 @@
+"""The network of a bundle: first empty, as MONAI's tools want it, then with its weights, as an Explainer."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cxr_explain._torchvision import ensure_torchvision_imports
+from cxr_explain.errors import OptionError, WeightsError, WeightsIntegrityError
+from cxr_explain.explainer import Explainer
+from cxr_explain.models.base import Classifier, Outputs
+from cxr_explain.models.pooled_linear import PooledLinearClassifier
+from cxr_explain.models.weights import load_into
+from cxr_explain.models.xrv import XRVDenseNet, XRVResNet, densenet_configuration
+
+
+def configuration_of(classifier: Classifier) -> dict[str, Any]:
+    """The arguments of `empty_network` for a classifier of `from_pretrained`.
+
+    >>> from cxr_explain.models.xrv import from_pretrained
+    >>> configuration_of(from_pretrained("phantom"))["architecture"]
+    'xrv-densenet'
+    """
+    outputs = len(classifier.pathologies)
+    if isinstance(classifier, XRVResNet):
+        return {"architecture": "xrv-resnet50", "num_classes": outputs}
+    shape = densenet_configuration(classifier.module.state_dict(), source=classifier.name)
+    return {"architecture": "xrv-densenet", **shape, "block_config": list(shape["block_config"])}
+
+
+def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
+    """A network without its weights; it gives logits.
+
+    Args:
+        architecture: "xrv-densenet" (TorchXRayVision's DenseNet) or "xrv-resnet50".
+        **shape: of the DenseNet's constructor; of the ResNet, num_classes alone.
+
+    Raises:
+        OptionError: another architecture.
+
+    >>> empty_network(architecture="xrv-densenet", block_config=[1], num_classes=3).classifier.out_features
+    3
+    """
+    ensure_torchvision_imports()
+    if architecture == "xrv-densenet":
+        from torchxrayvision.models import DenseNet
+
+        return DenseNet(**{**shape, "block_config": tuple(shape["block_config"])})
+    if architecture == "xrv-resnet50":
+        from torchvision.models import resnet50
+
+        network = resnet50(weights=None, **shape)
+        network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        return network
+    raise OptionError(f"architecture={architecture!r}", expected="xrv-densenet or xrv-resnet50")
+
+
+def facts_of(classifier: Classifier, *, sha256: str, from_sha256: str) -> dict[str, Any]:
+    """What `bundled_explainer` must be told of a network, for the bundle's metadata."""
+    return {
+        "name": classifier.name,
+        "pathologies": list(classifier.pathologies),
+        "operating_points": list(classifier.operating_points),
+        "training_sets": list(classifier.training_sets),
+        "input_size": classifier.input_size,
+        "phantom_only": classifier.phantom_only,
+        "weights_sha256": sha256,
+        "weights_from_sha256": from_sha256,
+    }
+
+
+def bundled_explainer(
+    network: nn.Module, weights: str | PathLike[str], facts: Mapping[str, Any], **options: Any
+) -> Explainer:
+    """Give an empty network its weights, and explain with it.
+
+    Args:
+        network: of `empty_network`; what is explained is this very object.
+        weights: the bundle's weights file, tensors alone.
+        facts: of `facts_of`.
+        **options: of `Explainer`.
+
+    Raises:
+        WeightsIntegrityError: another file than the bundle was written with.
+        WeightsError: none, or tensors that do not fit.
+    """
+    content = _read(Path(weights))
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != facts["weights_sha256"]:
+        raise WeightsIntegrityError(
+            f"weights with SHA-256 {digest[:12]}",
+            expected=f"{facts['weights_sha256'][:12]}, as in the bundle's metadata",
+            remedy="Write the bundle again: cxr-explain bundle.",
+            source=weights,
+        )
+    tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    load_into(network, tensors, name=facts["name"])
+    network.eval().requires_grad_(False)
+    return Explainer(_classifier(network, facts), **options)
+
+
+def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearClassifier:
+    adapter = XRVDenseNet if hasattr(network, "classifier") else XRVResNet
+    return adapter(
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
+        name=facts["name"],
+        input_size=facts["input_size"],
+        weights_sha256=facts["weights_sha256"],
+        training_sets=facts["training_sets"],
+        phantom_only=facts["phantom_only"],
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"no weights that can be read ({error.strerror})",
+            remedy="Say where the bundle is: --bundle_root FOLDER.",
+            source=path,
+        ) from error

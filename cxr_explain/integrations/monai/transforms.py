@@ -1,0 +1,260 @@
+"""Dictionary transforms: read a radiograph, cut it for a model, explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import asdict
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import MapTransform
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxr_explain.explainer import Explainer
+from cxr_explain.explanation import Explanation
+from cxr_explain.geometry import Geometry
+from cxr_explain.integrations.monai.axes import Axes, Turn
+from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none
+from cxr_explain.integrations.monai.images import to_meta_tensor, to_radiograph
+from cxr_explain.loaders import read_radiograph
+from cxr_explain.options import RankBy
+
+
+class ReadRadiographd(MapTransform):
+    """Read radiographs with `read_radiograph`: in the place of LoadImaged, EnsureChannelFirstd and scaling.
+
+    Each key's path becomes a MetaTensor (1, H, W) float32 in [-1024, 1024], rows before columns. MONAI's own
+    readers give (W, H), neither invert MONOCHROME1 nor apply a window, and keep the whole path. Here the
+    affine says how the axes lie, `filename_or_obj` is a safe name, and the metadata hold "id", "sha256",
+    "format", "view", "laterality", "pixel_spacing", "steps", "warnings" and "phantom", no patient data.
+
+    Args:
+        keys: of the paths.
+        allow_missing_keys: leave out a key that an item does not have.
+        **read_options: of `read_radiograph`, such as voi.
+
+    Raises:
+        RadiographError: a file that gives no radiograph; MONAI wraps it in a RuntimeError of its own.
+
+    >>> import tempfile, PIL.Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     PIL.Image.new("L", (50, 40), 255).save(f"{folder}/white.png")
+    ...     item = ReadRadiographd("image")({"image": f"{folder}/white.png"})
+    >>> tuple(item["image"].shape), item["image"].meta["filename_or_obj"]
+    ((1, 40, 50), 'white.png')
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, allow_missing_keys: bool = False, **read_options: Any
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.read_options = read_options
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read the file of each key."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = to_meta_tensor(read_radiograph(item[key], **self.read_options))
+        return item
+
+
+class PrepareRadiographd(MapTransform, InvertibleTransform):
+    """Cut and resize radiographs for a model, as `Explainer` does: (1, H, W) -> (1, S, S).
+
+    Its inverse puts anything of (C, S, S), such as maps of FMGCAM, back into the radiograph's pixels; what
+    the model did not see is 0 there. The interpolation is bilinear whatever `Invertd(nearest_interp=...)`.
+
+    Args:
+        keys: of the images.
+        explainer: an Explainer, a name of weights, or a checkpoint file.
+        axes: how the images lie; see `Axes`.
+        allow_missing_keys: leave out a key that an item does not have.
+        **options: of `Explainer.from_pretrained`, with weights.
+
+    Raises:
+        OptionError: an image of another shape or range, or whose axes nobody told.
+        PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
+
+    >>> from cxr_explain import Radiograph
+    >>> image = to_meta_tensor(Radiograph.from_array(np.zeros((40, 50), np.float32)))
+    >>> prepare = PrepareRadiographd("image", "phantom", allow_phantom_weights=True)
+    >>> item = prepare({"image": image})
+    >>> tuple(item["image"].shape), tuple(prepare.inverse(item)["image"].shape)
+    ((1, 224, 224), (1, 40, 50))
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        explainer: Explainer | str | PathLike[str],
+        *,
+        axes: Axes = "recorded",
+        allow_missing_keys: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.explainer = LazyExplainer(explainer, options)
+        self.axes = axes
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare the image of each key."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            radiograph, turn = to_radiograph(item[key], axes=self.axes)
+            explainer = self.explainer.get()
+            explainer.check_suits(radiograph)
+            prepared = explainer.prepare(radiograph)
+            item[key] = self._recorded(item[key], prepared.tensor, prepared.geometry, turn)
+        return item
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Put what is at each key back into the pixels of the image before."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            done = self.pop_transform(item[key])["extra_info"]
+            geometry = Geometry(**done["geometry"])
+            maps = geometry.maps_to_radiograph(item[key].detach().cpu().numpy())
+            before = _with_array(item[key], Turn(**done["turn"]).redo(maps))
+            before.affine = torch.from_numpy(done["affine"])
+            item[key] = before
+        return item
+
+    def _recorded(self, before: Tensor, tensor: Tensor, geometry: Geometry, turn: Turn) -> Tensor:
+        if not get_track_meta() or not isinstance(before, MetaTensor):
+            return tensor
+        after = MetaTensor(tensor).copy_meta_from(before)
+        step = _step(geometry, turn)
+        return self.push_transform(
+            after,
+            sp_size=tuple(tensor.shape[1:]),
+            affine=torch.from_numpy(step),
+            orig_size=tuple(before.shape[1:]),
+            extra_info={
+                "geometry": asdict(geometry),
+                "turn": asdict(turn),
+                "affine": np.asarray(before.affine, np.float64),
+            },
+        )
+
+
+class ExplainRadiographd(MapTransform):
+    """Explain radiographs: where the model sees each of its top K pathologies.
+
+    For a key "image", the item gets
+
+    - "image_fused_map": (K, H, W), the fused map by class in the image's own pixels, with the image's
+      affine and its record of transforms, so that `Invertd(keys="image_fused_map", orig_keys="image",
+      transform=..., nearest_interp=False)` takes it back to the pixels of the radiograph;
+    - "image_pathologies": the K names, best first;
+    - "image_probabilities": (K,) their sigmoid probabilities;
+    - "image_explanation": the `Explanation`, if asked for.
+
+    The model is shown the radiograph upright, whichever way MONAI's reader or transforms laid its axes, and
+    the maps lie as the image lies.
+
+    A transform sees one image; over batches, `SaveExplanations` and `FMGCAM` take one forward pass for all.
+
+    Args:
+        keys: of the images, as `ReadRadiographd` gives them.
+        explainer: an Explainer, a name of weights, or a checkpoint file. With weights, each worker process
+            loads its own, when it needs it.
+        top_k: how many pathologies.
+        rank_by: see `Explainer.explain`.
+        pathologies: see `Explainer.explain`.
+        above_operating_point: see `Explainer.explain`; K then differs from image to image, so that a batch
+            of them needs `collate_fn=monai.data.utils.no_collation`.
+        keep_explanation: add the Explanation; likewise.
+        axes: how the images lie; see `Axes`.
+        allow_missing_keys: leave out a key that an item does not have.
+        **options: of `Explainer.from_pretrained`, with weights.
+
+    Raises:
+        OptionError: an image of another shape or range, or whose axes nobody told.
+        PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
+
+    >>> from cxr_explain import Radiograph
+    >>> image = to_meta_tensor(Radiograph.from_array(np.zeros((40, 50), np.float32)))
+    >>> explain = ExplainRadiographd("image", "phantom", top_k=2, allow_phantom_weights=True)
+    >>> tuple(explain({"image": image})["image_fused_map"].shape)
+    (2, 40, 50)
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        explainer: Explainer | str | PathLike[str],
+        *,
+        top_k: int = 5,
+        rank_by: RankBy = "probability",
+        pathologies: Iterable[str] | None = None,
+        above_operating_point: bool = False,
+        keep_explanation: bool = False,
+        axes: Axes = "recorded",
+        allow_missing_keys: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.explainer = LazyExplainer(explainer, options)
+        self.ask: dict[str, Any] = {
+            "top_k": top_k,
+            "rank_by": rank_by,
+            "pathologies": names_or_none(pathologies),
+            "above_operating_point": above_operating_point,
+        }
+        self.keep_explanation = keep_explanation
+        self.axes = axes
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Explain the image of each key."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            radiograph, turn = to_radiograph(item[key], axes=self.axes)
+            explanation = self.explainer.get().explain(radiograph, **self.ask)
+            item.update(self._found(key, item[key], explanation, turn))
+        return item
+
+    def _found(
+        self, key: Hashable, image: Tensor, explanation: Explanation, turn: Turn
+    ) -> dict[Hashable, Any]:
+        probabilities = [prediction.probability for prediction in explanation.ranking.top]
+        found: dict[Hashable, Any] = {
+            f"{key}_fused_map": _with_array(image, turn.redo(explanation.maps_in_radiograph())),
+            f"{key}_pathologies": list(explanation.ranking.pathologies),
+            f"{key}_probabilities": torch.tensor(probabilities, dtype=torch.float32),
+        }
+        return found | ({f"{key}_explanation": explanation} if self.keep_explanation else {})
+
+
+def _with_array(image: Tensor, values: NDArray[np.float32]) -> Any:
+    """The values as a tensor of the image's kind, on its device, with its metadata and record."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values)).to(image.device)
+    return MetaTensor(tensor).copy_meta_from(image) if isinstance(image, MetaTensor) else tensor
+
+
+def _step(geometry: Geometry, turn: Turn) -> NDArray[np.float64]:
+    """(3, 3): from the centres of the model's (row, column) to those of the image before, as MONAI counts."""
+    scale = geometry.side / geometry.model_size
+    upright = np.array(
+        [
+            [scale, 0.0, geometry.top + scale / 2 - 0.5],
+            [0.0, scale, geometry.left + scale / 2 - 0.5],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    return _laid(turn, geometry.radiograph_shape) @ upright
+
+
+def _laid(turn: Turn, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """(3, 3): from (row, column) of the upright radiograph to the image's axes."""
+    flips = np.eye(3)
+    for axis, flipped in enumerate((turn.rows_flipped, turn.columns_flipped)):
+        if flipped:
+            flips[axis, axis], flips[axis, 2] = -1.0, shape[axis] - 1.0
+    return flips[[1, 0, 2]] if turn.transposed else flips
