@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow lint types check format figure bench clean
+.PHONY: install demo audit study test test-slow notebooks docs linkcheck lint check format figure bench clean
 
 install: $(STAMP)
 
@@ -46,7 +46,7 @@ audit: install
 # Every rule, alone and fused, on a few phantoms: that it runs, not what it says; docs/study.md has that.
 study: install
 	@rm -rf $(DEMO)/study
-	@OMP_NUM_THREADS=1 $(BIN)/cxr-explain evaluate --study --quick --jobs 2 --out $(DEMO)/study
+	@OMP_NUM_THREADS=1 $(BIN)/cxr-explain evaluate --study --quick --jobs 2 $(STUDY) --out $(DEMO)/study
 
 # One torch thread for each worker: the workers share the cores.
 test: install
@@ -54,6 +54,19 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Every notebook in an empty folder; fails where one prints something else than it stores.
+notebooks: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m notebooks --numprocesses auto --maxprocesses 4
+
+# Strictly: a warning, a dead link or a request to elsewhere fails.
+docs: install
+	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs docs/_build/html
+	CXR_EXPLAIN_SITE=docs/_build/html $(BIN)/python -m pytest -q -m slow tests/docs/test_site.py
+	@echo "The site: docs/_build/html/index.html"
+
+linkcheck: install
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 lint: install
 	$(BIN)/ruff check .
@@ -80,4 +93,4 @@ bench: install
 	$(BIN)/python -m benchmarks.regions_accuracy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -21,7 +21,13 @@ _keep_alive: list[object] = []  # a torch.library.Library undoes its definitions
 
 
 def ensure_torchvision_imports() -> None:
-    """Declare torchvision's missing operator schemas, only where its compiled library cannot be loaded."""
+    """Declare torchvision's missing operator schemas, only where its compiled library cannot be loaded.
+
+    For your own script, where `import torchxrayvision` fails with "operator torchvision::nms does not exist".
+
+    >>> ensure_torchvision_imports()
+    >>> import torchxrayvision
+    """
     if "torchvision" in sys.modules or _keep_alive:
         return
     import torch

@@ -103,6 +103,15 @@ class Explanation:
         geometry: where the maps lie in the radiograph.
         provenance: how all of this came about.
         radiograph: the radiograph itself; None after `load`, which does not store pixels.
+
+    >>> import cxr_explain as cxr
+    >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
+    >>> explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    >>> explanation = explainer.explain(to_radiograph(render(sample_patient(42), size=96)), top_k=3)
+    >>> explanation.class_maps.shape, explanation.maps_in_radiograph().shape
+    ((3, 28, 28), (3, 96, 96))
+    >>> explanation.provenance.method, explanation.provenance.model
+    ('FM-G-CAM', 'densenet-res224-phantom')
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Where the model's square lies in the radiograph, and the exact way back.
 
 Coordinates are continuous and count from the outer edge of the first pixel: pixel i covers [i, i + 1). In
-these coordinates a resize is a pure scaling, so that the affine has an exact inverse, and a heat map of any
+these coordinates a resize is a pure scaling, so that the affine has an exact inverse, and a map of any
 size covers the same region as the pixels it was computed from.
 """
 
@@ -110,7 +110,7 @@ class Geometry:
     def maps_to_radiograph(
         self, maps: ArrayLike, shape: tuple[int, int] | None = None, *, outside: float = 0.0
     ) -> NDArray[np.float32]:
-        """Interpolate heat maps bilinearly (half-pixel centres) over the radiograph.
+        """Interpolate maps bilinearly (half-pixel centres) over the radiograph.
 
         Args:
             maps: (..., I, J), covering the model's square whatever I and J are.

@@ -63,6 +63,10 @@ class LabelState(StrEnum):
 
     "Not mentioned" (a blank in CheXpert) and "not labelled" (a pathology that the data set does not know)
     are neither positive nor negative, and are never counted as either.
+
+    >>> labels = ReferenceLabels.from_text("Effusion|Mass=uncertain")
+    >>> labels["Mass"], labels["Hernia"]
+    (<LabelState.UNCERTAIN: 'uncertain'>, <LabelState.NOT_LABELLED: 'not labelled'>)
     """
 
     POSITIVE = "positive"
@@ -82,6 +86,10 @@ class ReferenceBox:
         y: top edge.
         width: extent to the right.
         height: extent downwards.
+
+    >>> box = ReferenceBox("Effusion", x=10, y=20, width=30, height=40)
+    >>> ReferenceLabels({"Effusion": LabelState.POSITIVE}, boxes=(box,)).boxes[0].width
+    30
     """
 
     pathology: str

@@ -24,6 +24,10 @@ class Prediction:
             weights come without one.
         calibrated: TorchXRayVision's piecewise-linear rescaling, by which the operating point becomes 0.5;
             None without an operating point. Not a probability.
+
+    >>> (prediction,) = rank([0.0], ["Mass"], [0.4]).top
+    >>> prediction.probability, prediction.above, round(prediction.calibrated, 3)
+    (0.5, True, 0.583)
     """
 
     pathology: str
@@ -48,6 +52,10 @@ class Ranking:
         predictions: every trained output, in the head's order.
         by: "probability" or "calibrated".
         notes: what was cut or left out, for people to read.
+
+    >>> ranking = rank([0.0, 2.0, -1.0], ["Mass", "Edema", "Hernia"], top_k=2)
+    >>> ranking.k, ranking.pathologies, ranking["Hernia"].logit
+    (2, ('Edema', 'Mass'), -1.0)
     """
 
     top: tuple[Prediction, ...]

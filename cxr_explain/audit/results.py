@@ -27,6 +27,19 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
 
     Raises:
         OutputError: a folder that cannot be written to.
+
+    >>> import cxr_explain as cxr
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     data, run = Path(folder, "data"), Path(folder, "run")
+    ...     phantoms = list(write_dataset(data, n=2, size=96))
+    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
+    ...     found = write_statistics(done, resamples=100)
+    ...     found.document["images"], (run / "statistics.json").is_file()
+    (2, True)
     """
     found = statistics_of(run, **options)
     run.place.write(STATISTICS, found.to_json())
@@ -46,6 +59,18 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
         OptionError: no such image, or one that failed.
         AuditError: other bytes than those that were explained.
         RadiographError: a file that is not there any more.
+
+    >>> import cxr_explain as cxr
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     data, run = Path(folder, "data"), Path(folder, "run")
+    ...     phantoms = list(write_dataset(data, n=2, size=96))
+    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
+    ...     figure_of(done, done.manifest.ids[0]).save(Path(folder, "one.png")).name
+    'one.png'
     """
     at = position_of(run, image_id)
     radiograph = run.radiograph(at)
@@ -62,7 +87,7 @@ def position_of(run: AuditRun, image_id: str) -> int:
         return run.position[image_id]
     for row in run.failures.to_pylist():
         if row["image_id"] == image_id:
-            raise OptionError(f"an image that failed: {row['message']}", source=image_id)
+            raise OptionError(f"an image that failed: {row['message'].rstrip('.')}", source=image_id)
     known = list(run.position)
     raise OptionError(
         "no such image in this audit",

@@ -108,6 +108,19 @@ def run_audit(
         AuditError: a folder that holds another audit, or that somebody else writes to.
         OutputError: a folder that cannot be written to; what was finished is kept.
         OptionError: a pathology that the model does not predict, or no image folder.
+
+    >>> import cxr_explain as cxr
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     data, run = Path(folder, "data"), Path(folder, "run")
+    ...     phantoms = list(write_dataset(data, n=2, size=96))
+    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    ...     manifest = cxr.make_manifest("nih", data)
+    ...     done = run_audit(explainer, manifest, data / "images", run)
+    ...     len(done.results), len(done.failures)
+    (2, 0)
     """
     ask, means = ask or Ask(), means or Means()
     place, folder = place_at(where), ImageFolder(images, follow_links=means.follow_links)

@@ -55,6 +55,17 @@ def build_report(
 
     Raises:
         OutputError: a folder that cannot be written to, or one with something else in it.
+
+    >>> import cxr_explain as cxr
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     data, run = Path(folder, "data"), Path(folder, "run")
+    ...     phantoms = list(write_dataset(data, n=2, size=96))
+    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
+    ...     build_report(done, Path(folder, "report"), statistics={}).name
+    'index.html'
     """
     folder = Path(target)
     _check_is_ours(folder)

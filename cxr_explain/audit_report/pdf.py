@@ -70,6 +70,17 @@ def write_pdf(
 
     Raises:
         OutputError: a folder that cannot be written to.
+
+    >>> import cxr_explain as cxr
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     data, run = Path(folder, "data"), Path(folder, "run")
+    ...     phantoms = list(write_dataset(data, n=2, size=96))
+    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
+    ...     write_pdf(done, Path(folder, "report.pdf"), cases=1, statistics={}).name
+    'report.pdf'
     """
     contents = Contents.of(run, statistics, cases)
     path = Path(target)

@@ -22,9 +22,9 @@ _SOFTENING = 0.02  # of the total variation, as a share of the map's peak, so th
 class AugmentedGradCAM:
     """Augmented Grad-CAM: the fine map h whose views, made coarse, are the Grad-CAMs of the views.
 
-    h minimises the sum of (1 / 2L) sum over l of |D A_l h - g_l|^2 f^2, of variation * TV(h), and of
-    (shrinkage / 2) |h|^2, where g_l is Grad-CAM of view l, A_l moves a map as the view moved the input, and D
-    averages f x f fine cells. A fixed number of accelerated gradient steps: the result is always the same.
+    h minimises the sum of (1 / 2L) sum over l of ||D A_l h - g_l||^2 f^2, of variation * TV(h), and of
+    (shrinkage / 2) ||h||^2, where g_l is Grad-CAM of view l, A_l moves a map as the view moved the input, and
+    D averages f x f fine cells. A fixed number of accelerated gradient steps: the result is always the same.
 
     Args:
         views: L, the plain one included.

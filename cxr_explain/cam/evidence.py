@@ -36,6 +36,17 @@ class Evidence:
         forward: activations and logits at the layer that is explained.
         layer: the layer's name where it is not the classifier's own target layer.
         track: shows the progress of the rules that run the model many times.
+
+    >>> from torch import nn
+    >>> from cxr_explain.models.base import Outputs
+    >>> from cxr_explain.models.hooked import HookedClassifier
+    >>> pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *pooled)
+    >>> classifier = HookedClassifier(model, "1", Outputs(("Effusion", "Mass")), input_size=8)
+    >>> inputs, classes = torch.zeros(1, 1, 8, 8), torch.tensor([[1, 0]])
+    >>> evidence = Evidence(classifier, inputs, classes, classifier.forward(inputs))
+    >>> evidence.activations.shape, evidence.gradients.shape, evidence.weights.shape
+    (torch.Size([1, 4, 6, 6]), torch.Size([1, 2, 4, 6, 6]), torch.Size([1, 2, 4]))
     """
 
     classifier: Classifier

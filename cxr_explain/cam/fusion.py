@@ -36,6 +36,10 @@ class FusedMaps:
         normalisation: "joint", "per-class" or "released".
         activation: "relu", "elu" or "gelu".
         fused: False where equation 4 was left out, so that each class keeps all of its map.
+
+    >>> fused = fuse(torch.tensor([[[[3.0, 1.0]], [[0.0, 2.0]]]]))
+    >>> fused.winner.tolist(), (fused.maps > 0).tolist()
+    ([[[0, 1]]], [[[[True, False]], [[False, True]]]])
     """
 
     maps: Tensor
@@ -76,7 +80,7 @@ def fm_g_cam(
         OptionError: shapes that do not fit, or an unknown normalisation or activation.
 
     Source:
-        Silva et al., FM-G-CAM: A Holistic Approach for Explainable AI in Computer Vision, arXiv 2312.05975.
+        Silva and Bird, FM-G-CAM: A Holistic Approach for Explainable AI in Computer Vision, arXiv 2312.05975.
 
     >>> a = torch.rand(2, 8, 7, 7)
     >>> fm_g_cam(a, torch.randn(2, 3, 8)).maps.shape

@@ -63,7 +63,7 @@ def brier(probabilities: ArrayLike, positives: ArrayLike) -> float | None:
 def expected_calibration_error(
     probabilities: ArrayLike, positives: ArrayLike, *, bins: int = BINS
 ) -> float | None:
-    """The mean over images of |mean probability - share of positives| of the image's bin.
+    """The mean over images of abs(mean probability - share of positives) of the bin.
 
     The bins have equal widths over [0, 1] and hold their lower edge; 1 belongs to the last. None without any
     image.

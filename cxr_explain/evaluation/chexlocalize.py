@@ -156,6 +156,15 @@ def read_annotations(path: str | PathLike[str]) -> OutlineSet:
 
     Raises:
         ReferenceLabelError: no such file, or anything in it that is not as it should be.
+
+    >>> import json
+    >>> from tempfile import TemporaryDirectory
+    >>> square = {"img_size": [3, 3], "Edema": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "some.json").write_text(json.dumps({"patient1_study1_view1_frontal": square}))
+    ...     outlines = read_annotations(Path(folder, "some.json"))
+    >>> outlines.mask("patient1_study1_view1_frontal", "Edema").sum()
+    np.int64(4)
     """
     return _read(path, _annotated)
 
@@ -166,6 +175,13 @@ def read_segmentations(path: str | PathLike[str]) -> OutlineSet:
     Raises:
         ReferenceLabelError: no such file, or anything in it that is not as it should be; also where an id
             lacks one of the ten pathologies.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True, False]]}})
+    >>> with TemporaryDirectory() as folder:
+    ...     read = read_segmentations(write_segmentations(Path(folder, "masks.json"), masks))
+    >>> read.mask("patient1_study1_view1_frontal", "Edema").tolist()
+    [[True, False]]
     """
     return _read(path, _segmented)
 
@@ -179,6 +195,12 @@ def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path
     Raises:
         OutputError: a folder that cannot be written to.
         MissingExtraError: pycocotools is not installed, and the outlines are polygons.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True, False]]}})
+    >>> with TemporaryDirectory() as folder:
+    ...     write_segmentations(Path(folder, "masks.json"), masks).name
+    'masks.json'
     """
     return _write(path, {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids})
 
@@ -192,6 +214,16 @@ def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     Raises:
         OptionError: outlines that are no polygons.
         OutputError: a folder that cannot be written to.
+
+    >>> import json
+    >>> from tempfile import TemporaryDirectory
+    >>> square = {"img_size": [3, 3], "Edema": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "some.json").write_text(json.dumps({"patient1_study1_view1_frontal": square}))
+    ...     outlines = read_annotations(Path(folder, "some.json"))
+    ...     again = read_annotations(write_annotations(Path(folder, "again.json"), outlines))
+    >>> again.outlines == outlines.outlines
+    True
     """
     return _write(path, {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids})
 

@@ -65,7 +65,7 @@ def full_resolution(saliency: ArrayLike, shape: Shape) -> Map:
     """A map of the whole radiograph at its resolution: bilinear, half-pixel centres, edges repeated.
 
     For a model that saw the radiograph squeezed into a square, as CheXlocalize's did. Where it saw a crop,
-    the way is :meth:`cxr_explain.geometry.Geometry.maps_to_radiograph`.
+    the way is :meth:`cxr_explain.Geometry.maps_to_radiograph`.
 
     Args:
         saliency: (I, J).

@@ -132,6 +132,12 @@ def insertion(
     """Put the most salient cells back first, and watch the score rise; see `deletion`.
 
     A blurred image has no new edges where cells come in; a black one would have them around each.
+
+    >>> inputs, classes = torch.zeros(1, 1, 8, 8), torch.tensor([[0]])
+    >>> maps = torch.rand(1, 1, 4, 4)
+    >>> curve = insertion(lambda x: x.mean(dim=(2, 3)) / 100, inputs, classes, maps, steps=4)
+    >>> curve.scores.shape
+    (1, 1, 5)
     """
     plan = _Plan.of(inputs, classes, maps, steps, seed)
     blank = baseline_of(inputs, baseline)

@@ -157,6 +157,13 @@ def weights_kept(module: nn.Module) -> Iterator[None]:
 
     Args:
         module: whose weights may be changed inside.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> before = layer.weight.item()
+    >>> with weights_kept(layer):
+    ...     _ = layer.weight.data.fill_(7)
+    >>> layer.weight.item() == before
+    True
     """
     slots: list[dict[str, Any]] = [
         slot for layer in module.modules() for slot in (layer._parameters, layer._buffers)

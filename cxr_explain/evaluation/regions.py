@@ -166,6 +166,12 @@ def shares_in(regions: Regions, maps: ArrayLike, geometry: Geometry) -> Saliency
 
     Raises:
         OptionError: maps that are not finite, or a geometry of another radiograph.
+
+    >>> flat = Radiograph.from_array(np.zeros((100, 100), np.float32))
+    >>> regions, geometry = regions_of(flat), Geometry.fit_square((100, 100), 224)
+    >>> even, diagonal = np.ones((1, 7, 7)), np.eye(7)[None]
+    >>> [round(shares_in(regions, maps, geometry).border, 4) for maps in (even, diagonal)]
+    [0.1536, 0.1375]
     """
     if geometry.radiograph_shape != regions.radiograph_shape:
         raise OptionError(

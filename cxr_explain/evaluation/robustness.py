@@ -128,6 +128,11 @@ def under_exposure(
 
     Raises:
         OptionError: a contrast that is not above 0, or a brightness that is no number.
+
+    >>> inputs, classes = torch.rand(1, 1, 8, 8), torch.tensor([[0]])
+    >>> found = under_exposure(lambda x: x.mean((2, 3)), lambda x, k: x[..., ::2, ::2], inputs, classes)
+    >>> found.similarity.pearson.round(4).tolist()
+    [[1.0]]
     """
     if not (0 < contrast < float("inf") and np.isfinite(brightness)):
         raise OptionError(
@@ -146,6 +151,10 @@ def flip_equivariance(explain: Explain, inputs: Tensor, classes: Tensor) -> Simi
         explain: the rule.
         inputs: (B, 1, S, S).
         classes: (B, K).
+
+    >>> inputs, classes = torch.rand(2, 1, 8, 8), torch.tensor([[0], [0]])
+    >>> flip_equivariance(lambda x, k: x[..., ::2, ::2], inputs, classes).pearson.shape
+    (2, 1)
     """
     mirrored = explain(inputs.flip(-1), classes).flip(-1)
     return _compared(explain(inputs, classes), mirrored)
@@ -167,6 +176,10 @@ def shift_equivariance(
 
     Raises:
         OptionError: no shift, one that is no whole number of pixels, or one that leaves less than 3 cells.
+
+    >>> inputs, classes = torch.rand(2, 1, 16, 16), torch.tensor([[0], [0]])
+    >>> shift_equivariance(lambda x, k: x[..., ::2, ::2], inputs, classes).pearson.round(6).tolist()
+    [[1.0], [1.0]]
     """
     before = explain(inputs, classes)
     size, grid = inputs.shape[-2:], before.shape[-2:]

@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Self
 
@@ -76,8 +77,10 @@ class ManifestCheck:
         return tuple(line for what, line in found if what)
 
 
-def check_manifest(manifest: Manifest, images: Path, pathologies: Sequence[str]) -> ManifestCheck:
-    """Look for what would go wrong in an audit, without reading an image.
+def check_manifest(
+    manifest: Manifest, images: str | PathLike[str], pathologies: Sequence[str]
+) -> ManifestCheck:
+    r"""Look for what would go wrong in an audit, without reading an image.
 
     Args:
         manifest: of a data set.
@@ -86,6 +89,14 @@ def check_manifest(manifest: Manifest, images: Path, pathologies: Sequence[str])
 
     Raises:
         ManifestError: no such folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.manifests.csv_file import parse_manifest
+    >>> manifest = parse_manifest(b"image_id,path,label:Mass\na,a.png,1\nb,b.png,0\n")
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "b.png").write_bytes(b"")
+    ...     check_manifest(manifest, Path(folder), ["Mass"]).missing
+    ('a.png',)
     """
     missing, outside = _look_for(manifest.paths, images)
     outputs = tuple(dict.fromkeys(canonical_pathology(name) for name in pathologies if name.strip()))
@@ -109,8 +120,8 @@ def check_manifest(manifest: Manifest, images: Path, pathologies: Sequence[str])
     )
 
 
-def present(manifest: Manifest, images: Path) -> Manifest:
-    """The rows of a manifest whose images are there: of a data set of which one has a part.
+def present(manifest: Manifest, images: str | PathLike[str]) -> Manifest:
+    r"""The rows of a manifest whose images are there: of a data set of which one has a part.
 
     Args:
         manifest: of the data set.
@@ -118,6 +129,14 @@ def present(manifest: Manifest, images: Path) -> Manifest:
 
     Raises:
         ManifestError: no such folder, or none of the images in it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.manifests.csv_file import parse_manifest
+    >>> manifest = parse_manifest(b"image_id,path\na,a.png\nb,b.png\n")
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "b.png").write_bytes(b"")
+    ...     present(manifest, Path(folder)).ids
+    ('b',)
     """
     missing, outside = _look_for(manifest.paths, images)
     gone = {*missing, *outside}
@@ -131,10 +150,10 @@ def present(manifest: Manifest, images: Path) -> Manifest:
     return manifest.select(kept)
 
 
-def _look_for(paths: Sequence[str], images: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _look_for(paths: Sequence[str], images: str | PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Paths without a file, and those whose link leaves the folder."""
     try:
-        root = images.resolve()
+        root = Path(images).resolve()
         if not root.is_dir():
             raise ManifestError(
                 "no folder", expected="the folder that the manifest's paths are relative to", source=images

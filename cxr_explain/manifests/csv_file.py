@@ -82,13 +82,19 @@ def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> 
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
-    """Write a manifest, whole or not at all; it reads back as it was.
+    r"""Write a manifest, whole or not at all; it reads back as it was.
 
     Returns:
         The path written.
 
     Raises:
         OutputError: a folder that cannot be written to.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> manifest = parse_manifest(b"image_id,path,label:Mass\na,a.png,1\n")
+    >>> with TemporaryDirectory() as folder:
+    ...     read_manifest(write_manifest(manifest, f"{folder}/manifest.csv")).digest == manifest.digest
+    True
     """
     target = Path(path)
     try:

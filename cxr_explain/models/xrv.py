@@ -72,6 +72,14 @@ class XRVResNet(PooledLinearClassifier):
         module: the model.
         outputs: names and operating points; by default the model's own.
         **description: see `Classifier`.
+
+    >>> from cxr_explain._torchvision import ensure_torchvision_imports; ensure_torchvision_imports()
+    >>> from torchvision.models import resnet18
+    >>> model = resnet18(num_classes=2)
+    >>> model.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)  # radiographs have one channel
+    >>> classifier = XRVResNet(model, Outputs(("Effusion", "Mass")), input_size=64)
+    >>> classifier.forward(torch.zeros(1, 1, 64, 64)).activations.shape
+    torch.Size([1, 512, 2, 2])
     """
 
     def __init__(self, module: nn.Module, outputs: Outputs | None = None, **description: Any) -> None:

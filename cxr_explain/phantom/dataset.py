@@ -64,6 +64,12 @@ def write_dataset(
     Raises:
         OptionError: n below 1, or a size or depth out of range.
         OutputError: a folder that is not empty or cannot be written to.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     phantoms = list(write_dataset(Path(folder, "phantoms"), n=1, size=64))
+    ...     sorted(path.name for path in Path(folder, "phantoms").iterdir() if path.is_dir())
+    ['counterfactuals', 'dicom', 'images', 'masks']
     """
     if n < 1:
         raise OptionError(f"{n} phantoms", expected="at least 1")

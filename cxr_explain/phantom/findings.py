@@ -15,7 +15,11 @@ from cxr_explain.phantom.seeds import generator
 
 
 class Side(StrEnum):
-    """The patient's side; the patient's left is on the right of the image."""
+    """The patient's side; the patient's left is on the right of the image.
+
+    >>> Finding("Effusion", seed=1, side=Side.LEFT).side.value
+    'left'
+    """
 
     RIGHT = "right"
     LEFT = "left"

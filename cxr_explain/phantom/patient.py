@@ -12,21 +12,33 @@ from cxr_explain.phantom.seeds import generator
 
 
 class Sex(StrEnum):
-    """Decides the mean stature and the breast shadow."""
+    """Decides the mean stature and the breast shadow.
+
+    >>> sample_patient(3).sex in Sex
+    True
+    """
 
     FEMALE = "F"
     MALE = "M"
 
 
 class Projection(StrEnum):
-    """PA: erect, arms forward, scapulae turned out. AP: in bed, shallower breath, wider heart."""
+    """PA: erect, arms forward, scapulae turned out. AP: in bed, shallower breath, wider heart.
+
+    >>> sample_patient(3).projection in Projection
+    True
+    """
 
     PA = "PA"
     AP = "AP"
 
 
 class AgeBand(StrEnum):
-    """Decides the aorta's size, the calcium of the bones and the curve of the spine."""
+    """Decides the aorta's size, the calcium of the bones and the curve of the spine.
+
+    >>> sample_patient(3).age in AgeBand
+    True
+    """
 
     YOUNG = "18-39"
     MIDDLE = "40-64"
@@ -34,7 +46,11 @@ class AgeBand(StrEnum):
 
 
 class Device(StrEnum):
-    """What lies on or in the chest without being part of it."""
+    """What lies on or in the chest without being part of it.
+
+    >>> set(sample_patient(3).devices) <= set(Device)
+    True
+    """
 
     WIRES = "wires"
     PACEMAKER = "pacemaker"

@@ -40,6 +40,11 @@ class Phantom:
             Empty only where another finding hides it, such as a nodule within a large effusion.
         removed: pathologies that were asked for and left out again.
         pixel_spacing: mm from one pixel to the next.
+
+    >>> from cxr_explain.phantom.patient import sample_patient
+    >>> phantom = render(sample_patient(42), size=64)
+    >>> phantom.pixels.shape, set(phantom.masks) == {finding.pathology for finding in phantom.findings}
+    ((64, 64), True)
     """
 
     pixels: NDArray[np.uint16] = field(repr=False)
@@ -63,7 +68,10 @@ class Phantom:
 
     @property
     def boxes(self) -> tuple[ReferenceBox, ...]:
-        """The boxes of all findings, see :func:`boxes_around`; pixel edges, as in NIH's table."""
+        """The boxes of all findings, as in NIH's table.
+
+        They are pixel edges; see :func:`~cxr_explain.phantom.render.boxes_around`.
+        """
         return tuple(box for name in self.pathologies for box in boxes_around(name, self.masks[name]))
 
     def monochrome1(self) -> NDArray[np.uint16]:
@@ -82,8 +90,9 @@ def render(
     """Render a phantom, or its exact counterfactual.
 
     A finding's mask holds the pixels whose line integral of attenuation differs by more than
-    :data:`CHANGED` from that of the same chest without the finding. Before that, 0.02 (2 % of the signal)
-    is taken off the size of each change, so that no invisible fringe is rendered or marked.
+    :data:`~cxr_explain.phantom.render.CHANGED` from that of the same chest without the finding. Before
+    that, 0.02 (2 % of the signal) is taken off the size of each change, so that no invisible fringe is
+    rendered or marked.
 
     Args:
         patient: the anatomy and the exposure.

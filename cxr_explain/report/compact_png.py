@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _COMMON = _RARE = 64
+_WHITE = 250
 _SEEN = 10
 """A difference in one channel, of 255, from which a pixel asks for a colour of its own."""
 
@@ -53,7 +54,9 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _palette(image: Image.Image) -> NDArray[np.uint8]:
     """(n, 3), the colours that occur."""
     used = np.unique(np.asarray(image))
-    return np.array(image.getpalette(), np.uint8).reshape(-1, 3)[used]
+    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3)[used]
+    colours[(colours >= _WHITE).all(axis=1)] = 255  # a plot's paper is as white as the page around it
+    return colours
 
 
 def _with_palette(image: Image.Image, colours: NDArray[np.uint8]) -> Image.Image:

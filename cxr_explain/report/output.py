@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.options import FigureFormat
+from cxr_explain.report.compact_png import compact_png
 from cxr_explain.whole_file import write_whole
 
 FORMATS = get_args(FigureFormat)
@@ -53,6 +54,10 @@ def own_style() -> Iterator[None]:
     settings.update(_STYLE)
     with _LOCK, matplotlib.rc_context(settings):
         yield
+
+
+NOTEBOOK_DPI = 100
+"""Pixels in an inch of a figure in a notebook."""
 
 
 class _Canvas(FigureCanvasAgg):
@@ -171,5 +176,12 @@ class ExplanationFigure(Figure):
         return buffer.getvalue()
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
-        return self.to_bytes("png")
+        """What a notebook shows: on a screen, and stored, fewer pixels do than on paper."""
+        with Image.open(io.BytesIO(self.to_bytes("png", dpi=min(self.dpi, NOTEBOOK_DPI)))) as image:
+            return compact_png(image)
+
+    def _ipython_display_(self) -> None:
+        """Show it as it is drawn: IPython draws any other Matplotlib figure with its own settings."""
+        from IPython.display import display
+
+        display({"image/png": self._repr_png_(), "text/plain": repr(self)}, raw=True)

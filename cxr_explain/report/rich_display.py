@@ -286,11 +286,16 @@ def audit_run_card(run: AuditRun) -> Card:
     return Card(
         title=f"Audit {PurePosixPath(run.place.name.rstrip('/')).name}",
         facts=facts,
-        notice=notice_of(phantom=False, phantom_only=record.phantom_only),
+        notice=notice_of(phantom=_phantoms_alone(run), phantom_only=record.phantom_only),
         header=("Failure", "Images"),
         rows=[(code, n) for code, n in codes.most_common()],
         closing=DISCLAIMER,
     )
+
+
+def _phantoms_alone(run: AuditRun) -> bool:
+    phantom = run.columns(["phantom"])["phantom"].to_pylist()
+    return bool(phantom) and all(phantom)
 
 
 def _counted(n: int, noun: str) -> str:

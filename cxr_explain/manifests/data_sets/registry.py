@@ -49,7 +49,7 @@ def manifest_options(data_set: str) -> tuple[str, ...]:
 
 
 def make_manifest(data_set: str, source: str | PathLike[str], **options: object) -> Manifest:
-    """Make the manifest of a data set.
+    r"""Make the manifest of a data set.
 
     Args:
         data_set: one of `MANIFEST_READERS`.
@@ -59,6 +59,15 @@ def make_manifest(data_set: str, source: str | PathLike[str], **options: object)
     Raises:
         OptionError: an unknown data set, or an option or a value that it does not have.
         ManifestError: tables that are not there, or bad rows.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     table = Path(folder, "mine.csv")
+    ...     _ = table.write_text("path,labels,ward\na.png,Effusion|Mass=uncertain,3\n")
+    ...     manifest = make_manifest("csv", table)
+    >>> manifest[0].labels["Mass"].value, manifest[0].extra
+    ('uncertain', {'ward': '3'})
     """
     known = manifest_options(data_set)
     given = {name: value for name, value in options.items() if value is not None}
