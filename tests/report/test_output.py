@@ -156,4 +156,19 @@ def test_a_failed_write_leaves_the_old_file(figure, tmp_path, monkeypatch):
 
 def test_a_path_without_an_ending_becomes_a_png(figure, tmp_path):
     assert figure.save(tmp_path / "figure").name == "figure.png"
-    assert figure._repr_png_() == (tmp_path / "figure.png").read_bytes()
+    assert Image.open(io.BytesIO(figure._repr_png_())).size[0] <= 1200  # 12 inches at most, at 100 dpi
+
+
+def test_a_notebook_shows_the_figures_own_picture() -> None:
+    """IPython would otherwise draw it with its own settings, in which letters are wider than measured."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.pylabtools import select_figure_formats
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell.instance()
+    select_figure_formats(shell, {"png"})  # what the inline backend does
+    figure = synthetic_explanation().figure(dpi=60)
+    with capture_output() as captured:
+        shell.display_formatter.format(figure)
+    (shown,) = captured.outputs
+    assert shown.data["image/png"] == figure._repr_png_()
