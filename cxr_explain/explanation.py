@@ -91,7 +91,7 @@ class Provenance:
     fused: bool = True
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """The result for one radiograph; frozen, with everything that traces it.
 
@@ -125,6 +125,10 @@ class Explanation:
     def __post_init__(self) -> None:
         self.class_maps.setflags(write=False)
         self.maps.setflags(write=False)
+
+    def __repr__(self) -> str:
+        top = ", ".join(f"{each.pathology} {each.probability:.3f}" for each in self.ranking.top)
+        return f"<Explanation of {self.id} by {self.provenance.method}: {top or 'no pathology'}>"
 
     @property
     def winner(self) -> NDArray[np.intp]:
@@ -167,6 +171,23 @@ class Explanation:
         return draw_explanation(
             self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options
         )
+
+    def overlay(self, *, max_opacity: float = 0.6, longest: int | None = None) -> NDArray[np.uint8]:
+        """The fused map over the radiograph, hatched where the model did not see: to lay out by oneself.
+
+        Rank k has the k-th colour of `cxr_explain.report.palette`; opacities are relative within the image.
+        After `load`, which does not store pixels, the maps lie on plain grey.
+
+        Args:
+            max_opacity: opacity of the strongest evidence.
+            longest: pixels along the longer side, no more than the radiograph has; by default all.
+
+        Returns:
+            (h, w, 3).
+        """
+        from cxr_explain.report.overlay import fused_overlay
+
+        return fused_overlay(self, max_opacity=max_opacity, longest=longest)
 
     def explore(self, radiograph: Radiograph | None = None) -> Explorer:
         """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.

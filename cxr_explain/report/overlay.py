@@ -24,7 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from cxr_explain.errors import OutputError
+from cxr_explain.explanation import Explanation
 from cxr_explain.geometry import Geometry
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.report.palette import rank_style
 
 MAX_OPACITY = 0.6
 """Opacity of the strongest evidence: the anatomy below stays readable."""
@@ -39,7 +42,11 @@ FAINT = 0.15
 """A map whose peak is below this share of the strongest one gets no outline: half of next to nothing is
 noise, and a line would give it the weight of the evidence beside it."""
 
+_BLANK = 0.38
+"""Grey behind the maps of an explanation that was loaded without its radiograph."""
+
 _DIMMED = 0.42
+_HATCHES = 36  # lines of the hatch along the longer side
 _HATCH_OPACITY = 0.4
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
 
@@ -120,6 +127,43 @@ def fuse_over(
     mixed *= opacity / np.maximum(total, np.finfo(np.float32).tiny)  # a c
     mixed += (1 - opacity) * base
     return Overlay(np.stack([to_bytes(plane) for plane in mixed], axis=-1), peak)
+
+
+def fused_overlay(
+    explanation: Explanation,
+    radiograph: Radiograph | None = None,
+    *,
+    maps: NDArray[np.float32] | None = None,
+    shown: Iterable[int] | None = None,
+    max_opacity: float = MAX_OPACITY,
+    longest: int | None = None,
+) -> NDArray[np.uint8]:
+    """The fused map over the radiograph, hatched where the model did not see; see `Explanation.overlay`.
+
+    Args:
+        explanation: what to draw.
+        radiograph: its pixels; by default its own, and plain grey where it was loaded without.
+        maps: (K, I, J), others than its own.
+        shown: ranks to show, from 1; all by default.
+        max_opacity: opacity of the strongest evidence.
+        longest: pixels along the longer side, no more than the radiograph has; by default all.
+
+    Returns:
+        (h, w, 3).
+    """
+    radiograph = radiograph or explanation.radiograph
+    height, width = explanation.geometry.radiograph_shape
+    shape = display_shape((height, width), min(longest or max(height, width), max(height, width)))
+    base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
+    maps = explanation.maps if maps is None else maps
+    ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
+    over = fuse_over(
+        base,
+        (explanation.geometry.maps_to_radiograph(maps[rank - 1], shape) for rank in ranks),
+        [rank_style(rank).rgb for rank in ranks],
+        max_opacity=max_opacity,
+    )
+    return mark_unseen(over.rgb, explanation.geometry, max(4, max(shape) // _HATCHES))
 
 
 def colour_map_over(

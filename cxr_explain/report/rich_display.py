@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from cxr_explain.report.banner import Notice, notice_of
 from cxr_explain.report.compact_png import compact_png
 from cxr_explain.report.lettering import display_name, one_line
 from cxr_explain.report.output import DISCLAIMER
-from cxr_explain.report.overlay import MAX_OPACITY, display_shape, fuse_over, grey, mark_unseen
+from cxr_explain.report.overlay import display_shape, fused_overlay, grey
 from cxr_explain.report.palette import rank_style
 from cxr_explain.report.table import format_probability
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 LONGEST = 320
 """Pixels of a card's picture along its longer side."""
 
-_BLANK = 96  # grey level behind the maps of an explanation that was loaded without its radiograph
-_HATCH_PERIOD = 9
 _MOST_ROWS = 30
 _SWATCH = 12
 _CELL = "padding:.15em .7em .15em 0;text-align:{};vertical-align:top"
@@ -144,38 +142,18 @@ def radiograph_png(radiograph: Radiograph, longest: int = LONGEST) -> bytes:
 
 
 def explanation_png(
-    explanation: Explanation,
-    radiograph: Radiograph | None = None,
-    *,
-    maps: NDArray[np.float32] | None = None,
-    shown: Iterable[int] | None = None,
-    max_opacity: float = MAX_OPACITY,
-    longest: int = LONGEST,
-    compact: bool = True,
+    explanation: Explanation, radiograph: Radiograph | None = None, *, compact: bool = True, **options: Any
 ) -> bytes:
     """The fused map over the radiograph as a small picture, without letters.
 
     Args:
         explanation: what to draw.
-        radiograph: its pixels; by default its own, and plain grey where it was loaded without.
-        maps: (K, I, J), others than its own.
-        shown: ranks to show, from 1; all by default.
-        max_opacity: opacity of the strongest evidence.
-        longest: pixels along the longer side.
+        radiograph: see `fused_overlay`.
         compact: 256 colours of its own, a third of the bytes in a stored notebook; False is quicker.
+        **options: of `fused_overlay`.
     """
-    radiograph = radiograph or explanation.radiograph
-    shape = _small(explanation.geometry.radiograph_shape, longest)
-    base = np.full(shape, _BLANK / 255, np.float32) if radiograph is None else grey(radiograph.display, shape)
-    maps = explanation.maps if maps is None else maps
-    ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
-    over = fuse_over(
-        base,
-        (explanation.geometry.maps_to_radiograph(maps[rank - 1], shape) for rank in ranks),
-        [rank_style(rank).rgb for rank in ranks],
-        max_opacity=max_opacity,
-    )
-    return _png(mark_unseen(over.rgb, explanation.geometry, _HATCH_PERIOD), compact=compact)
+    options.setdefault("longest", LONGEST)
+    return _png(fused_overlay(explanation, radiograph, **options), compact=compact)
 
 
 def radiograph_card(radiograph: Radiograph) -> Card:

@@ -196,3 +196,21 @@ def test_only_the_radiograph_that_was_explained_is_taken() -> None:
     explanation = synthetic_explanation(synthetic_radiograph((64, 64)))
     with pytest.raises(OutputError, match="expected the one that was explained"):
         explanation.explore(synthetic_radiograph((64, 64), seed=1))
+
+
+def test_the_overlay_is_what_the_card_shows_at_any_size() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((120, 90)), k=2)
+    assert explanation.overlay().shape == (120, 90, 3)
+    assert explanation.overlay(longest=5000).shape == (120, 90, 3)
+    small = explanation.overlay(longest=60)
+    assert small.shape == (60, 45, 3)
+    shown = picture(explanation_png(explanation, longest=60, compact=False))
+    np.testing.assert_array_equal(small, shown)
+    assert (explanation.overlay(max_opacity=0) != explanation.overlay()).any()
+
+
+def test_in_words_it_is_short() -> None:
+    explanation = synthetic_explanation(synthetic_radiograph((64, 64)), k=2)
+    first = explanation.ranking.top[0]
+    assert f"{first.pathology} {first.probability:.3f}" in repr(explanation)
+    assert len(repr(explanation)) < 160
