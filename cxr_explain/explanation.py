@@ -172,22 +172,33 @@ class Explanation:
             self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options
         )
 
-    def overlay(self, *, max_opacity: float = 0.6, longest: int | None = None) -> NDArray[np.uint8]:
+    def overlay(
+        self,
+        *,
+        radiograph: Radiograph | None = None,
+        max_opacity: float = 0.6,
+        longest: int | None = None,
+    ) -> NDArray[np.uint8]:
         """The fused map over the radiograph, hatched where the model did not see: to lay out by oneself.
 
         Rank k has the k-th colour of `cxr_explain.report.palette`; opacities are relative within the image.
         After `load`, which does not store pixels, the maps lie on plain grey.
 
         Args:
+            radiograph: wanted after `load`; its SHA-256 must match.
             max_opacity: opacity of the strongest evidence.
             longest: pixels along the longer side, no more than the radiograph has; by default all.
 
         Returns:
             (h, w, 3).
+
+        Raises:
+            OutputError: not the radiograph that was explained.
         """
         from cxr_explain.report.overlay import fused_overlay
 
-        return fused_overlay(self, max_opacity=max_opacity, longest=longest)
+        below = None if radiograph is None else self._radiograph_or(radiograph)
+        return fused_overlay(self, below, max_opacity=max_opacity, longest=longest)
 
     def explore(self, radiograph: Radiograph | None = None) -> Explorer:
         """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.

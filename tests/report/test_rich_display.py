@@ -194,8 +194,9 @@ def test_without_ipywidgets_the_card_is_shown(monkeypatch: pytest.MonkeyPatch) -
 
 def test_only_the_radiograph_that_was_explained_is_taken() -> None:
     explanation = synthetic_explanation(synthetic_radiograph((64, 64)))
-    with pytest.raises(OutputError, match="expected the one that was explained"):
-        explanation.explore(synthetic_radiograph((64, 64), seed=1))
+    for show in (explanation.explore, lambda radiograph: explanation.overlay(radiograph=radiograph)):
+        with pytest.raises(OutputError, match="expected the one that was explained"):
+            show(synthetic_radiograph((64, 64), seed=1))
 
 
 def test_the_overlay_is_what_the_card_shows_at_any_size() -> None:
