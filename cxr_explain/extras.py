@@ -28,5 +28,5 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"no module {module}",
             expected=f"the packages of the extra {extra}",
-            remedy=f"Install them: pip install 'cxr-explain[{extra}]'.",
+            remedy=f"Install them: pip install 'cxr-explain[{extra}]', or '.[{extra}]' in a clone.",
         ) from error

@@ -258,6 +258,17 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "state") == ["empty", "file"]
 
 
+@pytest.mark.parametrize("module", ["fire", "ignite"])
+def test_without_the_extra_one_line_says_what_to_install(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, ["bundle", "--weights", "phantom", "--out", str(tmp_path / "bundle")])
+    assert result.exit_code == 1
+    assert f"found no module {module}; expected the packages of the extra monai" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_list_of_data(phantoms: Path, tmp_path: Path) -> None:
     listed = radiographs_in(phantoms / "images")
     assert listed == [{"image": str(path)} for path in sorted((phantoms / "images").glob("*.png"))]

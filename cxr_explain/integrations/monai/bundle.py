@@ -18,6 +18,7 @@ from typing import Any
 from cxr_explain._version import __version__
 from cxr_explain.batch import expand_inputs
 from cxr_explain.errors import OutputError
+from cxr_explain.extras import require
 from cxr_explain.integrations.monai.bundle_texts import LICENSE, LOGGING, readme
 from cxr_explain.integrations.monai.network import configuration_of, facts_of
 from cxr_explain.models.base import Classifier
@@ -65,12 +66,15 @@ def write_bundle(
     Raises:
         WeightsError: see `Explainer.from_pretrained`.
         OutputError: a folder that is not empty, or cannot be written to.
+        MissingExtraError: the packages of the extra monai are not installed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sorted(path.name for path in write_bundle("phantom", folder).iterdir())
     ['LICENSE', 'configs', 'docs', 'models']
     """
+    for module in ("fire", "ignite"):  # what the bundle runs with, and whose versions it records
+        require(module, "monai")
     target = Path(folder)
     _check_empty(target)
     classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
