@@ -37,6 +37,9 @@ RELATIVE, COUNT = 0.05, 2
 """How far a number, and a whole one, may be from the stored one: another processor rounds a forward pass
 otherwise, and a peak between two equal cells flips."""
 
+TINY = 1e-4
+"""Below it, numbers with an exponent are differences that rounding makes."""
+
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 _DIGEST = re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{8,64}\b")  # of a file of rounded pixels
 _KEPT = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml")
@@ -179,10 +182,12 @@ def _alike(stored: str, fresh: str) -> bool:
 
 
 def _close(before: str, now: str) -> bool:
-    decimals = len(before.partition(".")[2].lower().partition("e")[0])
-    last_digit = COUNT if "." not in before else 1.5 * 10.0**-decimals
-    tiny = "e-" in before.lower() and "e-" in now.lower()  # differences that are nothing but rounding
-    return tiny or abs(float(before) - float(now)) <= max(RELATIVE * abs(float(before)), last_digit)
+    stored, fresh = abs(float(before)), abs(float(now))
+    if "e" in before.lower():
+        rounding = max(stored, fresh) < TINY
+        return rounding or abs(float(before) - float(now)) <= RELATIVE * stored
+    last_digit = 1.5 * 10.0 ** -len(before.partition(".")[2]) if "." in before else COUNT
+    return abs(float(before) - float(now)) <= max(RELATIVE * stored, last_digit)
 
 
 def main() -> int:

@@ -156,7 +156,7 @@ def join_parts(place: Place, record: Record) -> tuple[int, int]:
     return explained, len(failed)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditRun:
     """An audit that was begun, to be read.
 
@@ -207,6 +207,9 @@ class AuditRun:
             )
         except AuditError as error:
             raise error.at(f"{place.name}/{RECORD}") from error
+
+    def __repr__(self) -> str:
+        return f"<AuditRun of {self.record.rows} images by {self.record.model}>"
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -67,6 +67,8 @@ def test_a_stored_notebook_ends_in_a_picture_and_says_how_to_use_it(name: str) -
         ("AUROC 0.812", "AUROC 0.712", False),
         ("largest difference 1.2e-08", "largest difference 4.4e-07", True),
         ("largest difference 1.2e-08", "largest difference 0.3", False),
+        ("largest difference 1e-09", "largest difference 0e+00", True),
+        ("largest difference 1e-09", "largest difference 1e+00", False),
         ("1.25e+03", "1.30e+03", True),
         ("1.25e+03", "2.30e+03", False),
         ("0.00", "0.01", True),

@@ -149,6 +149,7 @@ def test_an_audit_says_how_far_it_is(tmp_path: Path) -> None:
     run = run_audit(cxr.Explainer.from_pretrained("phantom"), manifest, images, tmp_path / "my-run")
     words = check(run._repr_html_())
     assert "3 of 4 images explained, 1 failed" in words
+    assert repr(run) == "<AuditRun of 4 images by densenet-res224-phantom>"
     assert "Audit my-run" in words
     assert "not-an-image 1" in words
     assert str(tmp_path) not in words
