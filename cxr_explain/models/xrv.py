@@ -193,9 +193,9 @@ def _module(architecture: Architecture, state_dict: Mapping[str, Tensor], name: 
     tried on a model without memory first: nothing larger than the file itself is ever allocated.
     """
     if architecture == "xrv-resnet50":
-        return _empty_resnet50(len(state_dict["fc.weight"]))
+        return empty_resnet50(len(state_dict["fc.weight"]))
     if architecture == "xrv-densenet121":
-        return _empty_densenet(num_classes=len(state_dict["classifier.weight"]))
+        return empty_densenet(num_classes=len(state_dict["classifier.weight"]))
     configuration = densenet_configuration(state_dict, source=name)
     if configuration["in_channels"] != 1:
         raise ArchitectureError(
@@ -205,8 +205,8 @@ def _module(architecture: Architecture, state_dict: Mapping[str, Tensor], name: 
             source=name,
         )
     with torch.device("meta"):
-        check_fit(_empty_densenet(**configuration), state_dict, name=name)
-    return _empty_densenet(**configuration)
+        check_fit(empty_densenet(**configuration), state_dict, name=name)
+    return empty_densenet(**configuration)
 
 
 def densenet_configuration(
@@ -266,14 +266,16 @@ def _block_config(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(layers[name] for name in sorted(layers, key=int))
 
 
-def _empty_densenet(**configuration: Any) -> nn.Module:
+def empty_densenet(**configuration: Any) -> nn.Module:
+    """TorchXRayVision's DenseNet with random weights; see `densenet_configuration`."""
     ensure_torchvision_imports()
     from torchxrayvision.models import DenseNet
 
     return DenseNet(**configuration)
 
 
-def _empty_resnet50(outputs: int) -> nn.Module:
+def empty_resnet50(outputs: int) -> nn.Module:
+    """The torchvision ResNet-50 of one channel that TorchXRayVision's ResNet wraps, with random weights."""
     ensure_torchvision_imports()
     from torchvision.models import resnet50
 

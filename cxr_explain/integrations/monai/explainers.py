@@ -21,23 +21,23 @@ class LazyExplainer:
     def __init__(
         self, explainer: Explainer | str | PathLike[str], options: Mapping[str, Any] | None = None
     ) -> None:
-        self._loaded = explainer if isinstance(explainer, Explainer) else None
-        self._pretrained = (
-            None if isinstance(explainer, Explainer) else Pretrained(fspath(explainer), dict(options or {}))
+        self._source = (
+            explainer
+            if isinstance(explainer, Explainer)
+            else Pretrained(fspath(explainer), dict(options or {}))
         )
+        self._loaded: Explainer | None = None
         self._lock = threading.Lock()
 
     def get(self) -> Explainer:
         """The explainer; threads that come at the same time get the same."""
         with self._lock:
             if self._loaded is None:
-                assert self._pretrained is not None  # noqa: S101 - one of the two is there
-                self._loaded = self._pretrained.load()
+                self._loaded = self._source.load() if isinstance(self._source, Pretrained) else self._source
             return self._loaded
 
     def __getstate__(self) -> dict[str, Any]:
-        loaded = self._loaded if self._pretrained is None else None
-        return {"_loaded": loaded, "_pretrained": self._pretrained}
+        return {"_source": self._source, "_loaded": None}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)

@@ -12,13 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxr_explain._torchvision import ensure_torchvision_imports
 from cxr_explain.errors import OptionError, WeightsError, WeightsIntegrityError
 from cxr_explain.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.models.weights import load_into
-from cxr_explain.models.xrv import XRVDenseNet, XRVResNet, densenet_configuration
+from cxr_explain.models.xrv import (
+    XRVDenseNet,
+    XRVResNet,
+    densenet_configuration,
+    empty_densenet,
+    empty_resnet50,
+)
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:
@@ -48,17 +53,10 @@ def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
     >>> empty_network(architecture="xrv-densenet", block_config=[1], num_classes=3).classifier.out_features
     3
     """
-    ensure_torchvision_imports()
     if architecture == "xrv-densenet":
-        from torchxrayvision.models import DenseNet
-
-        return DenseNet(**{**shape, "block_config": tuple(shape["block_config"])})
+        return empty_densenet(**{**shape, "block_config": tuple(shape["block_config"])})
     if architecture == "xrv-resnet50":
-        from torchvision.models import resnet50
-
-        network = resnet50(weights=None, **shape)
-        network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        return network
+        return empty_resnet50(shape["num_classes"])
     raise OptionError(f"architecture={architecture!r}", expected="xrv-densenet or xrv-resnet50")
 
 
