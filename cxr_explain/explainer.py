@@ -389,7 +389,8 @@ def explain(
             set, with "img".
         outputs: names of the model's N outputs, '' where one was never trained; TorchXRayVision's models
             bring their own.
-        target_layer: the layer to explain, by its name in `model.named_modules()`.
+        target_layer: the layer to explain, by its name in `model.named_modules()`; a Classifier and the
+            models of TorchXRayVision and MONAI have one of their own, which needs no gradient.
         top_k: see `Explainer.explain`.
         rank_by: see `Explainer.explain`.
         pathologies: see `Explainer.explain`.
@@ -406,9 +407,11 @@ def explain(
     (torch.Size([1, 2, 15, 15]), (4, 32, 32, 3))
     """
     inputs = inputs_of(batch)
-    explainer = Explainer(as_classifier(model, outputs, target_layer=target_layer), **options)
-    if isinstance(explainer.classifier, XRVDenseNet | XRVResNet):
+    classifier = as_classifier(model, outputs, target_layer=target_layer)
+    if isinstance(classifier, XRVDenseNet | XRVResNet):
         check_xrv_range(inputs)
+    layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)
+    explainer = Explainer(classifier, target_layers=layers, **options)
     return explainer.explain_inputs(
         inputs,
         top_k=top_k,

@@ -82,6 +82,27 @@ def test_any_module_and_its_own_inputs() -> None:
     assert batch.gradient == "autograd"
 
 
+def test_another_layer_of_a_torchxrayvision_model_is_explained_by_its_logits() -> None:
+    """With operating points, as published weights have them, the model's own output is calibrated values."""
+    module, inputs, layer = small_xrv().eval(), images(2), "features.denseblock1"
+    module.op_threshs = torch.full((18,), 0.1)
+    batch = cxr.explain(module, inputs, target_layer=layer, top_k=3)
+    expected = Explainer(XRVDenseNet(module), target_layers=[layer]).explain_inputs(inputs, top_k=3)
+    for one, other in zip(batch.rankings, expected.rankings, strict=True):
+        assert [p.logit for p in one.top] == [p.logit for p in other.top]
+    torch.testing.assert_close(batch.fused[0].maps, expected.fused[0].maps, rtol=0, atol=0)
+    logits = module.classifier(torch.relu(module.features(inputs)).mean(dim=(2, 3)))
+    assert batch.rankings[0].top[0].logit == pytest.approx(logits[0].max().item(), abs=1e-4)
+    with pytest.raises(OptionError, match="Scale first"):
+        cxr.explain(module, torch.rand(1, 1, 64, 64), target_layer=layer)
+
+
+def test_another_layer_of_a_classifier() -> None:
+    classifier = XRVDenseNet(small_xrv())
+    batch = cxr.explain(classifier, images(1), target_layer="features.denseblock1", top_k=2)
+    assert batch.gradient == "autograd"
+
+
 def test_inputs_that_require_gradients_keep_their_graph() -> None:
     inputs = images(2).requires_grad_()
     batch = cxr.explain(small_net(), inputs * 1.0, outputs=NAMES, target_layer="5")

@@ -25,23 +25,23 @@ def as_classifier(
         model: TorchXRayVision's DenseNet or ResNet as it is; MONAI's 2-D DenseNets with `outputs`; any other
             module with `outputs` and `target_layer`.
         outputs: names of the model's outputs; TorchXRayVision's models bring their own.
-        target_layer: the layer to explain, by its name in `model.named_modules()`; the models named above
-            have one of their own, which is quicker, as no gradient is needed for it.
+        target_layer: of a module that is none of these: the layer to explain, by its name in
+            `model.named_modules()`. The models named above have one of their own; other layers of theirs
+            are explained with `Explainer(..., target_layers=...)`, as what such a model itself gives need
+            not be logits: TorchXRayVision's give calibrated values.
 
     Raises:
         ModelError: a module that says too little of itself, or has no such layer.
-        OptionError: outputs or a layer for a classifier, which has both.
+        OptionError: outputs for a classifier, which has them.
 
     >>> from monai.networks.nets import DenseNet121
     >>> as_classifier(DenseNet121(2, 1, 2), ["Mass", "Edema"]).name
     'MONAI DenseNet121'
     """
     if isinstance(model, Classifier):
-        if outputs is not None or target_layer is not None:
+        if outputs is not None:
             raise OptionError(
-                f"outputs or a target layer for {model.name}, which is a Classifier",
-                expected="the model alone",
-                remedy="Explain other layers with Explainer(..., target_layers=[...]).",
+                f"outputs for {model.name}, which is a Classifier", expected="the model without them"
             )
         return model
     if not isinstance(model, nn.Module):
@@ -49,8 +49,6 @@ def as_classifier(
             f"a model of type {type(model).__name__}", expected="a Classifier or a torch.nn.Module"
         )
     named = _outputs(outputs)
-    if target_layer is not None:
-        return HookedClassifier(model, target_layer, _named(named, model))
     family = _family(model)
     if family == "torchxrayvision ResNet":
         return XRVResNet(model, named)
@@ -58,6 +56,8 @@ def as_classifier(
         return XRVDenseNet(model, named)
     if family == "monai DenseNet":
         return MonaiDenseNet(model, _named(named, model))
+    if target_layer is not None:
+        return HookedClassifier(model, target_layer, _named(named, model))
     raise ModelError(
         f"a {type(model).__name__}, of which no target layer is known",
         expected="a DenseNet or ResNet of TorchXRayVision, a DenseNet of MONAI, or a layer to explain",

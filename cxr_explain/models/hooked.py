@@ -29,7 +29,7 @@ class HookedClassifier(Classifier):
         **description: see `Classifier`.
 
     Raises:
-        ModelError: no layer of that name.
+        ModelError: no layer of that name, or a model that is known to give no logits.
 
     Example:
         >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -52,6 +52,7 @@ class HookedClassifier(Classifier):
     ) -> None:
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
+        _check_gives_logits(module)
         find_layer(module, target_layer)
         self._prepare = prepare or _unchanged
         self._grid = grid
@@ -62,6 +63,18 @@ class HookedClassifier(Classifier):
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
         return self.module(self._prepare(inputs))
+
+
+def _check_gives_logits(module: nn.Module) -> None:
+    """Refuse a TorchXRayVision model whose own forward ends in a sigmoid or in calibrated values."""
+    if getattr(module, "op_threshs", None) is None and not getattr(module, "apply_sigmoid", False):
+        return
+    raise ModelError(
+        f"a {type(module).__name__} whose output is calibrated, or behind a sigmoid",
+        expected="a model that gives logits",
+        remedy="A TorchXRayVision model goes into Explainer as it is, with target_layers=[...] for other "
+        "layers. Elsewhere set its op_threshs to None and its apply_sigmoid to False.",
+    )
 
 
 def imagenet_input(inputs: Tensor) -> Tensor:

@@ -386,6 +386,13 @@ def _(place: Path) -> object:
     return explain_with(Net(shape=lambda logits: {"logits": logits}))
 
 
+@heading("whose output is calibrated, or behind a sigmoid")
+def _(place: Path) -> object:
+    net = Net()
+    net.op_threshs = torch.tensor([0.1, 0.2])
+    return explain_with(net)
+
+
 @heading("no layer named")
 def _(place: Path) -> object:
     return explain_with(Net(), layer="bdy")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from networks import NAMES, small_monai, small_net, small_xrv
 from torch import nn
@@ -16,8 +18,6 @@ def test_a_classifier_stays_as_it_is() -> None:
     assert as_classifier(classifier) is classifier
     with pytest.raises(OptionError, match="which is a Classifier"):
         as_classifier(classifier, NAMES)
-    with pytest.raises(OptionError, match=r"Explainer\(\.\.\., target_layers"):
-        as_classifier(classifier, target_layer="features")
 
 
 def test_torchxrayvisions_models_bring_their_own_names() -> None:
@@ -63,8 +63,13 @@ def test_any_module_needs_names_and_a_layer() -> None:
         as_classifier(small_net(), target_layer="5")
 
 
-def test_a_layer_chosen_by_hand_goes_before_the_models_own() -> None:
-    assert isinstance(as_classifier(small_xrv(), NAMES, target_layer="features"), HookedClassifier)
+@pytest.mark.parametrize("build", [small_xrv, lambda: small_monai(outputs=len(NAMES))])
+def test_a_layer_does_not_take_a_known_model_from_its_adapter(build: Callable[[], nn.Module]) -> None:
+    """What TorchXRayVision's own forward gives are calibrated values, and no logits."""
+    module = build()
+    names = NAMES if "monai" in type(module).__module__ else None
+    adapter = as_classifier(module, names)
+    assert type(as_classifier(module, names, target_layer="features")) is type(adapter)
 
 
 def test_what_is_no_model_is_refused() -> None:
