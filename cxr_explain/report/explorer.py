@@ -82,7 +82,7 @@ class Explorer:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        card = explanation_card(self.explanation)
+        card = explanation_card(self.explanation, self.radiograph)
         bundle: dict[str, Any] = {"text/plain": repr(self.explanation), "text/html": card.to_html()}
         if self._box is not None:
             live = self._box._repr_mimebundle_()

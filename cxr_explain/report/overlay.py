@@ -77,6 +77,16 @@ def display_shape(radiograph_shape: tuple[int, int], longest: int) -> tuple[int,
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def shape_within(radiograph_shape: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """The radiograph's own height and width, or smaller ones where a side is longer than `longest`.
+
+    >>> shape_within((400, 200), 300), shape_within((400, 200), 900), shape_within((400, 200), None)
+    ((300, 150), (400, 200), (400, 200))
+    """
+    side = max(radiograph_shape)
+    return display_shape(radiograph_shape, min(longest or side, side))
+
+
 def grey(display: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
     """The radiograph's display image in [0, 1] at another size, antialiased.
 
@@ -152,8 +162,7 @@ def fused_overlay(
         (h, w, 3).
     """
     radiograph = radiograph or explanation.radiograph
-    height, width = explanation.geometry.radiograph_shape
-    shape = display_shape((height, width), min(longest or max(height, width), max(height, width)))
+    shape = shape_within(explanation.geometry.radiograph_shape, longest)
     base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
     maps = explanation.maps if maps is None else maps
     ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)

@@ -23,13 +23,13 @@ from cxr_explain.explanation import Explanation
 from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.manifests.states import STATE_CODES
 from cxr_explain.pathologies import LabelState
-from cxr_explain.radiograph import Radiograph
+from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
 from cxr_explain.ranking import Ranking
 from cxr_explain.report.banner import Notice, notice_of
 from cxr_explain.report.compact_png import compact_png
 from cxr_explain.report.lettering import display_name, one_line
 from cxr_explain.report.output import DISCLAIMER
-from cxr_explain.report.overlay import display_shape, fused_overlay, grey
+from cxr_explain.report.overlay import fused_overlay, grey, shape_within
 from cxr_explain.report.palette import rank_style
 from cxr_explain.report.table import format_probability
 
@@ -138,7 +138,7 @@ def radiograph_png(radiograph: Radiograph, longest: int = LONGEST) -> bytes:
     >>> radiograph_png(Radiograph.from_array(np.zeros((40, 30), np.float32)))[1:4]
     b'PNG'
     """
-    return _png(grey(radiograph.display, _small(radiograph.shape, longest)))
+    return _png(grey(radiograph.display, shape_within(radiograph.shape, longest)))
 
 
 def explanation_png(
@@ -167,7 +167,9 @@ def radiograph_card(radiograph: Radiograph) -> Card:
         facts.append(f"{spacing[0]:.3g} x {spacing[1]:.3g} mm ({radiograph.pixel_spacing_source})")
     facts.append(f"SHA-256 {radiograph.sha256[:12]}")
     notice = notice_of(phantom=radiograph.phantom, phantom_only=False)
-    warnings = [w for w in radiograph.warnings if not (radiograph.phantom and "phantom" in w)]
+    warnings = [
+        warning for warning in radiograph.warnings if warning != PHANTOM_WARNING
+    ]  # the notice says it
     return Card(
         title="Radiograph",
         facts=[*facts, *(f"Warning: {warning}" for warning in warnings)],
@@ -177,8 +179,8 @@ def radiograph_card(radiograph: Radiograph) -> Card:
     )
 
 
-def explanation_card(explanation: Explanation) -> Card:
-    """The fused map beside its colour key."""
+def explanation_card(explanation: Explanation, radiograph: Radiograph | None = None) -> Card:
+    """The fused map beside its colour key; over a radiograph that the explanation was loaded without."""
     ranking, provenance = explanation.ranking, explanation.provenance
     nowhere = set(explanation.without_evidence)
     rows = [
@@ -194,7 +196,7 @@ def explanation_card(explanation: Explanation) -> Card:
     return Card(
         title=f"{provenance.method} · {provenance.model}",
         facts=[*ranking.notes],
-        picture=explanation_png(explanation),
+        picture=explanation_png(explanation, radiograph),
         alt="the fused map over the radiograph",
         notice=notice_of(phantom=provenance.phantom, phantom_only=provenance.phantom_only),
         header=("Rank", "Pathology", "Probability", "Evidence")[:columns],
@@ -278,10 +280,6 @@ def _phantoms_alone(run: AuditRun) -> bool:
 
 def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _small(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    return display_shape(shape, min(longest, max(shape)))
 
 
 def _png(picture: NDArray[np.generic], *, compact: bool = True) -> bytes:

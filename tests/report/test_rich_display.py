@@ -17,7 +17,7 @@ from PIL import Image
 from synthetic import synthetic_explanation, synthetic_radiograph
 
 import cxr_explain as cxr
-from cxr_explain import Manifest, fuse, rank
+from cxr_explain import Manifest, Radiograph, fuse, rank
 from cxr_explain.audit.run import run_audit
 from cxr_explain.errors import OutputError
 from cxr_explain.phantom.dataset import write_dataset
@@ -113,9 +113,18 @@ def test_a_loaded_explanation_shows_its_maps_on_grey(tmp_path: Path) -> None:
 
 
 def test_what_was_not_seen_is_marked() -> None:
-    explanation = synthetic_explanation(synthetic_radiograph((60, 120)), k=1)
-    seen, plain = picture(explanation_png(explanation)), picture(radiograph_png(explanation.radiograph))
-    assert (seen[:, :20].mean() < 0.8 * plain[:, :20].mean()) or plain[:, :20].mean() < 40
+    bright = Radiograph.from_array(np.full((60, 120), 600.0))
+    explanation = synthetic_explanation(bright, k=1)
+    shown, plain = picture(explanation_png(explanation)), picture(radiograph_png(bright))
+    assert shown[:, :28].mean() < 0.7 * plain[:, :28].mean()
+    assert shown[:, 92:].mean() < 0.7 * plain[:, 92:].mean()
+
+
+def test_other_warnings_of_a_phantom_stay() -> None:
+    radiograph = replace(synthetic_radiograph((64, 64)), phantom=True, warnings=("the phantom is cut off",))
+    words = check(radiograph._repr_html_())
+    assert "Warning: the phantom is cut off" in words
+    assert words.count("not a patient") == 1
 
 
 def test_a_phantom_says_so() -> None:
@@ -182,6 +191,16 @@ def test_fewer_classes_are_fused_anew() -> None:
     expected = fuse(torch.from_numpy(explanation.class_maps[:2].copy())[None]).maps[0].numpy()
     np.testing.assert_array_equal(explanation.explore().maps(2), expected)
     np.testing.assert_array_equal(explanation.explore().maps(3), explanation.maps)
+
+
+def test_a_loaded_explanation_is_explored_over_the_radiograph_that_is_given(tmp_path: Path) -> None:
+    radiograph = synthetic_radiograph((90, 60))
+    explanation = synthetic_explanation(radiograph, k=2)
+    loaded = cxr.Explanation.load(explanation.save(tmp_path / "a"))
+    explorer = loaded.explore(radiograph)
+    np.testing.assert_array_equal(moved(explorer), moved(explanation.explore()))
+    assert explorer._repr_mimebundle_()["text/html"] == explanation._repr_html_()
+    assert explorer._repr_mimebundle_()["text/html"] != loaded._repr_html_()
 
 
 def test_without_ipywidgets_the_card_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
