@@ -26,8 +26,8 @@ import torch
 from benchmarks.facts import machine
 from cxr_explain import Explainer, XRVDenseNet, ensure_torchvision_imports, read_radiograph
 from cxr_explain.audit.run import Means, run_audit
-from cxr_explain.manifests.csv_file import parse_manifest
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.reference.csv_file import parse_manifest
 
 SIZE = 1024
 TARGET = 1.10

@@ -60,7 +60,7 @@ def _peak(images: Path, count: int, folder: Path) -> float:
 def _audit(images: Path, count: int, out: Path) -> None:
     from cxr_explain import Explainer
     from cxr_explain.audit.run import run_audit
-    from cxr_explain.manifests.csv_file import parse_manifest
+    from cxr_explain.reference.csv_file import parse_manifest
 
     names = sorted(path.name for path in images.glob("*.png"))
     rows = "".join(f"{number},{names[number % len(names)]}\n" for number in range(count))

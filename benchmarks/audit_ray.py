@@ -23,9 +23,9 @@ from benchmarks.facts import machine
 from cxr_explain import Explainer, ensure_torchvision_imports
 from cxr_explain.audit.ray_run import run_audit_on_ray
 from cxr_explain.audit.run import Means, Progress, run_audit
-from cxr_explain.explainer import Pretrained
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.reference.manifest import Manifest
 
 _DISTINCT = 32
 

@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.facts import machine
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.statistics import statistics
-from cxr_explain.manifests import check_manifest, make_manifest, read_manifest, write_manifest
 from cxr_explain.pathologies import NIH_PATHOLOGIES, PATHOLOGIES
+from cxr_explain.reference import check_manifest, make_manifest, read_manifest, write_manifest
 
 T = TypeVar("T")
 

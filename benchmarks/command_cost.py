@@ -20,8 +20,8 @@ from safetensors import safe_open
 
 from benchmarks.facts import machine
 from benchmarks.timing import Samples, measure
-from cxr_explain.models.weights import resolve
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.weights import resolve
 
 TARGET = 1.3
 SHAPE = ("growth_rate", "block_config", "num_init_features", "bn_size")

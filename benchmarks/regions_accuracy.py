@@ -19,7 +19,7 @@ from scipy.ndimage import label
 from skimage.morphology import convex_hull_image
 
 from benchmarks.facts import machine
-from cxr_explain.evaluation.regions import Regions, regions_of
+from cxr_explain.chest.regions import Regions, regions_of
 from cxr_explain.phantom import Finding, Patient, render, sample_findings, sample_patient, to_radiograph
 from cxr_explain.phantom.anatomy import SIDES, core_of, dome_of, hull_of
 from cxr_explain.phantom.chest import Chest, chest_of

@@ -16,61 +16,61 @@ from typing import TYPE_CHECKING, Any
 from cxr_explain._version import __version__
 
 if TYPE_CHECKING:
-    from cxr_explain._torchvision import ensure_torchvision_imports
     from cxr_explain.audit.run import run_audit
     from cxr_explain.audit.store import AuditRun
-    from cxr_explain.batch_maps import BatchMaps
     from cxr_explain.cam.evidence import Evidence
     from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
     from cxr_explain.cam.rules import class_maps
     from cxr_explain.errors import CxrExplainError
-    from cxr_explain.explainer import Explainer, explain
-    from cxr_explain.explanation import Explanation
+    from cxr_explain.explaining.batch_maps import BatchMaps
+    from cxr_explain.explaining.explainer import Explainer, explain
+    from cxr_explain.explaining.explanation import Explanation
+    from cxr_explain.explaining.ranking import Prediction, Ranking, rank
     from cxr_explain.geometry import Geometry
     from cxr_explain.loaders import read_radiograph
-    from cxr_explain.manifests.csv_file import read_manifest
-    from cxr_explain.manifests.data_sets.registry import make_manifest
-    from cxr_explain.manifests.manifest import Manifest
     from cxr_explain.models.base import Classifier, Outputs
     from cxr_explain.models.hooked import HookedClassifier, imagenet_input, token_grid
     from cxr_explain.models.monai import MonaiDenseNet
     from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
     from cxr_explain.pathologies import PATHOLOGIES, LabelState, ReferenceBox, ReferenceLabels
     from cxr_explain.radiograph import Radiograph
-    from cxr_explain.ranking import Prediction, Ranking, rank
+    from cxr_explain.reference.csv_file import read_manifest
+    from cxr_explain.reference.data_sets.registry import make_manifest
+    from cxr_explain.reference.manifest import Manifest
+    from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
 _HOMES = {
     "AuditRun": "audit.store",
-    "BatchMaps": "batch_maps",
+    "BatchMaps": "explaining.batch_maps",
     "Classifier": "models.base",
     "CxrExplainError": "errors",
     "Evidence": "cam.evidence",
-    "Explainer": "explainer",
-    "Explanation": "explanation",
+    "Explainer": "explaining.explainer",
+    "Explanation": "explaining.explanation",
     "FusedMaps": "cam.fusion",
     "Geometry": "geometry",
     "HookedClassifier": "models.hooked",
     "LabelState": "pathologies",
-    "Manifest": "manifests.manifest",
+    "Manifest": "reference.manifest",
     "MonaiDenseNet": "models.monai",
     "Outputs": "models.base",
     "PATHOLOGIES": "pathologies",
-    "Prediction": "ranking",
+    "Prediction": "explaining.ranking",
     "Radiograph": "radiograph",
-    "Ranking": "ranking",
+    "Ranking": "explaining.ranking",
     "ReferenceBox": "pathologies",
     "ReferenceLabels": "pathologies",
     "XRVDenseNet": "models.xrv",
     "XRVResNet": "models.xrv",
     "class_maps": "cam.rules",
-    "ensure_torchvision_imports": "_torchvision",
-    "explain": "explainer",
+    "ensure_torchvision_imports": "support.torchvision_repair",
+    "explain": "explaining.explainer",
     "fm_g_cam": "cam.fusion",
     "fuse": "cam.fusion",
     "imagenet_input": "models.hooked",
-    "make_manifest": "manifests.data_sets.registry",
-    "rank": "ranking",
-    "read_manifest": "manifests.csv_file",
+    "make_manifest": "reference.data_sets.registry",
+    "rank": "explaining.ranking",
+    "read_manifest": "reference.csv_file",
     "read_radiograph": "loaders",
     "run_audit": "audit.run",
     "token_grid": "models.hooked",

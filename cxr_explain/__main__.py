@@ -1,5 +1,5 @@
 """`python -m cxr_explain` is `cxr-explain`."""
 
-from cxr_explain.cli import main
+from cxr_explain.cli.main import main
 
 main()

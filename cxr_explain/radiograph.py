@@ -91,12 +91,12 @@ class Radiograph:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def _repr_html_(self) -> str:
-        from cxr_explain.report.rich_display import radiograph_card
+        from cxr_explain.pages.displays import radiograph_card
 
         return radiograph_card(self).to_html()
 
     def _repr_png_(self) -> bytes:
-        from cxr_explain.report.rich_display import radiograph_png
+        from cxr_explain.pages.displays import radiograph_png
 
         return radiograph_png(self)
 

@@ -22,8 +22,8 @@ from sphinx.application import Sphinx
 
 import cxr_explain
 from cxr_explain import __version__, ensure_torchvision_imports
-from cxr_explain.cli import app as command_line_app
-from cxr_explain.report.palette import OKABE_ITO
+from cxr_explain.cli.main import app as command_line_app
+from cxr_explain.figures.palette import OKABE_ITO
 
 ensure_torchvision_imports()
 SKY_BLUE, BLUE = OKABE_ITO[1], OKABE_ITO[-1]

@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from cxr_explain.report.compact_png import compact_png
+from cxr_explain.figures.compact_png import compact_png
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_explain import PATHOLOGIES
-from cxr_explain._torchvision import ensure_torchvision_imports
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
 ensure_torchvision_imports()
 import torchxrayvision as xrv  # noqa: E402

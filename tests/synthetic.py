@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.explanation import Explanation, Provenance
+from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.ranking import rank
 from cxr_explain.geometry import Fit, Geometry
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.ranking import rank
 
 Field = NDArray[np.float64]
 

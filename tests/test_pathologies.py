@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_explain import PATHOLOGIES, LabelState, ReferenceBox, ReferenceLabels
-from cxr_explain._torchvision import ensure_torchvision_imports
 from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.pathologies import NIH_PATHOLOGIES, canonical_pathology
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
 
 def test_the_targets_are_those_of_torchxrayvision() -> None:

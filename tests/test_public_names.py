@@ -1,4 +1,4 @@
-"""What the package offers: the names, their docstrings, a cheap import, and stages in one direction."""
+"""What the package offers: the names, their docstrings, and a cheap import."""
 
 from __future__ import annotations
 
@@ -21,72 +21,6 @@ MODULES = sorted(
     for info in pkgutil.walk_packages([str(PACKAGE)], "cxr_explain.")
     if not info.name.endswith("__main__")
 )
-
-# Stages of the one path; a module imports only from stages to its left (or from its own).
-STAGES = (
-    ("_version", "errors", "whole_file"),
-    ("_torchvision", "extras", "options", "pathologies", "plain_table", "radiograph", "spreadsheet"),
-    ("loaders", "geometry", "reference", "samples", "phantom"),
-    ("manifests",),
-    ("preprocessing",),
-    ("models.weights",),
-    ("models",),
-    ("ranking",),
-    ("cam",),
-    ("explanation", "batch_maps"),
-    ("explainer",),
-    ("evaluation",),
-    ("phantom.train", "phantom.validity"),
-    ("report",),
-    ("study",),
-    ("batch",),
-    ("audit",),
-    ("audit_report",),
-    ("integrations",),
-    ("terminal",),
-    ("commands",),
-    ("cli",),
-)
-
-
-def stage(module: str) -> int:
-    """Index of the stage of a module of this package; longer names first."""
-    name = module.removeprefix("cxr_explain.")
-    found = [
-        (len(room), index)
-        for index, rooms in enumerate(STAGES)
-        for room in rooms
-        if name == room or name.startswith(room + ".")
-    ]
-    assert found, f"{module} has no stage"
-    return max(found)[1]
-
-
-def source_of(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def imports_of(module: str) -> set[str]:
-    """Modules of this package that are imported when `module` is, without those only for type checkers."""
-    tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
-    found: set[str] = set()
-
-    def visit(nodes: list[ast.stmt]) -> None:
-        for node in nodes:
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-                visit(node.orelse)
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr_explain"):
-                for alias in node.names:
-                    name = f"{node.module}.{alias.name}"
-                    found.add(name if name in MODULES else str(node.module))
-            elif isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names if alias.name.startswith("cxr_explain"))
-            elif isinstance(node, ast.If | ast.Try | ast.With):
-                visit(node.body)
-
-    visit(tree.body)
-    return found - {"cxr_explain", module}
 
 
 def test_all_is_sorted_and_importable() -> None:
@@ -142,29 +76,6 @@ def test_every_public_name_has_a_docstring() -> None:
                 and not inspect.getdoc(member)
             ]
     assert missing == []
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_stages_to_its_left(module: str) -> None:
-    here = stage(module)
-    right = {name for name in imports_of(module) if stage(name) > here}
-    assert not right, f"{module} imports {right}, which are to its right"
-
-
-def test_there_is_no_import_cycle() -> None:
-    graph = {module: imports_of(module) for module in MODULES}
-    done: set[str] = set()
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join((*path, module))
-        if module not in done:
-            for name in sorted(graph.get(module, ())):
-                if not module.startswith(name + "."):  # a package that is being imported already
-                    visit(name, (*path, module))
-            done.add(module)
-
-    for module in MODULES:
-        visit(module, ())
 
 
 @pytest.mark.slow

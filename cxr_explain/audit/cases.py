@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.errors import AuditError
-from cxr_explain.evaluation.bootstrap import numbered
-from cxr_explain.manifests.states import NEGATIVE, NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
+from cxr_explain.measures.statistics.bootstrap import numbered
 from cxr_explain.options import Uncertain, check_option
+from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
-    from cxr_explain.manifests import Manifest
+    from cxr_explain.reference import Manifest
 
 Column = tuple[str | None, ...]
 

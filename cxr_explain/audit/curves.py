@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.audit.measures import Scored
-from cxr_explain.evaluation.calibration import calibration_curve
-from cxr_explain.evaluation.discrimination import scored as checked
+from cxr_explain.measures.statistics.calibration import calibration_curve
+from cxr_explain.measures.statistics.discrimination import scored as checked
 
 MOST_POINTS = 300
 """Of a curve in the statistics' document."""

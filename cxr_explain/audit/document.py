@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.errors import AuditError
-from cxr_explain.plain_table import Table
+from cxr_explain.support.plain_table import Table
 
 STATISTICS_SCHEMA = "cxr-explain/statistics/1"
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from cxr_explain.audit.rows import Failed, unpacked
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.evaluation.boxes import Boxes, boxes_of, iobb, map_boxes
-from cxr_explain.evaluation.localisation import centre_hit, peak_hit, random_hit
-from cxr_explain.evaluation.overlap import energy_in_mask
 from cxr_explain.geometry import Geometry
+from cxr_explain.measures.boxes import Boxes, boxes_of, iobb, map_boxes
+from cxr_explain.measures.localisation import centre_hit, peak_hit, random_hit
+from cxr_explain.measures.overlap import energy_in_mask
 from cxr_explain.pathologies import ReferenceBox
 
 if TYPE_CHECKING:

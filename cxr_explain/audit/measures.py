@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.evaluation.bootstrap import Estimate, Weights, ratio, summed, weighed_sums
-from cxr_explain.evaluation.calibration import GroupedCalibration
-from cxr_explain.evaluation.discrimination import GroupedScores
+from cxr_explain.measures.statistics.bootstrap import Estimate, Weights, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.calibration import GroupedCalibration
+from cxr_explain.measures.statistics.discrimination import GroupedScores
 from cxr_explain.options import Uncertain, check_option
 
 Measure = Literal["auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"]

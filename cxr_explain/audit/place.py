@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_explain.errors import AuditError, OutputError
-from cxr_explain.whole_file import write_whole
+from cxr_explain.support.whole_file import write_whole
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LEFT_OVER = re.compile(r"^\..+\.[0-9a-f]{8}$")  # how `write_whole` names a file that is not whole yet

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.measures import Measure, Scored
-from cxr_explain.manifests.states import UNCERTAIN
 from cxr_explain.options import Uncertain
+from cxr_explain.reference.states import UNCERTAIN
 
 POLICY_MEASURES: tuple[Measure, ...] = ("auroc", "auprc", "sensitivity", "specificity")
 

@@ -24,9 +24,9 @@ from cxr_explain.audit.rows import Failed, Row
 from cxr_explain.audit.run import Means, Progress, tasks_of, under_way, worked
 from cxr_explain.audit.store import AuditRun, Parts
 from cxr_explain.errors import AuditError
-from cxr_explain.explainer import Explainer, Pretrained
-from cxr_explain.extras import require
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explainer import Explainer, Pretrained
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.support.extras import require
 
 
 class Worker:

@@ -20,9 +20,9 @@ import numpy as np
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal, try_apart
 from cxr_explain.audit.rows import Failed
+from cxr_explain.chest.regions import Regions, regions_of
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.evaluation.regions import Regions, regions_of
-from cxr_explain.preprocessing import ModelInput
+from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.radiograph import Radiograph
 
 

@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from cxr_explain._version import __version__
 from cxr_explain.errors import AuditError
-from cxr_explain.explainer import Explainer
-from cxr_explain.manifests.csv_file import csv_bytes
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.options import RankBy, Uncertain
+from cxr_explain.reference.csv_file import csv_bytes
+from cxr_explain.reference.manifest import Manifest
 
 SCHEMA = "cxr-explain/audit/1"
 

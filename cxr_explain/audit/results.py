@@ -10,7 +10,7 @@ from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
-from cxr_explain.report.output import ExplanationFigure
+from cxr_explain.figures.output import ExplanationFigure
 
 STATISTICS = "statistics.json"
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from cxr_explain.audit.record import Record
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.explanation import Explanation, Provenance
+from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.ranking import Ranking, rank
 
 Row = dict[str, Any]
 
 SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
-"""Of the fused saliency; see `cxr_explain.evaluation.regions`."""
+"""Of the fused saliency; see `cxr_explain.chest.regions`."""
 
 FAILURE_COLUMNS = ("row", "image_id", "code", "message", "sha256")
 

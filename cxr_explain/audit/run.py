@@ -21,12 +21,12 @@ from cxr_explain.audit.reading import Reader, Ready, Task, read_ahead
 from cxr_explain.audit.record import Ask, Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
+from cxr_explain.chest.regions import shares_in
 from cxr_explain.errors import AuditError, OptionError
-from cxr_explain.evaluation.regions import shares_in
-from cxr_explain.explainer import Explainer
-from cxr_explain.explanation import Explanation
-from cxr_explain.manifests.csv_file import csv_bytes
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.reference.csv_file import csv_bytes
+from cxr_explain.reference.manifest import Manifest
 
 SECONDS_OF_A_PART = 30.0
 """A part is written after so long, whatever the number of its rows: what a kill can cost."""

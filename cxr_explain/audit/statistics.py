@@ -23,7 +23,11 @@ from cxr_explain.audit.measures import MEASURES, MeanMeasures, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes, training_overlap
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
-from cxr_explain.evaluation.bootstrap import ResampledEstimate, WeightedStatistics, bootstrap_weighted
+from cxr_explain.measures.statistics.bootstrap import (
+    ResampledEstimate,
+    WeightedStatistics,
+    bootstrap_weighted,
+)
 from cxr_explain.options import Uncertain
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from cxr_explain.audit.rows import (
     result_schema,
 )
 from cxr_explain.errors import AuditError
-from cxr_explain.explanation import Explanation
-from cxr_explain.manifests.csv_file import parse_manifest
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.spreadsheet import safe_cell
+from cxr_explain.reference.csv_file import parse_manifest
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.support.spreadsheet import safe_cell
 
 RECORD, WHERE, MANIFEST, PARTS = "run.json", "place.json", "manifest.csv", "parts"
 RESULTS, FAILURES, FAILURES_CSV = "results.parquet", "failures.parquet", "failures.csv"
@@ -303,7 +303,7 @@ class AuditRun:
         )
 
     def _repr_html_(self) -> str:
-        from cxr_explain.report.rich_display import audit_run_card
+        from cxr_explain.pages.displays import audit_run_card
 
         return audit_run_card(self).to_html()
 

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxr_explain._torchvision import ensure_torchvision_imports
 from cxr_explain.errors import ArchitectureError, ModelError
 from cxr_explain.models.base import Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.models.weights import (
+from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+from cxr_explain.weights import (
     Architecture,
     Checkpoint,
     CheckpointFacts,
@@ -29,10 +30,9 @@ from cxr_explain.models.weights import (
     load_into,
     open_weights,
 )
-from cxr_explain.pathologies import PATHOLOGIES
 
 if TYPE_CHECKING:
-    from cxr_explain.models.weights import WeightsEntry
+    from cxr_explain.weights import WeightsEntry
 
 _FIRST_OF_LAYER = re.compile(r"features\.denseblock([1-9]\d{0,5})\.denselayer[1-9]\d{0,5}\.conv1\.weight")
 
@@ -73,7 +73,7 @@ class XRVResNet(PooledLinearClassifier):
         outputs: names and operating points; by default the model's own.
         **description: see `Classifier`.
 
-    >>> from cxr_explain._torchvision import ensure_torchvision_imports; ensure_torchvision_imports()
+    >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
     >>> from torchvision.models import resnet18
     >>> model = resnet18(num_classes=2)
     >>> model.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)  # radiographs have one channel
@@ -106,7 +106,7 @@ def from_pretrained(
 
     A file may hold TorchXRayVision's DenseNet of any depth and width, told by the tensors' shapes, or its
     ResNet-50. Of a safetensors file the names of the outputs, their operating points, the training sets and
-    the input size are read too, where its metadata say them: see `cxr_explain.models.weights.facts`.
+    the input size are read too, where its metadata say them: see `cxr_explain.weights.facts`.
 
     Args:
         weights: a name of the registry ("densenet121-res224-nih"), or the path of a checkpoint.
@@ -179,7 +179,7 @@ def _outputs(opened: Weights, checkpoint: Checkpoint, count: int) -> Outputs:
         raise ArchitectureError(
             f"{count} outputs and {len(names)} names" if named else f"{count} outputs without names",
             expected="a name for each output" if named else f"TorchXRayVision's {len(PATHOLOGIES)} outputs",
-            remedy="Name them in the metadata of a safetensors file, as in cxr_explain.models.weights.facts, "
+            remedy="Name them in the metadata of a safetensors file, as in cxr_explain.weights.facts, "
             "or build the model yourself and pass XRVDenseNet(model, Outputs(names)).",
             source=opened.path,
         )

@@ -17,7 +17,7 @@ from cxr_explain.loaders import read_radiograph
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.study.references import Boxes, References
+from cxr_explain.reference.finding_masks import Boxes, References
 
 Mask = NDArray[np.bool_]
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxr_explain.cam.fusion import FusedMaps
-from cxr_explain.evaluation.adcc import adcc
-from cxr_explain.evaluation.boxes import box_accuracy, map_boxes, region_boxes
-from cxr_explain.evaluation.faithfulness import deletion, insertion
-from cxr_explain.evaluation.fused import agreement, saliency_outside, winner_entropy
-from cxr_explain.evaluation.localisation import centre_hit, class_share, peak_hit, random_hit
-from cxr_explain.evaluation.overlap import energy_in_mask, iou, random_energy
-from cxr_explain.evaluation.road import road
-from cxr_explain.evaluation.segmentation import segment
-from cxr_explain.evaluation.subject import Explain
+from cxr_explain.measures.adcc import adcc
+from cxr_explain.measures.boxes import box_accuracy, map_boxes, region_boxes
+from cxr_explain.measures.faithfulness import deletion, insertion
+from cxr_explain.measures.fused import agreement, saliency_outside, winner_entropy
+from cxr_explain.measures.localisation import centre_hit, class_share, peak_hit, random_hit
+from cxr_explain.measures.overlap import energy_in_mask, iou, random_energy
+from cxr_explain.measures.road import road
+from cxr_explain.measures.segmentation import segment
+from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.plan import Plan
 from cxr_explain.study.question import Question

@@ -14,17 +14,17 @@ from torch import Tensor
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.rules import class_maps
-from cxr_explain.evaluation.randomisation import cascade
-from cxr_explain.evaluation.robustness import (
+from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.measures.randomisation import cascade
+from cxr_explain.measures.robustness import (
     flip_equivariance,
     repeatability,
     shift_equivariance,
     under_exposure,
     under_noise,
 )
-from cxr_explain.evaluation.similarity import unrelated
-from cxr_explain.evaluation.subject import Explain
-from cxr_explain.explainer import Explainer
+from cxr_explain.measures.similarity import unrelated
+from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import Numbers, faithfulness, localisation, sharing

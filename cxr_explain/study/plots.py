@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_explain.evaluation.bootstrap import MeanEstimate
-from cxr_explain.report.output import ExplanationFigure, own_style
-from cxr_explain.report.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, RULE
+from cxr_explain.figures.output import ExplanationFigure, own_style
+from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, RULE
+from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE
 from cxr_explain.study.report import Findings, representatives
 from cxr_explain.study.summary import Summary

@@ -11,11 +11,11 @@ from zlib import crc32
 import numpy as np
 from torch import Tensor
 
-from cxr_explain.evaluation.localisation import own_pixels, within
-from cxr_explain.explainer import Explainer
+from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.explaining.ranking import rank
 from cxr_explain.geometry import Geometry
+from cxr_explain.measures.localisation import own_pixels, within
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.ranking import rank
 from cxr_explain.study.cases import Case, Mask
 from cxr_explain.study.field import Field
 

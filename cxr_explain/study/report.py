@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxr_explain.evaluation.bootstrap import MeanEstimate
-from cxr_explain.plain_table import Table
+from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables
 from cxr_explain.study.plan import Plan
 from cxr_explain.study.summary import STRATA, Summary, differences, summarise
+from cxr_explain.support.plain_table import Table
 
 WHERE = (("peak, tolerant", "peak"), ("peak", "peak, strict"), ("IoU", "IoU"), ("energy", "energy"))
 AREAS = (("DAUC", "DAUC ↓"), ("IAUC", "IAUC ↑"), ("DC", "DC ↑"), ("IC", "IC ↑"), ("ROAD", "ROAD ↑"))

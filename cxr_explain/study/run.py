@@ -20,11 +20,11 @@ import torch
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.errors import OutputError
-from cxr_explain.explainer import Explainer, Pretrained
+from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import Row, Tables, measure
 from cxr_explain.study.plan import Plan
-from cxr_explain.whole_file import write_whole
+from cxr_explain.support.whole_file import write_whole
 
 PARTS, RECORD = "parts", "study.json"
 CASES = "cases"

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import cast
 
 from cxr_explain.errors import CxrExplainError, OptionError
-from cxr_explain.explainer import Pretrained
+from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.options import Activation, Method, Normalisation, check_option
-from cxr_explain.reference import read_reference_table
+from cxr_explain.reference.finding_masks import Boxes, MaskFolder, References, read_outlines
+from cxr_explain.reference.label_tables import read_reference_table
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 from cxr_explain.study.plan import Plan, full_plan, plain_plan
 from cxr_explain.study.plots import draw_plots
-from cxr_explain.study.references import Boxes, MaskFolder, References, read_outlines
 from cxr_explain.study.report import Findings
 from cxr_explain.study.run import run_study, write_file
 from cxr_explain.study.summary import as_csv

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cxr_explain.evaluation.bootstrap import MeanEstimate, mean_estimates
+from cxr_explain.measures.statistics.bootstrap import MeanEstimate, mean_estimates
 from cxr_explain.study.measure import Row
 
 Key = tuple[tuple[str, object], ...]

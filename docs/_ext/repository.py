@@ -20,7 +20,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "README.md": "index.md",
     "benchmarks/README.md": "benchmarks.md",
-    "cxr_explain/models/weights/bundled/densenet-res224-phantom.md": "reference/phantom_model.md",
+    "cxr_explain/weights/bundled/densenet-res224-phantom.md": "reference/phantom_model.md",
     "data_manifests/README.md": "reference/manifest_files.md",
     "notebooks/README.md": "tutorials/index.md",
 }

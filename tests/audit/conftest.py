@@ -10,9 +10,9 @@ import pytest
 from cxr_explain import Explainer
 from cxr_explain.audit.run import Means, run_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.manifests.csv_file import parse_manifest
-from cxr_explain.manifests.manifest import Manifest
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.reference.csv_file import parse_manifest
+from cxr_explain.reference.manifest import Manifest
 
 COUNT = 24
 MEANS = Means(batch_size=4, workers=2, part_rows=4)

@@ -8,8 +8,8 @@ import pytest
 from cxr_explain.audit.cases import Cases, age_band, counted, patient_numbers, subgroup_columns
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
-from cxr_explain.manifests import STATE_CODES, Manifest
 from cxr_explain.pathologies import LabelState
+from cxr_explain.reference import STATE_CODES, Manifest
 
 STATES = np.array([STATE_CODES[state] for state in LabelState], np.int8)
 

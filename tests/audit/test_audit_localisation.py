@@ -11,10 +11,10 @@ import pytest
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Field, localisation_of, locate, pointing
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.evaluation.boxes import iobb, map_boxes
-from cxr_explain.evaluation.localisation import centre_hit, peak_hit, random_hit
-from cxr_explain.evaluation.overlap import energy_in_mask
 from cxr_explain.geometry import Geometry
+from cxr_explain.measures.boxes import iobb, map_boxes
+from cxr_explain.measures.localisation import centre_hit, peak_hit, random_hit
+from cxr_explain.measures.overlap import energy_in_mask
 from cxr_explain.pathologies import ReferenceBox
 
 

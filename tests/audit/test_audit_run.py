@@ -20,8 +20,8 @@ from cxr_explain.audit.record import Ask
 from cxr_explain.audit.run import Means, Progress, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
-from cxr_explain.manifests.csv_file import parse_manifest
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.reference.csv_file import parse_manifest
+from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import COUNT, MEANS
 
 

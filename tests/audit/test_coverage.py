@@ -13,8 +13,8 @@ import pytest
 from scipy.special import expit, ndtr
 
 from cxr_explain.audit.measures import Measure, Scored
-from cxr_explain.evaluation.bootstrap import bootstrap_weighted
-from cxr_explain.evaluation.calibration import effective_cases, wilson
+from cxr_explain.measures.statistics.bootstrap import bootstrap_weighted
+from cxr_explain.measures.statistics.calibration import effective_cases, wilson
 
 MEASURES: tuple[Measure, ...] = ("auroc", "sensitivity", "specificity", "ppv")
 

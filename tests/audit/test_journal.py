@@ -18,7 +18,7 @@ from cxr_explain.audit.journal import Journal, try_apart
 from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.errors import RadiographError
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import MEANS
 
 

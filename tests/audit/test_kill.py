@@ -18,7 +18,7 @@ from cxr_explain import Explainer
 from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import MEANS
 from tests.audit.test_audit_run import assert_same_table
 

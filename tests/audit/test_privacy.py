@@ -14,8 +14,8 @@ from pydicom.dataelem import DataElement
 from cxr_explain import Explainer
 from cxr_explain.audit.results import write_statistics
 from cxr_explain.audit.run import run_audit
-from cxr_explain.audit_report import build_report
-from cxr_explain.manifests import make_manifest, write_manifest
+from cxr_explain.pages.audit_report import build_report
+from cxr_explain.reference import make_manifest, write_manifest
 
 TEXT = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 """Kinds of values that hold free text; codes (CS) and identifiers (UI) have rules that pixels depend on."""

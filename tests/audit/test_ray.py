@@ -15,8 +15,8 @@ import pytest
 from cxr_explain import Explainer
 from cxr_explain.audit.run import Means, run_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.explainer import Pretrained
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.explaining.explainer import Pretrained
+from cxr_explain.reference.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
 
 pytestmark = pytest.mark.ray

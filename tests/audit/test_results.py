@@ -16,7 +16,7 @@ from cxr_explain import Explainer, ReferenceLabels, read_radiograph
 from cxr_explain.audit.results import figure_of, write_statistics
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
-from cxr_explain.manifests.manifest import Manifest
+from cxr_explain.reference.manifest import Manifest
 
 
 def drawn(figure: object) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from cxr_explain.audit.notes import image_sources, training_overlap
 from cxr_explain.audit.statistics import FLAGGED_FROM, statistics, statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
-from cxr_explain.evaluation.bootstrap import bootstrap, bootstrap_weighted
+from cxr_explain.measures.statistics.bootstrap import bootstrap, bootstrap_weighted
 
 images = st.tuples(st.integers(0, 8).map(lambda k: k / 8), st.booleans(), st.integers(0, 3))
 samples = st.lists(images, min_size=1, max_size=20)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "loaders"))
 
 WEIGHTS = ("densenet121-res224-all", "densenet121-res224-nih", "densenet121-res224-chex")
 IMAGE_OF_THE_AUDIT = "00000040_003"
@@ -89,7 +86,7 @@ def _write_weights(folder: Path) -> None:
     import torch
 
     from cxr_explain import ensure_torchvision_imports
-    from cxr_explain.models.weights import find_entry
+    from cxr_explain.weights import find_entry
 
     ensure_torchvision_imports()
     from torchxrayvision.models import DenseNet
@@ -109,7 +106,7 @@ def _write_small_weights(path: Path) -> None:
     from safetensors.torch import save_file
     from torchxrayvision.models import DenseNet
 
-    from cxr_explain.models.weights import CheckpointFacts
+    from cxr_explain.weights import CheckpointFacts
 
     torch.manual_seed(0)
     model = DenseNet(growth_rate=8, block_config=(2, 2), num_init_features=16, num_classes=3)

@@ -25,7 +25,7 @@ from blocks import ROOT, Block, Command, blocks_of, commands_of, pages
 from typer.testing import CliRunner
 
 NOT_RUN = {
-    "cxr-explain evaluate": "minutes; tests/test_cli_evaluate.py and tests/study run it on less",
+    "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
     "--distributed ray": "needs a cluster; tests/audit/test_ray_run.py runs it on one machine",
     "/shared/": "needs folders of a cluster",
 }
@@ -126,7 +126,7 @@ def _check_command(command: Command) -> None:
 
 
 def _run_command(command: Command) -> None:
-    from cxr_explain.cli import app
+    from cxr_explain.cli.main import app
 
     parse(command)
     if any(part in command.text for part in NOT_RUN):
@@ -147,7 +147,7 @@ def parse(command: Command) -> None:
     Raises:
         AssertionError: an option or a command that the app does not have, or a value that it refuses.
     """
-    from cxr_explain.cli import app
+    from cxr_explain.cli.main import app
 
     group: Any = typer.main.get_command(app)
     words, path = command.words[1:], "cxr-explain"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cxr_explain.models.weights import ENTRIES, WeightsEntry
 from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.weights import ENTRIES, WeightsEntry
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "reporting" / "model_cards.md"
 LINES = PAGE.read_text(encoding="utf-8").splitlines()

@@ -23,7 +23,7 @@ from pydicom import uid
 from torch import nn
 
 TESTS = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS / "loaders"), str(TESTS / "models")]
+sys.path.insert(0, str(TESTS))
 
 from radiograph_files import dataset, encode, phantom  # noqa: E402
 from weights_server import serving  # noqa: E402
@@ -44,7 +44,7 @@ from cxr_explain import (  # noqa: E402
     run_audit,
     token_grid,
 )
-from cxr_explain.models.weights import fetch, verify  # noqa: E402
+from cxr_explain.weights import fetch, verify  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "troubleshooting.md"
 HEADING = re.compile(r"^### `(.+)`$", re.MULTILINE)
@@ -171,7 +171,7 @@ def _(place: Path) -> object:
 
 @heading("found no module ...; expected the packages of the extra")
 def _(place: Path) -> object:
-    from cxr_explain.extras import require
+    from cxr_explain.support.extras import require
 
     return require("ray_that_is_not_installed", "ray")
 
@@ -219,9 +219,9 @@ def _(place: Path) -> object:
 
 @heading("found SHA-256 ...; expected ... as the package pins it")
 def _(place: Path) -> object:
-    from cxr_explain.models.weights.digests import check_pin
-    from cxr_explain.models.weights.folder import place_of
-    from cxr_explain.models.weights.registry import find_entry
+    from cxr_explain.weights.digests import check_pin
+    from cxr_explain.weights.folder import place_of
+    from cxr_explain.weights.registry import find_entry
 
     weights = place_of(find_entry("phantom"))
     for each in (weights, weights.with_name(f"{weights.name}.sha256")):
@@ -451,7 +451,7 @@ def _(place: Path) -> object:
 
 @heading("found NIH boxes for an image of")
 def _(place: Path) -> object:
-    from cxr_explain.reference import read_reference_table
+    from cxr_explain.reference.label_tables import read_reference_table
 
     table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
     return read_reference_table(boxes=table).labels_for("a.png", (300, 200))
@@ -477,7 +477,7 @@ def _(place: Path) -> object:
 
 @heading("found none of the manifest's images")
 def _(place: Path) -> object:
-    from cxr_explain.manifests import present
+    from cxr_explain.reference import present
 
     return present(read_manifest(csv_file(place, "image_id,path\na,b.png\n")), images(place))
 
@@ -603,7 +603,7 @@ def _(place: Path) -> object:
 
 @heading("an unexpected ...Please report it")
 def _(place: Path) -> object:
-    from cxr_explain.batch import Job, explain_files
+    from cxr_explain.explaining.files import Job, explain_files
 
     explainer = bundled(allow_phantom_weights=True)
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "loaders"), str(ROOT / "fuzz"), str(ROOT.parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "fuzz"), str(ROOT.parent)]
 
 from mutate import mutate  # noqa: E402
 from radiograph_files import seeds  # noqa: E402

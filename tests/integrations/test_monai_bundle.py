@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, load, verify_net_in_out
 from typer.testing import CliRunner
 
 from cxr_explain import Explainer, Explanation, XRVResNet, read_radiograph
-from cxr_explain.cli import app
+from cxr_explain.cli.main import app
 from cxr_explain.errors import (
     OptionError,
     OutputError,
@@ -195,7 +195,7 @@ def test_weights_of_a_user_and_a_resnet(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     from cxr_explain import Outputs
-    from cxr_explain.models.weights import CheckpointFacts
+    from cxr_explain.weights import CheckpointFacts
 
     names = tuple(f"Finding {index}" for index in range(7))
     facts = CheckpointFacts(names, (0.25, None, *[0.5] * 5), ("Ours",), 64)
@@ -278,7 +278,7 @@ def test_the_list_of_data(phantoms: Path, tmp_path: Path) -> None:
 
 def test_help_does_not_import_monai() -> None:
     code = (
-        "import sys; from cxr_explain.cli import app\n"
+        "import sys; from cxr_explain.cli.main import app\n"
         "from typer.testing import CliRunner\n"
         "assert CliRunner().invoke(app, ['bundle', '--help']).exit_code == 0\n"
         "sys.exit('imported' if {'monai', 'torch', 'ignite'} & set(sys.modules) else 0)"

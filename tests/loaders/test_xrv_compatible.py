@@ -16,7 +16,7 @@ from cxr_explain.loaders import read_radiograph
 
 @pytest.fixture(scope="module")
 def xrv_utils():
-    from cxr_explain._torchvision import ensure_torchvision_imports
+    from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
     ensure_torchvision_imports()
     import torchxrayvision

@@ -13,8 +13,8 @@ from torch import nn
 
 from cxr_explain import Explainer, ensure_torchvision_imports
 from cxr_explain.errors import ArchitectureError, WeightsMetadataError
-from cxr_explain.models.weights import CheckpointFacts
 from cxr_explain.models.xrv import densenet_configuration, from_pretrained
+from cxr_explain.weights import CheckpointFacts
 
 ensure_torchvision_imports()
 from torchxrayvision.models import DenseNet  # noqa: E402 - needs the line above

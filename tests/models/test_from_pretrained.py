@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from weights_server import FileServer, serving
 
 from cxr_explain import Explainer, ensure_torchvision_imports
-from cxr_explain.cli import app
+from cxr_explain.cli.main import app
 from cxr_explain.errors import (
     ArchitectureError,
     UnsafeWeightsError,
     WeightsDownloadError,
     WeightsIntegrityError,
 )
-from cxr_explain.models.weights import ENTRIES, find_entry
+from cxr_explain.weights import ENTRIES, find_entry
 
 ensure_torchvision_imports()
 import torchxrayvision as xrv  # noqa: E402 - needs the line above

@@ -12,7 +12,7 @@ from torchxrayvision.models import op_norm
 
 from cxr_explain import PATHOLOGIES, Explainer, Outputs, XRVDenseNet, XRVResNet
 from cxr_explain.errors import ModelError
-from cxr_explain.models.weights import ENTRIES, WeightsEntry
+from cxr_explain.weights import ENTRIES, WeightsEntry
 
 DENSENETS = [entry for entry in ENTRIES if entry.architecture == "xrv-densenet121"]
 

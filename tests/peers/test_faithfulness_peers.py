@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxr_explain import ensure_torchvision_imports
-from cxr_explain.evaluation.adcc import adcc, normalised
-from cxr_explain.evaluation.faithfulness import deletion, insertion, pearson
-from cxr_explain.evaluation.imputation import fill_in
-from cxr_explain.evaluation.order import pixel_order, random_maps
-from cxr_explain.evaluation.road import PERCENTAGES, road
+from cxr_explain.measures.adcc import adcc, normalised
+from cxr_explain.measures.faithfulness import deletion, insertion, pearson
+from cxr_explain.measures.imputation import fill_in
+from cxr_explain.measures.order import pixel_order, random_maps
+from cxr_explain.measures.road import PERCENTAGES, road
 
 ensure_torchvision_imports()
 pytestmark = [

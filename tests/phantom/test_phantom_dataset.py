@@ -14,12 +14,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxr_explain import ensure_torchvision_imports, read_radiograph
-from cxr_explain.cli import app
+from cxr_explain.cli.main import app
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.phantom import render, sample_patient
 from cxr_explain.phantom.dataset import BOXES, LABELS, write_dataset
 from cxr_explain.phantom.dicom import to_dicom
-from cxr_explain.reference import read_reference_table
+from cxr_explain.reference.label_tables import read_reference_table
 
 N, SIZE = 12, 96
 

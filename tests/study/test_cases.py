@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from cxr_explain.phantom import render, sample_patient
+from cxr_explain.reference.finding_masks import MaskFolder
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
-from cxr_explain.study.references import MaskFolder
 
 
 def image(path: Path, seed: int = 0) -> Path:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from cxr_explain import Explainer, class_maps, fuse
-from cxr_explain.evaluation.adcc import adcc
-from cxr_explain.evaluation.faithfulness import deletion, insertion
-from cxr_explain.evaluation.road import road
+from cxr_explain.measures.adcc import adcc
+from cxr_explain.measures.faithfulness import deletion, insertion
+from cxr_explain.measures.road import road
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import localisation, sharing

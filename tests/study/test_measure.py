@@ -12,9 +12,9 @@ import torch
 
 from cxr_explain import Explainer, class_maps
 from cxr_explain.errors import PhantomWeightsError
-from cxr_explain.evaluation.localisation import class_share, peak_hit, within
-from cxr_explain.evaluation.overlap import energy_in_mask, iou
-from cxr_explain.evaluation.segmentation import segment
+from cxr_explain.measures.localisation import class_share, peak_hit, within
+from cxr_explain.measures.overlap import energy_in_mask, iou
+from cxr_explain.measures.segmentation import segment
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables, measure

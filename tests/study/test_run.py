@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cxr_explain.errors import OutputError, PhantomWeightsError
-from cxr_explain.explainer import Pretrained
+from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.plan import Plan, contenders

@@ -8,9 +8,9 @@ import pytest
 
 from cxr_explain import Explainer
 from cxr_explain.errors import CxrExplainError, OptionError
-from cxr_explain.explainer import Pretrained
+from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.pathologies import PATHOLOGIES
-from cxr_explain.study.references import Boxes, MaskFolder
+from cxr_explain.reference.finding_masks import Boxes, MaskFolder
 from cxr_explain.study.session import (
     Request,
     Source,

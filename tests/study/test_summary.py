@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from cxr_explain.evaluation.bootstrap import mean_estimate
+from cxr_explain.measures.statistics.bootstrap import mean_estimate
 from cxr_explain.study.measure import Row
 from cxr_explain.study.summary import as_csv, differences, summarise
 

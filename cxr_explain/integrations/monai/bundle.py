@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from cxr_explain._version import __version__
-from cxr_explain.batch import expand_inputs
 from cxr_explain.errors import OutputError
-from cxr_explain.extras import require
+from cxr_explain.explaining.files import expand_inputs
 from cxr_explain.integrations.monai.bundle_texts import LICENSE, LOGGING, readme
 from cxr_explain.integrations.monai.network import configuration_of, facts_of
 from cxr_explain.models.base import Classifier
-from cxr_explain.models.weights import resolve
 from cxr_explain.models.xrv import from_pretrained
-from cxr_explain.whole_file import write_whole
+from cxr_explain.support.extras import require
+from cxr_explain.support.whole_file import write_whole
+from cxr_explain.weights import resolve
 
 MODEL_FILE = "models/model.pt"
 """The weights' place in a bundle, after MONAI's specification."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
 from typing import Any
 
-from cxr_explain.explainer import Explainer, Pretrained
+from cxr_explain.explaining.explainer import Explainer, Pretrained
 
 
 class LazyExplainer:

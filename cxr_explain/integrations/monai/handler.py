@@ -17,16 +17,16 @@ from monai.data.utils import decollate_batch
 from torch import Tensor
 
 from cxr_explain.errors import CxrExplainError, OptionError, OutputError
-from cxr_explain.explainer import Explainer
-from cxr_explain.explanation import Explanation
-from cxr_explain.extras import require
+from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.integrations.monai.axes import Axes
 from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none
 from cxr_explain.integrations.monai.images import to_radiograph
 from cxr_explain.options import FigureFormat, RankBy
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.spreadsheet import safe_cell
-from cxr_explain.whole_file import write_whole
+from cxr_explain.support.extras import require
+from cxr_explain.support.spreadsheet import safe_cell
+from cxr_explain.support.whole_file import write_whole
 
 PREDICTIONS = "predictions.csv"
 """One row an image: its id, the sigmoid probability of each pathology, and why it failed."""

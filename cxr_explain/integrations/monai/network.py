@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from cxr_explain.errors import OptionError, WeightsError, WeightsIntegrityError
-from cxr_explain.explainer import Explainer
+from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.models.weights import load_into
 from cxr_explain.models.xrv import (
     XRVDenseNet,
     XRVResNet,
@@ -24,6 +23,7 @@ from cxr_explain.models.xrv import (
     empty_densenet,
     empty_resnet50,
 )
+from cxr_explain.weights import load_into
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:

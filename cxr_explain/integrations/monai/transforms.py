@@ -17,8 +17,8 @@ from monai.transforms.transform import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxr_explain.explainer import Explainer
-from cxr_explain.explanation import Explanation
+from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.geometry import Geometry
 from cxr_explain.integrations.monai.axes import Axes, Turn
 from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none

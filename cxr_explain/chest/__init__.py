@@ -1,0 +1,1 @@
+"""What a radiograph shows of the chest: thorax, lungs, margins, markers."""

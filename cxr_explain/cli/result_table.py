@@ -1,0 +1,102 @@
+"""Results as a table for a terminal: a line for each image, or for each pathology beside its label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cxr_explain.explaining.files import FileResult
+from cxr_explain.figures.comparison import Agreement, ComparisonRow
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.output import DISCLAIMER
+from cxr_explain.figures.table import format_probability
+
+MOST_LABELLED = 100
+"""Images in a table with a line for each pathology; the others are counted."""
+
+
+class ResultTable:
+    """Collects the results of a run; memory stays flat where each image takes several lines.
+
+    Args:
+        labelled: whether reference labels were given, which are then shown beside each prediction.
+
+    >>> ResultTable(labelled=True).columns
+    ('image', '', 'pathology', 'prob.', 'prediction', 'reference', 'agreement')
+    """
+
+    def __init__(self, *, labelled: bool) -> None:
+        self.labelled = labelled
+        self.columns: tuple[str, ...] = (
+            "image",
+            "top pathologies (probability)",
+            "reference positive",
+            "figure",
+        )
+        if labelled:
+            self.columns = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
+        self._table = Table(*self.columns, box=None, pad_edge=False)
+        self._agreements: Counter[Agreement] = Counter()
+        self._shown = self._left_out = 0
+        self._table.columns[0].overflow = "fold"
+        if labelled:
+            _, rank, _, probability, side, _, agreement = self._table.columns
+            rank.justify = probability.justify = "right"
+            for column in (rank, probability, side, agreement):
+                column.no_wrap = True
+        else:
+            self._table.columns[3].overflow = "fold"
+
+    def add(self, result: FileResult) -> None:
+        """One more explained image."""
+        if not self.labelled or result.card is None:
+            self._table.add_row(*(escape(cell) for cell in result.row))
+            return
+        self._agreements.update(row.agreement for row in result.card.rows)
+        if self._shown == MOST_LABELLED:
+            self._left_out += 1
+            return
+        self._shown += 1
+        for number, row in enumerate(result.card.rows):
+            self._table.add_row("" if number else f"[bold]{escape(result.card.id)}[/]", *_cells(row))
+
+    def print(self, console: Console) -> None:
+        """Print the table and what its signs mean; nothing where nothing was explained."""
+        if not self._table.row_count:
+            return
+        console.print(self._table)
+        for line in self._remarks():
+            console.print(f"[dim]{line}[/]")
+
+    def _remarks(self) -> Sequence[str]:
+        if not self.labelled:
+            return [f"+ at or above its operating point, - below it. {DISCLAIMER}."]
+        agrees, disagrees = (self._agreements[a] for a in (Agreement.AGREES, Agreement.DISAGREES))
+        more = [f"{self._left_out} more images are in the output folder."] if self._left_out else []
+        return [
+            *more,
+            f"{agrees} agree with their reference label, {disagrees} disagree, among pathologies that the "
+            "model's own ranking chose: no measure of its accuracy.",
+            f"above: at or above its operating point; –: labelled, but not among the top K. {DISCLAIMER}.",
+        ]
+
+
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
+    prediction = row.prediction
+    agreement = str(row.agreement)
+    return (
+        "–" if row.rank is None else str(row.rank),
+        escape(display_name(row.pathology)),
+        "" if prediction is None else format_probability(prediction.probability),
+        "none" if prediction is None else _side(prediction.above),
+        "not given" if row.state is None else str(row.state),
+        f"[bold]{agreement}[/]" if row.agreement is Agreement.DISAGREES else agreement,
+    )
+
+
+def _side(above: bool | None) -> str:
+    return {True: "above", False: "below", None: "no point"}[above]

@@ -1,0 +1,85 @@
+"""What is known of a batch of model inputs: rankings and fused maps, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from cxr_explain.cam.fusion import FusedMaps
+from cxr_explain.errors import OptionError
+from cxr_explain.explaining.ranking import Ranking
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMaps:
+    """Rankings and fused maps of one batch of model inputs.
+
+    Args:
+        rankings: one for each image.
+        fused: (1, K, I, J) for each image; K differs where the ranking says so.
+        gradient: "closed form", "autograd", or "none" where the method needs none.
+
+    >>> from cxr_explain.cam.fusion import fuse
+    >>> from cxr_explain.explaining.ranking import rank
+    >>> batch = BatchMaps((rank([2.0], ["Mass"]),), (fuse(torch.ones(1, 1, 7, 7)),), "closed form")
+    >>> batch.maps_in_inputs(0, (14, 14)).shape
+    torch.Size([1, 14, 14])
+    """
+
+    rankings: tuple[Ranking, ...]
+    fused: tuple[FusedMaps, ...]
+    gradient: str
+
+    def __len__(self) -> int:
+        return len(self.rankings)
+
+    def maps_in_inputs(self, image: int, shape: tuple[int, int]) -> Tensor:
+        """The fused map of one image by class, bilinear (half-pixel centres) over its input: (K, H, W).
+
+        Args:
+            image: its place in the batch.
+            shape: (H, W) of the input.
+        """
+        maps = self.fused[image].maps
+        if maps.shape[1] == 0:
+            return maps.new_zeros((0, *shape))
+        return F.interpolate(maps, size=shape, mode="bilinear", align_corners=False)[0]
+
+    def overlays(self, inputs: Tensor) -> NDArray[np.uint8]:
+        """The fused maps over the inputs, to log or to look at: (B, H, W, 3) uint8.
+
+        Rank k has the k-th colour of `cxr_explain.figures.palette`; each input is stretched from its own
+        minimum to its own maximum, and several channels are averaged.
+
+        Args:
+            inputs: (B, C, H, W), those that were explained.
+
+        Raises:
+            OptionError: another number of inputs.
+        """
+        from cxr_explain.figures.overlay import fuse_over
+        from cxr_explain.figures.palette import rank_style
+
+        if inputs.ndim != 4 or len(inputs) != len(self):
+            raise OptionError(
+                f"inputs of shape {tuple(inputs.shape)}", expected=f"the ({len(self)}, C, H, W) explained"
+            )
+        shape = (inputs.shape[2], inputs.shape[3])
+        pictures = []
+        for image, background in enumerate(_grey(inputs)):
+            maps = self.maps_in_inputs(image, shape).float().cpu().numpy()
+            colours = [rank_style(rank).rgb for rank in range(1, len(maps) + 1)]
+            pictures.append(fuse_over(background, maps, colours).rgb)
+        return np.stack(pictures)
+
+
+def _grey(inputs: Tensor) -> NDArray[np.float32]:
+    """(B, H, W) in [0, 1]."""
+    grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
+    low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
+    return ((grey - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).numpy()

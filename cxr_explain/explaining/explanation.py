@@ -1,0 +1,371 @@
+"""An Explanation: what the model predicts, where its evidence lies, and how both came about."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.errors import OutputError
+from cxr_explain.explaining.ranking import Prediction, Ranking
+from cxr_explain.geometry import Geometry
+from cxr_explain.pathologies import ReferenceLabelsLike
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.whole_file import staged
+
+if TYPE_CHECKING:
+    from cxr_explain.figures.figure import ExplanationFigure
+    from cxr_explain.pages.explorer import Explorer
+
+_SCHEMA = "cxr-explain/explanation/2"
+_READABLE = (_SCHEMA, "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
+_DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything needed to make the same numbers again.
+
+    Args:
+        package_version: of cxr_explain.
+        torch_version: of torch.
+        model: the classifier's name, for example "densenet121-res224-nih".
+        weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
+        training_sets: data sets the weights were trained on, where known.
+        target_layer: the layer whose activations carry the maps.
+        method: "FM-G-CAM" (fused) or the rule's own name (K = 1, or not fused); "FM-G-CAM of LayerCAM" where
+            the rule is not Grad-CAM.
+        gradient: "closed form", "autograd", or "none" where the method needs none.
+        normalisation: of the fusion.
+        activation: of the fusion.
+        top_k: the K asked for; the ranking has the K there was.
+        device: where it ran.
+        dtype: arithmetic of the forward pass.
+        radiograph_sha256: hexadecimal digest of the radiograph's file.
+        steps: every preprocessing step, the reader's included.
+        warnings: the reader's warnings.
+        view: the projection as the header has it, or None.
+        laterality: as the header has it, or None.
+        patient_orientation: as the header has it, or None.
+        notes: what else a reader should know (K cut, pathologies left out).
+        phantom: the radiograph is a computed phantom, nobody's chest.
+        phantom_only: the model has seen phantoms and no radiograph.
+        rule_settings: options of the rule that makes the class maps, as Python writes them; '' without any.
+        fused: each position belongs to its strongest class alone.
+    """
+
+    package_version: str
+    torch_version: str
+    model: str
+    weights_sha256: str | None
+    training_sets: tuple[str, ...]
+    target_layer: str
+    method: str
+    gradient: str
+    normalisation: str
+    activation: str
+    top_k: int
+    device: str
+    dtype: str
+    radiograph_sha256: str
+    steps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    view: str | None = None
+    laterality: str | None = None
+    patient_orientation: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    phantom: bool = False
+    phantom_only: bool = False
+    rule_settings: str = ""
+    fused: bool = True
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """The result for one radiograph; frozen, with everything that traces it.
+
+    Args:
+        id: the radiograph's name for output files.
+        ranking: the K ranked pathologies among all predictions.
+        class_maps: (K, I, J) float32, raw and signed, best rank first (equation 3).
+        maps: (K, I, J) float32, the fused map by class (equation 6).
+        geometry: where the maps lie in the radiograph.
+        provenance: how all of this came about.
+        radiograph: the radiograph itself; None after `load`, which does not store pixels.
+
+    >>> import cxr_explain as cxr
+    >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
+    >>> explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+    >>> explanation = explainer.explain(to_radiograph(render(sample_patient(42), size=96)), top_k=3)
+    >>> explanation.class_maps.shape, explanation.maps_in_radiograph().shape
+    ((3, 28, 28), (3, 96, 96))
+    >>> explanation.provenance.method, explanation.provenance.model
+    ('FM-G-CAM', 'densenet-res224-phantom')
+    """
+
+    id: str
+    ranking: Ranking
+    class_maps: NDArray[np.float32] = field(repr=False)
+    maps: NDArray[np.float32] = field(repr=False)
+    geometry: Geometry
+    provenance: Provenance = field(repr=False)
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.class_maps.setflags(write=False)
+        self.maps.setflags(write=False)
+
+    def __repr__(self) -> str:
+        top = ", ".join(f"{each.pathology} {each.probability:.3f}" for each in self.ranking.top)
+        return f"<Explanation of {self.id} by {self.provenance.method}: {top or 'no pathology'}>"
+
+    @property
+    def winner(self) -> NDArray[np.intp]:
+        """(I, J): the rank whose class map is largest at each position; -1 where K is 0."""
+        if self.ranking.k == 0:
+            return np.full(self.class_maps.shape[1:], -1)
+        return self.class_maps.argmax(axis=0)
+
+    @property
+    def without_evidence(self) -> tuple[str, ...]:
+        """Ranked pathologies that win nowhere with positive evidence."""
+        shown = [bool((of_class > 0).any()) for of_class in self.maps]
+        return tuple(name for name, there in zip(self.ranking.pathologies, shown, strict=True) if not there)
+
+    def maps_in_radiograph(
+        self, shape: tuple[int, int] | None = None, *, outside: float = 0.0
+    ) -> NDArray[np.float32]:
+        """The fused map by class in the radiograph's pixels, (K, H, W); `outside` where nothing was seen."""
+        return self.geometry.maps_to_radiograph(self.maps, shape, outside=outside)
+
+    def figure(
+        self,
+        reference_labels: ReferenceLabelsLike = None,
+        *,
+        radiograph: Radiograph | None = None,
+        **options: Any,
+    ) -> ExplanationFigure:
+        """Draw the annotated figure; see `cxr_explain.figures.draw_explanation` for the options.
+
+        Args:
+            reference_labels: reference labels and boxes, in any form `ReferenceLabels.coerce` takes.
+            radiograph: needed after `load`, which does not store pixels; its SHA-256 must match.
+            **options: passed on.
+
+        Raises:
+            OutputError: no radiograph, or not the one that was explained.
+        """
+        from cxr_explain.figures.figure import draw_explanation
+
+        return draw_explanation(
+            self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options
+        )
+
+    def overlay(
+        self,
+        *,
+        radiograph: Radiograph | None = None,
+        max_opacity: float = 0.6,
+        longest: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """The fused map over the radiograph, hatched where the model did not see: to lay out by oneself.
+
+        Rank k has the k-th colour of `cxr_explain.figures.palette`; opacities are relative within the image.
+        After `load`, which does not store pixels, the maps lie on plain grey.
+
+        Args:
+            radiograph: wanted after `load`; its SHA-256 must match.
+            max_opacity: opacity of the strongest evidence.
+            longest: pixels along the longer side, no more than the radiograph has; by default all.
+
+        Returns:
+            (h, w, 3).
+
+        Raises:
+            OutputError: not the radiograph that was explained.
+        """
+        from cxr_explain.figures.overlay import fused_overlay
+
+        below = None if radiograph is None else self._radiograph_or(radiograph)
+        return fused_overlay(self, below, max_opacity=max_opacity, longest=longest)
+
+    def explore(self, radiograph: Radiograph | None = None) -> Explorer:
+        """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.
+
+        Needs the extra `notebook` (ipywidgets) and a kernel; without them it shows a picture and its key.
+
+        Args:
+            radiograph: wanted after `load`, which does not store pixels; its SHA-256 must match.
+
+        Raises:
+            OutputError: not the radiograph that was explained.
+        """
+        from cxr_explain.pages.explorer import Explorer
+
+        return Explorer(self, None if radiograph is None else self._radiograph_or(radiograph))
+
+    def _repr_html_(self) -> str:
+        from cxr_explain.pages.displays import explanation_card
+
+        return explanation_card(self).to_html()
+
+    def _repr_png_(self) -> bytes:
+        from cxr_explain.pages.displays import explanation_png
+
+        return explanation_png(self)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write `<path>.json` and `<path>.npz`, all or nothing; pixels are not stored.
+
+        Both are written in full beside their places first, so that a full disk leaves what was there before.
+        The JSON file is the seal: it holds the digest of the arrays, is removed first and put in place last,
+        so that a kill in between leaves no explanation rather than a torn one.
+
+        Args:
+            path: where; a `.json` or `.npz` ending is dropped.
+
+        Returns:
+            The path of the JSON file.
+
+        Raises:
+            OutputError: a folder that cannot be written to.
+        """
+        json_path, npz_path = _paths(path)
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, class_maps=self.class_maps, maps=self.maps)
+        packed = arrays.getvalue()
+        document = self._document(hashlib.sha256(packed).hexdigest())
+        # backslashreplace: a name that is no valid Unicode becomes JSON's own escape.
+        text = f"{json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)}\n".encode(
+            errors="backslashreplace"
+        )
+        try:
+            json_path.parent.mkdir(parents=True, exist_ok=True)
+            with staged(npz_path, packed) as new_npz, staged(json_path, text) as new_json:
+                json_path.unlink(missing_ok=True)
+                os.replace(new_npz, npz_path)
+                os.replace(new_json, json_path)
+        except OSError as error:
+            raise _not_writable(error, json_path) from error
+        return json_path
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Explanation:
+        """Read back what `save` wrote; `radiograph` is None.
+
+        Raises:
+            OutputError: files that are missing, torn, or of another kind.
+        """
+        json_path, npz_path = _paths(path)
+        try:
+            document = json.loads(json_path.read_text(encoding="utf-8"))
+            packed = npz_path.read_bytes()
+        except (OSError, ValueError, RecursionError) as error:
+            raise OutputError(
+                f"no readable explanation ({error.__class__.__name__})",
+                expected="a .json and a .npz file written by Explanation.save",
+                source=json_path,
+            ) from error
+        if not isinstance(document, dict) or document.get("schema") not in _READABLE:
+            raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
+        try:
+            if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
+                raise OutputError("other arrays than were saved", expected="a matching pair", source=npz_path)
+            with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+                return _from_document(document, arrays["class_maps"], arrays["maps"])
+        except _DAMAGE as error:
+            raise OutputError(f"a damaged explanation ({error})", source=json_path) from error
+
+    def _document(self, arrays_sha256: str) -> dict[str, Any]:
+        return {
+            "schema": _SCHEMA,
+            "id": self.id,
+            "ranking": {
+                "by": self.ranking.by,
+                "top": [prediction.index for prediction in self.ranking.top],
+                "notes": self.ranking.notes,
+                "predictions": [
+                    {**asdict(prediction), "above": prediction.above}
+                    for prediction in self.ranking.predictions
+                ],
+            },
+            "geometry": asdict(self.geometry),
+            "provenance": asdict(self.provenance),
+            "arrays_sha256": arrays_sha256,
+        }
+
+    def _radiograph_or(self, given: Radiograph | None) -> Radiograph:
+        radiograph = given or self.radiograph
+        if radiograph is None:
+            raise OutputError(
+                "an explanation that was loaded without its radiograph",
+                remedy="Pass it: explanation.figure(radiograph=read_radiograph(path)).",
+                source=self.id,
+            )
+        if radiograph.sha256 != self.provenance.radiograph_sha256:
+            raise OutputError(
+                f"a radiograph with SHA-256 {radiograph.sha256[:12]}",
+                expected=f"the one that was explained, {self.provenance.radiograph_sha256[:12]}",
+                source=self.id,
+            )
+        return radiograph
+
+
+def _not_writable(error: OSError, path: Path) -> OutputError:
+    return OutputError(
+        f"an output folder that cannot be written to ({error.strerror})",
+        expected="a writable folder with room",
+        source=path.parent,
+    )
+
+
+def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
+    stem = Path(path)
+    if stem.suffix in (".json", ".npz"):
+        stem = stem.with_suffix("")
+    if not stem.name:
+        raise OutputError(f"the path {fspath(path)!r}", expected="a path that ends in a file name")
+    return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _from_document(
+    document: Mapping[str, Any], class_maps: NDArray[np.float32], maps: NDArray[np.float32]
+) -> Explanation:
+    ranking = document["ranking"]
+    predictions = tuple(
+        Prediction(**{key: value for key, value in entry.items() if key != "above"})
+        for entry in ranking["predictions"]
+    )
+    by_index = {prediction.index: prediction for prediction in predictions}
+    if class_maps.dtype != np.float32 or maps.dtype != np.float32:
+        raise ValueError(f"maps of {class_maps.dtype} and {maps.dtype} instead of float32")
+    if class_maps.shape != maps.shape or class_maps.ndim != 3 or len(class_maps) != len(ranking["top"]):
+        raise ValueError(f"maps of shape {maps.shape} for {len(ranking['top'])} pathologies")
+    return Explanation(
+        id=document["id"],
+        ranking=Ranking(
+            tuple(by_index[index] for index in ranking["top"]),
+            predictions,
+            ranking["by"],
+            tuple(ranking["notes"]),
+        ),
+        class_maps=class_maps,
+        maps=maps,
+        geometry=Geometry(**_tuples(document["geometry"])),
+        provenance=Provenance(**_tuples(document["provenance"])),
+    )

@@ -1,0 +1,125 @@
+"""From a Radiograph to the model's square, with the exact way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxr_explain.geometry import Geometry
+from cxr_explain.options import Fit
+from cxr_explain.radiograph import VALUE_RANGE, Radiograph
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """One radiograph as the model sees it.
+
+    Args:
+        tensor: (1, S, S) float32 in [-1024, 1024].
+        geometry: where the square lies in the radiograph.
+        steps: every preprocessing step so far, the reader's included.
+    """
+
+    tensor: torch.Tensor
+    geometry: Geometry
+    steps: tuple[str, ...]
+
+
+def prepare(
+    radiograph: Radiograph, size: int, *, fit: Fit = "crop", xrv_compatible: bool = False
+) -> ModelInput:
+    """Cut the centred square and resize it to the model's size.
+
+    The resizer is torch's antialiased bilinear interpolation. Unlike TorchXRayVision's default (scikit-image
+    with a constant border of mid grey) it leaves the outermost rows and columns uncontaminated.
+
+    Args:
+        radiograph: what to show the model.
+        size: side S of the model's input.
+        fit: "crop" keeps TorchXRayVision's centre crop; "pad" adds black margins and loses nothing.
+        xrv_compatible: use TorchXRayVision's own XRayCenterCrop and XRayResizer, to the last bit.
+
+    >>> model_input = prepare(Radiograph.from_array(np.zeros((30, 40), np.float32)), 20)
+    >>> model_input.tensor.shape, model_input.geometry.left
+    (torch.Size([1, 20, 20]), 5)
+    """
+    geometry = Geometry.fit_square(radiograph.shape, size, fit)
+    if xrv_compatible:
+        return ModelInput(
+            _with_xrv_transforms(radiograph, geometry), geometry, (*radiograph.steps, *_xrv_steps(geometry))
+        )
+    return ModelInput(
+        _resize(_cut(radiograph, geometry), size), geometry, (*radiograph.steps, *_steps(geometry))
+    )
+
+
+def _cut(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:
+    import torch
+
+    left, top, right, bottom = geometry.seen_box
+    seen = torch.from_numpy(np.array(radiograph.pixels[top:bottom, left:right]))
+    if geometry.fit == "crop":
+        return seen
+    before_x, before_y = left - geometry.left, top - geometry.top
+    margins = (
+        before_x,
+        geometry.side - before_x - (right - left),
+        before_y,
+        geometry.side - before_y - (bottom - top),
+    )
+    return torch.nn.functional.pad(seen, margins, value=VALUE_RANGE[0])
+
+
+def _resize(square: torch.Tensor, size: int) -> torch.Tensor:
+    import torch
+
+    if square.shape[-1] == size:
+        return square[None]
+    resized = torch.nn.functional.interpolate(
+        square[None, None], size=(size, size), mode="bilinear", antialias=True
+    )
+    return resized[0].clamp_(*VALUE_RANGE)
+
+
+def _with_xrv_transforms(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:
+    import torch
+
+    ensure_torchvision_imports()
+    from torchxrayvision.datasets import XRayCenterCrop, XRayResizer
+
+    pixels = np.array(radiograph.pixels)[None]
+    if geometry.fit == "pad":
+        pixels = _cut(radiograph, geometry).numpy()[None]
+    return torch.from_numpy(XRayResizer(geometry.model_size, engine="skimage")(XRayCenterCrop()(pixels)))
+
+
+def _steps(geometry: Geometry) -> tuple[str, ...]:
+    return (
+        _square_step(geometry),
+        f"resized to {geometry.model_size} x {geometry.model_size} (torch, bilinear, antialiased)",
+    )
+
+
+def _xrv_steps(geometry: Geometry) -> tuple[str, ...]:
+    size = geometry.model_size
+    return (_square_step(geometry), f"resized to {size} x {size} (torchxrayvision XRayResizer, scikit-image)")
+
+
+def _square_step(geometry: Geometry) -> str:
+    height, width = geometry.radiograph_shape
+    if height == width:
+        return f"already square ({width} x {height})"
+    if geometry.fit == "crop":
+        lost, axis = (
+            (width - geometry.side, "columns") if width > height else (height - geometry.side, "rows")
+        )
+        return (
+            f"centre crop to {geometry.side} x {geometry.side} of {width} x {height} ({lost} {axis} not seen)"
+        )
+    return f"padded with black to {geometry.side} x {geometry.side} from {width} x {height}"

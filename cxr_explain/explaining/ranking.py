@@ -1,0 +1,217 @@
+"""Ranking: logits -> sigmoid probabilities -> the K pathologies to explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.options import RankBy, check_option
+from cxr_explain.pathologies import canonical_pathology
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one pathology.
+
+    Args:
+        pathology: its name.
+        index: its position in the model's head.
+        logit: the score before the sigmoid.
+        probability: sigmoid of the logit, as the model gives it, not calibrated.
+        operating_point: the probability from which the weights' authors call it positive; None where the
+            weights come without one.
+        calibrated: TorchXRayVision's piecewise-linear rescaling, by which the operating point becomes 0.5;
+            None without an operating point. Not a probability.
+
+    >>> (prediction,) = rank([0.0], ["Mass"], [0.4]).top
+    >>> prediction.probability, prediction.above, round(prediction.calibrated, 3)
+    (0.5, True, 0.583)
+    """
+
+    pathology: str
+    index: int
+    logit: float
+    probability: float
+    operating_point: float | None = None
+    calibrated: float | None = None
+
+    @property
+    def above(self) -> bool | None:
+        """Whether the probability reaches the operating point; None without one."""
+        return None if self.operating_point is None else self.probability >= self.operating_point
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The K pathologies to explain, best first, among all that the model predicts.
+
+    Args:
+        top: the K ranked predictions.
+        predictions: every trained output, in the head's order.
+        by: "probability" or "calibrated".
+        notes: what was cut or left out, for people to read.
+
+    >>> ranking = rank([0.0, 2.0, -1.0], ["Mass", "Edema", "Hernia"], top_k=2)
+    >>> ranking.k, ranking.pathologies, ranking["Hernia"].logit
+    (2, ('Edema', 'Mass'), -1.0)
+    """
+
+    top: tuple[Prediction, ...]
+    predictions: tuple[Prediction, ...]
+    by: RankBy = "probability"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def k(self) -> int:
+        """How many pathologies are explained."""
+        return len(self.top)
+
+    @property
+    def pathologies(self) -> tuple[str, ...]:
+        """Their names, best first."""
+        return tuple(prediction.pathology for prediction in self.top)
+
+    def _repr_html_(self) -> str:
+        from cxr_explain.pages.displays import ranking_card
+
+        return ranking_card(self).to_html()
+
+    def __getitem__(self, pathology: str) -> Prediction:
+        wanted = canonical_pathology(pathology)
+        exact = [p for p in self.predictions if p.pathology == pathology]
+        alike = [p for p in self.predictions if canonical_pathology(p.pathology) == wanted]
+        for prediction in (*exact, *alike):
+            return prediction
+        raise KeyError(pathology)
+
+
+def rank(
+    logits: Sequence[float],
+    pathologies: Sequence[str],
+    operating_points: Sequence[float | None] | None = None,
+    *,
+    top_k: int = 5,
+    by: RankBy = "probability",
+    only: Iterable[str] | None = None,
+    above_operating_point: bool = False,
+) -> Ranking:
+    """Rank the trained outputs of one image.
+
+    Outputs without a name (`''`) were never trained and never rank. Ties keep the head's order.
+
+    Args:
+        logits: (N,) scores before the sigmoid.
+        pathologies: N names; '' where the output was never trained.
+        operating_points: N probabilities or None; NaN counts as None.
+        top_k: K, at least 1; cut to what is there, with a note.
+        by: rank by sigmoid probability, or by TorchXRayVision's calibrated value.
+        only: consider these pathologies alone.
+        above_operating_point: consider only those that reach their operating point (K may become 0).
+
+    Raises:
+        OptionError: K below 1, another `by`, a pathology that the model does not predict, or lengths that
+            differ.
+        ModelError: scores that are not finite.
+
+    >>> rank([0.0, 2.0, 9.0], ["Mass", "Edema", ""], top_k=5).pathologies
+    ('Edema', 'Mass')
+    """
+    if not isinstance(top_k, int) or top_k < 1:
+        raise OptionError(f"top_k={top_k!r}", expected="an integer of at least 1")
+    check_option("by", by, RankBy)
+    predictions = _predictions(logits, pathologies, operating_points)
+    notes: list[str] = []
+    candidates = _select(predictions, only)
+    if above_operating_point:
+        candidates = _keep(
+            candidates, lambda p: p.above is True, "below or without an operating point", notes
+        )
+    if by == "calibrated":
+        candidates = _keep(
+            candidates, lambda p: p.calibrated is not None, "without an operating point", notes
+        )
+    if top_k > len(candidates):
+        notes.append(f"K cut from {top_k} to {len(candidates)}: no more pathologies to rank")
+    ordered = sorted(
+        candidates, key=lambda p: -_value(p, by)
+    )  # sorted() is stable: ties keep the head's order
+    return Ranking(tuple(ordered[:top_k]), predictions, by, tuple(notes))
+
+
+def calibrate(probability: float, operating_point: float) -> float:
+    """TorchXRayVision's `op_norm`: piecewise linear, 0 -> 0, operating point -> 0.5, 1 -> 1.
+
+    >>> calibrate(0.2, 0.2)
+    0.5
+    """
+    if probability < operating_point:
+        return probability / (2 * operating_point)
+    return 1 - (1 - probability) / (2 * (1 - operating_point))
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(-logit)), without overflow."""
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    power = math.exp(logit)
+    return power / (1 + power)
+
+
+def _predictions(
+    logits: Sequence[float], pathologies: Sequence[str], operating_points: Sequence[float | None] | None
+) -> tuple[Prediction, ...]:
+    points = [None] * len(pathologies) if operating_points is None else list(operating_points)
+    if not len(logits) == len(pathologies) == len(points):
+        raise OptionError(
+            f"{len(logits)} scores, {len(pathologies)} pathologies and {len(points)} operating points",
+            expected="as many of each",
+        )
+    if not all(math.isfinite(logit) for logit, name in zip(logits, pathologies, strict=True) if name):
+        raise ModelError(
+            "scores that are NaN or infinite",
+            expected="finite logits",
+            remedy="Check the weights and the input's value range.",
+        )
+    return tuple(
+        _prediction(index, name, float(logit), point)
+        for index, (name, logit, point) in enumerate(zip(pathologies, logits, points, strict=True))
+        if name
+    )
+
+
+def _prediction(index: int, pathology: str, logit: float, point: float | None) -> Prediction:
+    probability = sigmoid(logit)
+    if point is None or math.isnan(point):
+        return Prediction(pathology, index, logit, probability)
+    calibrated = calibrate(probability, point) if 0 < point < 1 else None
+    return Prediction(pathology, index, logit, probability, point, calibrated)
+
+
+def _select(predictions: tuple[Prediction, ...], only: Iterable[str] | None) -> list[Prediction]:
+    if only is None:
+        return list(predictions)
+    known = dict.fromkeys(canonical_pathology(p.pathology) for p in predictions)
+    wanted = [canonical_pathology(name) for name in ([only] if isinstance(only, str) else only)]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise OptionError(
+            f"pathologies {unknown}", expected=f"pathologies that this model predicts: {', '.join(known)}"
+        )
+    return [p for p in predictions if canonical_pathology(p.pathology) in wanted]
+
+
+def _keep(
+    candidates: list[Prediction], test: Callable[[Prediction], bool], reason: str, notes: list[str]
+) -> list[Prediction]:
+    kept = [p for p in candidates if test(p)]
+    if len(kept) < len(candidates):
+        notes.append(f"{len(candidates) - len(kept)} pathologies left out: {reason}")
+    return kept
+
+
+def _value(prediction: Prediction, by: RankBy) -> float:
+    if by == "calibrated":
+        return -math.inf if prediction.calibrated is None else prediction.calibrated
+    return prediction.logit  # the order of the sigmoids, without their rounding to 1.0

@@ -1,0 +1,85 @@
+"""The banner across the top of every figure that is not about a patient, or not from a model for patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cxr_explain.figures.content import Content
+from cxr_explain.figures.lettering import width
+from cxr_explain.figures.page import BODY, Page
+from cxr_explain.figures.palette import ALERT, PHANTOM
+
+_HEIGHT = 0.27
+_AFTER = 0.13
+_PADDING = 0.1
+_SIZE = 11.0
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the banner says.
+
+    Args:
+        title: in large letters.
+        aside: after it, in smaller ones.
+        colour: behind both.
+    """
+
+    title: str
+    aside: str
+    colour: str
+
+
+def notice_of(*, phantom: bool, phantom_only: bool) -> Notice | None:
+    """The notice for a phantom, for a model that knows nothing else, or for both; None for neither.
+
+    Args:
+        phantom: the radiograph is a computed phantom.
+        phantom_only: the model was trained on phantoms alone.
+
+    >>> notice_of(phantom=False, phantom_only=True).title
+    'MODEL TRAINED ON PHANTOMS ONLY · not for radiographs'
+    >>> notice_of(phantom=False, phantom_only=False) is None
+    True
+    """
+    if phantom:
+        model = "by a model trained on phantoms only" if phantom_only else "computed, nobody's chest"
+        return Notice("PHANTOM · not a patient", model, PHANTOM)
+    if phantom_only:
+        title = "MODEL TRAINED ON PHANTOMS ONLY · not for radiographs"
+        return Notice(title, "scores and maps have no meaning here", ALERT)
+    return None
+
+
+@dataclass
+class Banner:
+    """The notice as a coloured band; nothing at all, and no height, where there is none.
+
+    Args:
+        content: what the figure shows.
+        width: in inches.
+    """
+
+    content: Content
+    width: float
+
+    @property
+    def height(self) -> float:
+        """In inches, with the space below it."""
+        return _HEIGHT + _AFTER if self._notice else 0.0
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        """Draw from the top left corner."""
+        notice = self._notice
+        if notice is None:
+            return
+        page.box(x, y, self.width, _HEIGHT, facecolor=notice.colour, linewidth=0)
+        left, baseline = x + _PADDING, y + _HEIGHT / 2 + 0.055
+        page.text(left, baseline, notice.title, size=_SIZE, face="bold", colour="white")
+        left += width(notice.title, _SIZE, "bold") + 0.16
+        room = x + self.width - _PADDING - left
+        page.text(left, baseline, notice.aside, size=BODY + 1, colour="white", room=room)
+
+    @property
+    def _notice(self) -> Notice | None:
+        return notice_of(phantom=self.content.phantom, phantom_only=self.content.phantom_only)

@@ -1,0 +1,198 @@
+"""The K class maps before fusion, small, each relative to its own peak."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.figures import overlay
+from cxr_explain.figures.content import Content
+from cxr_explain.figures.lettering import display_name, shorten, width, wrap
+from cxr_explain.figures.page import SMALL, Page, put_text
+from cxr_explain.figures.palette import QUIET
+from cxr_explain.figures.table import format_probability
+
+_TITLE = 0.27
+_GAP = 0.09
+_LARGEST = 1.5
+_LINE = 0.11
+_REMARKS = 0.15
+_TINY = SMALL - 0.4
+_SMALLEST = 5.2
+
+
+@dataclass
+class ClassGrid:
+    """One small image for each ranked pathology.
+
+    Args:
+        content: what to show.
+        width: in inches.
+        room: height in inches that the neighbours take anyway; the images grow until they fill it.
+    """
+
+    content: Content
+    width: float
+    room: float
+
+    @property
+    def height(self) -> float:
+        """In inches; 0 where there is nothing to show."""
+        if not self.content.styles:
+            return 0.0
+        return _TITLE + sum(map(self._row_height, self._name_lines)) - _GAP + _REMARKS
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        """Draw from the top left corner."""
+        if not self.content.styles:
+            return
+        which = "before fusion" if self.content.explanation.provenance.fused else "one by one"
+        page.heading(x, y, "Class maps", aside=f"{which}, relative to own peak", room=self.width)
+        y += _TITLE
+        shape = (page.samples(self._image[1]), page.samples(self._image[0]))
+        background = overlay.grey(self.content.radiograph.display, shape)
+        for row, name_lines in enumerate(self._name_lines):
+            first = row * self._columns
+            for index in range(first, min(first + self._columns, len(self.content.styles))):
+                left = x + (index - first) * (self._cell_width + _GAP)
+                self._cell(page, left, y, index, name_lines, background)
+            y += self._row_height(name_lines)
+        self._scale(page, x, y - _GAP + 0.07)
+
+    def _cell(
+        self, page: Page, x: float, y: float, index: int, name_lines: int, background: NDArray[np.float32]
+    ) -> None:
+        """Rank and probability, name, image, and the peak beside the strongest map's."""
+        style = self.content.styles[index]
+        prediction = self.content.explanation.ranking.top[index]
+        values = self.content.explanation.class_maps[index]
+        baseline = y + 0.085
+        page.box(x, baseline - 0.07, 0.07, 0.07, facecolor=style.colour, linewidth=0)
+        page.text(x + 0.11, baseline, str(style.rank), size=SMALL, face="bold")
+        probability = format_probability(prediction.probability)
+        page.text(x + self._image[0], baseline, probability, size=_TINY, colour=QUIET, align="right")
+        lines, size = self._names[index]
+        for number, line in enumerate(lines):
+            page.text(x, baseline + _LINE * (number + 1), line, size=size)
+        top = baseline + _LINE * name_lines + 0.05
+        field = self.content.explanation.geometry.maps_to_radiograph(values, background.shape)
+        page.image(overlay.colour_map_over(background, field), x, top, *self._image)
+        peak = self._peak(values)
+        if peak is None:
+            self._no_evidence(page, x, top)
+            return
+        if len(self.content.styles) == 1:
+            return
+        place = (x, top + self._image[1] + 0.095)
+        page.text(*place, f"peak {100 * peak:.0f} %", size=_TINY, colour=QUIET, room=self._cell_width)
+
+    def _no_evidence(self, page: Page, x: float, y: float) -> None:
+        """Say it on the image with the top left corner (x, y)."""
+        width_, height = self._image
+        lines = wrap("no positive evidence", width_ - 0.04, _TINY)
+        for number, line in enumerate(lines):
+            put_text(
+                page.axes,
+                x + width_ / 2,
+                y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1,
+                line,
+                size=_TINY,
+                colour="white",
+                align="center",
+                vertical="center",
+                halo="black",
+            )
+
+    def _peak(self, values: NDArray[np.float32]) -> float | None:
+        """The map's peak beside the largest of all K: the images alone would make a weak map look strong."""
+        own = float(np.max(values, initial=0.0))
+        return own / float(np.max(self.content.explanation.class_maps)) if own > 0 else None
+
+    def _scale(self, page: Page, x: float, y: float) -> None:
+        ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (8, 1))
+        page.image(overlay.colour_map_over(np.full_like(ramp, 0.35), ramp), x + 0.31, y, 0.8, 0.07)
+        page.text(x, y + 0.07, "none", size=SMALL, colour=QUIET)
+        text = "own peak" if len(self.content.styles) == 1 else "own peak; % of the strongest"
+        page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=QUIET, room=self.width - 1.17)
+
+    @cached_property
+    def _layout(self) -> tuple[int, tuple[float, float]]:
+        """Columns and image size: the largest images that fit the room, else the flattest grid."""
+        k = len(self.content.styles)
+        sizes = [(columns, self._size(columns)) for columns in range(1, k + 1)]
+        fitting = [
+            (size[0], columns, size)
+            for columns, size in sizes
+            if self._total(columns, size) <= self.room and size[0] >= 0.5
+        ]
+        if fitting:
+            _, columns, size = max(fitting, key=lambda entry: (round(entry[0], 3), -entry[1]))
+            return columns, size
+        return min(
+            (entry for entry in sizes if entry[1][0] >= 0.5 or entry[0] == 1),
+            key=lambda entry: self._total(*entry),
+        )
+
+    def _size(self, columns: int) -> tuple[float, float]:
+        height, width_ = self.content.radiograph.shape
+        widest = (self.width - _GAP * (columns - 1)) / columns
+        scale = min(widest / width_, _LARGEST / max(height, width_))
+        return max(width_ * scale, 0.02), max(height * scale, 0.02)
+
+    def _total(self, columns: int, size: tuple[float, float]) -> float:
+        rows = math.ceil(len(self.content.styles) / columns)
+        return _TITLE + rows * (_cell_extra(2) + size[1] + _GAP) - _GAP + _REMARKS
+
+    @property
+    def image_width(self) -> float:
+        """Of each small image in inches."""
+        return self._image[0]
+
+    @property
+    def _columns(self) -> int:
+        return self._layout[0]
+
+    @property
+    def _image(self) -> tuple[float, float]:
+        return self._layout[1]
+
+    @property
+    def _cell_width(self) -> float:
+        """The image's, and more where the block has the room for longer names."""
+        free = (self.width - _GAP * (self._columns - 1)) / self._columns
+        return min(free, max(self._image[0], 0.95))
+
+    def _row_height(self, name_lines: int) -> float:
+        return _cell_extra(name_lines) + self._image[1] + _GAP
+
+    @cached_property
+    def _name_lines(self) -> list[int]:
+        """For each row of the grid, the lines of its longest name."""
+        counts = [len(lines) for lines, _ in self._names]
+        return [max(counts[i : i + self._columns]) for i in range(0, len(counts), self._columns)]
+
+    @cached_property
+    def _names(self) -> list[tuple[list[str], float]]:
+        names = (display_name(p.pathology) for p in self.content.explanation.ranking.top)
+        return [_fit_name(name, self._cell_width) for name in names]
+
+
+def _cell_extra(name_lines: int) -> float:
+    """Height of a cell beyond its image: rank, name and peak."""
+    return 0.085 + _LINE * name_lines + 0.05 + 0.115
+
+
+def _fit_name(name: str, limit: float) -> tuple[list[str], float]:
+    """A name on one line or two, in a smaller size where a word would not fit, and that size."""
+    longest = max(name.split(), key=len)
+    size = SMALL
+    while size > _SMALLEST and width(longest, size) > limit:
+        size -= 0.2
+    if width(longest, size) > limit:
+        first, _, rest = name.partition(" ")
+        return [shorten(part, limit, size) for part in (first, rest) if part], size
+    return wrap(name, limit, size, lines=2), size

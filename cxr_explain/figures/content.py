@@ -1,0 +1,130 @@
+"""What a figure shows, gathered once and checked, before anything is laid out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike, canonical_pathology
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.figures.comparison import ComparisonRow, compare
+from cxr_explain.figures.palette import RankStyle, rank_style
+
+_OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """An explanation, its radiograph and its reference standard.
+
+    Args:
+        explanation: what to draw.
+        radiograph: the pixels it explains.
+        labels: reference labels; without states where none were given.
+        boxes: reference boxes to outline.
+        max_opacity: opacity of the strongest evidence.
+        contours: whether to outline each pathology at half of its own peak.
+    """
+
+    explanation: Explanation
+    radiograph: Radiograph
+    labels: ReferenceLabels
+    boxes: tuple[ReferenceBox, ...]
+    max_opacity: float
+    contours: bool
+
+    @classmethod
+    def gather(
+        cls,
+        explanation: Explanation,
+        radiograph: Radiograph,
+        reference_labels: ReferenceLabelsLike,
+        boxes: Iterable[ReferenceBox] | None,
+        *,
+        max_opacity: float,
+        contours: bool,
+    ) -> Content:
+        """Coerce and check the arguments of `draw_explanation`; it says what is raised."""
+        if not 0 < max_opacity <= 1:
+            raise OptionError(f"max_opacity={max_opacity!r}", expected="a number in (0, 1]")
+        if radiograph.shape != explanation.geometry.radiograph_shape:
+            raise OutputError(
+                f"a radiograph of {radiograph.shape}",
+                expected=f"the one that was explained, {explanation.geometry.radiograph_shape}",
+            )
+        if not (np.isfinite(explanation.maps).all() and np.isfinite(explanation.class_maps).all()):
+            raise OutputError("maps with values that are not finite", expected="finite maps")
+        labels = ReferenceLabels.coerce(reference_labels)
+        drawn = labels.boxes if boxes is None else tuple(boxes)
+        for box in drawn:
+            _check_box(box)
+        return cls(explanation, radiograph, labels, drawn, max_opacity, contours)
+
+    @cached_property
+    def rows(self) -> tuple[ComparisonRow, ...]:
+        """Predictions beside reference labels."""
+        return compare(self.explanation.ranking, self.labels)
+
+    @property
+    def phantom(self) -> bool:
+        """The image is a computed phantom; an explanation saved before it knew takes the file's word."""
+        return self.explanation.provenance.phantom or self.radiograph.phantom
+
+    @property
+    def phantom_only(self) -> bool:
+        """The model was trained on phantoms alone."""
+        return self.explanation.provenance.phantom_only
+
+    @property
+    def subject(self) -> str:
+        """What the image is of, for headings."""
+        return "Phantom" if self.phantom else "Radiograph"
+
+    @cached_property
+    def styles(self) -> tuple[RankStyle, ...]:
+        """One style for each of the K ranks."""
+        return tuple(rank_style(rank) for rank in range(1, self.explanation.ranking.k + 1))
+
+    @cached_property
+    def sides(self) -> tuple[str, str] | None:
+        """What the left and the right edge of the image point to; None where the header does not say."""
+        return image_sides(self.radiograph.patient_orientation)
+
+    def style_of(self, pathology: str) -> RankStyle | None:
+        """The style of a pathology; None where it is not among the K."""
+        name = canonical_pathology(pathology)
+        for style, ranked in zip(self.styles, self.explanation.ranking.pathologies, strict=True):
+            if canonical_pathology(ranked) == name:
+                return style
+        return None
+
+
+def image_sides(orientation: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The patient's directions at the left and the right edge of the image, from DICOM's Patient Orientation.
+
+    Its first value is the direction of the rows, that is of growing columns: the right edge.
+
+    >>> image_sides(("L", "F"))
+    ('R', 'L')
+    >>> image_sides(None), image_sides(("?", "F"))
+    (None, None)
+    """
+    right = (orientation[0] if orientation else "").strip().upper()
+    if not 0 < len(right) <= 3 or not set(right) <= set(_OPPOSITE):
+        return None
+    return "".join(_OPPOSITE[letter] for letter in right), right
+
+
+def _check_box(box: ReferenceBox) -> None:
+    edges = (box.x, box.y, box.width, box.height)
+    if not all(math.isfinite(edge) for edge in edges) or box.width <= 0 or box.height <= 0:
+        raise ReferenceLabelError(
+            f"a reference box {edges} for {box.pathology!r}",
+            expected="finite x, y and a positive width and height",
+        )

@@ -1,0 +1,214 @@
+"""The annotated figure of one explanation, for review on screen or on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cxr_explain.errors import OptionError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.figures.banner import Banner
+from cxr_explain.figures.class_grid import ClassGrid
+from cxr_explain.figures.content import Content
+from cxr_explain.figures.facts import Closing, Facts
+from cxr_explain.figures.key import ColourKey, Legend
+from cxr_explain.figures.lettering import width
+from cxr_explain.figures.output import DISCLAIMER, ExplanationFigure, own_style
+from cxr_explain.figures.overlay import MAX_OPACITY
+from cxr_explain.figures.page import BODY, QUIET, Block, Page
+from cxr_explain.figures.palette import ALERT
+from cxr_explain.figures.panels import Panels
+from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
+
+__all__ = ["DPI", "ExplanationFigure", "draw_explanation"]
+
+DPI = 200
+"""Pixels in an inch of the figure, which is as wide as an A4 page in landscape."""
+
+_DPI_RANGE = (40, 1200)
+_PAGE = 11.69
+_MARGIN = 0.45
+_HEADER = 0.52
+_TITLES = 0.46  # of the header: its two lines
+_BAND_GAP = 0.24
+_GUTTER = 0.32
+_PANEL_GAP = 0.14
+_LEGEND_GAP = 0.14
+_PANEL_HEIGHT = 4.5
+_KEY = 2.52
+_NARROWEST_GRID = 2.0
+_SMALLEST_IMAGE = 0.7
+
+Placed = tuple[Block, float, float]
+
+
+def draw_explanation(
+    explanation: Explanation,
+    radiograph: Radiograph,
+    *,
+    reference_labels: ReferenceLabelsLike = None,
+    boxes: Iterable[ReferenceBox] | None = None,
+    dpi: float = DPI,
+    max_opacity: float = MAX_OPACITY,
+    contours: bool = True,
+) -> ExplanationFigure:
+    """Draw the radiograph beside the fused overlay, with predictions, reference labels and provenance.
+
+    The figure is as wide as an A4 page in landscape; its height follows from its content. Opacities are
+    relative within the image, and are not comparable between images.
+
+    Args:
+        explanation: what to draw.
+        radiograph: the pixels that were explained.
+        reference_labels: in any form that `ReferenceLabels.coerce` takes.
+        boxes: reference boxes in the radiograph's pixels; those of the reference labels by default.
+        dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.
+        max_opacity: opacity of the strongest evidence, in (0, 1].
+        contours: outline each pathology at half of its own peak.
+
+    Returns:
+        A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.
+
+    Raises:
+        OptionError: a dpi or an opacity out of range.
+        OutputError: a radiograph of another size, or maps that are not finite.
+        ReferenceLabelError: labels that cannot be read, or a box without an extent.
+
+    >>> import numpy as np
+    >>> from cxr_explain.geometry import Geometry
+    >>> from cxr_explain.explaining.explanation import Provenance
+    >>> from cxr_explain.explaining.ranking import rank
+    >>> radiograph = Radiograph.from_array(np.zeros((64, 64), np.float32))
+    >>> maps = np.ones((1, 7, 7), np.float32) / 7
+    >>> explanation = Explanation(
+    ...     radiograph.id, rank([1.0], ["Mass"]), maps, maps, Geometry.fit_square((64, 64), 224),
+    ...     Provenance("0", "2", "m", None, (), "features", "Grad-CAM", "closed form", "joint", "relu", 1,
+    ...                "cpu", "float32", radiograph.sha256, (), ()))
+    >>> draw_explanation(explanation, radiograph, reference_labels="Mass").to_bytes()[1:4]
+    b'PNG'
+    """
+    if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
+        raise OptionError(f"dpi={dpi!r}", expected=f"{_DPI_RANGE[0]} to {_DPI_RANGE[1]}")
+    content = Content.gather(
+        explanation, radiograph, reference_labels, boxes, max_opacity=max_opacity, contours=contours
+    )
+    placed, height = _lay_out(content)
+    with own_style():
+        page = Page(_PAGE, height, dpi)
+        for block, x, y in placed:
+            block.draw(page, x, y)
+    return page.figure
+
+
+def _lay_out(content: Content) -> tuple[list[Placed], float]:
+    """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
+    room = _PAGE - 2 * _MARGIN
+    placed: list[Placed] = [(_Header(content, room), _MARGIN, _MARGIN)]
+    banner = Banner(content, room)
+    placed.append((banner, _MARGIN, _MARGIN + _TITLES))
+    grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER + banner.height)
+
+    table = PredictionTable(content)
+    side_x = _MARGIN + TABLE_WIDTH + _GUTTER
+    side_width = _PAGE - _MARGIN - side_x
+    side: Block | None = None
+    facts = Facts(content, room)
+    if content.styles and not grid_is_placed:
+        side = ClassGrid(content, side_width, max(table.height, 1.75))
+    else:
+        column = Facts(content, side_width, columns=1)
+        if max(table.height, column.height) < table.height + _BAND_GAP + facts.height:
+            side = column
+    placed.append((table, _MARGIN, y))
+    if side is not None:
+        placed.append((side, side_x, y))
+    y += max(table.height, side.height if side else 0.0) + _BAND_GAP
+    if not isinstance(side, Facts):
+        placed.append((facts, _MARGIN, y))
+        y += facts.height + 0.12
+    closing = Closing(content, room)
+    placed.append((closing, _MARGIN, y))
+    return placed, y + closing.height + 0.6 * _MARGIN
+
+
+def _lay_out_images(content: Content, placed: list[Placed], y: float) -> tuple[bool, float]:
+    """Place images, key and legend, and the class maps where they fit beside.
+
+    Returns:
+        Whether the class maps did, and where the next band starts.
+    """
+    right = _PAGE - _MARGIN
+    panels = _panels(content, right - _MARGIN - _KEY - _GUTTER)
+    key_x = _MARGIN + panels.width + _GUTTER
+    grid_x = key_x + _KEY + _GUTTER
+    grid_beside_key = bool(content.styles) and right - grid_x >= _NARROWEST_GRID
+    key_width = _KEY if grid_beside_key else min(right - key_x, 1.5 * _KEY)
+    key, legend = ColourKey(content, key_width), Legend(content, key_width)
+    placed += [(panels, _MARGIN, y), (key, key_x, y)]
+    bottoms = [y + panels.height, y + key.height]
+
+    if key.height + _LEGEND_GAP + legend.height > panels.height and panels.width >= 2 * _KEY:
+        strip = Legend(content, panels.width, columns=3)
+        placed.append((strip, _MARGIN, y + panels.height + _LEGEND_GAP))
+        bottoms.append(y + panels.height + _LEGEND_GAP + strip.height)
+    else:
+        placed.append((legend, key_x, y + key.height + _LEGEND_GAP))
+        bottoms.append(y + key.height + _LEGEND_GAP + legend.height)
+
+    if grid_beside_key:
+        grid = ClassGrid(content, right - grid_x, panels.height)
+        placed.append((grid, grid_x, y))
+        return True, max(*bottoms, y + grid.height) + _BAND_GAP
+    grid_y = max(bottoms[1:]) + _LEGEND_GAP + 0.06
+    grid = ClassGrid(content, key_width, bottoms[0] - grid_y)
+    if content.styles and grid_y + grid.height <= bottoms[0] and grid.image_width >= _SMALLEST_IMAGE:
+        placed.append((grid, key_x, grid_y))
+        return True, bottoms[0] + _BAND_GAP
+    return False, max(bottoms) + _BAND_GAP
+
+
+def _panels(content: Content, room: float) -> Panels:
+    """The largest pair of images with the radiograph's aspect."""
+    height, width_ = content.radiograph.shape
+    scale = min((room - _PANEL_GAP) / 2 / width_, _PANEL_HEIGHT / height)
+    return Panels(content, width_ * scale, height * scale, _PANEL_GAP)
+
+
+@dataclass
+class _Header:
+    """The radiograph's name, what was done, and the intended use."""
+
+    content: Content
+    width: float
+
+    @property
+    def height(self) -> float:
+        return _HEADER
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        notice = width(DISCLAIMER, BODY + 0.8, "bold") + 0.2
+        left = x + self.width - notice
+        page.box(left, y + 0.015, notice, 0.23, facecolor="none", edgecolor=ALERT, linewidth=0.9)
+        page.text(
+            left + notice / 2,
+            y + 0.17,
+            DISCLAIMER,
+            size=BODY + 0.8,
+            face="bold",
+            colour=ALERT,
+            align="center",
+        )
+        room = self.width - notice - 0.3
+        page.text(x, y + 0.15, self.content.explanation.id, size=12.5, face="bold", room=room)
+        page.text(x, y + 0.33, self._summary, size=BODY, colour=QUIET, room=room)
+
+    @property
+    def _summary(self) -> str:
+        explanation = self.content.explanation
+        provenance = explanation.provenance
+        k = explanation.ranking.k
+        what = {0: f"{provenance.method}: no pathology to explain", 1: f"{provenance.method} of 1 pathology"}
+        done = what.get(k, f"{provenance.method} of {k} pathologies")
+        return f"{done} · {provenance.model} · cxr-explain {provenance.package_version}"

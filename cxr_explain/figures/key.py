@@ -1,0 +1,220 @@
+"""The colour key: what a colour, a number, an outline and an opacity mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.geometry import Geometry
+from cxr_explain.figures import overlay
+from cxr_explain.figures.content import Content
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.page import SMALL, Page
+from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, Dashes, RankStyle
+from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD, UNSEEN
+from cxr_explain.figures.table import format_probability
+
+_TITLE = 0.27
+_LINE = 0.155
+_SWATCH = 0.26
+_BAND = 0.062
+_TEXT = _SWATCH + 0.1
+_COLUMN_GAP = 0.3
+_RAMP_GREY = 0.45
+
+
+@dataclass
+class ColourKey:
+    """Beside the overlay: the pathologies by rank, with their colours.
+
+    Args:
+        content: what to explain.
+        width: in inches.
+    """
+
+    content: Content
+    width: float
+
+    @property
+    def height(self) -> float:
+        """In inches."""
+        hollow = _LINE if self._shows_hollow else 0.0
+        return _TITLE + self._row * max(1, len(self.content.styles)) + hollow
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        """Draw from the top left corner."""
+        page.heading(x, y - 0.01, "Colour key", room=self.width)
+        aside = "probability" if self.content.styles else ""
+        page.text(x + self.width, y + 0.11, aside, size=SMALL, colour=QUIET, align="right")
+        y += _TITLE - 0.03
+        if not self.content.styles:
+            page.text(x, y + 0.11, "no pathology to explain", colour=QUIET, face="oblique", room=self.width)
+        for style in self.content.styles:
+            self._pathology(page, x, y, style)
+            y += self._row
+        if self._shows_hollow:
+            _hollow(page, x, y + _LINE / 2, QUIET)
+            fused = self.content.explanation.provenance.fused
+            hollow = "wins nowhere in the fused map" if fused else "no positive evidence"
+            page.text(x + _TEXT, y + 0.11, hollow, size=SMALL, colour=QUIET)
+
+    @property
+    def _row(self) -> float:
+        return 0.235 if len(self.content.styles) <= 9 else 0.163
+
+    @property
+    def _shows_hollow(self) -> bool:
+        return bool(self.content.explanation.without_evidence)
+
+    def _pathology(self, page: Page, x: float, y: float, style: RankStyle) -> None:
+        prediction = self.content.explanation.ranking.top[style.rank - 1]
+        middle = y + self._row / 2
+        baseline = middle + 0.037
+        absent = prediction.pathology in self.content.explanation.without_evidence
+        if absent:
+            _hollow(page, x, middle, style.colour)
+        else:
+            page.box(x, middle - 0.05, _SWATCH, 0.1, facecolor=style.colour, linewidth=0)
+        page.text(x + _SWATCH + 0.21, baseline, str(style.rank), face="bold", align="right")
+        left = _SWATCH + 0.27
+        colour = QUIET if absent else INK
+        room = self.width - left - 0.40
+        page.text(x + left, baseline, display_name(prediction.pathology), colour=colour, room=room)
+        value = format_probability(prediction.probability)
+        page.text(x + self.width, baseline, value, colour=colour, align="right")
+
+
+@dataclass
+class Legend:
+    """The opacity scale and the marks: below the colour key, or in a strip below the images.
+
+    Args:
+        content: what to explain.
+        width: in inches.
+        columns: 1 below the key; more in a strip, the first of which holds the scale.
+    """
+
+    content: Content
+    width: float
+    columns: int = 1
+
+    @property
+    def height(self) -> float:
+        """In inches; 0 where there is nothing to explain."""
+        if self.columns == 1:
+            return self._scale_height + _LINE * len(self._marks)
+        return max(self._scale_height, _LINE * self._marks_a_column)
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        """Draw from the top left corner."""
+        column = (self.width - _COLUMN_GAP * (self.columns - 1)) / self.columns
+        if self._bands:
+            self._scale(page, x, y, column)
+        if self.columns == 1:
+            y += self._scale_height
+        for index, (mark, text) in enumerate(self._marks):
+            turn, place = divmod(index, self._marks_a_column)
+            left = x + (turn + (self.columns > 1)) * (column + _COLUMN_GAP)
+            middle = y + _LINE * (place + 0.5)
+            _MARKS[mark](page, left, middle)
+            page.text(left + _TEXT, middle + 0.032, text, size=SMALL, colour=QUIET, room=column - _TEXT)
+
+    @property
+    def _marks_a_column(self) -> int:
+        return math.ceil(len(self._marks) / max(self.columns - 1, 1)) or 1
+
+    @property
+    def _bands(self) -> tuple[RankStyle, ...]:
+        return self._shown[: len(OKABE_ITO)]
+
+    @property
+    def _shown(self) -> tuple[RankStyle, ...]:
+        """All styles, or none where the fused map is empty: there is no opacity to explain then."""
+        empty = len(self.content.explanation.without_evidence) == len(self.content.styles)
+        return () if empty else self.content.styles
+
+    @property
+    def _scale_height(self) -> float:
+        return _BAND * len(self._bands) + 0.35 if self._bands else 0.0
+
+    @property
+    def _marks(self) -> list[tuple[str, str]]:
+        marks = []
+        k = len(self._shown)
+        if k:
+            marks.append(("number", "strongest cell of a pathology"))
+        if k and self.content.contours:
+            marks.append(("solid", "half of its own peak, unless faint"))
+            marks += [("dashed", "the same, ranks 8 to 14")] if k > 7 else []
+            marks += [("dotted", "the same, ranks 15 to 21")] if k > 14 else []
+        if not self.content.explanation.geometry.sees_everything:
+            marks.append(("unseen", UNSEEN))
+        if self.content.boxes:
+            marks.append(("box", "reference box"))
+        return marks
+
+    def _scale(self, page: Page, x: float, y: float, width: float) -> None:
+        page.text(x, y + 0.08, "Opacity: strength, relative within image", size=SMALL, room=width)
+        height = _BAND * len(self._bands)
+        pixels = ramp_pixels(self._bands, self.content.max_opacity, page.samples(_BAND))
+        page.image(pixels, x, y + 0.12, width, height)
+        page.text(x, y + height + 0.22, "none", size=SMALL, colour=QUIET)
+        page.text(x + width, y + height + 0.22, "strongest here", size=SMALL, colour=QUIET, align="right")
+
+
+def ramp_pixels(
+    styles: tuple[RankStyle, ...], max_opacity: float, band: int, samples: int = 256
+) -> NDArray[np.uint8]:
+    """One band for each colour, from no evidence to the strongest, over mid grey, by the overlay's code."""
+    strength = np.linspace(0, 1, samples, dtype=np.float32)
+    grey = np.full((band, samples), _RAMP_GREY, np.float32)
+    bands = [
+        overlay.fuse_over(grey, [np.tile(strength, (band, 1))], [style.rgb], max_opacity=max_opacity).rgb
+        for style in styles
+    ]
+    return np.concatenate(bands)
+
+
+def _hollow(page: Page, x: float, middle: float, colour: str) -> None:
+    style = {"facecolor": "none", "edgecolor": colour, "linewidth": 0.9}
+    page.box(x + 0.006, middle - 0.044, _SWATCH - 0.012, 0.088, **style)
+
+
+def _number(page: Page, x: float, middle: float) -> None:
+    page.dot(x + _SWATCH / 2, middle, 0.115, face_colour="white", edge_colour=QUIET)
+    page.text(
+        x + _SWATCH / 2, middle + 0.022, "n", size=SMALL - 1.2, face="bold", colour=QUIET, align="center"
+    )
+
+
+def _unseen(page: Page, x: float, middle: float) -> None:
+    """The hatch as it is drawn on the image, by the same code."""
+    rows, columns = page.samples(0.1), page.samples(_SWATCH)
+    nothing_seen = Geometry((rows, columns), 1, columns, rows, 1)
+    grey = np.full((rows, columns, 3), 128, np.uint8)
+    pixels = overlay.mark_unseen(grey, nothing_seen, page.samples(HATCH_PERIOD))
+    page.image(pixels, x, middle - 0.05, _SWATCH, 0.1)
+
+
+def _box(page: Page, x: float, middle: float) -> None:
+    style = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.9, "linestyle": BOX_DASHES}
+    page.box(x, middle - 0.045, _SWATCH, 0.09, **style)
+
+
+def _outline(dashes: Dashes) -> Callable[[Page, float, float], None]:
+    def draw(page: Page, x: float, middle: float) -> None:
+        page.line([x, x + _SWATCH], [middle, middle], colour=INK, weight=1.0, dashes=dashes)
+
+    return draw
+
+
+_MARKS: dict[str, Callable[[Page, float, float], None]] = {
+    "number": _number,
+    "unseen": _unseen,
+    "box": _box,
+    **{name: _outline(dashes) for name, dashes in LINE_STYLES},
+}

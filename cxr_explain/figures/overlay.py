@@ -1,0 +1,282 @@
+"""Arrays to look at: maps over the radiograph, at the resolution of the page rather than of the detector.
+
+At a pixel x with grey value g, fused maps m_k and colours c_k::
+
+    t(x) = sum over k of max(m_k(x), 0)                    ELU and GELU leave negatives: no evidence
+    a(x) = max_opacity * (t(x) / max over x of t) ** 0.75  opacity: strength relative within the image
+    c(x) = sum over k of max(m_k(x), 0) c_k / t(x)         colours mix where two pathologies meet
+    out  = (1 - a) g + a c
+
+The exponent lifts weaker evidence to where an eye can see it on grey; the key's ramp has it too.
+
+Each map is interpolated by itself before the mixing, so that a border shows the mixture of its two sides and
+no third colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from cxr_explain.errors import OutputError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.geometry import Geometry
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.figures.palette import rank_style
+
+MAX_OPACITY = 0.6
+"""Opacity of the strongest evidence: the anatomy below stays readable."""
+
+GAMMA = 0.75
+"""Exponent of the opacity."""
+
+CONTOUR_LEVEL = 0.5
+"""Outlines enclose what reaches this share of the pathology's own peak."""
+
+FAINT = 0.15
+"""A map whose peak is below this share of the strongest one gets no outline: half of next to nothing is
+noise, and a line would give it the weight of the evidence beside it."""
+
+_BLANK = 0.38
+"""Grey behind the maps of an explanation that was loaded without its radiograph."""
+
+_DIMMED = 0.42
+_HATCHES = 36  # lines of the hatch along the longer side
+_HATCH_OPACITY = 0.4
+_CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """The fused map laid over the radiograph.
+
+    Args:
+        rgb: (h, w, 3) uint8.
+        peak: the largest sum of evidence at a pixel, to which the opacities are relative; 0 without any.
+    """
+
+    rgb: NDArray[np.uint8]
+    peak: float
+
+
+def display_shape(radiograph_shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Height and width that keep the aspect with a longest side of `longest` samples.
+
+    >>> display_shape((4000, 2000), 300)
+    (300, 150)
+    """
+    height, width = radiograph_shape
+    scale = longest / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def shape_within(radiograph_shape: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """The radiograph's own height and width, or smaller ones where a side is longer than `longest`.
+
+    >>> shape_within((400, 200), 300), shape_within((400, 200), 900), shape_within((400, 200), None)
+    ((300, 150), (400, 200), (400, 200))
+    """
+    side = max(radiograph_shape)
+    return display_shape(radiograph_shape, min(longest or side, side))
+
+
+def grey(display: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
+    """The radiograph's display image in [0, 1] at another size, antialiased.
+
+    >>> grey(np.full((400, 300), 255, np.uint8), (4, 3)).max()
+    np.float32(1.0)
+    """
+    image = Image.fromarray(np.ascontiguousarray(display))
+    resized = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(resized, np.float32) / np.float32(255)
+
+
+def fuse_over(
+    background: ArrayLike,
+    maps: Iterable[ArrayLike],
+    colours: Sequence[tuple[float, float, float]],
+    *,
+    max_opacity: float = MAX_OPACITY,
+) -> Overlay:
+    """Lay K maps over a grey image by the formula at the top of this module.
+
+    Args:
+        background: (h, w) in [0, 1].
+        maps: K arrays (h, w); one at a time, so that K does not multiply the memory.
+        colours: K colours in [0, 1].
+        max_opacity: opacity of the strongest evidence.
+
+    Raises:
+        OutputError: maps that are not finite.
+
+    >>> fuse_over([[0.0, 0.0]], [[[1.0, 0.5]]], [(1.0, 0.0, 0.0)]).rgb[0].tolist()
+    [[153, 0, 0], [90, 0, 0]]
+    """
+    base = np.asarray(background, np.float32)
+    total = np.zeros(base.shape, np.float32)
+    mixed = np.zeros((3, *base.shape), np.float32)  # plane by plane: twice as fast as pixel by pixel
+    for values, colour in zip(maps, colours, strict=True):
+        strength = np.maximum(np.asarray(values, np.float32), 0)
+        if not np.isfinite(strength).all():
+            raise OutputError("maps with values that are not finite", expected="finite maps")
+        if strength.any():
+            total += strength
+            for plane, share in zip(mixed, colour, strict=True):
+                plane += strength * np.float32(share)
+    peak = float(total.max(initial=0.0))
+    if peak == 0:
+        return Overlay(to_bytes(np.repeat(base[..., None], 3, axis=2)), 0.0)
+    opacity = np.float32(max_opacity) * (total / np.float32(peak)) ** np.float32(GAMMA)
+    mixed *= opacity / np.maximum(total, np.finfo(np.float32).tiny)  # a c
+    mixed += (1 - opacity) * base
+    return Overlay(np.stack([to_bytes(plane) for plane in mixed], axis=-1), peak)
+
+
+def fused_overlay(
+    explanation: Explanation,
+    radiograph: Radiograph | None = None,
+    *,
+    maps: NDArray[np.float32] | None = None,
+    shown: Iterable[int] | None = None,
+    max_opacity: float = MAX_OPACITY,
+    longest: int | None = None,
+) -> NDArray[np.uint8]:
+    """The fused map over the radiograph, hatched where the model did not see; see `Explanation.overlay`.
+
+    Args:
+        explanation: what to draw.
+        radiograph: its pixels; by default its own, and plain grey where it was loaded without.
+        maps: (K, I, J), others than its own.
+        shown: ranks to show, from 1; all by default.
+        max_opacity: opacity of the strongest evidence.
+        longest: pixels along the longer side, no more than the radiograph has; by default all.
+
+    Returns:
+        (h, w, 3).
+    """
+    radiograph = radiograph or explanation.radiograph
+    shape = shape_within(explanation.geometry.radiograph_shape, longest)
+    base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
+    maps = explanation.maps if maps is None else maps
+    ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
+    over = fuse_over(
+        base,
+        (explanation.geometry.maps_to_radiograph(maps[rank - 1], shape) for rank in ranks),
+        [rank_style(rank).rgb for rank in ranks],
+        max_opacity=max_opacity,
+    )
+    return mark_unseen(over.rgb, explanation.geometry, max(4, max(shape) // _HATCHES))
+
+
+def colour_map_over(
+    background: ArrayLike, values: ArrayLike, *, max_opacity: float = 0.8
+) -> NDArray[np.uint8]:
+    """Lay one scalar map over a grey image in viridis, relative to its own peak.
+
+    The opacity rises with the square root of the strength, so that weak evidence still tints the image.
+
+    Args:
+        background: (h, w) in [0, 1].
+        values: (h, w); negatives count as no evidence.
+        max_opacity: opacity at the peak.
+
+    >>> colour_map_over([[0.5]], [[0.0]]).tolist()
+    [[[127, 127, 127]]]
+    """
+    base = np.asarray(background, np.float32)[..., None]
+    strength = np.maximum(np.asarray(values, np.float32), 0)
+    peak = strength.max(initial=0.0)
+    if not peak > 0:
+        return to_bytes(np.repeat(base, 3, axis=2))
+    strength = strength / peak
+    opacity = (max_opacity * np.sqrt(strength))[..., None]
+    colour = matplotlib.colormaps["viridis"](strength)[..., :3].astype(np.float32)
+    return to_bytes((1 - opacity) * base + opacity * colour)
+
+
+def mark_unseen(rgb: NDArray[np.uint8], geometry: Geometry, period: int) -> NDArray[np.uint8]:
+    """Dim and hatch what the model did not see.
+
+    Args:
+        rgb: (h, w, 3), covering the whole radiograph.
+        geometry: where the model's square lies.
+        period: distance of the hatch's lines in samples.
+
+    >>> strip = mark_unseen(np.full((2, 4, 3), 200, np.uint8), Geometry.fit_square((2, 4), 2), 8)
+    >>> (strip[0, 1:3] == 200).all(), (strip[0, 0] < 200).all()
+    (np.True_, np.True_)
+    """
+    unseen = unseen_mask(rgb.shape[:2], geometry)
+    if not unseen.any():
+        return rgb
+    rows, columns = np.ogrid[: unseen.shape[0], : unseen.shape[1]]
+    # A triangle wave across the diagonals, so that the lines have soft edges at any resolution.
+    distance = np.abs((rows + columns) % period - period / 2) / (period / 2)
+    lines = np.clip((distance - 0.72) / 0.2, 0, 1).astype(np.float32) * np.float32(_HATCH_OPACITY)
+    marked = rgb.astype(np.float32) / 255 * np.float32(_DIMMED)
+    marked = marked * (1 - lines)[..., None] + lines[..., None] * np.float32(0.8)
+    return np.where(unseen[..., None], to_bytes(marked), rgb)
+
+
+def unseen_mask(shape: tuple[int, int], geometry: Geometry) -> NDArray[np.bool_]:
+    """(h, w): which samples of the radiograph the model did not see, judged at their centres."""
+    left, top, right, bottom = geometry.seen_box
+    x = (np.arange(shape[1]) + 0.5) * geometry.radiograph_shape[1] / shape[1]
+    y = (np.arange(shape[0]) + 0.5) * geometry.radiograph_shape[0] / shape[0]
+    return ~(((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :])
+
+
+def outlines(
+    values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
+) -> list[NDArray[np.float64]]:
+    """Lines (n, 2) of (x, y) in the radiograph's pixels around what reaches a share of the map's own peak.
+
+    Args:
+        values: (I, J), one map.
+        geometry: where it lies.
+        level: share of the peak.
+
+    >>> lines = outlines([[0, 0, 0], [0, 1, 0], [0, 0, 0]], Geometry.fit_square((30, 30), 30))
+    >>> len(lines), np.round(lines[0].mean(axis=0)).tolist()
+    (1, [15.0, 15.0])
+    """
+    # Imported here: scikit-image costs 0.2 s that a caller without outlines need not pay.
+    from skimage.measure import find_contours
+
+    shape = display_shape(geometry.radiograph_shape, _CONTOUR_SIDE)
+    field = geometry.maps_to_radiograph(np.maximum(np.asarray(values, np.float32), 0), shape)
+    if not field.max() > 0:
+        return []
+    height, width = geometry.radiograph_shape
+    scale = (width / shape[1], height / shape[0])
+    padded = np.pad(field, 1, mode="edge")  # the outline may then run off the image's edge, not stop short
+    lines = find_contours(padded, level * float(field.max()))
+    return [np.clip((line[:, ::-1] - 0.5) * scale, 0, (width, height)) for line in lines]
+
+
+def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | None:
+    """(x, y) in the radiograph of the centre of the strongest cell; None without positive evidence.
+
+    >>> peak_point([[0.0, 2.0], [0.0, 0.0]], Geometry.fit_square((40, 40), 20))
+    (30.0, 10.0)
+    """
+    cells = np.asarray(values)
+    if not cells.max(initial=0) > 0:
+        return None
+    row, column = np.unravel_index(int(cells.argmax()), cells.shape)
+    fraction = ((column + 0.5) / cells.shape[1], (row + 0.5) / cells.shape[0])
+    x, y = geometry.points_to_radiograph(np.array(fraction) * geometry.model_size)
+    left, top, right, bottom = geometry.seen_box
+    return float(np.clip(x, left, right)), float(np.clip(y, top, bottom))
+
+
+def to_bytes(values: Array) -> NDArray[np.uint8]:
+    """[0, 1] to 0 ... 255."""
+    return (np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,99 @@
+"""ROAD: pixels are taken away without a trace of their shape, the salient ones first or last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxr_explain.errors import OptionError
+from cxr_explain.measures.faithfulness import Rows
+from cxr_explain.measures.imputation import fill_in
+from cxr_explain.measures.order import pixel_order, saliency_of
+from cxr_explain.measures.subject import (
+    BATCH,
+    Score,
+    check_batch_size,
+    check_maps,
+    nothing,
+    probabilities,
+)
+
+PERCENTAGES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+NOISE = 0.01 * 2048
+"""Standard deviation of what is added to a filled pixel: a hundredth of the range of the inputs."""
+
+
+def road(
+    score: Score,
+    inputs: Tensor,
+    classes: Tensor,
+    maps: Tensor,
+    *,
+    percentages: Sequence[int] = PERCENTAGES,
+    noise: float = NOISE,
+    seed: int = 0,
+    batch_size: int = BATCH,
+    advance: Callable[[int], None] = nothing,
+) -> Rows:
+    """The mean over percentages p of (score without the p % least salient - without the p % most) / 2.
+
+    Half of the distance, so that it lies in [-0.5, 0.5], 0 at chance. The pixels are ordered by the positive
+    part of the map, interpolated bilinearly; equals go cell by cell in a random order. Those taken away are
+    filled from what is around them.
+
+    Args:
+        score: of the model.
+        inputs: (B, 1, S, S) in [-1024, 1024].
+        classes: (B, K).
+        maps: (B, K, I, J).
+        percentages: p, between 0 and 100.
+        noise: standard deviation of the noise on filled pixels.
+        seed: of the noise and of the order among equals; over many images, give each a seed of its own.
+        batch_size: images filled and scored at a time.
+        advance: called with the number of images just scored, 2 B K times the number of percentages in all.
+
+    Returns:
+        (B, K); higher is better.
+
+    Raises:
+        OptionError: shapes that do not fit, maps that are not finite, or percentages out of range.
+        ModelError: scores that are not numbers.
+
+    Source:
+        Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022; halved
+        and combined as pytorch-grad-cam's ROADCombined does it.
+
+    >>> inputs, classes = torch.zeros(1, 1, 8, 8), torch.tensor([[0]])
+    >>> road(lambda x: x.mean(dim=(2, 3)), inputs, classes, torch.rand(1, 1, 4, 4), percentages=(50,)).shape
+    (1, 1)
+    """
+    check_maps(inputs, classes, maps)
+    check_batch_size(batch_size)
+    if not percentages or not all(0 < p < 100 for p in percentages):
+        raise OptionError(f"percentages {tuple(percentages)}", expected="some between 0 and 100")
+    height, width = inputs.shape[-2:]
+    places = pixel_order(saliency_of(maps), (height, width), seed=seed)
+    draws = noise * torch.randn((height, width), generator=torch.Generator().manual_seed(seed))
+    rows = np.empty(tuple(classes.shape))
+    for b, k in np.ndindex(rows.shape):
+        scores = []
+        for gone in _taken(places[b, k], percentages).split(batch_size):
+            holes = gone[:, None].to(inputs.device)
+            image = inputs[b : b + 1].expand(len(holes), -1, -1, -1)
+            images = torch.where(holes, fill_in(image, holes) + draws.to(inputs), image)
+            own = classes[b, k].expand(len(holes), 1)
+            scores.append(probabilities(score, images, own)[:, 0])
+            advance(len(holes))
+        least, most = np.concatenate(scores).reshape(2, -1)
+        rows[b, k] = (least - most).mean() / 2
+    return rows
+
+
+def _taken(places: Tensor, percentages: Sequence[int]) -> Tensor:
+    """(2 P, H, W) bool: the least salient pixels at each percentage, then the most salient ones."""
+    counts = [round(places.numel() * p / 100) for p in percentages]
+    least = [places >= places.numel() - count for count in counts]
+    return torch.stack(least + [places < count for count in counts])

@@ -1,0 +1,262 @@
+"""Whether probabilities are as often right as they say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+from cxr_explain.errors import OptionError
+from cxr_explain.measures.statistics.bootstrap import Groups, Weights, numbered, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.discrimination import scored
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Predicted and observed, of the cases with about the same probability.
+
+    Args:
+        low: lower edge, which belongs to the bin.
+        high: upper edge, which belongs to the next; to this one if it is 1.
+        cases: in the bin, one or more.
+        mean: of their probabilities.
+        observed: share of positives among them.
+        observed_low: lower end of its interval.
+        observed_high: upper end.
+    """
+
+    low: float
+    high: float
+    cases: int
+    mean: float
+    observed: float
+    observed_low: float
+    observed_high: float
+
+
+def brier(probabilities: ArrayLike, positives: ArrayLike) -> float | None:
+    """The mean squared difference of probability and outcome; 0 is best, None without any image.
+
+    Args:
+        probabilities: (n,) of the finding, in [0, 1].
+        positives: (n,) bool.
+
+    Raises:
+        OptionError: shapes that differ, or values that are no probabilities.
+
+    Source:
+        Brier, Monthly Weather Review 78 (1950) 1, in its form for one event.
+
+    >>> brier([0.5, 1.0], [False, True])
+    0.125
+    """
+    chances, there = _chances(probabilities, positives)
+    return float(np.mean((chances - there) ** 2)) if len(chances) else None
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, positives: ArrayLike, *, bins: int = BINS
+) -> float | None:
+    """The mean over images of abs(mean probability - share of positives) of the bin.
+
+    The bins have equal widths over [0, 1] and hold their lower edge; 1 belongs to the last. None without any
+    image.
+
+    Args:
+        probabilities: (n,) of the finding, in [0, 1].
+        positives: (n,) bool.
+        bins: how many.
+
+    Raises:
+        OptionError: shapes that differ, values that are no probabilities, or no bin.
+
+    Source:
+        Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015, for the
+        probability of one event.
+
+    >>> expected_calibration_error([0.5, 1.0], [False, True])
+    0.25
+    """
+    chances, there = _chances(probabilities, positives)
+    if bins < 1:
+        raise OptionError(f"{bins} bins", expected="1 or more")
+    if not len(chances):
+        return None
+    gaps = np.bincount(_bin_of(chances, bins), weights=chances - there, minlength=bins)
+    return float(np.abs(gaps).sum() / len(chances))
+
+
+def calibration_curve(
+    probabilities: ArrayLike,
+    positives: ArrayLike,
+    *,
+    groups: Groups | None = None,
+    bins: int = BINS,
+    level: float = 0.95,
+) -> tuple[CalibrationBin, ...]:
+    """The reliability diagram: for each bin the mean probability and the share of positives.
+
+    The interval of the share is Wilson's, also honest in a bin of few cases. With groups it counts as many
+    cases as the bin would have if they were independent: the cases by the design effect of the groups. Where
+    all cases of a bin are positive, or none, the design effect cannot be seen, and groups are counted.
+
+    Args:
+        probabilities: (n,) of the finding, in [0, 1].
+        positives: (n,) bool.
+        groups: (n,), what belongs together, such as the patient of each image; each case by itself without.
+        bins: how many, of equal widths over [0, 1].
+        level: of the intervals.
+
+    Returns:
+        The bins with a case, from 0 to 1.
+
+    Raises:
+        OptionError: see :func:`expected_calibration_error`; or groups of another number.
+
+    Source:
+        Wilson, J. Am. Stat. Assoc. 22 (1927) 209; Korn and Graubard, Survey Methodology 24 (1998) 193, for
+        the effective number of cases.
+
+    >>> [(each.mean, each.observed) for each in calibration_curve([0.25, 0.25, 1.0], [False, True, True])]
+    [(0.25, 0.5), (1.0, 1.0)]
+    """
+    chances, there = _chances(probabilities, positives)
+    if bins < 1:
+        raise OptionError(f"{bins} bins", expected="1 or more")
+    if groups is not None and len(groups) != len(chances):
+        raise OptionError(f"{len(groups)} groups", expected=f"{len(chances)}, one for each case")
+    which = _bin_of(chances, bins)
+    names = np.arange(len(chances)) if groups is None else numbered(groups)
+    found = []
+    for number in np.unique(which):
+        inside = which == number
+        means = float(chances[inside].mean()), float(there[inside].mean())
+        low, high = wilson(means[1], effective_cases(there[inside], names[inside]), level=level)
+        edges = float(number / bins), float((number + 1) / bins)
+        found.append(CalibrationBin(*edges, int(inside.sum()), *means, low, high))
+    return tuple(found)
+
+
+def wilson(share: float, cases: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share.
+
+    Args:
+        share: that was observed, 0 to 1.
+        cases: that it was observed in; more than 0, not necessarily a whole number.
+        level: of the interval.
+
+    Raises:
+        OptionError: a share, number or level out of range.
+
+    Source:
+        Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
+
+    >>> [round(end, 3) for end in wilson(1.0, 5)]
+    [0.566, 1.0]
+    """
+    if not (0 <= share <= 1 and cases > 0 and 0 < level < 1):
+        raise OptionError(
+            f"a share of {share} of {cases} cases at level {level}", expected="0 to 1, above 0, in (0, 1)"
+        )
+    z = float(ndtri((1 + level) / 2))
+    centre = (share + z * z / (2 * cases)) / (1 + z * z / cases)
+    half = z * math.sqrt(share * (1 - share) / cases + (z / (2 * cases)) ** 2) / (1 + z * z / cases)
+    # The share is always inside, also where rounding would have it outside: at 0 and 1 it is an end.
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def effective_cases(positives: NDArray[np.bool_], group: NDArray[np.intp]) -> float:
+    """How many independent cases tell as much of a share as these, of which some belong together.
+
+    The design effect is the variance of the share between groups by the variance of independent cases; it is
+    taken for 1 where it is less. Where all cases agree it cannot be seen, and each group counts as one case.
+
+    Args:
+        positives: (n,) bool.
+        group: (n,) number of each case's group.
+
+    >>> effective_cases(np.array([True, True, False, False]), np.array([0, 0, 1, 1]))
+    2.0
+    >>> effective_cases(np.array([True, False, True]), np.array([0, 1, 2]))
+    3.0
+    """
+    _, member = np.unique(group, return_inverse=True)
+    n, share = len(member), float(positives.mean())
+    if share in (0.0, 1.0):
+        return float(member.max() + 1)
+    excess = np.bincount(member, weights=positives - share)
+    return n / max(1.0, float((excess**2).sum()) / (n * share * (1 - share)))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedCalibration:
+    """Probabilities and labels as sums by group, to measure calibration under many weightings of the groups.
+
+    Args:
+        squares: (1, groups), squared differences of probability and outcome.
+        gaps: (bins, groups), differences of probability and outcome.
+        cases: (1, groups), how many.
+    """
+
+    squares: Any
+    gaps: Any
+    cases: Any
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: ArrayLike,
+        positives: ArrayLike,
+        group: ArrayLike,
+        groups: int,
+        *,
+        bins: int = BINS,
+    ) -> Self:
+        """Sum.
+
+        Args:
+            probabilities: (n,) of the finding, in [0, 1].
+            positives: (n,) bool.
+            group: (n,) number of each case's group, from 0.
+            groups: how many there are, also without a case.
+            bins: how many, of equal widths over [0, 1].
+
+        Raises:
+            OptionError: see :func:`brier`.
+        """
+        chances, there = _chances(probabilities, positives)
+        gap, member = chances - there, np.asarray(group, np.intp)
+        first = np.zeros(len(gap), np.intp)
+        return cls(
+            summed(first, member, (1, groups), gap**2),
+            summed(_bin_of(chances, bins), member, (bins, groups), gap),
+            summed(first, member, (1, groups)),
+        )
+
+    def brier(self, weights: Weights) -> NDArray[np.float64]:
+        """:func:`brier` of the cases, each as often as its group weighs; (groups, b) -> (b,)."""
+        return ratio(weighed_sums(self.squares, weights)[0], weighed_sums(self.cases, weights)[0])
+
+    def expected_calibration_error(self, weights: Weights) -> NDArray[np.float64]:
+        """:func:`expected_calibration_error`, likewise."""
+        gaps = np.abs(weighed_sums(self.gaps, weights))
+        return ratio(gaps.sum(axis=0), weighed_sums(self.cases, weights)[0])
+
+
+def _bin_of(chances: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
+    return np.minimum((chances * bins).astype(np.intp), bins - 1)
+
+
+def _chances(probabilities: ArrayLike, positives: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    chances, there = scored(probabilities, positives)
+    if len(chances) and not (chances.min() >= 0 and chances.max() <= 1):
+        raise OptionError(
+            f"values from {chances.min():g} to {chances.max():g}", expected="probabilities in [0, 1]"
+        )
+    return chances, there

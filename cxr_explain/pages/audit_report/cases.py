@@ -1,0 +1,108 @@
+"""One image for its page: pixels, maps, boxes, and how it was read and prepared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.errors import CxrExplainError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.content import image_sides
+from cxr_explain.figures.overlay import peak_point
+from cxr_explain.geometry import Geometry
+from cxr_explain.pages.audit_report.images import CaseImage
+from cxr_explain.pages.audit_report.script_data import column
+from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.pathologies import ReferenceLabels
+
+
+def case_data(run: AuditSource, position: int) -> dict[str, Any]:
+    """What the page of one explained image shows, beside what the listing says of it.
+
+    An image that cannot be read again, or whose bytes have changed, leaves the page without pixels and with
+    the reason; so do boxes that do not fit.
+
+    Args:
+        run: the audit.
+        position: in its results.
+    """
+    explanation = run.explanation(position)
+    labels, problem = _reference(run, position)
+    return {
+        "image": _image(run, position),
+        **_maps(explanation),
+        "referenceMaps": _reference_maps(run.reference_explanation(position)),
+        "boxes": [[box.pathology, box.x, box.y, box.width, box.height] for box in labels.boxes],
+        "labelSource": labels.source if labels.states else None,
+        "problem": problem,
+        **_facts(run, position, explanation),
+    }
+
+
+def _image(run: AuditSource, position: int) -> dict[str, Any]:
+    try:
+        image = CaseImage.of(run.radiograph(position).display)
+    except CxrExplainError as error:
+        return {"missing": _bare(error)}
+    return {"url": image.url, "width": image.width, "height": image.height}
+
+
+def _reference(run: AuditSource, position: int) -> tuple[ReferenceLabels, str | None]:
+    try:
+        return run.reference(position), None
+    except CxrExplainError as error:
+        return ReferenceLabels(), _bare(error)
+
+
+def _maps(explanation: Explanation) -> dict[str, Any]:
+    """The maps as the explainer fused them: the page interpolates and colours, and computes nothing anew."""
+    geometry = explanation.geometry
+    return {
+        "shape": list(geometry.radiograph_shape),
+        "square": [geometry.left, geometry.top, geometry.side],
+        "seen": list(geometry.seen_box),
+        "ranked": list(explanation.ranking.pathologies),
+        "cells": list(explanation.maps.shape),
+        "maps": column(explanation.maps, "float32"),
+        "classMaps": column(explanation.class_maps, "float32"),
+        "peaks": _peaks(explanation.maps, geometry),
+        "withoutEvidence": list(explanation.without_evidence),
+    }
+
+
+def _peaks(maps: NDArray[np.float32], geometry: Geometry) -> list[list[float] | None]:
+    points = [peak_point(of_class, geometry) for of_class in maps]
+    return [None if point is None else [round(value, 2) for value in point] for point in points]
+
+
+def _reference_maps(explanation: Explanation | None) -> dict[str, Any] | None:
+    if explanation is None:
+        return None
+    return {
+        "pathologies": list(explanation.ranking.pathologies),
+        "cells": list(explanation.class_maps.shape),
+        "classMaps": column(explanation.class_maps, "float32"),
+    }
+
+
+def _facts(run: AuditSource, position: int, explanation: Explanation) -> dict[str, Any]:
+    provenance = explanation.provenance
+    sides = image_sides(provenance.patient_orientation)
+    return {
+        "file": run.results["format"][position].as_py() or "unknown",
+        "sha256": provenance.radiograph_sha256,
+        "headerView": provenance.view,
+        "laterality": provenance.laterality,
+        "sides": None if sides is None else list(sides),
+        "method": provenance.method,
+        "phantom": provenance.phantom,
+        "steps": list(provenance.steps),
+        "notes": list(dict.fromkeys((*provenance.warnings, *provenance.notes))),
+    }
+
+
+def _bare(error: CxrExplainError) -> str:
+    """An error without the file's path."""
+    return str(type(error)(error.found, expected=error.expected, remedy=error.remedy))

@@ -1,0 +1,67 @@
+"""What an audit's report holds, whatever its format: rows, queues, chosen cases and the overview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cxr_explain.audit.record import Record
+from cxr_explain.figures.palette import OKABE_ITO
+from cxr_explain.pages.audit_report.listing import Listing
+from cxr_explain.pages.audit_report.overview import Overview
+from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
+from cxr_explain.pages.audit_report.source import AuditSource
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The contents of a report.
+
+    Args:
+        record: of the audit.
+        listing: its rows.
+        queues: what deserves a look first.
+        chosen: the images with pixels, as places in the listing, in the queues' order.
+        overview: what the first page says.
+    """
+
+    record: Record
+    listing: Listing
+    queues: tuple[Queue, ...]
+    chosen: tuple[int, ...]
+    overview: Overview
+
+    @classmethod
+    def of(cls, run: AuditSource, statistics: Mapping[str, Any], cases: int | None) -> Self:
+        """Gather them.
+
+        Args:
+            run: the audit.
+            statistics: its statistics; {} without any.
+            cases: how many images come with pixels; all with None.
+        """
+        listing = Listing.of(run)
+        queues = queues_of(listing, statistics)
+        chosen = tuple(first_cases(queues, listing, cases))
+        return cls(run.record, listing, queues, chosen, Overview.of(run, listing, statistics))
+
+    def to_data(self) -> dict[str, Any]:
+        """What the page's scripts need beside the rows."""
+        return {
+            "run": self._identity,
+            "queues": [queue.to_data() for queue in self.queues],
+            "withPixels": sorted(int(self.listing.rows[image]) for image in self.chosen),
+            "colours": list(OKABE_ITO),
+        }
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """By which a file of verdicts is known to belong to this report."""
+        return {
+            "manifest": self.record.manifest_sha256,
+            "model": self.record.model,
+            "weights": self.record.weights_sha256,
+            "version": self.record.package_version,
+            "images": len(self.listing),
+        }

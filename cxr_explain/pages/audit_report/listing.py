@@ -1,0 +1,217 @@
+"""The rows of an audit as columns: explained images and failures, in the manifest's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from cxr_explain.audit.rows import SHARES
+from cxr_explain.pages.audit_report.script_data import column
+from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.pathologies import canonical_pathology
+
+NOT_LABELLED = -3
+"""The code of a pathology that a data set does not know."""
+
+OLDEST = 90
+"""Years; who is older is shown as being of this age, as there are few of them."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What the report knows of n images without their maps and pixels.
+
+    Args:
+        rows: (n,) of the manifest, from 0.
+        positions: (n,) in the results; -1 for a failure.
+        ids: n names.
+        pathologies: the P trained outputs.
+        probabilities: (n, P) sigmoids; NaN for failures.
+        logits: (n, P), likewise.
+        points: (P,) operating points; NaN where there is none.
+        labelled: the Q pathologies with reference labels.
+        states: (n, Q) codes of the manifest.
+        ranking: (n, K) outputs by rank; -1 where there is none.
+        shares: of the saliency by region, (n,) each; NaN where not estimable.
+        failures: code and message, by place in this listing.
+        facts: view, sex, age and split, n texts each.
+        phantoms: how many of the images are computed phantoms.
+    """
+
+    rows: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    ids: Sequence[str]
+    pathologies: tuple[str, ...]
+    probabilities: Floats = field(repr=False)
+    logits: Floats = field(repr=False)
+    points: Floats = field(repr=False)
+    labelled: tuple[str, ...]
+    states: NDArray[np.int8] = field(repr=False)
+    ranking: NDArray[np.int16] = field(repr=False)
+    shares: Mapping[str, Floats] = field(repr=False)
+    failures: Mapping[int, tuple[str, str]] = field(repr=False)
+    facts: Mapping[str, Sequence[str]] = field(repr=False)
+    phantoms: int = 0
+
+    @classmethod
+    def of(cls, run: AuditSource) -> Self:
+        """Read it from an audit."""
+        results, failed, manifest, names = run.results, run.failures, run.manifest, run.record.pathologies
+        n = len(results)
+        unsorted = np.concatenate([_numbers(results, "row"), _numbers(failed, "row")]).astype(np.int32)
+        order = np.argsort(unsorted, kind="stable")
+        rows = unsorted[order]
+        ids = [*results["image_id"].to_pylist(), *failed["image_id"].to_pylist()]
+        points = [np.nan if run.record.points[name] is None else run.record.points[name] for name in names]
+        return cls(
+            rows=rows,
+            positions=np.where(order < n, order, -1).astype(np.int32),
+            ids=[ids[at] for at in order],
+            pathologies=names,
+            probabilities=_matrix(results, [f"probability {name}" for name in names], order),
+            logits=_matrix(results, [f"logit {name}" for name in names], order),
+            points=np.asarray(points, np.float64),
+            labelled=tuple(manifest.pathologies),
+            states=np.asarray(manifest.states, np.int8)[rows],
+            ranking=_rankings(results, names, order),
+            shares={name: _matrix(results, [name], order)[:, 0] for name in SHARES},
+            failures=_failures(failed, order, n),
+            facts=_facts(run, rows),
+            phantoms=int(pc.sum(results["phantom"]).as_py() or 0),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def explained(self) -> NDArray[np.bool_]:
+        """(n,): whether there is an explanation."""
+        return self.positions >= 0
+
+    @cached_property
+    def output_states(self) -> NDArray[np.int8]:
+        """(n, P): the reference label of each output; not labelled where the manifest has no such column."""
+        states = np.full((len(self), len(self.pathologies)), NOT_LABELLED, np.int8)
+        for at, label in enumerate(self._label_of):
+            if label >= 0:
+                states[:, at] = self.states[:, label]
+        return states
+
+    @cached_property
+    def above(self) -> NDArray[np.int8]:
+        """(n, P): 1 at or above the operating point, 0 below; -1 without one, or without a prediction."""
+        known = np.isfinite(self.probabilities) & np.isfinite(self.points)
+        with np.errstate(invalid="ignore"):
+            return np.where(known, self.probabilities >= self.points, -1).astype(np.int8)
+
+    @cached_property
+    def distance(self) -> Floats:
+        """(n, P): logit less the operating point's, in units of log odds; NaN where undefined.
+
+        Probabilities of different outputs cannot be compared: operating points reach from 0.002 to 0.6.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at_point = np.log(self.points) - np.log1p(-self.points)
+            distance = self.logits - at_point
+        return np.where(np.isfinite(distance), distance, np.nan)
+
+    @cached_property
+    def disagrees(self) -> NDArray[np.bool_]:
+        """(n, P): a prediction and a positive or negative reference label that say the opposite."""
+        decided = (self.output_states == 0) | (self.output_states == 1)
+        return decided & (self.above >= 0) & (self.above != self.output_states)
+
+    @property
+    def _label_of(self) -> list[int]:
+        """For each output, its column of `states`; -1 where the manifest has none."""
+        place = {canonical_pathology(name): at for at, name in enumerate(self.labelled)}
+        return [place.get(canonical_pathology(name), -1) for name in self.pathologies]
+
+    def to_data(self) -> dict[str, Any]:
+        """As the page reads it."""
+        return {
+            "rows": column(self.rows, "int32"),
+            "ids": list(self.ids),
+            "pathologies": list(self.pathologies),
+            "points": [None if np.isnan(point) else float(point) for point in self.points],
+            "logits": column(self.logits, "float32"),
+            "above": column(self.above, "int8"),
+            "labelled": list(self.labelled),
+            "states": column(self.states, "int8"),
+            "labelOf": self._label_of,
+            "ranking": column(self.ranking, "int16"),
+            "shares": {name: column(values, "float32") for name, values in self.shares.items()},
+            "explained": column(self.explained, "uint8"),
+            "failures": [[at, *self.failures[at]] for at in sorted(self.failures)],
+            "facts": {name: _dictionary(values) for name, values in self.facts.items()},
+        }
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
+    return np.asarray(table[name].to_numpy())
+
+
+def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> Floats:
+    """Columns side by side in the listing's order, NaN for failures and for nulls."""
+    values = np.full((len(order), len(names)), np.nan)
+    for at, name in enumerate(names):
+        values[: len(results), at] = pc.fill_null(results[name].cast(pa.float64()), np.nan).to_numpy()
+    return values[order]
+
+
+def _rankings(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> NDArray[np.int16]:
+    """The ranked outputs of each image; the lists may differ in length."""
+    chunk = results["ranking"].combine_chunks()
+    lengths = np.asarray(pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    flat = pc.index_in(chunk.flatten(), value_set=pa.array(names, pa.string())).fill_null(-1).to_numpy()
+    widest = max(int(lengths.max(initial=0)), 1)
+    ranking = np.full((len(order), widest), -1, np.int16)
+    image = np.repeat(np.arange(len(lengths)), lengths)
+    rank = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    ranking[image, rank] = flat
+    return ranking[order]
+
+
+def _failures(failed: pa.Table, order: NDArray[np.intp], n: int) -> dict[int, tuple[str, str]]:
+    said = list(zip(failed["code"].to_pylist(), failed["message"].to_pylist(), strict=True))
+    return {
+        at: (said[place - n][0] or "", said[place - n][1] or "")
+        for at, place in enumerate(order.tolist())
+        if place >= n
+    }
+
+
+def _facts(run: AuditSource, rows: NDArray[np.int32]) -> dict[str, list[str]]:
+    """What the manifest says of each image; the header's view where the manifest has none."""
+    manifest, results = run.manifest, run.results
+    by_header = dict(zip(_numbers(results, "row").tolist(), results["view"].to_pylist(), strict=True))
+    wanted = rows.tolist()
+    return {
+        "view": [manifest.views[row] or by_header.get(row) or "" for row in wanted],
+        "sex": [manifest.sexes[row] or "" for row in wanted],
+        "age": [_age(manifest.ages[row]) for row in wanted],
+        "split": [manifest.splits[row] or "" for row in wanted],
+    }
+
+
+def _age(years: float | None) -> str:
+    if years is None or not np.isfinite(years):
+        return ""
+    return f"{OLDEST}+" if years >= OLDEST else f"{years:.0f}"
+
+
+def _dictionary(values: Sequence[str]) -> dict[str, Any]:
+    """Each text once, and which of them a row has."""
+    texts = list(dict.fromkeys(values))
+    place = {text: at for at, text in enumerate(texts)}
+    kind = "int16" if len(texts) < 2**15 else "int32"
+    return {"values": texts, "codes": column([place[text] for text in values], kind)}

@@ -1,0 +1,82 @@
+"""The report's page: the overview as it is printed, and the frames that the scripts fill."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.output import DISCLAIMER
+from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.overview import (
+    ESTIMATES,
+    IN_POLICIES,
+    IN_SUBGROUPS,
+    LOCALISATION,
+    NOT_ESTIMABLE,
+)
+from cxr_explain.pages.audit_report.plots import SIDE, STRIP
+from cxr_explain.pages.index_page import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+GENERATOR = "cxr-explain audit report"
+"""By which a folder is known to hold a report."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self' file:; style-src 'self' file:; img-src data:; "
+    "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types cxr-explain"
+)
+"""Scripts and styles beside the page and none within it, pixels from the case's own script, no network.
+
+Under `file:`, 'self' is enough for Chromium; `file:` is for browsers to which such a page has no self.
+Strings become neither markup nor scripts, except the name of a case's script (trusted types).
+"""
+
+_LONGEST_CHOICE = 60
+
+SCRIPTS = ("core", "listing", "text", "verdicts", "table", "maps", "viewer", "case", "main")
+"""In the order in which they need each other."""
+
+
+def render_page(contents: Contents) -> str:
+    """The page as text."""
+    listing, queues = contents.listing, contents.queues
+    template = _environment().get_template("audit.html")
+    return template.render(
+        overview=contents.overview,
+        queues=queues,
+        queues_as_options=[(queue.key, queue.title) for queue in queues],
+        pathology_options=[(str(at), _short(name)) for at, name in enumerate(listing.pathologies)],
+        choices={name: sorted(set(listing.facts[name]) - {""}) for name in ("view", "sex", "split")},
+        with_pixels=len(contents.chosen),
+        images=len(listing),
+        policy=POLICY,
+        generator=GENERATOR,
+        scripts=SCRIPTS,
+        disclaimer=DISCLAIMER,
+        estimates=ESTIMATES,
+        in_subgroups=IN_SUBGROUPS,
+        in_policies=IN_POLICIES,
+        localisation=LOCALISATION,
+        not_estimable=NOT_ESTIMABLE,
+        side=SIDE,
+        strip=STRIP,
+    )
+
+
+def _short(pathology: str) -> str:
+    """A pathology as one of a list to choose from."""
+    name = display_name(pathology)
+    return name if len(name) <= _LONGEST_CHOICE else f"{name[: _LONGEST_CHOICE - 1]}…"
+
+
+@cache
+def _environment() -> Environment:
+    """The parts of every report, and the templates of this one."""
+    from jinja2 import ChoiceLoader, PackageLoader
+
+    shared = environment()
+    own = PackageLoader("cxr_explain.pages.audit_report", "templates")
+    return shared.overlay(loader=ChoiceLoader([own, shared.loader]))  # type: ignore[list-item]

@@ -1,0 +1,247 @@
+"""What stands between a manifest and its audit: missing images, and labels that the model does not know."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.pathologies import canonical_pathology
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.states import NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
+
+_SHOWN = 5
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ManifestCheck:
+    """What was found of a manifest beside an image folder and a model.
+
+    Args:
+        images: rows of the manifest.
+        missing: paths without a file.
+        outside: paths whose link leaves the image folder.
+        repeated: paths of several rows.
+        without_output: labels that the model has no output for.
+        without_labels: pathologies of the model that no image has a label of.
+        without_positive: pathologies of both, without a positive image.
+        uncertain: pathologies with uncertain labels, and how many.
+        without_patient: rows whose patient is not known.
+
+    >>> ManifestCheck(images=2, missing=("a.png",)).lines()
+    ("1 of 2 images missing: 'a.png'",)
+    """
+
+    images: int
+    missing: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    without_output: tuple[str, ...] = ()
+    without_labels: tuple[str, ...] = ()
+    without_positive: tuple[str, ...] = ()
+    uncertain: tuple[tuple[str, int], ...] = ()
+    without_patient: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every image is there, inside of the folder."""
+        return not (self.missing or self.outside)
+
+    def lines(self) -> tuple[str, ...]:
+        """What a person should know, a line each; none where there is nothing."""
+        uncertain = ", ".join(f"{name} {count}" for name, count in self.uncertain)
+        of_all = f"of {self.images} images"
+        found = (
+            (self.missing, f"{len(self.missing)} {of_all} missing: {_shown(self.missing)}"),
+            (self.outside, f"{len(self.outside)} {of_all} leave their folder: {_shown(self.outside)}"),
+            (self.repeated, f"{len(self.repeated)} files are named by several rows: {_shown(self.repeated)}"),
+            (self.without_output, f"labels without an output of the model: {', '.join(self.without_output)}"),
+            (self.without_labels, f"not labelled in any image: {', '.join(self.without_labels)}"),
+            (self.without_positive, f"no positive image of: {', '.join(self.without_positive)}"),
+            (self.uncertain, f"uncertain labels: {uncertain}"),
+            (
+                self.without_patient,
+                f"{self.without_patient} {of_all} without a patient: each is a group of its own",
+            ),
+        )
+        return tuple(line for what, line in found if what)
+
+
+def check_manifest(
+    manifest: Manifest, images: str | PathLike[str], pathologies: Sequence[str]
+) -> ManifestCheck:
+    r"""Look for what would go wrong in an audit, without reading an image.
+
+    Args:
+        manifest: of a data set.
+        images: the folder that its paths are relative to.
+        pathologies: of the model's outputs; unnamed ones are left out.
+
+    Raises:
+        ManifestError: no such folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.reference.csv_file import parse_manifest
+    >>> manifest = parse_manifest(b"image_id,path,label:Mass\na,a.png,1\nb,b.png,0\n")
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "b.png").write_bytes(b"")
+    ...     check_manifest(manifest, Path(folder), ["Mass"]).missing
+    ('a.png',)
+    """
+    missing, outside = _look_for(manifest.paths, images)
+    outputs = tuple(dict.fromkeys(canonical_pathology(name) for name in pathologies if name.strip()))
+    columns = dict(zip(manifest.pathologies, manifest.states.T, strict=True))
+    labelled = {name for name, codes in columns.items() if (codes > NOT_MENTIONED).any()}
+    counts = {name: int(np.count_nonzero(codes == UNCERTAIN)) for name, codes in columns.items()}
+    return ManifestCheck(
+        images=len(manifest),
+        missing=missing,
+        outside=outside,
+        repeated=tuple(path for path, count in Counter(manifest.paths).items() if count > 1),
+        without_output=tuple(
+            name for name, codes in columns.items() if name not in outputs and (codes != NOT_LABELLED).any()
+        ),
+        without_labels=tuple(name for name in outputs if name not in labelled),
+        without_positive=tuple(
+            name for name in outputs if name in labelled and not (columns[name] == POSITIVE).any()
+        ),
+        uncertain=tuple((name, count) for name, count in counts.items() if count),
+        without_patient=manifest.patients.count(None),
+    )
+
+
+def present(manifest: Manifest, images: str | PathLike[str]) -> Manifest:
+    r"""The rows of a manifest whose images are there: of a data set of which one has a part.
+
+    Args:
+        manifest: of the data set.
+        images: the folder that its paths are relative to.
+
+    Raises:
+        ManifestError: no such folder, or none of the images in it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.reference.csv_file import parse_manifest
+    >>> manifest = parse_manifest(b"image_id,path\na,a.png\nb,b.png\n")
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "b.png").write_bytes(b"")
+    ...     present(manifest, Path(folder)).ids
+    ('b',)
+    """
+    missing, outside = _look_for(manifest.paths, images)
+    gone = {*missing, *outside}
+    kept = [row for row, path in enumerate(manifest.paths) if path not in gone]
+    if not kept:
+        raise ManifestError(
+            "none of the manifest's images",
+            expected=f"files such as {quoted(manifest.paths[0])}" if len(manifest) else "images",
+            source=images,
+        )
+    return manifest.select(kept)
+
+
+def _look_for(paths: Sequence[str], images: str | PathLike[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths without a file, and those whose link leaves the folder."""
+    try:
+        root = Path(images).resolve()
+        if not root.is_dir():
+            raise ManifestError(
+                "no folder", expected="the folder that the manifest's paths are relative to", source=images
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ManifestError("no readable folder", source=images) from error
+    found = _Wanted.of(paths).found(root)
+    missing = tuple(path for path in dict.fromkeys(paths) if path not in found)
+    return missing, tuple(path for path in dict.fromkeys(paths) if found.get(path) is False)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The files of a manifest by folder, so that each folder is listed once and no file is asked for.
+
+    Args:
+        files: names, by their folder.
+        folders: names of the folders below, by their folder.
+    """
+
+    files: Mapping[str, set[str]]
+    folders: Mapping[str, set[str]]
+
+    @classmethod
+    def of(cls, paths: Iterable[str]) -> Self:
+        files: defaultdict[str, set[str]] = defaultdict(set)
+        folders: defaultdict[str, set[str]] = defaultdict(set)
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            is_new = folder not in files
+            files[folder].add(name)
+            while folder and is_new:
+                folder, _, name = folder.rpartition("/")
+                is_new = name not in folders[folder]
+                folders[folder].add(name)
+        return cls(files, folders)
+
+    def found(self, root: Path) -> dict[str, bool]:
+        """Paths that are there, and whether they lie inside of the root."""
+        there: dict[str, bool] = {}
+        pending = [""]  # a stack: a path may have 2,000 folders
+        while pending:
+            folder = pending.pop()
+            files, folders = self.files.get(folder, _NOTHING), self.folders.get(folder, _NOTHING)
+            for entry in _listed(root, folder):
+                if entry.name not in files and entry.name not in folders:
+                    continue
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                is_inside = not entry.is_symlink() or _is_inside(entry.path, root)
+                if entry.name in files and _is_file(entry):
+                    there[path] = is_inside
+                if entry.name in folders and is_inside:
+                    pending.append(path)
+                elif entry.name in folders:
+                    there |= {each: False for each in self.below(path) if (root / each).is_file()}
+        return there
+
+    def below(self, folder: str) -> Iterator[str]:
+        """The files in a folder and in those below."""
+        pending = [folder]
+        while pending:
+            at = pending.pop()
+            yield from (f"{at}/{name}" for name in self.files.get(at, _NOTHING))
+            pending += [f"{at}/{name}" for name in self.folders.get(at, _NOTHING)]
+
+
+def _listed(root: Path, folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(f"{root}/{folder}") as entries:
+            return list(entries)
+    except OSError:
+        return []  # no folder, or none that may be read: its files are missing
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_inside(path: str, root: Path) -> bool:
+    try:
+        return Path(path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):
+        return False
+
+
+def _shown(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(map(quoted, paths[:_SHOWN])) + more

@@ -1,0 +1,381 @@
+"""CheXlocalize's files, in and out.
+
+Two kinds of JSON files hold outlines of ten pathologies, in the radiograph's own pixels:
+
+- annotations, `{id: {"img_size": [h, w], pathology: [[[x, y], ...], ...]}}`: polygons; what is not named is
+  not there;
+- segmentations, `{id: {pathology: {"size": [h, w], "counts": text}}}`: COCO's run lengths, all ten
+  pathologies of each id, empty masks included. Predictions are written in this form as well.
+
+Files are read as if an enemy had written them. Masks are drawn one at a time, when they are asked for: those
+of the whole validation set would not fit into memory.
+
+The data may not be passed on: personal, non-commercial use only. No file of theirs is part of this package.
+
+Source:
+    Saporta et al., Benchmarking saliency methods for chest X-ray interpretation, Nature Machine Intelligence
+    4 (2022) 867; https://github.com/rajpurkarlab/cheXlocalize.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from cxr_explain.errors import CxrExplainError, OptionError, OutputError, ReferenceLabelError
+from cxr_explain.pathologies import canonical_pathology
+from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape, shortened
+from cxr_explain.support.arrays import Mask
+from cxr_explain.support.whole_file import write_whole
+
+CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        canonical_pathology(name): name
+        for name in (
+            "Enlarged Cardiomediastinum",
+            "Cardiomegaly",
+            "Lung Lesion",
+            "Airspace Opacity",
+            "Edema",
+            "Consolidation",
+            "Atelectasis",
+            "Pneumothorax",
+            "Pleural Effusion",
+            "Support Devices",
+        )
+    }
+)
+"""The ten pathologies that are outlined: this package's name, and the one in CheXlocalize's files."""
+
+_SIZE = "img_size"
+_LARGEST_FILE = 2**30  # bytes; CheXlocalize's own files are far below
+
+
+@dataclass(frozen=True)
+class OutlineSet:
+    """Outlines of the ten pathologies in some radiographs.
+
+    Args:
+        outlines: by radiograph id, then by pathology (this package's names); all ten for each id.
+        source: where they come from.
+
+    >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Pleural Effusion": [[True, False]]}})
+    >>> masks.ids, masks.mask("patient1_study1_view1_frontal", "Effusion").tolist()
+    (('patient1_study1_view1_frontal',), [[True, False]])
+    >>> masks.mask("patient1_study1_view1_frontal", "Edema").any()
+    np.False_
+    """
+
+    outlines: Mapping[str, Mapping[str, Outline]]
+    source: str = "given by the caller"
+
+    @classmethod
+    def of_masks(
+        cls, masks: Mapping[str, Mapping[str, ArrayLike]], *, source: str = "given by the caller"
+    ) -> OutlineSet:
+        """From masks (H, W) bool by id and pathology, for example a model's predictions.
+
+        Args:
+            masks: at least one for each id; pathologies that are not named get an empty mask.
+            source: where they come from.
+
+        Raises:
+            ReferenceLabelError: no mask, masks of several sizes in one radiograph, or a pathology that
+                CheXlocalize does not outline.
+            OptionError: what is no mask.
+            MissingExtraError: pycocotools is not installed.
+        """
+        return cls({image_id: _of_masks(image_id, named) for image_id, named in masks.items()}, source)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The radiographs' ids, sorted."""
+        return tuple(sorted(self.outlines))
+
+    def outline(self, image_id: str, pathology: str) -> Outline:
+        """The outline of a pathology, under any of its names; without drawing it.
+
+        Raises:
+            ReferenceLabelError: an unknown id or pathology.
+        """
+        if image_id not in self.outlines:
+            raise ReferenceLabelError(
+                f"no radiograph {shortened(image_id)}",
+                expected=f"one of {len(self.outlines)}",
+                source=self.source,
+            )
+        try:
+            return self.outlines[image_id][chexlocalize_pathology(pathology)]
+        except ReferenceLabelError as error:
+            raise error.at(self.source) from error
+
+    def mask(self, image_id: str, pathology: str) -> Mask:
+        """The mask of a pathology, (H, W) bool; an empty one where it is not there.
+
+        Raises:
+            ReferenceLabelError: an unknown id or pathology.
+        """
+        return self.outline(image_id, pathology).mask()
+
+    def shape(self, image_id: str) -> Shape:
+        """(H, W) of a radiograph.
+
+        Raises:
+            ReferenceLabelError: an unknown id.
+        """
+        return self.outline(image_id, next(iter(CHEXLOCALIZE_NAMES))).shape
+
+
+def chexlocalize_pathology(pathology: str) -> str:
+    """This package's name of one of the ten pathologies, from any of its names.
+
+    Raises:
+        ReferenceLabelError: another pathology.
+
+    >>> chexlocalize_pathology("Airspace Opacity")
+    'Lung Opacity'
+    """
+    name = canonical_pathology(pathology)
+    if name not in CHEXLOCALIZE_NAMES:
+        raise ReferenceLabelError(
+            f"the pathology {shortened(pathology)}",
+            expected=f"one of {', '.join(CHEXLOCALIZE_NAMES.values())}",
+        )
+    return name
+
+
+def read_annotations(path: str | PathLike[str]) -> OutlineSet:
+    """Read polygons, `gt_annotations_*.json`.
+
+    Raises:
+        ReferenceLabelError: no such file, or anything in it that is not as it should be.
+
+    >>> import json
+    >>> from tempfile import TemporaryDirectory
+    >>> square = {"img_size": [3, 3], "Edema": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "some.json").write_text(json.dumps({"patient1_study1_view1_frontal": square}))
+    ...     outlines = read_annotations(Path(folder, "some.json"))
+    >>> outlines.mask("patient1_study1_view1_frontal", "Edema").sum()
+    np.int64(4)
+    """
+    return _read(path, _annotated)
+
+
+def read_segmentations(path: str | PathLike[str]) -> OutlineSet:
+    """Read run lengths, `gt_segmentations_*.json` or predictions.
+
+    Raises:
+        ReferenceLabelError: no such file, or anything in it that is not as it should be; also where an id
+            lacks one of the ten pathologies.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True, False]]}})
+    >>> with TemporaryDirectory() as folder:
+    ...     read = read_segmentations(write_segmentations(Path(folder, "masks.json"), masks))
+    >>> read.mask("patient1_study1_view1_frontal", "Edema").tolist()
+    [[True, False]]
+    """
+    return _read(path, _segmented)
+
+
+def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
+    """Write run lengths, all ids and ten pathologies; whole or not at all.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OutputError: a folder that cannot be written to.
+        MissingExtraError: pycocotools is not installed, and the outlines are polygons.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True, False]]}})
+    >>> with TemporaryDirectory() as folder:
+    ...     write_segmentations(Path(folder, "masks.json"), masks).name
+    'masks.json'
+    """
+    return _write(path, {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids})
+
+
+def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
+    """Write polygons, those pathologies only that are there; whole or not at all.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OptionError: outlines that are no polygons.
+        OutputError: a folder that cannot be written to.
+
+    >>> import json
+    >>> from tempfile import TemporaryDirectory
+    >>> square = {"img_size": [3, 3], "Edema": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "some.json").write_text(json.dumps({"patient1_study1_view1_frontal": square}))
+    ...     outlines = read_annotations(Path(folder, "some.json"))
+    ...     again = read_annotations(write_annotations(Path(folder, "again.json"), outlines))
+    >>> again.outlines == outlines.outlines
+    True
+    """
+    return _write(path, {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids})
+
+
+def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outline]:
+    named: dict[str, Outline] = {
+        chexlocalize_pathology(name): RunLengths.of(mask) for name, mask in masks.items()
+    }
+    shapes = {outline.shape for outline in named.values()}
+    if len(shapes) != 1:
+        raise ReferenceLabelError(
+            f"masks of {len(shapes)} sizes for {shortened(image_id)}",
+            expected="one mask or more, of one size",
+        )
+    (shape,) = shapes
+    return {name: named.get(name, Polygons(shape, ())) for name in CHEXLOCALIZE_NAMES}
+
+
+def _read(
+    path: str | PathLike[str], outlines_of: Callable[[Mapping[str, Any]], dict[str, Outline]]
+) -> OutlineSet:
+    source = fspath(path)
+    found: dict[str, Mapping[str, Outline]] = {}
+    for image_id, entry in _load(Path(path)).items():
+        try:
+            found[image_id] = outlines_of(_mapping(entry))
+        except ReferenceLabelError as error:
+            raise ReferenceLabelError(
+                f"for {shortened(image_id)} {error.found}", expected=error.expected, source=source
+            ) from error
+    if not found:
+        raise ReferenceLabelError("no radiograph", expected="one or more", source=source)
+    return OutlineSet(found, source)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", source=path)
+        document = json.loads(path.read_bytes(), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise ReferenceLabelError(
+            f"no readable file ({error.strerror})", expected="one of CheXlocalize's JSON files", source=path
+        ) from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, CxrExplainError):
+            raise
+        raise ReferenceLabelError(
+            f"no JSON ({shortened(str(error))})", expected="one of CheXlocalize's JSON files", source=path
+        ) from error
+    except ReferenceLabelError as error:
+        raise error.at(path) from error
+    try:
+        return _mapping(document)
+    except ReferenceLabelError as error:
+        raise error.at(path) from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON would let the last of several entries of one name win, silently."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ReferenceLabelError(f"{shortened(twice)} twice", expected="each name once")
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ReferenceLabelError(shortened(value), expected="a JSON object")
+    return value
+
+
+def _by_pathology(entry: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, value in entry.items():
+        known = chexlocalize_pathology(name)
+        if known in named:
+            raise ReferenceLabelError(f"{known} under two names", expected="each pathology once")
+        named[known] = value
+    return named
+
+
+def _annotated(entry: Mapping[str, Any]) -> dict[str, Outline]:
+    if _SIZE not in entry:
+        raise ReferenceLabelError(f"no {_SIZE}", expected="[height, width]")
+    shape = checked_shape(entry[_SIZE])
+    named = _by_pathology({name: value for name, value in entry.items() if name != _SIZE})
+    return {name: Polygons(shape, _polygons(named.get(name, []))) for name in CHEXLOCALIZE_NAMES}
+
+
+def _polygons(value: Any) -> tuple[tuple[Any, ...], ...]:
+    """Lists as tuples; what is in them is the polygons' own matter."""
+    if not isinstance(value, list) or not all(isinstance(polygon, list) for polygon in value):
+        raise ReferenceLabelError(shortened(value), expected="a list of polygons [[x, y], ...]")
+    return tuple(
+        tuple(tuple(point) if isinstance(point, list) else point for point in polygon) for polygon in value
+    )
+
+
+def _segmented(entry: Mapping[str, Any]) -> dict[str, Outline]:
+    named = _by_pathology(entry)
+    missing = [CHEXLOCALIZE_NAMES[name] for name in CHEXLOCALIZE_NAMES if name not in named]
+    if missing:
+        raise ReferenceLabelError(f"no {', '.join(missing)}", expected="all ten pathologies, also empty ones")
+    outlines: dict[str, Outline] = {name: _run_lengths(named[name]) for name in CHEXLOCALIZE_NAMES}
+    if len({outline.shape for outline in outlines.values()}) > 1:
+        raise ReferenceLabelError("masks of several sizes", expected="one size for a radiograph")
+    return outlines
+
+
+def _run_lengths(value: Any) -> RunLengths:
+    entry = _mapping(value)
+    if not {"size", "counts"} <= set(entry):
+        raise ReferenceLabelError(shortened(value), expected='{"size": [h, w], "counts": text}')
+    return RunLengths(checked_shape(entry["size"]), entry["counts"])
+
+
+def _as_segmented(outlines: Mapping[str, Outline]) -> dict[str, Any]:
+    entry = {}
+    for name, written in CHEXLOCALIZE_NAMES.items():
+        outline = outlines[name]
+        runs = outline if isinstance(outline, RunLengths) else RunLengths.of(outline.mask())
+        entry[written] = {"size": list(runs.shape), "counts": runs.counts}
+    return entry
+
+
+def _as_annotated(outlines: Mapping[str, Outline]) -> dict[str, Any]:
+    first = next(iter(outlines.values()))
+    entry: dict[str, Any] = {_SIZE: list(first.shape)}
+    for name, written in CHEXLOCALIZE_NAMES.items():
+        outline = outlines[name]
+        if outline.is_empty:
+            continue
+        if not isinstance(outline, Polygons):
+            raise OptionError(
+                f"run lengths of {name}", expected="polygons", remedy="Write them as segmentations."
+            )
+        entry[written] = [[list(point) for point in polygon] for polygon in outline.polygons]
+    return entry
+
+
+def _write(path: str | PathLike[str], document: Mapping[str, Any]) -> Path:
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, json.dumps(document).encode())
+    except OSError as error:
+        raise OutputError(
+            f"outlines that cannot be written ({error.strerror})",
+            expected="a writable folder with room",
+            source=target,
+        ) from error
+    return target

@@ -1,0 +1,188 @@
+"""CheXpert, and the copy of its validation and test images that comes with CheXlocalize.
+
+Source: Irvin et al., CheXpert, AAAI 2019; https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.options import check_option
+from cxr_explain.reference.data_sets.folders import first_file
+from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, NO_FINDING, label_columns
+from cxr_explain.reference.data_sets.people import ages_of, sexes_of
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.table import Table, read_table
+
+ChexpertSplit = Literal["train", "valid", "test"]
+ChexpertSize = Literal["full", "small"]
+
+_ROOTS: dict[str, str] = {"full": "CheXpert-v1.0", "small": "CheXpert-v1.0-small"}
+_TABLES: dict[str, tuple[str, ...]] = {
+    "train": ("train.csv", "train.csv.gz"),
+    "valid": ("valid.csv", "val_labels.csv", "valid.csv.gz", "val.csv"),
+    "test": ("test.csv", "test_labels.csv", "test.csv.gz"),
+}
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+_PATH = re.compile(
+    r"(?:CheXpert-v1\.0[^/]*/|CheXpert/)?"
+    r"(?P<split>train|valid|val|test)/(?P<patient>patient\d+)/(?P<study>study\d+)/"
+    r"(?P<file>view\d+_(?P<view>frontal|lateral)\.\w+)",
+    re.ASCII,
+)
+_VIEWS = frozenset({"AP", "PA", "LL", "RL"})
+
+
+def manifest_of_chexpert(
+    source: str | PathLike[str],
+    *,
+    split: ChexpertSplit | None = None,
+    size: ChexpertSize | None = None,
+) -> Manifest:
+    """The images of CheXpert's label tables, each by itself.
+
+    1, 0 and -1 are positive, negative and uncertain, a blank is not mentioned; what is done with uncertain
+    labels is decided when statistics are made. "No Finding" is no pathology: it becomes the column
+    `no_finding`. Age 0 is unknown. The view is AP, PA, LL or RL, else frontal or lateral.
+
+    Args:
+        source: the folder with `train.csv`, `valid.csv` or `test.csv`, or the one above it, or one table.
+        split: only the images of one split; all tables that are there by default.
+        size: which of `CheXpert-v1.0` and `CheXpert-v1.0-small`, where `source` has both.
+
+    Returns:
+        The manifest; its paths are relative to `source` (a table's folder where it is a table).
+
+    Raises:
+        ManifestError: no table, or bad rows; all of them.
+    """
+    if split is not None:
+        check_option("split", split, ChexpertSplit)
+    if size is not None:
+        check_option("size", size, ChexpertSize)
+    given = Path(source)
+    folder = given.parent if given.is_file() else given
+    root = "" if given.is_file() else _root(folder, size)
+    tables = [given] if given.is_file() else _tables(folder / root, split)
+    manifest = joined([chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables])
+    if split is None:
+        return manifest
+    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+
+
+def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpert") -> Manifest:
+    """The manifest of one table of CheXpert's columns.
+
+    Args:
+        path: of the table.
+        folder: that the paths are relative to.
+        prefix: of the paths, from `folder` to the folder with `train/`, `valid/` and so on.
+        name: of the data set.
+
+    Raises:
+        ManifestError: bad rows; all of them.
+    """
+    problems = Problems()
+    table = read_table(path, problems)
+    try:
+        return _manifest(table, folder, prefix, name, problems)
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
+def joined(manifests: Iterable[Manifest]) -> Manifest:
+    """Manifests of the same columns, one after the other.
+
+    Raises:
+        ManifestError: an image in two of them.
+    """
+    first, *others = manifests
+    return first.followed_by(*others) if others else first
+
+
+def _manifest(table: Table, folder: Path, prefix: str, name: str, problems: Problems) -> Manifest:
+    pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES, problems)
+    if not pathologies:
+        raise ManifestError("no label column", expected=f"columns such as {CHEXPERT_PATHOLOGIES[1]!r}")
+    found = [_PATH.fullmatch(cell.strip()) for cell in table.column("Path")]
+    for line, cell, match in zip(table.lines, table.column("Path"), found, strict=True):
+        if match is None:
+            problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
+    views = _views(table, [match["view"] if match else "" for match in found], problems)
+    sexes = sexes_of(table.optional("Sex"), table.lines, problems)
+    ages = ages_of(table.optional("Age"), table.lines, problems, zero_is_known=False)
+    problems.raise_any()
+    matches = [match for match in found if match is not None]
+    split_folders = {split: _split_folder(folder / prefix, split) for split in _SPLITS}
+    places = [(each["patient"], each["study"], each["file"]) for each in matches]
+    return Manifest.of(
+        ["_".join((*place[:2], place[2].rpartition(".")[0])) for place in places],
+        [
+            f"{prefix}{split_folders[each['split']]}/{'/'.join(place)}"
+            for each, place in zip(matches, places, strict=True)
+        ],
+        pathologies=pathologies,
+        states=states,
+        patients=[each["patient"] for each in matches],
+        views=views,
+        sexes=sexes,
+        ages=ages,
+        splits=[_SPLITS[each["split"]] for each in matches],
+        label_sources=f"{name}, {table.source}",
+        extra=_no_finding(table),
+        lines=table.lines,
+    )
+
+
+def _root(folder: Path, size: ChexpertSize | None) -> str:
+    """From `folder` to the folder with the tables."""
+    if any(first_file(folder, *names) for names in _TABLES.values()):
+        return ""
+    there = {each: root for each, root in _ROOTS.items() if (folder / root).is_dir()}
+    wanted = [root for each, root in there.items() if size in (None, each)]
+    if len(wanted) == 1:
+        return wanted[0]
+    raise ManifestError(
+        f"{' and '.join(wanted) or 'no label table'}",
+        expected="one of the folders of CheXpert",
+        remedy="Choose with size." if wanted else "Name the folder with train.csv and valid.csv.",
+        source=folder,
+    )
+
+
+def _tables(folder: Path, split: ChexpertSplit | None) -> list[Path]:
+    wanted = _TABLES if split is None else {split: _TABLES[split]}
+    found = [path for names in wanted.values() if (path := first_file(folder, *names))]
+    if not found:
+        names = ", ".join(name for each in wanted.values() for name in each[:2])
+        raise ManifestError("no label table", expected=f"one of {names}", source=folder)
+    return found
+
+
+def _split_folder(root: Path, split: str) -> str:
+    """`valid/` is called `val/` where CheXlocalize brings it, whatever the table says."""
+    other = {"valid": "val", "val": "valid"}.get(split)
+    return other if other and (root / other).is_dir() and not (root / split).is_dir() else split
+
+
+def _views(table: Table, from_names: list[str], problems: Problems) -> list[str]:
+    """AP/PA where it is said, else frontal or lateral; the test table leaves it to the file's name."""
+    directions = table.texts("AP/PA")
+    for line, direction in zip(table.lines, directions, strict=True):
+        if direction not in _VIEWS and direction is not None:
+            problems.add(line, f"the view {quoted(direction)}")
+    sides = [side and side.lower() for side in table.texts("Frontal/Lateral")]
+    return [
+        direction or side or name for direction, side, name in zip(directions, sides, from_names, strict=True)
+    ]
+
+
+def _no_finding(table: Table) -> dict[str, list[str]]:
+    column = table.optional(NO_FINDING)
+    return {} if column is None else {"no_finding": [cell.strip().removesuffix(".0") for cell in column]}

@@ -1,0 +1,175 @@
+"""A folder of DICOM files: no labels, and of the headers only what an audit needs.
+
+Headers hold names, dates and numbers of patients. None of them is copied: patients get an invented number,
+and an image whose file name repeats data of its header is named after the digest of its bytes. Only the
+column `path` has file names as they are, since without them the files cannot be found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.loaders.sniff import sniff
+from cxr_explain.reference.data_sets.folders import folder_of
+from cxr_explain.reference.data_sets.people import believed, sex_of, years
+from cxr_explain.reference.entry import Sex
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.paths import path_problem
+
+if TYPE_CHECKING:
+    import pydicom
+
+_HEAD = 1024  # bytes that say whether a file is DICOM
+_VIEW = re.compile(r"[A-Z][A-Z0-9 ]{0,15}", re.ASCII)
+_SOURCE = "no labels: DICOM headers"
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What is taken from a file.
+
+    Args:
+        image_id: that does not repeat the header.
+        patient: to tell patients apart; it is not written anywhere.
+        view: position.
+        sex: as recorded.
+        age: in years.
+    """
+
+    image_id: str
+    patient: tuple[str, str] | None = None
+    view: str | None = None
+    sex: Sex | None = None
+    age: float | None = None
+
+
+def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
+    """The DICOM files below a folder, whatever their extension; other files are left out.
+
+    View, sex and age come from the header; an age of 0 is unknown, as files without a name often have it. A
+    patient is a number in the order of first appearance, never the header's. A damaged header gives a row
+    without metadata: its audit will say what is wrong with the file.
+
+    Args:
+        source: the folder; linked folders are not entered, nor linked files read that lie elsewhere.
+
+    Raises:
+        ManifestError: no DICOM file, or a file name that a manifest may not have.
+    """
+    folder = folder_of(source)
+    paths = list(_dicom_files(folder))
+    if not paths:
+        raise ManifestError("no DICOM file", expected="a folder of DICOM files", source=folder)
+    odd = [problem for path in paths if (problem := path_problem(path))]
+    if odd:
+        raise ManifestError(f"{len(odd)} names such as {odd[0]}", remedy="Rename the files.", source=folder)
+    headers = [_header(folder / path) for path in paths]
+    numbers: dict[tuple[str, str], str] = {}
+    return Manifest.of(
+        _unique([header.image_id for header in headers]),
+        paths,
+        patients=[
+            header.patient and numbers.setdefault(header.patient, str(len(numbers) + 1)) for header in headers
+        ],
+        views=[header.view for header in headers],
+        sexes=[header.sex for header in headers],
+        ages=[header.age for header in headers],
+        label_sources=_SOURCE,
+    )
+
+
+def _dicom_files(folder: Path) -> Iterator[str]:
+    """POSIX paths below the folder, sorted."""
+    root = folder.resolve()
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(where, name)
+            if path.resolve().is_relative_to(root) and path.is_file() and _is_dicom(path):
+                yield path.relative_to(folder).as_posix()
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return sniff(file.read(_HEAD)) == "DICOM"
+    except OSError:
+        return False
+
+
+def _header(path: Path) -> _Header:
+    """Never raises because of what a header holds, and repeats nothing of it but four values."""
+    from cxr_explain.loaders.header import text
+    from cxr_explain.loaders.scope import quiet_decoders
+
+    with quiet_decoders():
+        try:
+            dataset = _dataset(path)
+            view, age = text(dataset, "ViewPosition"), text(dataset, "PatientAge")
+            patient = text(dataset, "PatientID")
+            issuer = text(dataset, "IssuerOfPatientID") or ""
+            return _Header(
+                image_id=_image_id(path, dataset),
+                patient=(issuer, patient) if patient else None,
+                view=view if view and _VIEW.fullmatch(view) else None,
+                sex=sex_of(text(dataset, "PatientSex")),
+                age=believed(years(age or "")) or None,
+            )
+        except MemoryError:
+            raise
+        except Exception:  # any damage; the message of the exception may quote the header
+            return _Header(_digest(path)[:12])
+
+
+def _dataset(path: Path) -> pydicom.Dataset:
+    """Without the pixels; a deflated file must be inflated whole, so its loader's limit applies."""
+    import pydicom
+
+    from cxr_explain.loaders import DEFAULT_MAX_PIXELS
+    from cxr_explain.loaders.header import parse_dicom
+
+    with path.open("rb") as file:
+        if pydicom.uid.DeflatedExplicitVRLittleEndian.encode() in file.read(_HEAD):
+            return parse_dicom(path.read_bytes(), DEFAULT_MAX_PIXELS)
+    return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
+    """As the loaders name the image: the digest is only computed where the file name may not be used."""
+    from cxr_explain.loaders.identity import choose_id
+    from cxr_explain.loaders.request import ReadRequest
+    from cxr_explain.loaders.voi import parse_voi
+
+    def request(sha256: str) -> ReadRequest:
+        return ReadRequest(sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
+
+    image_id, warnings = choose_id(dataset, request(""))
+    return image_id if image_id and not warnings else choose_id(dataset, request(_digest(path)))[0]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unique(ids: list[str]) -> list[str]:
+    """Names of images in several folders may be the same: -2, -3 and so on are put after them."""
+    taken = set(ids)
+    given: set[str] = set()
+    result = []
+    for each in ids:
+        name, number = each, 1
+        while name in given or (number > 1 and name in taken):
+            number += 1
+            name = f"{each}-{number}"
+        given.add(name)
+        result.append(name)
+    return result

@@ -1,0 +1,153 @@
+"""MIMIC-CXR-JPG.
+
+Source: Johnson et al., MIMIC-CXR-JPG, arXiv 1901.07042; https://physionet.org/content/mimic-cxr-jpg/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.options import check_option
+from cxr_explain.reference.data_sets.folders import first_file, folder_of, required_file
+from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.states import NOT_LABELLED, States
+from cxr_explain.reference.table import Table, read_pairs, read_table
+
+MimicSplit = Literal["train", "validate", "test"]
+MimicLabeler = Literal["chexpert", "negbio"]
+
+Study = tuple[str, str]  # subject_id, study_id
+
+
+def manifest_of_mimic(
+    source: str | PathLike[str],
+    *,
+    split: MimicSplit | None = None,
+    labeler: MimicLabeler = "chexpert",
+) -> Manifest:
+    """The images of MIMIC-CXR-JPG: its metadata, its split and the labels of one labeler, joined.
+
+    Labels come from the report of a study, so all images of a study share them; a blank is not mentioned.
+    Images of a study without a row of labels are not labelled. Dates are left out; sex and age are in
+    MIMIC-IV, not here. The study becomes the column `study`.
+
+    Args:
+        source: the folder with `mimic-cxr-2.*-metadata.csv`, `-split.csv` and `-chexpert.csv` or
+            `-negbio.csv`, gzipped or not, and with `files/`.
+        split: only the images of one split.
+        labeler: whose labels.
+
+    Returns:
+        The manifest; paths are relative to `source`, `files/p10/p10000032/s50414267/ID.jpg`.
+
+    Raises:
+        ManifestError: a table that is not there, or bad rows; all of one table.
+    """
+    if split is not None:
+        check_option("split", split, MimicSplit)
+    check_option("labeler", labeler, MimicLabeler)
+    folder = folder_of(source)
+    labels_path = _named(folder, labeler)
+    pathologies, labels = _labels(labels_path)
+    splits = _splits(folder, is_needed=split is not None)
+    path = _named(folder, "metadata")
+    problems = Problems()
+    table = read_table(path, problems)
+    try:
+        manifest = _manifest(table, pathologies, labels, splits, problems, labels_path.name)
+    except ManifestError as error:
+        raise error.at(path) from error
+    if split is None:
+        return manifest
+    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+
+
+def _manifest(
+    table: Table,
+    pathologies: list[str],
+    labels: dict[Study, list[int]],
+    splits: dict[str, str],
+    problems: Problems,
+    labels_name: str,
+) -> Manifest:
+    ids = [cell.strip() for cell in table.column("dicom_id")]
+    studies = list(_studies(table, problems))
+    problems.raise_any()
+    unlabelled = [NOT_LABELLED] * len(pathologies)
+    states = np.array([labels.get(study, unlabelled) for study in studies], np.int8)
+    return Manifest.of(
+        ids,
+        [
+            f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"
+            for name, (subject, study) in zip(ids, studies, strict=True)
+        ],
+        pathologies=pathologies,
+        states=states.reshape(len(ids), len(pathologies)),
+        patients=[subject for subject, _ in studies],
+        views=table.texts("ViewPosition"),
+        splits=[splits.get(name) for name in ids],
+        label_sources=f"MIMIC-CXR-JPG, {labels_name}, of the study's report",
+        extra={"study": [study for _, study in studies]},
+        lines=table.lines,
+        problems=problems,
+    )
+
+
+def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:
+    """Names, and the codes of each study."""
+    problems = Problems()
+    table = read_table(path, problems)
+    try:
+        pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES, problems)
+        studies = list(_studies(table, problems))
+        _check_once(studies, table, problems)
+        problems.raise_any()
+    except ManifestError as error:
+        raise error.at(path) from error
+    return pathologies, dict(zip(studies, _rows(states), strict=True))
+
+
+def _rows(states: States) -> Iterator[list[int]]:
+    yield from states.tolist()
+
+
+def _studies(table: Table, problems: Problems) -> Iterator[Study]:
+    """Subject and study of each row; both are numbers."""
+    columns = table.column("subject_id"), table.column("study_id")
+    for line, subject, study in zip(table.lines, *columns, strict=True):
+        pair = subject.strip().removesuffix(".0"), study.strip().removesuffix(".0")
+        for number in pair:
+            if not (number.isascii() and number.isdigit()):
+                problems.add(line, f"the number {quoted(number)} of a subject or study")
+        yield pair
+
+
+def _check_once(studies: list[Study], table: Table, problems: Problems) -> None:
+    seen: set[Study] = set()
+    for line, study in zip(table.lines, studies, strict=True):
+        if study in seen:
+            problems.add(line, f"the study {quoted(study[1])} again")
+        seen.add(study)
+
+
+def _splits(folder: Path, *, is_needed: bool) -> dict[str, str]:
+    path = _named(folder, "split") if is_needed else first_file(folder, *_patterns("split"))
+    if path is None:
+        return {}
+    return read_pairs(path, "dicom_id", "split")
+
+
+def _named(folder: Path, what: str) -> Path:
+    return required_file(folder, *_patterns(what))
+
+
+def _patterns(what: str) -> tuple[str, str]:
+    return f"mimic-cxr-2.*-{what}.csv", f"mimic-cxr-2.*-{what}.csv.gz"

@@ -1,0 +1,81 @@
+"""Sex and age as data sets and DICOM headers write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cxr_explain.reference.entry import Sex
+from cxr_explain.reference.problems import Problems, quoted
+
+_AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)([YMWD]?)", re.ASCII)
+_YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+_OLDEST_BELIEVED = 120.0  # years; NIH's first release has ages of several hundred
+_SEXES: dict[str, Sex] = {"f": "F", "female": "F", "m": "M", "male": "M"}
+_UNKNOWN_SEXES = frozenset({"", "unknown", "u", "o", "other"})
+
+
+def years(text: str) -> float | None:
+    """Years from a number, or from DICOM's age string (PS3.5 6.2, AS); None where it is neither.
+
+    >>> years("058Y"), years("6M"), years("old")
+    (58.0, 0.5, None)
+    """
+    found = _AGE.fullmatch(text.strip().upper())
+    return None if found is None else float(found[1]) * _YEARS[found[2]]
+
+
+def believed(age: float | None) -> float | None:
+    """An age that people reach; None for others.
+
+    >>> believed(414.0) is None
+    True
+    """
+    return age if age is not None and age <= _OLDEST_BELIEVED else None
+
+
+def ages_of(
+    column: Sequence[str] | None, lines: Sequence[int], problems: Problems, *, zero_is_known: bool
+) -> list[float | None] | None:
+    """A column of ages; blank is unknown, and so is what nobody reaches.
+
+    Args:
+        column: of text; None where there is none.
+        lines: of the rows.
+        problems: gets what is no age.
+        zero_is_known: CheXpert writes 0 where the age is not known, NIH for infants.
+    """
+    if column is None:
+        return None
+    known: dict[str, float | None] = {}
+    for line, cell in zip(lines, column, strict=True):
+        if cell in known:
+            continue
+        age = years(cell)
+        if age is None and cell.strip():
+            problems.add(line, f"the age {quoted(cell)}")
+            continue
+        known[cell] = believed(age) if age or zero_is_known else None
+    return [known.get(cell) for cell in column]
+
+
+def sex_of(text: str | None) -> Sex | None:
+    """F or M; None for what is neither.
+
+    >>> sex_of("Female"), sex_of("O")
+    ('F', None)
+    """
+    return _SEXES.get((text or "").strip().casefold())
+
+
+def sexes_of(
+    column: Sequence[str] | None, lines: Sequence[int], problems: Problems
+) -> list[Sex | None] | None:
+    """A column of sexes; what is unknown is None."""
+    if column is None:
+        return None
+    if not {cell.strip().casefold() for cell in set(column)} <= {*_SEXES, *_UNKNOWN_SEXES}:
+        for line, cell in zip(lines, column, strict=True):
+            if cell.strip().casefold() not in {*_SEXES, *_UNKNOWN_SEXES}:
+                problems.add(line, f"the sex {quoted(cell)}")
+    return [_SEXES.get(cell.strip().casefold()) for cell in column]

@@ -1,0 +1,100 @@
+"""A CSV of one's own: a column of images, and labels in one column or in one a pathology."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from cxr_explain.errors import ManifestError, ReferenceLabelError
+from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_pathology
+from cxr_explain.reference.data_sets.labels import label_columns
+from cxr_explain.reference.data_sets.people import ages_of, sexes_of
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import Problems
+from cxr_explain.reference.states import NOT_LABELLED, STATE_CODES, States
+from cxr_explain.reference.table import Table, read_table
+
+_PATHS = ("path", "image", "Path", "Image")
+_IDS = ("image_id", "id")
+_LABELS = ("labels", "Labels")
+_PEOPLE = ("patient", "view", "sex", "age", "split")
+
+
+def manifest_of_csv(source: str | PathLike[str]) -> Manifest:
+    """The images of a plain CSV.
+
+    Args:
+        source: a CSV with a column `path` or `image`, and either a column `labels`, such as
+            `Effusion|Mass=negative|Edema=uncertain` (what is not named is not labelled), or one column for
+            each pathology with 1, 0, -1, blank (not mentioned) or `n/a` (not labelled). `image_id`,
+            `patient`, `view`, `sex`, `age` and `split` are understood; other columns stay as subgroups.
+            Without `image_id`, images are named after their files.
+
+    Raises:
+        ManifestError: no such columns, or bad rows; all of them.
+    """
+    path = Path(source)
+    problems = Problems()
+    table = read_table(path, problems)
+    try:
+        return _manifest(table, problems)
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
+def _manifest(table: Table, problems: Problems) -> Manifest:
+    paths = [cell.strip() for cell in table.column(*_PATHS)]
+    columns = [name for name in table.header if canonical_pathology(name) in PATHOLOGIES]
+    text = table.optional(*_LABELS)
+    if text is not None and columns:
+        raise ManifestError(
+            f"a column of labels beside the columns {', '.join(columns)}", expected="one of the two"
+        )
+    if text is None:
+        pathologies, states = label_columns(table, columns, problems)
+    else:
+        pathologies, states = _from_text(text, table, problems)
+    known = {*columns, *_LABELS, *_PEOPLE, *_IDS, *_PATHS}
+    return Manifest.of(
+        _ids(table, paths),
+        paths,
+        pathologies=pathologies,
+        states=states,
+        patients=table.texts("patient"),
+        views=table.texts("view"),
+        sexes=sexes_of(table.optional("sex"), table.lines, problems),
+        ages=ages_of(table.optional("age"), table.lines, problems, zero_is_known=True),
+        splits=table.texts("split"),
+        label_sources=table.source,
+        extra={name: table.columns[name] for name in table.header if name not in known},
+        lines=table.lines,
+        problems=problems,
+    )
+
+
+def _from_text(cells: tuple[str, ...], table: Table, problems: Problems) -> tuple[list[str], States]:
+    rows = []
+    for line, cell in zip(table.lines, cells, strict=True):
+        try:
+            rows.append(ReferenceLabels.from_text(cell).states)
+        except ReferenceLabelError as error:
+            problems.add(line, error.found)
+            rows.append({})
+    names = list(dict.fromkeys(name for states in rows for name in states))
+    states = [
+        [STATE_CODES[states[name]] if name in states else NOT_LABELLED for name in names] for states in rows
+    ]
+    return names, np.array(states, np.int8).reshape(len(rows), len(names))
+
+
+def _ids(table: Table, paths: list[str]) -> list[str]:
+    """As given; else the files' names, with their folders where names repeat."""
+    given = table.optional(*_IDS)
+    if given is not None:
+        return [cell.strip() for cell in given]
+    stems = [PurePosixPath(path).stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [str(PurePosixPath(path).with_suffix("")).replace("/", "_") if path else "" for path in paths]

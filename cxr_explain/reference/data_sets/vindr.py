@@ -1,0 +1,149 @@
+"""VinDr-CXR, which several radiologists read independently.
+
+Source: Nguyen et al., VinDr-CXR, Scientific Data 9 (2022) 429; https://physionet.org/content/vindr-cxr/.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.options import check_option
+from cxr_explain.pathologies import ReferenceBox, canonical_pathology
+from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, UNCERTAIN, States
+from cxr_explain.reference.table import Table, read_table
+
+VindrSplit = Literal["train", "test"]
+
+_TABLES: dict[str, tuple[str, ...]] = {
+    "train": ("annotations_train.csv", "annotations/annotations_train.csv", "train.csv", "*train*.csv.gz"),
+    "test": ("annotations_test.csv", "annotations/annotations_test.csv"),
+}
+_CLASSES = (
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD"),
+    *("Infiltration", "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion"),
+    *("Pleural thickening", "Pneumothorax", "Pulmonary fibrosis"),
+)
+"""Classes that every reader was asked for; what a reader does not mark, the reader did not see."""
+_NO_FINDING = "no finding"
+_PART_OF = frozenset({"Rib fracture"})
+"""One kind of a pathology (Fracture): that it is not there does not say that the pathology is not."""
+_PLACE = ("x_min", "y_min", "x_max", "y_max")
+_RULE = "positive where more than half of an image's readers mark it, uncertain at half"
+
+Mark = tuple[str, str]  # image, pathology
+
+
+def manifest_of_vindr(
+    source: str | PathLike[str],
+    *,
+    split: VindrSplit = "train",
+    images: str | PathLike[str] | None = None,
+) -> Manifest:
+    """The images of VinDr-CXR; the readings of several radiologists are combined.
+
+    A pathology is positive where more than half of the image's readers mark it, uncertain where exactly half
+    do, and negative else; a table without readers is taken as their consensus. Boxes are those of all
+    readers, of the pathologies that are positive, in the pixels of the original DICOM. Patients are not
+    known. "Nodule/Mass" keeps its name: it says neither Nodule nor Mass. A rib fracture is a Fracture;
+    without one, Fracture is not labelled.
+
+    Args:
+        source: the folder with `annotations_train.csv` (PhysioNet) or `train.csv` (Kaggle).
+        split: the training or the test table.
+        images: the folder that the paths are relative to; `source` by default. The files may have any
+            extension, and lie in it or in a folder below; boxes fit only where they have their full size.
+
+    Raises:
+        ManifestError: no table, or bad rows; all of them.
+    """
+    check_option("split", split, VindrSplit)
+    folder = folder_of(source)
+    path = first_file(folder, *_TABLES[split])
+    if path is None:
+        raise ManifestError(
+            "no table of annotations", expected=f"one of {', '.join(_TABLES[split])}", source=folder
+        )
+    problems = Problems()
+    table = read_table(path, problems)
+    try:
+        return _manifest(table, folder_of(images) if images else folder, split, problems)
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
+def _manifest(table: Table, images: Path, split: str, problems: Problems) -> Manifest:
+    names = [cell.strip() for cell in table.column("image_id")]
+    classes = [cell.strip() for cell in table.column("class_name")]
+    readers = table.optional("rad_id") or ("consensus",) * len(table)
+    ids = list(dict.fromkeys(names))
+    first = {name: row for row, name in reversed(list(enumerate(names)))}
+    asked = list(dict.fromkeys((*_CLASSES, *(name for name in classes if name.casefold() != _NO_FINDING))))
+    states = _states(ids, asked, list(zip(names, classes, readers, strict=True)))
+    pathologies = [canonical_pathology(name) for name in asked]
+    positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
+    boxes = _boxes(table, names, classes, positive, problems)
+    problems.raise_any()
+    paths = paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", by_stem=True)
+    return Manifest.of(
+        ids,
+        [path if "." in path.rpartition("/")[2] else f"{path}.dicom" for path in paths],
+        pathologies=pathologies,
+        states=states,
+        splits=[split] * len(ids),
+        label_sources=f"VinDr-CXR, {table.source}; {_RULE if 'rad_id' in table.columns else 'consensus'}",
+        boxes={row: boxes[name] for row, name in enumerate(ids) if name in boxes},
+        lines=[table.lines[first[name]] for name in ids],
+    )
+
+
+def _states(ids: list[str], asked: list[str], readings: list[tuple[str, str, str]]) -> States:
+    """(n, classes); readings are (image, class, reader), and a reader may box one class several times."""
+    readers = Counter(image for image, _ in {(image, reader) for image, _, reader in readings})
+    marks = Counter((image, name) for image, name, _ in set(readings))
+    rows = {image: row for row, image in enumerate(ids)}
+    states = np.full((len(ids), len(asked)), NEGATIVE, np.int8)
+    for (image, name), count in marks.items():
+        if name in asked:
+            twice, all_of = 2 * count, readers[image]
+            state = POSITIVE if twice > all_of else UNCERTAIN if twice == all_of else NEGATIVE
+            states[rows[image], asked.index(name)] = state
+    for at, name in enumerate(asked):
+        if name in _PART_OF:
+            states[states[:, at] == NEGATIVE, at] = NOT_LABELLED
+    return states
+
+
+def _boxes(
+    table: Table, names: list[str], classes: list[str], positive: set[Mark], problems: Problems
+) -> dict[str, tuple[ReferenceBox, ...]]:
+    """By image."""
+    found: dict[str, tuple[ReferenceBox, ...]] = {}
+    places = zip(*(table.column(name) for name in _PLACE), strict=True)
+    for line, image, name, place in zip(table.lines, names, classes, places, strict=True):
+        if name.casefold() == _NO_FINDING:
+            continue
+        box = _box(name, place)
+        if box is None:
+            problems.add(line, f"the box {quoted(place)} of {quoted(name)}")
+        elif (image, box.pathology) in positive:
+            found[image] = (*found.get(image, ()), box)
+    return found
+
+
+def _box(name: str, place: tuple[str, ...]) -> ReferenceBox | None:
+    """From corners; None where they are none."""
+    try:
+        left, top, right, bottom = map(float, place)
+    except ValueError:
+        return None
+    inside = 0 <= left < right < float("inf") and 0 <= top < bottom < float("inf")
+    return ReferenceBox(name, left, top, right - left, bottom - top) if inside else None

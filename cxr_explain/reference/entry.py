@@ -1,0 +1,148 @@
+"""One image of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
+from cxr_explain.reference.masks import Mask, MaskReference, read_mask
+from cxr_explain.reference.problems import quoted
+
+Sex = Literal["F", "M"]
+
+MARGIN = 1.0
+"""Pixels by which a box may leave its image: drawn boxes end on the last pixel's far edge, or just beyond."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a manifest.
+
+    Args:
+        image_id: unique in its manifest.
+        path: POSIX, relative to the image folder.
+        patient: the name of the group that the bootstrap keeps together; None where it is not known.
+        view: such as PA, AP, LL or lateral.
+        sex: as recorded.
+        age: in years.
+        split: such as train, valid or test.
+        labels: states and their source, without boxes.
+        boxes: in the pixels of `box_space`.
+        box_space: (width, height) of the image that the boxes were drawn on; None is the image's own.
+        masks: by pathology.
+        extra: other columns of the manifest.
+        line: of the manifest's CSV, from 1.
+
+    >>> box = ReferenceBox("Mass", 256, 512, 128, 64)
+    >>> entry = Entry("a", "a.png", boxes=(box,), box_space=(1024, 1024))
+    >>> entry.boxes_in((512, 512))
+    (ReferenceBox(pathology='Mass', x=128.0, y=256.0, width=64.0, height=32.0),)
+    """
+
+    image_id: str
+    path: str
+    patient: str | None = None
+    view: str | None = None
+    sex: Sex | None = None
+    age: float | None = None
+    split: str | None = None
+    labels: ReferenceLabels = field(default_factory=ReferenceLabels)
+    boxes: tuple[ReferenceBox, ...] = ()
+    box_space: tuple[int, int] | None = None
+    masks: Mapping[str, MaskReference] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
+
+    @property
+    def outlined(self) -> tuple[str, ...]:
+        """The pathologies that have a box or a mask."""
+        return tuple(dict.fromkeys((*(box.pathology for box in self.boxes), *self.masks)))
+
+    def boxes_in(self, shape: tuple[int, int]) -> tuple[ReferenceBox, ...]:
+        """The boxes in a radiograph's pixels.
+
+        Args:
+            shape: (H, W) of the radiograph: the image that the boxes were drawn on, or a scaled copy.
+
+        Raises:
+            ManifestError: another aspect ratio than that of `box_space`, or a box outside of the radiograph.
+        """
+        if not self.boxes:
+            return ()
+        height, width = shape
+        space = self.box_space or (width, height)
+        across, down = width / space[0], height / space[1]
+        if not _is_copy(space, (width, height)):
+            raise ManifestError(
+                f"boxes in {space[0]} x {space[1]} pixels for an image of {width} x {height}",
+                expected="an image of the same aspect ratio",
+                remedy="Name the folder with the images that the boxes were drawn on.",
+                source=self.image_id,
+            )
+        for box in self.boxes:
+            self._check_inside(box, space)
+        return tuple(
+            ReferenceBox(box.pathology, box.x * across, box.y * down, box.width * across, box.height * down)
+            for box in self.boxes
+        )
+
+    def mask_in(self, pathology: str, shape: tuple[int, int], folder: Path) -> Mask:
+        """The mask of a pathology.
+
+        Args:
+            pathology: under any of its names.
+            shape: (H, W) of the radiograph.
+            folder: of the masks; no file outside of it is read.
+
+        Returns:
+            (H, W) bool.
+
+        Raises:
+            ManifestError: no such mask, one of another size, or a file outside of the folder.
+            CxrExplainError: a file that holds no mask.
+        """
+        name = canonical_pathology(pathology)
+        if name not in self.masks:
+            raise ManifestError(
+                f"no mask of {quoted(name)}",
+                expected=f"one of {', '.join(self.masks) or '(none)'}",
+                source=self.image_id,
+            )
+        return read_mask(self.masks[name], self.image_id, name, shape, folder)
+
+    def _check_inside(self, box: ReferenceBox, space: tuple[int, int]) -> None:
+        if not box_fits(box, space):
+            raise ManifestError(
+                f"the box {box_text(box)}",
+                expected=f"a box inside of {space[0]} x {space[1]} pixels",
+                source=self.image_id,
+            )
+
+
+def box_fits(box: ReferenceBox, space: tuple[int, int] | None) -> bool:
+    """Whether a box has an area and lies in its space (width, height), up to a pixel.
+
+    >>> box_fits(ReferenceBox("Mass", 0, 0, 1025, 10), (1024, 1024))
+    True
+    >>> box_fits(ReferenceBox("Mass", 0, 0, float("nan"), 10), None)
+    False
+    """
+    width, height = space or (float("inf"), float("inf"))
+    right, bottom = box.x + box.width, box.y + box.height
+    inside = 0 <= box.x < right <= width + MARGIN and 0 <= box.y < bottom <= height + MARGIN
+    return inside and box.x < width and box.y < height and right < float("inf") and bottom < float("inf")
+
+
+def box_text(box: ReferenceBox) -> str:
+    """A box as a message shows it."""
+    return f"{quoted(box.pathology)} at x={box.x:g}, y={box.y:g}, width={box.width:g}, height={box.height:g}"
+
+
+def _is_copy(space: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether `size` is `space` scaled, up to the rounding of its shorter side by a pixel."""
+    (from_width, from_height), (width, height) = space, size
+    return abs(width * from_height - height * from_width) <= max(from_width, from_height)

@@ -1,0 +1,74 @@
+"""Paths in a manifest: relative, POSIX, and never out of their folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.reference.problems import quoted
+
+_LONGEST = 4096
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_][\w .()&+-]{0,200}/)*[A-Za-z0-9_][\w .()&+-]{0,200}", re.ASCII)
+_DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def path_problem(path: str) -> str | None:
+    """What forbids a path in a manifest; None where nothing does.
+
+    >>> path_problem("images/00000001_000.png") is None
+    True
+    >>> path_problem("../secret.png")
+    "the path '../secret.png', which has a part '..'"
+    """
+    if len(path) <= _LONGEST and _PLAIN.fullmatch(path):
+        return None
+    reason = _reason(path)
+    return reason and f"the path {quoted(path)}, which {reason}"
+
+
+def file_inside(folder: Path, path: str) -> Path:
+    """The file that a manifest's path names, links followed; it is inside of the folder.
+
+    Args:
+        folder: of the images, or of the masks.
+        path: relative to it, as in the manifest.
+
+    Returns:
+        The resolved path; the file may not exist.
+
+    Raises:
+        ManifestError: a path that a manifest may not have, or a link that leaves the folder.
+    """
+    problem = path_problem(path)
+    if problem:
+        raise ManifestError(problem, expected="a path relative to its folder")
+    try:
+        root, found = folder.resolve(), (folder / path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name beyond the limits
+        raise ManifestError(
+            f"the path {quoted(path)}, which cannot be followed ({type(error).__name__})"
+        ) from None
+    if not found.is_relative_to(root):
+        raise ManifestError(
+            f"the path {quoted(path)}, which leaves its folder through a link",
+            expected="files inside of the folder",
+            remedy="Name the folder that holds the files themselves.",
+        )
+    return found
+
+
+def _reason(path: str) -> str | None:
+    if not path:
+        return "is empty"
+    if _CONTROL.search(path):
+        return "has a control character"
+    if "\\" in path:
+        return "has a backslash"
+    if path.startswith("/") or _DRIVE.match(path):
+        return "is absolute"
+    if len(path) > _LONGEST:
+        return f"has more than {_LONGEST} characters"
+    odd = next((part for part in path.split("/") if part in ("", ".", "..")), None)
+    return None if odd is None else f"has a part {odd!r}"

@@ -1,0 +1,221 @@
+"""A CSV file as columns with the rows' line numbers; any bytes give a table or one clear error."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr_explain.errors import ManifestError
+from cxr_explain.reference.problems import Problems, quoted
+
+LONGEST_CELL = 131_072
+"""Characters; the limit of Python's own CSV reader."""
+
+_LARGEST_FILE = 2**30  # bytes, unpacked; NIH's and CheXpert's tables are below 2**25
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_REMEDY = "Save the table as CSV in UTF-8."
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of text by name, and the line that each row begins at.
+
+    Args:
+        columns: by header; all of one length.
+        lines: from 1, of each row.
+        source: the file's name, for messages.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    lines: tuple[int, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of the columns, in the file's order."""
+        return tuple(self.columns)
+
+    def column(self, *names: str) -> tuple[str, ...]:
+        """The first of the named columns that there is.
+
+        Raises:
+            ManifestError: none of them.
+        """
+        found = self.optional(*names)
+        if found is None:
+            shown = ", ".join(quoted(name) for name in self.header[:12])
+            raise ManifestError(
+                f"the columns {shown or '(none)'}",
+                expected=f"a column {' or '.join(map(repr, names))}",
+                source=self.source,
+            )
+        return found
+
+    def optional(self, *names: str) -> tuple[str, ...] | None:
+        """The first of the named columns that there is; None where there is none."""
+        return next((self.columns[name] for name in names if name in self.columns), None)
+
+    def texts(self, *names: str) -> list[str | None]:
+        """An optional column, stripped; None for what is blank or not there."""
+        cells = self.optional(*names)
+        return [None] * len(self) if cells is None else [cell.strip() or None for cell in cells]
+
+
+def read_table(path: Path, problems: Problems) -> Table:
+    """Read a data set's table, gzipped or not.
+
+    Args:
+        path: of the file.
+        problems: gets the rows that have too few or too many cells.
+
+    Raises:
+        ManifestError: no readable file, or no CSV text in UTF-8.
+    """
+    try:
+        return parse_table(_unpacked(read_bytes(path)), path.name, problems)
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
+def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
+    """Two columns of a table, the one by the other; of a key that is there twice the last.
+
+    Raises:
+        ManifestError: no such table, no such columns, or bad rows.
+    """
+    problems = Problems()
+    table = read_table(path, problems)
+    problems.raise_any(path)
+    try:
+        return dict(zip(table.column(key), table.column(value), strict=True))
+    except ManifestError as error:
+        raise error.at(path) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a table.
+
+    Raises:
+        ManifestError: no such file, a folder, or one beyond the limit.
+    """
+    try:
+        if not path.is_file():
+            raise ManifestError("no file" if not path.exists() else "no regular file", expected="a CSV file")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no valid path"
+        raise ManifestError(f"no readable file ({reason})", expected="a CSV file", source=path) from error
+    except ManifestError as error:
+        raise error.at(path) from error
+    _check_size(data)
+    return data
+
+
+def parse_table(data: bytes, source: str, problems: Problems) -> Table:
+    """Read the bytes of a CSV file.
+
+    Cells beyond the header are left out where they are blank: NIH's tables come with a trailing comma.
+
+    Raises:
+        ManifestError: no CSV text in UTF-8, no header, or a column's name twice.
+    """
+    rows = _rows(_decoded(data))
+    try:
+        header = [cell.strip() for _, cell in _cells(next(rows, None))]
+        kept = list(_checked(rows, header, problems))
+    except csv.Error as error:
+        raise ManifestError(
+            f"something else than CSV text ({error})", expected="CSV text", remedy=_REMEDY
+        ) from None
+    named = {at: name for at, name in enumerate(header) if name}
+    _check_names(list(named.values()))
+    cells = list(zip(*(row for _, row in kept), strict=True)) or [()] * len(header)
+    for at, column in enumerate(cells):
+        if at not in named and any(cell.strip() for cell in column):
+            raise ManifestError(f"cells in column {at + 1}, which has no name", expected="a name")
+    return Table({name: cells[at] for at, name in named.items()}, tuple(line for line, _ in kept), source)
+
+
+def _cells(row: tuple[int, list[str]] | None) -> Iterator[tuple[int, str]]:
+    if row is None:
+        raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
+    yield from enumerate(row[1])
+
+
+def _checked(
+    rows: Iterator[tuple[int, list[str]]], header: list[str], problems: Problems
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows as long as the header; what is longer or shorter only by blank or unnamed cells is mended."""
+    width = len(header)
+    needed = max((at + 1 for at, name in enumerate(header) if name), default=0)
+    for line, row in rows:
+        if len(row) != width:
+            if len(row) < needed or any(cell.strip() for cell in row[width:]):
+                problems.add(line, f"{len(row)} cells where the header has {needed}")
+                continue
+            row = [*row[:width], *[""] * (width - len(row))]
+        yield line, row
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, with the line that each begins at."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    for row in reader:
+        if any(row) and (row[0].strip() or any(map(str.strip, row))):
+            yield line, row
+        line = reader.line_num + 1
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith(_GZIP):
+        raise ManifestError("a gzip archive", expected="CSV text", remedy="Unpack it first.")
+    if data.startswith(_UTF16):
+        raise ManifestError("text in UTF-16", expected="UTF-8", remedy=_REMEDY)
+    if b"\x00" in data:
+        raise ManifestError("something else than text (a NUL byte)", expected="CSV text", remedy=_REMEDY)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"something else than UTF-8 (byte {error.start})", expected="CSV text in UTF-8", remedy=_REMEDY
+        ) from None
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The content of a gzip archive, with a limit; other bytes as they are."""
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ManifestError(
+            f"a gzip archive that cannot be unpacked ({type(error).__name__})", remedy="Fetch it again."
+        ) from None
+    _check_size(data)
+    return data
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > _LARGEST_FILE:
+        raise ManifestError(f"more than {_LARGEST_FILE / 2**30:.0f} GiB", expected="a table of one data set")
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise ManifestError("a header without names", expected="the names of columns", remedy=_REMEDY)
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise ManifestError(f"two columns {quoted(twice)}", expected="each name once")

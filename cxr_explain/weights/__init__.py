@@ -1,0 +1,42 @@
+"""Weights: the registry, the folder they lie in, their download, and reading them safely.
+
+Importing this package does not import torch; reading a checkpoint does.
+"""
+
+from cxr_explain.weights.checkpoint import Checkpoint, check_fit, load_into, read_checkpoint
+from cxr_explain.weights.download import fetch
+from cxr_explain.weights.facts import CheckpointFacts, TrainedOn
+from cxr_explain.weights.folder import weights_folder
+from cxr_explain.weights.registry import BUNDLED, ENTRIES, Architecture, WeightsEntry, find_entry
+from cxr_explain.weights.store import (
+    Weights,
+    WeightsRow,
+    list_weights,
+    locate,
+    open_weights,
+    resolve,
+    verify,
+)
+
+__all__ = [
+    "BUNDLED",
+    "ENTRIES",
+    "Architecture",
+    "Checkpoint",
+    "CheckpointFacts",
+    "TrainedOn",
+    "Weights",
+    "WeightsEntry",
+    "WeightsRow",
+    "check_fit",
+    "fetch",
+    "find_entry",
+    "list_weights",
+    "load_into",
+    "locate",
+    "open_weights",
+    "read_checkpoint",
+    "resolve",
+    "verify",
+    "weights_folder",
+]

@@ -1,0 +1,389 @@
+"""Read checkpoints to plain state dicts, without executing anything they contain, and load them into models.
+
+PyTorch's zip format (since 1.6), its older format, and safetensors are read; of pickled whole modules, as
+TorchXRayVision publishes them, only the tensors are kept. torch is imported on first use.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cxr_explain.errors import (
+    ArchitectureError,
+    UnsafeWeightsError,
+    WeightsError,
+    WeightsIntegrityError,
+    WeightsNotFoundError,
+)
+from cxr_explain.weights.digests import digest_of
+from cxr_explain.weights.facts import CheckpointFacts, safetensors_metadata
+from cxr_explain.weights.formats import SNIFFED_BYTES, describe, sniff
+from cxr_explain.weights.inert_pickle import ModuleRecord, TensorRecord, read_pickle
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["xrv-module", "state-dict", "safetensors"]
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_MAX_DEPTH = 32  # of modules within modules
+_MAX_NAMED = 5  # tensors named in an error message
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_REFETCH = "Give a checkpoint file; a broken download has to be deleted and fetched again."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        state_dict: the tensors by name, on the CPU.
+        sha256: of the bytes these tensors were read from.
+        kind: a pickled module, a state dict, or safetensors.
+        notes: what was unwrapped or left out on the way, as sentences.
+        pathologies: the names of the outputs, where a pickled module or the metadata say them.
+        metadata: the free text that a safetensors file carries.
+        facts: what of that text this package understands.
+    """
+
+    state_dict: dict[str, torch.Tensor]
+    sha256: str
+    kind: Kind
+    notes: tuple[str, ...] = ()
+    pathologies: tuple[str, ...] | None = None
+    metadata: Mapping[str, str] | None = None
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
+
+
+def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
+    """Read a checkpoint file, or its bytes; nothing in it is executed.
+
+    Args:
+        source: a path, or the content of a file. The file is read once, so that `sha256` is the digest of
+            the very bytes that the tensors come from.
+
+    Raises:
+        WeightsNotFoundError: no such file.
+        WeightsIntegrityError: truncated, or no checkpoint at all.
+        UnsafeWeightsError: it asks for more than tensors and known layers.
+        ArchitectureError: a checkpoint without a state dict.
+        WeightsMetadataError: a safetensors file whose metadata contradict themselves.
+
+    >>> read_checkpoint(b"<html>404</html>")
+    Traceback (most recent call last):
+    ...
+    cxr_explain.errors.WeightsIntegrityError: found an HTML page; expected a checkpoint. ...
+    """
+    if isinstance(source, bytes):
+        return _read(source)
+    try:
+        return _read(read_bytes(Path(source)))
+    except WeightsError as error:
+        raise error.at(source) from error.__cause__
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a weights file; a file that cannot be read is a WeightsNotFoundError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsNotFoundError(
+            f"no readable file ({error.strerror})", remedy="Check the path and its permissions.", source=path
+        ) from error
+
+
+def load_into(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *, name: str) -> None:
+    """Copy the tensors into a module; every tensor must have its place, name and shape.
+
+    `num_batches_tracked` may be missing, as it is from checkpoints before torch 0.4.1; it plays no part in a
+    prediction. `op_threshs`, which TorchXRayVision stores among the tensors, may be left over.
+
+    Args:
+        module: the model, changed only if everything fits.
+        state_dict: the tensors by name.
+        name: of the weights, for the error message.
+
+    Raises:
+        ArchitectureError: the first tensors that do not fit, and how many there are.
+    """
+    check_fit(module, state_dict, name=name)
+    wanted = module.state_dict()
+    module.load_state_dict({key: state_dict[key] for key in wanted if key in state_dict}, strict=False)
+
+
+def check_fit(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *, name: str) -> None:
+    """Raise what `load_into` raises, without loading; the module may be on the meta device."""
+    wanted = module.state_dict()
+    missing = [key for key in wanted if key not in state_dict and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state_dict if key not in wanted and key != "op_threshs"]
+    differing = [
+        f"{key} {_shape(tensor)} for {_shape(wanted[key])}"
+        for key, tensor in state_dict.items()
+        if key in wanted and tensor.shape != wanted[key].shape
+    ]
+    problems = [
+        _enumerate("the model wants", missing),
+        _enumerate("the checkpoint has in excess", unexpected),
+        _enumerate("of another shape are", differing),
+    ]
+    if any(problems):
+        raise ArchitectureError(
+            f"tensors that do not fit {type(module).__name__}: " + "; ".join(filter(None, problems)),
+            remedy="Choose the architecture that these weights were trained with.",
+            source=name,
+        )
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _enumerate(words: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"{words} {', '.join(names[:_MAX_NAMED])}{more}"
+
+
+def _read(content: bytes) -> Checkpoint:
+    file_format = sniff(content[:SNIFFED_BYTES])
+    if file_format == "safetensors":
+        return _read_safetensors(content)
+    if file_format == "torch-zip":
+        root, storage_bytes = _open_zip(content)
+    elif file_format == "torch-legacy":
+        root, storage_bytes = _open_legacy(content)
+    else:
+        raise WeightsIntegrityError(describe(file_format), expected="a checkpoint", remedy=_REFETCH)
+    return _from_root(root, _Tensors(storage_bytes), digest_of(content))
+
+
+def _read_safetensors(content: bytes) -> Checkpoint:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        state_dict = load(content)
+        metadata = safetensors_metadata(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise WeightsIntegrityError(f"a broken safetensors file ({error})", remedy=_REFETCH) from error
+    facts = CheckpointFacts.from_metadata(metadata)
+    state_dict, notes = _without_prefix(state_dict)
+    digest = digest_of(content)
+    return Checkpoint(state_dict, digest, "safetensors", notes, facts.pathologies, metadata, facts)
+
+
+# --- containers: where the pickle is, and where the bytes of each storage are ---
+
+
+def _open_zip(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise WeightsIntegrityError("a truncated zip archive", remedy=_REFETCH) from error
+    records = {info.filename: info for info in archive.infolist()}
+    pickles = [name for name in records if name.endswith("/data.pkl")]
+    if any(name.endswith("/constants.pkl") for name in records):
+        raise UnsafeWeightsError(
+            "a TorchScript archive, which holds code", remedy="Save the model's state dict instead."
+        )
+    if len(pickles) != 1:
+        raise WeightsIntegrityError(
+            "a zip archive without a data.pkl", expected="a PyTorch checkpoint", remedy=_REFETCH
+        )
+    prefix = pickles[0].removesuffix("data.pkl")
+
+    def read(name: str) -> bytes:
+        info = records.get(prefix + name)
+        # torch stores its records as they are; a compressed one may be a decompression bomb.
+        if info is None or info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
+            raise WeightsIntegrityError(f"no plain record {name} in the archive", remedy=_REFETCH)
+        try:
+            return archive.read(info)
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OSError, struct.error) as error:
+            raise WeightsIntegrityError(f"a broken record {name} in the archive", remedy=_REFETCH) from error
+
+    if prefix + "byteorder" in records and read("byteorder") != b"little":
+        raise _big_endian()
+    return read_pickle(io.BytesIO(read("data.pkl"))), lambda key: read(f"data/{key}")
+
+
+def _open_legacy(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
+    """Read the format before torch 1.6.
+
+    Five pickles (a magic number, the format's version, facts on the machine, the object, the keys of the
+    storages) are followed by each storage: its number of elements as 8 bytes, and its elements.
+    """
+    stream = io.BytesIO(content)
+    if read_pickle(stream) != _LEGACY_MAGIC or read_pickle(stream) != _LEGACY_PROTOCOL:
+        raise WeightsIntegrityError("a pickle that torch.save did not write", expected="a checkpoint")
+    machine = read_pickle(stream)
+    if isinstance(machine, dict) and machine.get("little_endian") is False:
+        raise _big_endian()
+    dtypes: dict[str, str] = {}
+    root = read_pickle(stream, dtypes)
+    keys = read_pickle(stream)
+    if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+        raise WeightsIntegrityError("a broken list of storages", remedy=_REFETCH)
+    places = _legacy_places(dtypes, keys, content, stream.tell())
+
+    def read(key: str) -> bytes:
+        if key not in places:
+            raise WeightsIntegrityError(f"no storage {key[:40]} in the file", remedy=_REFETCH)
+        return content[places[key]]
+
+    return root, read
+
+
+def _legacy_places(
+    dtypes: Mapping[str, str], keys: list[str], content: bytes, position: int
+) -> dict[str, slice]:
+    """Return where the elements of each storage lie; one must pass them one after the other."""
+    sizes = {key: _dtype(dtype).itemsize for key, dtype in dtypes.items()}
+    places: dict[str, slice] = {}
+    for key in keys:
+        if key not in sizes:
+            raise WeightsIntegrityError(f"a storage {key[:40]} that no tensor uses", remedy=_REFETCH)
+        count = int.from_bytes(content[position : position + 8], "little")
+        start = position + 8
+        position = start + count * sizes[key]
+        if position > len(content):
+            raise WeightsIntegrityError(
+                f"{len(content):,} bytes", expected=f"at least {position:,}", remedy=_REFETCH
+            )
+        places[key] = slice(start, position)
+    return places
+
+
+def _big_endian() -> WeightsIntegrityError:
+    return WeightsIntegrityError(
+        "big-endian numbers", expected="little-endian ones", remedy="Save the weights as safetensors."
+    )
+
+
+# --- from records to tensors ---
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    return getattr(torch, name)  # a closed set, see `inert_pickle`
+
+
+class _Tensors:
+    """Builds tensors from records; tensors on one storage share its memory, as they did when saved."""
+
+    def __init__(self, storage_bytes: Callable[[str], bytes]) -> None:
+        self._storage_bytes = storage_bytes
+        self._storages: dict[tuple[str, str], torch.Tensor] = {}
+
+    def build(self, record: TensorRecord) -> torch.Tensor:
+        storage = record.storage
+        flat = self._flat(record)[storage.start : storage.start + storage.count]
+        last = sum((side - 1) * step for side, step in zip(record.size, record.stride, strict=True))
+        elements = 1
+        for side in record.size:
+            elements *= side
+        # More elements than the storage has would be a tensor that repeats itself, without bounds.
+        fits = elements == 0 or (elements <= len(flat) and record.offset + last < len(flat))
+        if not fits:
+            raise WeightsIntegrityError("a tensor larger than its storage", remedy=_REFETCH)
+        if elements == 0:
+            return flat.new_empty(record.size)
+        return flat.as_strided(record.size, record.stride, flat.storage_offset() + record.offset)
+
+    def _flat(self, record: TensorRecord) -> torch.Tensor:
+        import torch
+
+        key = (record.storage.key, record.storage.dtype)
+        if key not in self._storages:
+            dtype = _dtype(record.storage.dtype)
+            raw = bytearray(self._storage_bytes(record.storage.key))
+            if len(raw) % dtype.itemsize:
+                raise WeightsIntegrityError("a storage of broken length", remedy=_REFETCH)
+            self._storages[key] = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+        return self._storages[key]
+
+
+def _from_root(root: Any, tensors: _Tensors, sha256: str) -> Checkpoint:
+    notes: list[str] = []
+    root = _unwrap(root, notes)
+    pathologies = None
+    kind: Kind = "state-dict"
+    if isinstance(root, ModuleRecord):
+        kind = "xrv-module"
+        notes.append(f"Tensors of a pickled {root.type_name}; its code was not used.")
+        pathologies = _names(root.state.get("targets", root.state.get("pathologies")))
+        records = dict(_module_tensors(root))
+    else:
+        records = _state_dict_tensors(root)
+    try:
+        built = {key: tensors.build(record) for key, record in records.items()}
+    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise WeightsIntegrityError("a malformed tensor", remedy=_REFETCH) from error
+    state_dict, prefix_notes = _without_prefix(built)
+    return Checkpoint(state_dict, sha256, kind, (*notes, *prefix_notes), pathologies)
+
+
+def _unwrap(root: Any, notes: list[str]) -> Any:
+    if isinstance(root, dict):
+        for key in _WRAPPERS:
+            if isinstance(root.get(key), (dict, ModuleRecord)):
+                notes.append(f"Read from the entry {key!r} of a larger checkpoint.")
+                return root[key]
+    return root
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    return None
+
+
+def _state_dict_tensors(root: Any) -> dict[str, TensorRecord]:
+    if not isinstance(root, dict):
+        raise ArchitectureError(f"a pickled {type(root).__name__}", expected="a module or a state dict")
+    records = {key: value for key, value in root.items() if isinstance(value, TensorRecord)}
+    if not records or not all(isinstance(key, str) for key in records):
+        entries = ", ".join(repr(key) for key in list(root)[:_MAX_NAMED]) or "nothing"
+        raise ArchitectureError(
+            f"a dictionary without named tensors (it holds {entries})", expected="a state dict"
+        )
+    return records
+
+
+def _module_tensors(
+    module: ModuleRecord, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, TensorRecord]]:
+    """Do what `Module.state_dict` does, on a record: parameters, persistent buffers, then submodules."""
+    if depth > _MAX_DEPTH:
+        raise WeightsIntegrityError("modules nested without end")
+    fleeting = module.state.get("_non_persistent_buffers_set") or ()
+    for part in ("_parameters", "_buffers"):
+        for name, value in _part(module, part).items():
+            if isinstance(value, TensorRecord) and not (part == "_buffers" and name in fleeting):
+                yield f"{prefix}{name}", value
+    for name, child in _part(module, "_modules").items():
+        if isinstance(child, ModuleRecord):
+            yield from _module_tensors(child, f"{prefix}{name}.", depth + 1)
+
+
+def _part(module: ModuleRecord, part: str) -> dict[Any, Any]:
+    value = module.state.get(part)
+    return value if isinstance(value, dict) else {}
+
+
+def _without_prefix(state_dict: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    prefix = "module."
+    if not state_dict or not all(key.startswith(prefix) for key in state_dict):
+        return state_dict, ()
+    stripped = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
+    return stripped, ("Removed the prefix 'module.' that DataParallel adds to each name.",)

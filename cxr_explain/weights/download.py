@@ -1,0 +1,333 @@
+"""Fetch weights: resumed when cut, moved into place whole, once for all processes that ask.
+
+A download grows in `<file>.part`; `<file>.part.json` remembers which version of the remote file it is (its
+ETag or date). Only a server that confirms that version, the offset and the total length may continue it;
+in every other case the download starts from zero. What does not look like a checkpoint is never moved into
+place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
+from cxr_explain.support.locks import exclusive
+from cxr_explain.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
+from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, describe, sniff
+from cxr_explain.weights.registry import WeightsEntry, find_entry
+
+if TYPE_CHECKING:
+    import requests
+
+MIRROR_VARIABLE = "CXR_EXPLAIN_WEIGHTS_URL"
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and their total, where it is known."""
+
+_CONNECT_AND_READ_TIMEOUT = (10.0, 60.0)  # seconds
+_ATTEMPTS = 5
+_CHUNK = 1 << 18
+_RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+_log = logging.getLogger(__name__)
+
+
+class _RetryableError(Exception):
+    """A failure that the next attempt may not meet."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which remote file the bytes of a `.part` file belong to."""
+
+    url: str
+    validator: str  # a strong ETag, or a date
+    total: int
+
+
+def fetch(
+    entry: WeightsEntry | str,
+    *,
+    weights_dir: str | PathLike[str] | None = None,
+    url: str | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
+    offline: bool = False,
+    backoff: float = 0.5,
+) -> Path:
+    """Return the path of the weights file, after downloading it where it is missing.
+
+    The weights that come with the package are never downloaded.
+
+    Args:
+        entry: an entry of the registry, or its name.
+        weights_dir: the folder; see :func:`~cxr_explain.weights.weights_folder`.
+        url: another address of the file. Without it, `$CXR_EXPLAIN_WEIGHTS_URL` is the address of a folder
+            that mirrors the files under their names; without that, the entry's own address is used.
+        progress: a callback, `"auto"` for a progress bar where standard error is a terminal, or None.
+        offline: raise instead of using the network.
+        backoff: seconds before the second of five attempts; doubled for each later one.
+
+    Raises:
+        UnknownWeightsError: no such name.
+        WeightsNotFoundError: missing, and `offline`.
+        WeightsDownloadError: the download failed; what came is kept and continued next time.
+    """
+    entry = find_entry(entry) if isinstance(entry, str) else entry
+    target = place_of(entry, weights_dir)
+    if target.is_file():
+        return target
+    url = url or mirrored_url(entry)
+    if entry.bundled or url is None:
+        raise WeightsNotFoundError(
+            "no such file, which comes with cxr-explain", remedy="Install cxr-explain again.", source=target
+        )
+    if offline:
+        raise missing(entry, target, url)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(_beside(target, ".lock")):
+            if not target.is_file():  # another process may have fetched it while this one waited
+                with _reporting(progress, entry.name) as report:
+                    _Download(url, target, report).run(backoff)
+    except WeightsDownloadError as error:
+        raise _with_remedy(error, target, url) from error.__cause__
+    except OSError as error:
+        unwritable = WeightsDownloadError(f"a folder that cannot be written ({error.strerror or error})")
+        raise _with_remedy(unwritable, target, url) from error
+    return target
+
+
+def mirrored_url(entry: WeightsEntry) -> str | None:
+    """Return the address that `entry` is fetched from: the mirror's, where one is set, else its own."""
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    return f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
+
+
+def missing(entry: WeightsEntry, target: Path, url: str) -> WeightsNotFoundError:
+    """Return the error for weights that are not there and may not be fetched."""
+    found, expected = f"no file {target}", f"the weights {entry.name}"
+    return WeightsNotFoundError(found, expected=expected, remedy=_by_hand(target, url))
+
+
+def _with_remedy(error: WeightsDownloadError, target: Path, url: str) -> WeightsDownloadError:
+    return WeightsDownloadError(
+        f"{error.found} while fetching {target.name}", remedy=_by_hand(target, url), source=_shown(url)
+    )
+
+
+def _by_hand(target: Path, url: str) -> str:
+    return (
+        f"Download {_shown(url)} by other means and put it at {target}, or name another folder "
+        f"(weights_dir or ${WEIGHTS_DIR_VARIABLE}), a mirror (${MIRROR_VARIABLE}), or the "
+        "path of a checkpoint file, such as model.safetensors, in place of the weights' name."
+    )
+
+
+def _shown(url: str) -> str:
+    """Return the address without the user and password that a private mirror's may hold."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(target.name + ending)
+
+
+class _Download:
+    """One download, over several attempts. The caller holds the lock."""
+
+    def __init__(self, url: str, target: Path, report: Progress) -> None:
+        self._url = url
+        self._target = target
+        self._part = _beside(target, ".part")
+        self._version_file = _beside(target, ".part.json")
+        self._report = report
+
+    def run(self, backoff: float) -> None:
+        """Download, retry, check, and move into place."""
+        import requests
+
+        # A session, so that the proxies of the environment are respected on redirects, too.
+        with requests.Session() as session:
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    self._attempt(session)
+                    break
+                except _RetryableError as error:
+                    _log.info("%s: attempt %d of %d: %s", self._url, attempt, _ATTEMPTS, error)
+                    if attempt == _ATTEMPTS:
+                        raise WeightsDownloadError(f"{error}, {_ATTEMPTS} times") from error.__cause__
+                    time.sleep(backoff * 2 ** (attempt - 1))
+        self._move_into_place()
+
+    def _attempt(self, session: requests.Session) -> None:
+        import requests
+
+        begun = self._begun()
+        headers = {"Accept-Encoding": "identity"}  # the lengths must be those of the file
+        if begun is not None:
+            offset, version = begun
+            if offset == version.total:
+                return
+            headers |= {"Range": f"bytes={offset}-", "If-Range": version.validator}
+        try:
+            with session.get(
+                self._url, headers=headers, stream=True, timeout=_CONNECT_AND_READ_TIMEOUT
+            ) as response:
+                self._refuse_downgrade(response)
+                self._receive(response, begun)
+        except (
+            requests.exceptions.InvalidSchema,  # also a redirect to anything but http and https
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidURL,
+            requests.exceptions.TooManyRedirects,
+        ) as error:
+            raise WeightsDownloadError(f"an address that cannot be used ({_shown(str(error))})") from error
+        except requests.exceptions.SSLError as error:
+            raise WeightsDownloadError("a certificate that cannot be verified") from error
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise _RetryableError("a connection that failed or broke off") from error
+        except requests.Timeout as error:
+            raise _RetryableError("no answer in time") from error
+        except requests.RequestException as error:
+            raise WeightsDownloadError(f"a failed request ({_shown(str(error))})") from error
+
+    def _refuse_downgrade(self, response: requests.Response) -> None:
+        if self._url.startswith("https:") and not response.url.startswith("https:"):
+            raise WeightsDownloadError("a redirect from https to http")
+
+    def _begun(self) -> tuple[int, _Version] | None:
+        """Return how far an earlier attempt came, where it may be continued; else start from nothing."""
+        with suppress(OSError, ValueError, TypeError):
+            version = _Version(**json.loads(self._version_file.read_text(encoding="utf-8")))
+            offset = self._part.stat().st_size
+            if version.url == self._url and 0 < offset <= version.total:
+                return offset, version
+        self._discard()
+        return None
+
+    def _discard(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._version_file.unlink(missing_ok=True)
+
+    def _receive(self, response: requests.Response, begun: tuple[int, _Version] | None) -> None:
+        if response.status_code == 206 and begun is not None:
+            offset, version = begun
+            if not _continues(response, offset, version):
+                self._discard()
+                raise _RetryableError("another part of the file than was asked for")
+            self._copy(response, "ab", offset, version.total)
+        elif response.status_code == 200:
+            total = _content_length(response)
+            self._discard()
+            self._remember_version(response, total)
+            self._copy(response, "wb", 0, total)
+        elif response.status_code == 416:
+            self._discard()
+            raise _RetryableError("a refusal to continue the download")
+        else:
+            found = f"the answer {response.status_code} {response.reason}".rstrip()
+            if response.status_code in _RETRIED_STATUSES:
+                raise _RetryableError(found)
+            raise WeightsDownloadError(found)
+
+    def _remember_version(self, response: requests.Response, total: int | None) -> None:
+        """Keep what lets a later attempt continue; a server that names no version cannot be continued."""
+        etag = response.headers.get("ETag", "")
+        # RFC 9110, 13.1.5: If-Range takes no weak ETag.
+        validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+        if validator and total is not None:
+            content = json.dumps(asdict(_Version(self._url, validator, total)))
+            self._version_file.write_text(content, encoding="utf-8")
+
+    def _copy(self, response: requests.Response, mode: str, offset: int, total: int | None) -> None:
+        received = offset
+        self._report(received, total)
+        with self._part.open(mode) as stream:
+            try:
+                for chunk in response.iter_content(_CHUNK):
+                    stream.write(chunk)
+                    received += len(chunk)
+                    self._report(received, total)
+            finally:
+                _flush_to_disk(stream)
+        if total is not None and received != total:
+            raise _RetryableError(f"{received:,} bytes in place of {total:,}")
+
+    def _move_into_place(self) -> None:
+        with self._part.open("rb") as stream:
+            file_format = sniff(stream.read(SNIFFED_BYTES))
+        if file_format not in CHECKPOINT_FORMATS:
+            self._discard()
+            raise WeightsDownloadError(f"{describe(file_format)} in place of a checkpoint")
+        os.replace(self._part, self._target)
+        self._version_file.unlink(missing_ok=True)
+        _sync_folder(self._target.parent)
+
+
+def _continues(response: requests.Response, offset: int, version: _Version) -> bool:
+    span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    if span is None or tuple(map(int, span.groups())) != (offset, version.total - 1, version.total):
+        return False
+    etag = response.headers.get("ETag")  # a server may overlook If-Range
+    return etag is None or not version.validator.startswith('"') or etag == version.validator
+
+
+def _content_length(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit():
+        return int(length)
+    if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
+        return None  # its end is marked, so that a cut is noticed
+    raise WeightsDownloadError("an answer that does not say its length")
+
+
+def _flush_to_disk(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterator[Progress]:
+    if callable(progress):
+        yield progress
+    elif progress == "auto" and sys.stderr.isatty():
+        with _bar(name) as report:
+            yield report
+    else:
+        yield lambda received, total: None
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.DownloadColumn(),
+        rich_progress.TransferSpeedColumn(),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda received, total: bar.update(task, completed=received, total=total)

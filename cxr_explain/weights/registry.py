@@ -1,0 +1,330 @@
+"""Weights by name: those that TorchXRayVision published, and the one that comes with this package.
+
+File names, pathologies and operating points of the published ones are facts of torchxrayvision's
+`models.model_urls`. They are stated here, and a test holds them equal, so that listing weights does not
+import torch. The bundled file states its own, in its metadata: see `cxr_explain.weights.facts`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cxr_explain.errors import UnknownWeightsError
+from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.weights.facts import TrainedOn
+
+Architecture = Literal["xrv-densenet121", "xrv-resnet50", "xrv-densenet"]
+"""`xrv-densenet` is TorchXRayVision's DenseNet of any depth and width, told by the tensors."""
+
+_RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
+_RELABELLED_NIH = frozenset({"RSNA", "Google", "SIIM"})  # other labels on images of NIH ChestX-ray14
+
+
+@dataclass(frozen=True)
+class WeightsEntry:
+    """One set of weights.
+
+    Attributes:
+        name: TorchXRayVision's long name, or this package's.
+        url: where it is published; None for weights that come with the package and are never fetched.
+        file_name: its name in a weights folder, or in the package.
+        architecture: the model it belongs to.
+        pathologies: one per output; `""` is an output that was never trained. Empty for bundled weights,
+            whose file says it.
+        operating_points: one per output, on the sigmoid's scale; None where none is published.
+        input_size: side of the square input, in pixels.
+        training_sets: the data sets it was trained on.
+        aliases: other names that resolve to it.
+        trained_on: radiographs, or phantoms alone.
+    """
+
+    name: str
+    url: str | None
+    file_name: str
+    architecture: Architecture
+    pathologies: tuple[str, ...]
+    operating_points: tuple[float | None, ...]
+    input_size: int
+    training_sets: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    trained_on: TrainedOn = "radiographs"
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the file comes with the package.
+
+        >>> find_entry("phantom").bundled, find_entry("nih").bundled
+        (True, False)
+        """
+        return self.url is None
+
+    @property
+    def trained_pathologies(self) -> tuple[str, ...]:
+        """The pathologies of the trained outputs.
+
+        >>> find_entry("rsna").trained_pathologies
+        ('Pneumonia', 'Lung Opacity')
+        """
+        return tuple(name for name in self.pathologies if name)
+
+    def saw_images_of(self, data_set: str) -> bool:
+        """Say whether an audit of `data_set` may meet images these weights were trained on.
+
+        RSNA, Google and SIIM are other labels on images of NIH ChestX-ray14, so that weights trained on any
+        of the four may have seen images of the others.
+
+        >>> find_entry("rsna").saw_images_of("NIH"), find_entry("chex").saw_images_of("NIH")
+        (True, False)
+        """
+        return _image_source(data_set) in {_image_source(name) for name in self.training_sets}
+
+
+def _image_source(data_set: str) -> str:
+    return "NIH" if data_set in _RELABELLED_NIH else data_set
+
+
+def _entry(
+    name: str,
+    file_name: str,
+    operating_points: Mapping[str, float | None],
+    training_sets: tuple[str, ...],
+    *,
+    architecture: Architecture = "xrv-densenet121",
+    input_size: int = 224,
+    aliases: tuple[str, ...] = (),
+) -> WeightsEntry:
+    return WeightsEntry(
+        name=name,
+        url=_RELEASE + file_name,
+        file_name=file_name,
+        architecture=architecture,
+        pathologies=tuple(target if target in operating_points else "" for target in PATHOLOGIES),
+        operating_points=tuple(operating_points.get(target) for target in PATHOLOGIES),
+        input_size=input_size,
+        training_sets=training_sets,
+        aliases=aliases,
+    )
+
+
+ENTRIES: tuple[WeightsEntry, ...] = (
+    _entry(
+        "densenet121-res224-all",
+        "nih-pc-chex-mimic_ch-google-openi-kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.07422872,
+            "Consolidation": 0.038290843,
+            "Infiltration": 0.09814756,
+            "Pneumothorax": 0.0098118475,
+            "Edema": 0.023601074,
+            "Emphysema": 0.0022490358,
+            "Fibrosis": 0.010060724,
+            "Effusion": 0.103246614,
+            "Pneumonia": 0.056810737,
+            "Pleural_Thickening": 0.026791653,
+            "Cardiomegaly": 0.050318155,
+            "Nodule": 0.023985857,
+            "Mass": 0.01939503,
+            "Hernia": 0.042889766,
+            "Lung Lesion": 0.053369623,
+            "Fracture": 0.035975814,
+            "Lung Opacity": 0.20204692,
+            "Enlarged Cardiomediastinum": 0.05015312,
+        },
+        ("NIH", "PadChest", "CheXpert", "MIMIC-CXR", "Google", "OpenI", "RSNA"),
+        aliases=("all",),
+    ),
+    _entry(
+        "densenet121-res224-nih",
+        "nih-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.039117552,
+            "Consolidation": 0.0034529066,
+            "Infiltration": 0.11396341,
+            "Pneumothorax": 0.0057298196,
+            "Edema": 0.00045666535,
+            "Emphysema": 0.0018880932,
+            "Fibrosis": 0.012037827,
+            "Effusion": 0.038744126,
+            "Pneumonia": 0.0037213727,
+            "Pleural_Thickening": 0.014730946,
+            "Cardiomegaly": 0.016149804,
+            "Nodule": 0.054241467,
+            "Mass": 0.037198864,
+            "Hernia": 0.0004403434,
+        },
+        ("NIH",),
+        aliases=("nih",),
+    ),
+    _entry(
+        "densenet121-res224-pc",
+        "pc-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.031012505,
+            "Consolidation": 0.013347598,
+            "Infiltration": 0.081435576,
+            "Pneumothorax": 0.001262615,
+            "Edema": 0.002587246,
+            "Emphysema": 0.0035944257,
+            "Fibrosis": 0.0023071,
+            "Effusion": 0.055412333,
+            "Pneumonia": 0.044385884,
+            "Pleural_Thickening": 0.042766232,
+            "Cardiomegaly": 0.043258056,
+            "Nodule": 0.037629247,
+            "Mass": 0.005658899,
+            "Hernia": 0.0091741895,
+            "Fracture": 0.026507627,
+        },
+        ("PadChest",),
+        aliases=("pc",),
+    ),
+    _entry(
+        "densenet121-res224-chex",
+        "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.1988969,
+            "Consolidation": 0.05710573,
+            "Pneumothorax": 0.0531293,
+            "Edema": 0.1435217,
+            "Effusion": 0.27212676,
+            "Pneumonia": 0.07749717,
+            "Cardiomegaly": 0.19712369,
+            "Lung Lesion": 0.09932402,
+            "Fracture": 0.09273402,
+            "Lung Opacity": 0.3270967,
+            "Enlarged Cardiomediastinum": 0.10888247,
+        },
+        ("CheXpert",),
+        aliases=("chex",),
+    ),
+    _entry(
+        "densenet121-res224-mimic_nb",
+        "mimic_nb-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.08558747,
+            "Consolidation": 0.011884617,
+            "Pneumothorax": 0.0040595434,
+            "Edema": 0.010733786,
+            "Effusion": 0.118761964,
+            "Pneumonia": 0.022924708,
+            "Cardiomegaly": 0.06358637,
+            "Lung Lesion": 0.022143636,
+            "Fracture": 0.017476924,
+            "Lung Opacity": 0.1258702,
+            "Enlarged Cardiomediastinum": 0.014020768,
+        },
+        ("MIMIC-CXR",),
+        aliases=("mimic_nb",),
+    ),
+    _entry(
+        "densenet121-res224-mimic_ch",
+        "mimic_ch-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Atelectasis": 0.09121389,
+            "Consolidation": 0.010573786,
+            "Pneumothorax": 0.005023008,
+            "Edema": 0.003698257,
+            "Effusion": 0.08001232,
+            "Pneumonia": 0.037242252,
+            "Cardiomegaly": 0.05006329,
+            "Lung Lesion": 0.019866971,
+            "Fracture": 0.03823637,
+            "Lung Opacity": 0.11303808,
+            "Enlarged Cardiomediastinum": 0.0069147074,
+        },
+        ("MIMIC-CXR",),
+        aliases=("mimic_ch",),
+    ),
+    _entry(
+        "densenet121-res224-rsna",
+        "kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
+        {
+            "Pneumonia": 0.13486601,
+            "Lung Opacity": 0.13511065,
+        },
+        ("RSNA",),
+        aliases=("rsna",),
+    ),
+    _entry(
+        "resnet50-res512-all",
+        "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt",
+        {
+            "Atelectasis": 0.51570356,
+            "Consolidation": 0.50444704,
+            "Infiltration": 0.53787947,
+            "Pneumothorax": 0.50723547,
+            "Edema": 0.5025118,
+            "Emphysema": 0.5035252,
+            "Fibrosis": 0.5038076,
+            "Effusion": 0.51862943,
+            "Pneumonia": 0.5078151,
+            "Pleural_Thickening": 0.50724894,
+            "Cardiomegaly": 0.5056339,
+            "Nodule": 0.510706,
+            "Mass": 0.5053923,
+            "Hernia": 0.5020846,
+            "Lung Lesion": None,
+            "Fracture": 0.5080557,
+            "Lung Opacity": 0.5138526,
+            "Enlarged Cardiomediastinum": None,
+        },
+        ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),
+        architecture="xrv-resnet50",
+        input_size=512,
+    ),
+)
+"""Every published set of weights that this package knows by name."""
+
+BUNDLED: tuple[WeightsEntry, ...] = (
+    WeightsEntry(
+        name="densenet-res224-phantom",
+        url=None,
+        file_name="densenet-res224-phantom.safetensors",
+        architecture="xrv-densenet",
+        pathologies=(),
+        operating_points=(),
+        input_size=224,
+        training_sets=("phantoms",),
+        aliases=("phantom",),
+        trained_on="phantoms",
+    ),
+)
+"""The weights that come with this package, for demonstrations and tests: no patient, and for no patient."""
+
+_BY_NAME = {name: entry for entry in (*ENTRIES, *BUNDLED) for name in (entry.name, *entry.aliases)}
+
+
+def find_entry(name: str) -> WeightsEntry:
+    """Return the weights of that name or alias; names are case-sensitive.
+
+    Raises:
+        UnknownWeightsError: no such name; the message holds the nearest ones.
+
+    >>> find_entry("nih").name
+    'densenet121-res224-nih'
+    """
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise unknown_name(name) from None
+
+
+def is_known(name: str) -> bool:
+    """Say whether `name` is a name or an alias in the registry."""
+    return name in _BY_NAME
+
+
+def unknown_name(name: str) -> UnknownWeightsError:
+    """Return the error for a name that is not in the registry, with the nearest names."""
+    matches = difflib.get_close_matches(name.lower(), _BY_NAME, n=3, cutoff=0.5)
+    near = f"Did you mean {' or '.join(matches)}? " if matches else ""
+    return UnknownWeightsError(
+        f"weights named {name!r}",
+        expected="one of "
+        + ", ".join(entry.name for entry in (*ENTRIES, *BUNDLED))
+        + ", or a path to a checkpoint file",
+        remedy=near + "`cxr-explain weights list` shows all.",
+    )

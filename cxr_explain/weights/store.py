@@ -1,0 +1,255 @@
+"""Find, open, list and verify weights by name or path."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+
+from cxr_explain.errors import WeightsError, WeightsIntegrityError, WeightsNotFoundError
+from cxr_explain.weights import download
+from cxr_explain.weights.checkpoint import Checkpoint, read_bytes, read_checkpoint
+from cxr_explain.weights.digests import (
+    check_digest,
+    check_pin,
+    digest_of,
+    pinned_digest,
+    record_digest,
+    recorded_digest,
+)
+from cxr_explain.weights.facts import CheckpointFacts
+from cxr_explain.weights.folder import place_of
+from cxr_explain.weights.registry import (
+    BUNDLED,
+    ENTRIES,
+    WeightsEntry,
+    find_entry,
+    is_known,
+    unknown_name,
+)
+
+_FILE_ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights were used: what a figure or a report says about them.
+
+    Attributes:
+        name: the registry's name, or the file's.
+        path: the file.
+        sha256: of the bytes that were read.
+        entry: the registry's entry, completed by what a bundled file says; None for a file given by its path.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    entry: WeightsEntry | None = None
+
+    @property
+    def short_sha256(self) -> str:
+        """The first twelve digits, as printed in figures."""
+        return self.sha256[:12]
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One row of `cxr-explain weights list`; `size` is in bytes, and None while the file is missing.
+
+    `recorded_sha256` is what the next use is compared with: recorded at the first use, or pinned.
+    """
+
+    entry: WeightsEntry
+    path: Path
+    size: int | None
+    recorded_sha256: str | None
+
+    @property
+    def name(self) -> str:
+        """The registry's name."""
+        return self.entry.name
+
+    @property
+    def present(self) -> bool:
+        """Whether the file is in the folder."""
+        return self.size is not None
+
+
+def locate(
+    weights: WeightsEntry | str | PathLike[str], weights_dir: str | PathLike[str] | None = None
+) -> Path | None:
+    """Return the file of these weights, or None where it is missing; never downloads.
+
+    Args:
+        weights: an entry, its name or alias, or the path of a checkpoint file.
+        weights_dir: the folder for names.
+
+    Raises:
+        UnknownWeightsError: neither a name nor anything like a path.
+    """
+    path = _path_of(weights, weights_dir)
+    return path if path.is_file() else None
+
+
+def resolve(
+    weights: WeightsEntry | str | PathLike[str],
+    weights_dir: str | PathLike[str] | None = None,
+    *,
+    fetch: bool = True,
+    progress: download.Progress | None = None,
+) -> Path:
+    """Return the file of these weights, fetching it where it is missing and may be fetched.
+
+    Args:
+        weights: an entry, its name or alias, or the path of a checkpoint file.
+        weights_dir: the folder for names; see :func:`~cxr_explain.weights.weights_folder`.
+        fetch: download a missing file of the registry.
+        progress: a callback for the download; by default a bar where standard error is a terminal.
+
+    Raises:
+        UnknownWeightsError: neither a name nor anything like a path.
+        WeightsNotFoundError: a missing file that may not or cannot be fetched.
+        WeightsDownloadError: the download failed.
+    """
+    entry = _entry_of(weights)
+    if entry is not None:
+        return download.fetch(entry, weights_dir=weights_dir, offline=not fetch, progress=progress or "auto")
+    path = _path_of(weights, weights_dir)
+    if not path.is_file():
+        raise WeightsNotFoundError(
+            "no such checkpoint file",
+            remedy="Check the path, or give a name from `cxr-explain weights list`.",
+            source=path,
+        )
+    return path
+
+
+def open_weights(
+    weights: WeightsEntry | str | PathLike[str],
+    weights_dir: str | PathLike[str] | None = None,
+    *,
+    fetch: bool = True,
+    progress: download.Progress | None = None,
+) -> tuple[Weights, Checkpoint]:
+    """Resolve, read and check weights in one go: the way for everything that builds a model.
+
+    The file is read once. Its SHA-256 is compared with the one recorded at the first use, and recorded if
+    this is the first use; a file that is no checkpoint is never recorded. Bundled weights are compared with
+    the digest that the package pins, and nothing is recorded.
+
+    Raises:
+        WeightsError: see :func:`resolve`, :func:`read_checkpoint` and :func:`verify`.
+    """
+    path = resolve(weights, weights_dir, fetch=fetch, progress=progress)
+    checkpoint = _checked(path, _entry_of(weights))
+    return _weights(weights, path, checkpoint), checkpoint
+
+
+def verify(
+    weights: WeightsEntry | str | PathLike[str],
+    weights_dir: str | PathLike[str] | None = None,
+    *,
+    accept: bool = False,
+) -> Weights:
+    """Check that the file is a whole checkpoint and unchanged since its first use; never downloads.
+
+    Args:
+        weights: an entry, its name or alias, or the path of a checkpoint file.
+        weights_dir: the folder for names.
+        accept: record the file as it is now; not for bundled weights, which are pinned.
+
+    Raises:
+        WeightsNotFoundError: there is no file to verify.
+        WeightsIntegrityError: truncated, or changed since its first use, or since it was pinned.
+        UnsafeWeightsError: it asks for more than tensors and known layers.
+    """
+    path = resolve(weights, weights_dir, fetch=False)
+    return _weights(weights, path, _checked(path, _entry_of(weights), accept=accept))
+
+
+def list_weights(weights_dir: str | PathLike[str] | None = None) -> list[WeightsRow]:
+    """Return one row for each set of weights with a name, present or not; reads and imports little.
+
+    >>> [row.name for row in list_weights("/nowhere")][:2]
+    ['densenet121-res224-all', 'densenet121-res224-nih']
+    """
+    return [_row(entry, place_of(entry, weights_dir)) for entry in (*ENTRIES, *BUNDLED)]
+
+
+def _row(entry: WeightsEntry, path: Path) -> WeightsRow:
+    size = path.stat().st_size if path.is_file() else None
+    if not entry.bundled:
+        return WeightsRow(entry, path, size, recorded_digest(path))
+    pin = None
+    # A list shows what there is; opening the file says what is wrong with it.
+    with suppress(OSError, ValueError, WeightsError):
+        pin = pinned_digest(path)
+        entry = _completed(entry, CheckpointFacts.of_file(path))
+    return WeightsRow(entry, path, size, pin)
+
+
+def _completed(entry: WeightsEntry, facts: CheckpointFacts) -> WeightsEntry:
+    """What a bundled file says, in its entry; that it saw phantoms alone is the registry's word."""
+    return replace(
+        entry,
+        pathologies=facts.pathologies or (),
+        operating_points=facts.operating_points or (None,) * len(facts.pathologies or ()),
+        input_size=facts.input_size or entry.input_size,
+        training_sets=facts.training_sets or entry.training_sets,
+    )
+
+
+def _checked(path: Path, entry: WeightsEntry | None, *, accept: bool = False) -> Checkpoint:
+    content = read_bytes(path)
+    digest = digest_of(content)
+    if entry is not None and entry.bundled:
+        if accept:
+            raise WeightsIntegrityError(
+                f"an attempt to accept another SHA-256 for {entry.name}",
+                expected=f"the one that the package pins, {pinned_digest(path)}",
+                source=path,
+            )
+        check_pin(path, digest)
+        return _read(path, content)
+    if not accept:
+        check_digest(path, digest)
+    checkpoint = _read(path, content)
+    record_digest(path, digest, replace=accept)
+    return checkpoint
+
+
+def _read(path: Path, content: bytes) -> Checkpoint:
+    try:
+        return read_checkpoint(content)
+    except WeightsError as error:
+        raise error.at(path) from error.__cause__
+
+
+def _weights(weights: WeightsEntry | str | PathLike[str], path: Path, checkpoint: Checkpoint) -> Weights:
+    entry = _entry_of(weights)
+    if entry is not None and entry.bundled:
+        entry = _completed(entry, checkpoint.facts)
+    return Weights(entry.name if entry else path.name, path, checkpoint.sha256, entry)
+
+
+def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | None:
+    """Return the registry's entry, or None for a path; a name wins over a file of that name."""
+    if isinstance(weights, WeightsEntry):
+        return weights
+    return find_entry(weights) if isinstance(weights, str) and is_known(weights) else None
+
+
+def _path_of(weights: WeightsEntry | str | PathLike[str], weights_dir: str | PathLike[str] | None) -> Path:
+    entry = _entry_of(weights)
+    if entry is not None:
+        return place_of(entry, weights_dir)
+    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]
+    if isinstance(weights, str) and not _looks_like_a_path(weights, path):
+        raise unknown_name(weights)
+    return path
+
+
+def _looks_like_a_path(text: str, path: Path) -> bool:
+    return path.name != text or path.suffix in _FILE_ENDINGS or path.is_file()

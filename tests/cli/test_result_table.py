@@ -1,0 +1,74 @@
+"""The table of results: what stands beside what, at the widths of real terminals."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from synthetic import synthetic_explanation, synthetic_radiograph
+
+from cxr_explain.cli import result_table
+from cxr_explain.cli.result_table import ResultTable
+from cxr_explain.explaining.files import FileResult
+from cxr_explain.pages.index_page import Card
+
+
+def result(labels: str, name: str = "study") -> FileResult:
+    radiograph = synthetic_radiograph((64, 64))
+    card = Card.of(synthetic_explanation(radiograph), radiograph, labels, figure=f"{name}.png")
+    return FileResult(
+        Path(name), row=(name, "Mass 0.81+", "Mass", f"{name}.png"), card=replace(card, id=name)
+    )
+
+
+def printed(table: ResultTable, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    table.print(console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_each_prediction_stands_beside_its_reference_label(width: int) -> None:
+    table = ResultTable(labelled=True)
+    table.add(result("Effusion|Cardiomegaly=negative|Support Devices"))
+    lines = printed(table, width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = [line.split() for line in lines]
+    assert words[1][:3] == ["study", "1", "Effusion"]
+    assert words[1][-3:] == ["above", "positive", "agrees"]
+    assert next(w[-3:] for w in words if "Cardiomegaly" in w) == ["above", "negative", "disagrees"]
+    assert ["–", "Support", "Devices", "none", "positive", "–"] in words
+    assert "1 agree with their reference label, 1 disagree" in " ".join(" ".join(lines).split())
+
+
+def test_without_reference_labels_each_image_takes_one_line() -> None:
+    table = ResultTable(labelled=False)
+    table.add(result(""))
+    lines = printed(table).splitlines()
+    assert lines[1].split() == ["study", "Mass", "0.81+", "Mass", "study.png"]
+    assert "at or above its operating point" in lines[2]
+
+
+def test_names_from_files_are_no_markup() -> None:
+    table = ResultTable(labelled=True)
+    table.add(result("[blink]x[/]", name="[red]a[/]"))
+    assert "[red]a[/]" in printed(table)
+    assert "[blink]x[/]" in printed(table)
+
+
+def test_a_large_run_prints_what_fits_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_table, "MOST_LABELLED", 1)
+    table = ResultTable(labelled=True)
+    for name in ("first", "second", "third"):
+        table.add(result("Effusion", name))
+    text = printed(table)
+    assert "second" not in text
+    assert "2 more images are in the output folder" in text
+    assert "3 agree" in text
+
+
+def test_nothing_explained_prints_nothing() -> None:
+    assert printed(ResultTable(labelled=True)) == ""

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from figure_hash import DPI, distance, figure_hash
+from matplotlib.text import Text
+from synthetic import synthetic_explanation, synthetic_radiograph
+
+from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
+from cxr_explain.figures import draw_explanation, lettering, palette
+from cxr_explain.figures.output import DISCLAIMER, own_style
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
+
+TOLERANCE = 60  # of 8000 bits; another dpi already moves the glyphs by more
+LABELS = {"Effusion": 1, "Cardiomegaly": 0, "Nodule": -1}
+HASHES = {
+    int(k): v for k, v in json.loads(Path(__file__).with_name("figure_hashes.json").read_text()).items()
+}
+
+HOSTILE = (
+    "$\\frac{1}{2}$",
+    "a_b^c \\alpha $",
+    "\u202eright-to-left\u202c \u05e9\u05dc\u05d5\u05dd",
+    "\u6f22\u5b57\x07\x00",
+    "Very long name " * 40,
+)
+
+
+def draw(k, shape=(256, 256), dpi=DPI, **options):
+    radiograph = synthetic_radiograph(shape, patient_orientation=("L", "F"))
+    return draw_explanation(
+        synthetic_explanation(radiograph, k=k), radiograph, reference_labels=LABELS, dpi=dpi, **options
+    )
+
+
+def texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def written(figure):
+    return "\n".join(text.get_text() for text in texts(figure))
+
+
+def assert_legible(figure):
+    """Every text lies on the page, and none covers another."""
+    renderer = figure.canvas.get_renderer()
+    with own_style():
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts(figure)]
+    page = figure.bbox
+    for text, box in boxes:
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= page.x1, text
+        assert box.y1 <= page.y1, text
+    for (a, first), (b, second) in itertools.combinations(boxes, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        down = min(first.y1, second.y1) - max(first.y0, second.y0)
+        # Boxes are as high as the tallest letters; 15 % of that is the space between two lines.
+        assert across <= 1 or down <= 0.15 * min(first.height, second.height) + 1, (a, b)
+
+
+@pytest.mark.parametrize("k", [1, 5, 18])
+def test_layouts_look_as_they_did(k):
+    assert distance(figure_hash(draw(k).to_bytes()), HASHES[k]) <= TOLERANCE
+
+
+def test_the_hash_sees_another_k_other_colours_and_a_lost_overlay(monkeypatch):
+    k = 5
+
+    def moved(figure):
+        return distance(figure_hash(figure.to_bytes()), HASHES[k]) > TOLERANCE
+
+    assert moved(draw(k - 1))
+    assert moved(draw(k, max_opacity=0.02))
+    monkeypatch.setattr(palette, "OKABE_ITO", palette.OKABE_ITO[1:] + palette.OKABE_ITO[:1])
+    assert moved(draw(k))
+
+
+@pytest.mark.parametrize(
+    ("k", "shape"),
+    [
+        *((k, (200, 200)) for k in (0, 1, 2, 5, 8, 18)),
+        *((k, shape) for k in (1, 5, 18) for shape in ((400, 200), (200, 400), (230, 190))),
+        (7, (200, 208)),
+        (5, (32, 32)),
+    ],
+)
+def test_texts_lie_on_the_page_and_apart(k, shape):
+    figure = draw(k, shape, dpi=100)
+    assert_legible(figure)
+    assert DISCLAIMER in written(figure)
+    assert "relative within image" in written(figure)
+
+
+def test_a_crop_is_named_even_where_its_strips_are_narrow():
+    narrow, wide, whole = (draw(1, shape) for shape in ((200, 204), (200, 300), (200, 200)))
+    assert written(narrow).count("not seen by the model") == 2  # the caption and the key
+    assert written(wide).count("not seen by the model") == 4
+    assert "not seen" not in written(whole)
+
+
+def test_hostile_strings_are_drawn_as_they_are_or_cut():
+    note = "value $x_1$ \\alpha\nwith newline " * 30
+    radiograph = synthetic_radiograph(
+        (64, 64), id="$id_1$ \x00" + "L" * 300, warnings=(note, *map(str, range(14)))
+    )
+    explanation = synthetic_explanation(radiograph, steps=tuple(f"step {i}: {note}" for i in range(20)))
+    top = tuple(
+        replace(prediction, pathology=name)
+        for prediction, name in zip(explanation.ranking.top, HOSTILE, strict=True)
+    )
+    ranking = replace(explanation.ranking, top=top, predictions=top)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = draw_explanation(
+            replace(explanation, ranking=ranking),
+            radiograph,
+            reference_labels={"B" * 400: 1, HOSTILE[3]: 0, "Mass $x$": -1},
+            dpi=100,
+        )
+        for kind in ("png", "pdf", "svg"):
+            figure.to_bytes(kind)
+    assert_legible(figure)
+    assert "$\\frac{1}{2}$" in written(figure)
+    assert not any(text.get_parse_math() for text in texts(figure))
+
+
+def test_states_are_said_in_words():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph)
+    nothing = replace(explanation, maps=explanation.maps * 0, class_maps=-np.abs(explanation.class_maps))
+    said = written(draw_explanation(nothing, radiograph))
+    assert "No positive evidence in the fused map" in said
+    assert "wins nowhere in the fused map" in said
+    assert "no positive" in said
+    assert "nan" not in said.lower()
+    assert "none given" in said
+    said = written(draw_explanation(synthetic_explanation(radiograph, k=0), radiograph))
+    assert "No pathology to explain" in said
+
+
+def test_nothing_unknown_is_guessed():
+    radiograph = synthetic_radiograph((64, 64))
+    said = written(draw_explanation(synthetic_explanation(radiograph), radiograph))
+    assert "view unknown · laterality unknown · orientation unknown" in said
+    assert not {"R", "L"} & set(said.splitlines())
+    known = replace(radiograph, patient_orientation=("L", "F"), view="PA")
+    figure = draw_explanation(synthetic_explanation(known), known)
+    marks = {text.get_text(): text.get_window_extent() for text in texts(figure) if text.get_text() in "RL"}
+    assert marks["R"].x1 < marks["L"].x0
+    assert "view PA (from header)" in written(figure)
+
+
+def test_the_table_tells_label_states_apart():
+    radiograph = synthetic_radiograph((64, 64))
+    labels = {"Effusion": 1, "Cardiomegaly": 0, "Mass": -1, "Infiltration": None, "Support Devices": 1}
+    said = written(draw_explanation(synthetic_explanation(radiograph), radiograph, reference_labels=labels))
+    for words in (
+        "positive",
+        "negative",
+        "uncertain",
+        "not mentioned",
+        "not labelled",
+        "no operating point",
+        "not predicted by this model",
+        "✓ agrees",
+        "✗ disagrees",
+    ):
+        assert words in said.splitlines()
+
+
+def test_boxes_are_drawn_in_both_panels_in_the_radiographs_pixels():
+    radiograph = synthetic_radiograph((100, 100))
+    box = ReferenceBox("Mass", 10, 20, 30, 40)
+    labels = ReferenceLabels({"Mass": "positive"}, (box, replace(box, pathology="Hernia", x=50)))
+    figure = draw_explanation(synthetic_explanation(radiograph), radiograph, reference_labels=labels)
+    assert written(figure).count("reference: Mass") == 2
+    assert written(figure).count("reference: Hernia") == 2
+    outlines = [
+        (line.get_color(), list(line.get_xdata()), list(line.get_ydata()))
+        for axes in figure.axes
+        for line in axes.lines
+        if len(line.get_xdata()) == 5
+    ]
+    mass = palette.rank_style(3).colour
+    assert outlines.count((mass, [10, 40, 40, 10, 10], [20, 20, 60, 60, 20])) == 2
+    assert sum(colour == palette.UNKNOWN_BOX for colour, _, _ in outlines) == 2
+    none = draw_explanation(synthetic_explanation(radiograph), radiograph, reference_labels=labels, boxes=())
+    assert "reference: Mass" not in written(none)
+
+
+def test_a_faint_map_has_its_number_but_no_outline():
+    radiograph = synthetic_radiograph((100, 100))
+    explanation = synthetic_explanation(radiograph, k=2)
+
+    def outlines_of_the_second(share):
+        maps = explanation.maps.copy()
+        maps[1] *= share * maps[0].max() / maps[1].max()
+        figure = draw_explanation(replace(explanation, maps=maps), radiograph, max_opacity=0.6)
+        lines = [line for axes in figure.axes for line in axes.lines]
+        return sum(line.get_color() == palette.rank_style(2).colour for line in lines)
+
+    assert outlines_of_the_second(0.2) > 0
+    assert outlines_of_the_second(0.1) == 0
+
+
+def test_bad_arguments_are_refused():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph)
+    with pytest.raises(OptionError, match="dpi"):
+        draw_explanation(explanation, radiograph, dpi=5)
+    with pytest.raises(OptionError, match="max_opacity"):
+        draw_explanation(explanation, radiograph, max_opacity=0)
+    with pytest.raises(OutputError, match="64, 65"):
+        draw_explanation(explanation, synthetic_radiograph((64, 65)))
+    with pytest.raises(ReferenceLabelError, match="box"):
+        draw_explanation(explanation, radiograph, boxes=[ReferenceBox("Mass", 0, 0, float("nan"), 1)])
+    with pytest.raises(OutputError, match="finite"):
+        draw_explanation(replace(explanation, maps=explanation.maps * np.nan), radiograph)
+
+
+def test_explanation_draws_itself():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph, k=2)
+    assert explanation.figure("Mass", dpi=50).to_bytes() == (
+        draw_explanation(explanation, radiograph, reference_labels="Mass", dpi=50).to_bytes()
+    )
+
+
+@pytest.mark.parametrize("limit", [0.3, 1.0, 2.5])
+def test_wrapped_lines_keep_every_word_and_the_limit(limit):
+    text = "alpha beta gamma 0123456789abcdef0123456789abcdef delta " * 3
+    lines = lettering.wrap(text, limit, 7)
+    assert all(lettering.width(line, 7) <= limit for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_synthetic_input_is_the_same_every_time():
+    first, second = synthetic_radiograph((90, 70), seed=3), synthetic_radiograph((90, 70), seed=3)
+    assert first.sha256 == second.sha256 != synthetic_radiograph((90, 70), seed=4).sha256
+    assert (synthetic_explanation(first).maps == synthetic_explanation(second).maps).all()

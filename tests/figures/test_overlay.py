@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import synthetic_explanation, synthetic_radiograph
+
+from cxr_explain.errors import OutputError
+from cxr_explain.figures import draw_explanation, overlay
+from cxr_explain.figures.key import ramp_pixels
+from cxr_explain.figures.palette import OKABE_ITO, rank_style
+from cxr_explain.geometry import Geometry
+
+
+def literal_overlay(grey, maps, colours, max_opacity):
+    """The formula of the module's docstring, pixel by pixel."""
+    height, width = grey.shape
+    total = [[sum(max(m[i, j], 0.0) for m in maps) for j in range(width)] for i in range(height)]
+    peak = max(max(row) for row in total)
+    out = np.zeros((height, width, 3))
+    for i in range(height):
+        for j in range(width):
+            opacity = max_opacity * (total[i][j] / peak) ** 0.75 if peak else 0.0
+            for channel in range(3):
+                colour = 0.0
+                if total[i][j]:
+                    colour = sum(max(m[i, j], 0.0) * c[channel] for m, c in zip(maps, colours, strict=True))
+                    colour /= total[i][j]
+                out[i, j, channel] = (1 - opacity) * grey[i, j] + opacity * colour
+    return out
+
+
+@given(k=st.integers(0, 4), seed=st.integers(0, 10_000), max_opacity=st.floats(0.05, 1.0))
+def test_overlay_follows_its_formula(k, seed, max_opacity):
+    rng = np.random.default_rng(seed)
+    grey = rng.uniform(0, 1, (5, 4))
+    maps = rng.normal(0, 1, (k, 5, 4)) * rng.choice([1e-6, 1.0, 1e4])
+    colours = [rank_style(rank).rgb for rank in range(1, k + 1)]
+    drawn = overlay.fuse_over(grey, maps, colours, max_opacity=max_opacity).rgb
+    expected = literal_overlay(grey, maps, colours, max_opacity) * 255
+    assert np.abs(drawn - expected).max() <= 1.01  # truncation to bytes
+
+
+def test_without_positive_evidence_the_radiograph_stays_as_it_is():
+    grey = np.full((3, 3), 0.5, np.float32)
+    result = overlay.fuse_over(grey, [-np.ones((3, 3))], [(1.0, 0.0, 0.0)])
+    assert result.peak == 0
+    assert (result.rgb == 127).all()
+
+
+def test_maps_that_are_not_finite_are_refused():
+    with pytest.raises(OutputError, match="not finite"):
+        overlay.fuse_over([[0.5]], [[[np.inf]]], [(1.0, 0.0, 0.0)])
+
+
+@pytest.mark.parametrize("rank", range(1, 19))
+def test_the_key_has_the_overlays_colours(rank):
+    style = rank_style(rank)
+    ramp = ramp_pixels((style,), 0.6, 3)
+    over = overlay.fuse_over(np.full((1, 1), 0.45), [np.ones((1, 1))], [style.rgb], max_opacity=0.6)
+    assert (ramp[:, -1] == over.rgb[0, 0]).all()
+    assert (ramp[:, 0] == int(0.45 * 255)).all()
+
+
+def test_ranks_differ_in_colour_or_line():
+    styles = [rank_style(rank) for rank in range(1, 22)]
+    assert len({(style.colour, style.line) for style in styles}) == 21
+    assert "#000000" not in OKABE_ITO
+
+
+@pytest.mark.parametrize("shape", [(60, 100), (100, 60), (64, 64), (101, 37)])
+def test_unseen_is_exactly_what_lies_beyond_the_crop(shape):
+    geometry = Geometry.fit_square(shape, 32)
+    left, top, right, bottom = geometry.seen_box
+    expected = np.ones(shape, bool)
+    expected[top:bottom, left:right] = False
+    assert (overlay.unseen_mask(shape, geometry) == expected).all()
+    white = np.full((*shape, 3), 255, np.uint8)
+    marked = overlay.mark_unseen(white, geometry, 6)
+    assert ((marked < 255).all(axis=2) == expected).all()
+
+
+def test_padding_leaves_nothing_unseen():
+    assert not overlay.unseen_mask((50, 80), Geometry.fit_square((50, 80), 32, "pad")).any()
+
+
+def test_nothing_is_drawn_beyond_the_crop():
+    geometry = Geometry.fit_square((60, 100), 32)
+    field = geometry.maps_to_radiograph(np.ones((7, 7)), (60, 100))
+    drawn = overlay.fuse_over(np.full((60, 100), 0.5), [field], [(1.0, 0.0, 0.0)]).rgb
+    assert (drawn[:, :20] == 127).all()
+    assert (drawn[:, 20:80, 0] > 127).all()
+
+
+def test_outlines_enclose_half_of_the_peak():
+    geometry = Geometry.fit_square((200, 200), 64)
+    values = np.zeros((5, 5))
+    values[2, 2] = 4.0
+    (line,) = overlay.outlines(values, geometry)
+    on_line = overlay_value(values, geometry, line)
+    assert np.allclose(on_line, 2.0, atol=0.1)
+
+
+def overlay_value(values, geometry, points):
+    field = geometry.maps_to_radiograph(values)
+    columns, rows = np.clip(points.astype(int), 0, 199).T
+    return field[rows, columns]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_peaks_lie_in_what_the_model_saw(fit):
+    geometry = Geometry.fit_square((100, 60), 32, fit)
+    for cell in range(9):
+        values = np.zeros(9)
+        values[cell] = 1.0
+        x, y = overlay.peak_point(values.reshape(3, 3), geometry)
+        left, top, right, bottom = geometry.seen_box
+        assert left <= x <= right
+        assert top <= y <= bottom
+
+
+def test_a_large_radiograph_is_drawn_in_little_memory():
+    radiograph = synthetic_radiograph((400, 360))
+    pixels = np.tile(radiograph.pixels, (10, 10))
+    large = type(radiograph).from_array(pixels)
+    explanation = synthetic_explanation(large, k=18)
+    tracemalloc.start()
+    try:
+        draw_explanation(explanation, large)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150e6

@@ -1,0 +1,152 @@
+"""The rooms of the package, in the order in which they may know each other.
+
+A module imports from its own room and from rooms above it. Imports inside functions count, and those for
+type checkers alone: whoever names a type knows it. What goes against the direction stands in `EXCEPTIONS`,
+with its reason, and the table must equal what is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cxr_explain
+
+PACKAGE = Path(cxr_explain.__file__).parent
+
+NOUNS = ("_version", "errors", "options", "pathologies", "radiograph", "geometry")
+"""Modules that are rooms of their own, before all others."""
+
+ROOMS = (
+    *NOUNS,
+    "support",
+    "loaders",
+    "weights",
+    "models",
+    "reference",
+    "cam",
+    "explaining",
+    "measures",
+    "chest",
+    "figures",
+    "phantom",
+    "study",
+    "audit",
+    "pages",
+    "integrations",
+    "cli",
+)
+"""From what knows nothing to what knows everything."""
+
+DOORS = ("cxr_explain", "cxr_explain.__main__")
+"""Public names, and `python -m cxr_explain`: they open every room, and no room imports them."""
+
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("cxr_explain.audit.store", "cxr_explain.pages.displays"): "what a notebook shows",
+    ("cxr_explain.explaining.batch_maps", "cxr_explain.figures.overlay"): "objects that draw themselves",
+    ("cxr_explain.explaining.batch_maps", "cxr_explain.figures.palette"): "objects that draw themselves",
+    ("cxr_explain.explaining.explanation", "cxr_explain.figures.figure"): "objects that draw themselves",
+    ("cxr_explain.explaining.explanation", "cxr_explain.figures.overlay"): "objects that draw themselves",
+    ("cxr_explain.explaining.explanation", "cxr_explain.pages.displays"): "what a notebook shows",
+    ("cxr_explain.explaining.explanation", "cxr_explain.pages.explorer"): "what a notebook shows",
+    ("cxr_explain.explaining.files", "cxr_explain.pages.index_page"): "a batch writes its page",
+    ("cxr_explain.explaining.ranking", "cxr_explain.pages.displays"): "what a notebook shows",
+    ("cxr_explain.radiograph", "cxr_explain.pages.displays"): "what a notebook shows",
+    ("cxr_explain.reference.manifest", "cxr_explain.pages.displays"): "what a notebook shows",
+}
+"""(importing module, imported module) against the direction, and why."""
+
+MODULES = sorted(
+    {"cxr_explain"} | {info.name for info in pkgutil.walk_packages([str(PACKAGE)], "cxr_explain.")}
+)
+
+
+def room_of(module: str) -> int:
+    """The place of a module's room in `ROOMS`."""
+    return ROOMS.index(module.split(".")[1])
+
+
+def source_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports_in(source: str) -> Iterator[str]:
+    """Every module of the package that a source imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "cxr_explain")
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import, which this test cannot follow"
+            if (node.module or "").split(".")[0] == "cxr_explain":
+                for alias in node.names:
+                    name = f"{node.module}.{alias.name}"
+                    yield name if name in MODULES else str(node.module)
+
+
+def against_the_direction(module: str, source: str) -> set[tuple[str, str]]:
+    """The imports of a source that lead down the list of rooms, or out of the front door."""
+    return {
+        (module, name)
+        for name in imports_in(source)
+        if name in DOORS or (module not in DOORS and room_of(name) > room_of(module))
+    } - {(door, name) for door in DOORS for name in MODULES}
+
+
+def graph() -> dict[str, set[str]]:
+    """What each module imports, but for the exceptions."""
+    return {
+        module: {
+            name
+            for name in imports_in(source_of(module).read_text(encoding="utf-8"))
+            if (module, name) not in EXCEPTIONS
+        }
+        for module in MODULES
+        if module not in DOORS
+    }
+
+
+def test_every_module_is_in_a_room_and_every_room_is_there() -> None:
+    found = {module.split(".")[1] for module in MODULES if module not in DOORS}
+    assert found == set(ROOMS)
+
+
+def test_what_goes_against_the_direction_is_the_table_of_exceptions() -> None:
+    found = set[tuple[str, str]]()
+    for module in MODULES:
+        found |= against_the_direction(module, source_of(module).read_text(encoding="utf-8"))
+    assert found == set(EXCEPTIONS)
+    assert all(EXCEPTIONS.values()), "an exception without a reason"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "def late():\n    from cxr_explain.figures.figure import draw_explanation\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cxr_explain.audit.run\n",
+        "class Late:\n    @property\n    def of(self):\n        from cxr_explain.cli import main\n",
+        "def late():\n    from cxr_explain import Explainer\n",
+    ],
+)
+def test_an_import_against_the_direction_is_seen_wherever_it_stands(planted: str) -> None:
+    assert against_the_direction("cxr_explain.explaining.ranking", planted)
+
+
+def test_rooms_have_no_circle_and_neither_have_modules() -> None:
+    edges = graph()
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for name in sorted(edges.get(module, ())):
+                if not module.startswith(name + "."):  # a package that is being imported already
+                    visit(name, (*path, module))
+            done.add(module)
+
+    for module in edges:
+        visit(module, ())
