@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.display import html_of, png_of
 from cxr_explain.errors import CorruptImageError, OptionError
 
 VALUE_RANGE = (-1024.0, 1024.0)
@@ -91,14 +92,10 @@ class Radiograph:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def _repr_html_(self) -> str:
-        from cxr_explain.pages.displays import radiograph_card
-
-        return radiograph_card(self).to_html()
+        return html_of(self)
 
     def _repr_png_(self) -> bytes:
-        from cxr_explain.pages.displays import radiograph_png
-
-        return radiograph_png(self)
+        return png_of(self)
 
     @classmethod
     def from_array(

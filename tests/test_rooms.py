@@ -18,7 +18,7 @@ import cxr_explain
 
 PACKAGE = Path(cxr_explain.__file__).parent
 
-NOUNS = ("_version", "errors", "options", "pathologies", "radiograph", "geometry")
+NOUNS = ("_version", "errors", "options", "pathologies", "display", "radiograph", "geometry")
 """Modules that are rooms of their own, before all others."""
 
 ROOMS = (
@@ -46,19 +46,11 @@ DOORS = ("cxr_explain", "cxr_explain.__main__")
 """Public names, and `python -m cxr_explain`: they open every room, and no room imports them."""
 
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("cxr_explain.audit.store", "cxr_explain.pages.displays"): "what a notebook shows",
-    ("cxr_explain.explaining.batch_maps", "cxr_explain.figures.overlay"): "objects that draw themselves",
-    ("cxr_explain.explaining.batch_maps", "cxr_explain.figures.palette"): "objects that draw themselves",
-    ("cxr_explain.explaining.explanation", "cxr_explain.figures.figure"): "objects that draw themselves",
-    ("cxr_explain.explaining.explanation", "cxr_explain.figures.overlay"): "objects that draw themselves",
-    ("cxr_explain.explaining.explanation", "cxr_explain.pages.displays"): "what a notebook shows",
-    ("cxr_explain.explaining.explanation", "cxr_explain.pages.explorer"): "what a notebook shows",
-    ("cxr_explain.explaining.files", "cxr_explain.pages.index_page"): "a batch writes its page",
-    ("cxr_explain.explaining.ranking", "cxr_explain.pages.displays"): "what a notebook shows",
-    ("cxr_explain.radiograph", "cxr_explain.pages.displays"): "what a notebook shows",
-    ("cxr_explain.reference.manifest", "cxr_explain.pages.displays"): "what a notebook shows",
+    ("cxr_explain.display", "figures"): "`Explanation.figure`: whoever has an explanation wants its figure",
+    ("cxr_explain.display", "pages"): "what a notebook shows of an object, asked of the object itself",
+    ("cxr_explain.explaining.files", "pages"): "to be mended: a batch writes its page",
 }
-"""(importing module, imported module) against the direction, and why."""
+"""(importing module, room it imports from) against the direction, and why."""
 
 MODULES = sorted(
     {"cxr_explain"} | {info.name for info in pkgutil.walk_packages([str(PACKAGE)], "cxr_explain.")}
@@ -89,12 +81,14 @@ def imports_in(source: str) -> Iterator[str]:
 
 
 def against_the_direction(module: str, source: str) -> set[tuple[str, str]]:
-    """The imports of a source that lead down the list of rooms, or out of the front door."""
+    """The rooms further down the list, or the front door, from which a source imports."""
+    if module in DOORS:
+        return set()
     return {
-        (module, name)
+        (module, name if name in DOORS else ROOMS[room_of(name)])
         for name in imports_in(source)
-        if name in DOORS or (module not in DOORS and room_of(name) > room_of(module))
-    } - {(door, name) for door in DOORS for name in MODULES}
+        if name in DOORS or room_of(name) > room_of(module)
+    }
 
 
 def graph() -> dict[str, set[str]]:
@@ -103,7 +97,7 @@ def graph() -> dict[str, set[str]]:
         module: {
             name
             for name in imports_in(source_of(module).read_text(encoding="utf-8"))
-            if (module, name) not in EXCEPTIONS
+            if name not in DOORS and (module, ROOMS[room_of(name)]) not in EXCEPTIONS
         }
         for module in MODULES
         if module not in DOORS

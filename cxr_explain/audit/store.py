@@ -31,6 +31,7 @@ from cxr_explain.audit.rows import (
     reference_explanation_of,
     result_schema,
 )
+from cxr_explain.display import html_of
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.pathologies import ReferenceLabels
@@ -303,9 +304,7 @@ class AuditRun:
         )
 
     def _repr_html_(self) -> str:
-        from cxr_explain.pages.displays import audit_run_card
-
-        return audit_run_card(self).to_html()
+        return html_of(self)
 
     def _row(self, at: int) -> Row:
         if not 0 <= at < len(self.results):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from cxr_explain.cam.fusion import FusedMaps
-from cxr_explain.errors import OptionError
+from cxr_explain.display import overlays_of
 from cxr_explain.explaining.ranking import Ranking
 
 
@@ -24,6 +23,7 @@ class BatchMaps:
         fused: (1, K, I, J) for each image; K differs where the ranking says so.
         gradient: "closed form", "autograd", or "none" where the method needs none.
 
+    >>> import torch
     >>> from cxr_explain.cam.fusion import fuse
     >>> from cxr_explain.explaining.ranking import rank
     >>> batch = BatchMaps((rank([2.0], ["Mass"]),), (fuse(torch.ones(1, 1, 7, 7)),), "closed form")
@@ -62,24 +62,4 @@ class BatchMaps:
         Raises:
             OptionError: another number of inputs.
         """
-        from cxr_explain.figures.overlay import fuse_over
-        from cxr_explain.figures.palette import rank_style
-
-        if inputs.ndim != 4 or len(inputs) != len(self):
-            raise OptionError(
-                f"inputs of shape {tuple(inputs.shape)}", expected=f"the ({len(self)}, C, H, W) explained"
-            )
-        shape = (inputs.shape[2], inputs.shape[3])
-        pictures = []
-        for image, background in enumerate(_grey(inputs)):
-            maps = self.maps_in_inputs(image, shape).float().cpu().numpy()
-            colours = [rank_style(rank).rgb for rank in range(1, len(maps) + 1)]
-            pictures.append(fuse_over(background, maps, colours).rgb)
-        return np.stack(pictures)
-
-
-def _grey(inputs: Tensor) -> NDArray[np.float32]:
-    """(B, H, W) in [0, 1]."""
-    grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
-    low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
-    return ((grey - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).numpy()
+        return overlays_of(self, inputs)

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png_of
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.geometry import Geometry
@@ -25,8 +26,7 @@ from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.whole_file import staged
 
 if TYPE_CHECKING:
-    from cxr_explain.figures.figure import ExplanationFigure
-    from cxr_explain.pages.explorer import Explorer
+    from cxr_explain.display import ExplanationFigure, Explorer
 
 _SCHEMA = "cxr-explain/explanation/2"
 _READABLE = (_SCHEMA, "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
@@ -166,11 +166,7 @@ class Explanation:
         Raises:
             OutputError: no radiograph, or not the one that was explained.
         """
-        from cxr_explain.figures.figure import draw_explanation
-
-        return draw_explanation(
-            self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options
-        )
+        return figure_of(self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options)
 
     def overlay(
         self,
@@ -195,10 +191,8 @@ class Explanation:
         Raises:
             OutputError: not the radiograph that was explained.
         """
-        from cxr_explain.figures.overlay import fused_overlay
-
         below = None if radiograph is None else self._radiograph_or(radiograph)
-        return fused_overlay(self, below, max_opacity=max_opacity, longest=longest)
+        return overlay_of(self, below, max_opacity=max_opacity, longest=longest)
 
     def explore(self, radiograph: Radiograph | None = None) -> Explorer:
         """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.
@@ -211,19 +205,13 @@ class Explanation:
         Raises:
             OutputError: not the radiograph that was explained.
         """
-        from cxr_explain.pages.explorer import Explorer
-
-        return Explorer(self, None if radiograph is None else self._radiograph_or(radiograph))
+        return explorer_of(self, None if radiograph is None else self._radiograph_or(radiograph))
 
     def _repr_html_(self) -> str:
-        from cxr_explain.pages.displays import explanation_card
-
-        return explanation_card(self).to_html()
+        return html_of(self)
 
     def _repr_png_(self) -> bytes:
-        from cxr_explain.pages.displays import explanation_png
-
-        return explanation_png(self)
+        return png_of(self)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write `<path>.json` and `<path>.npz`, all or nothing; pixels are not stored.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from cxr_explain.display import html_of
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.options import RankBy, check_option
 from cxr_explain.pathologies import canonical_pathology
@@ -74,9 +75,7 @@ class Ranking:
         return tuple(prediction.pathology for prediction in self.top)
 
     def _repr_html_(self) -> str:
-        from cxr_explain.pages.displays import ranking_card
-
-        return ranking_card(self).to_html()
+        return html_of(self)
 
     def __getitem__(self, pathology: str) -> Prediction:
         wanted = canonical_pathology(pathology)

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from torch import Tensor
 
-from cxr_explain.errors import OutputError
+from cxr_explain.errors import OptionError, OutputError
+from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
@@ -280,3 +283,34 @@ def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | N
 def to_bytes(values: Array) -> NDArray[np.uint8]:
     """[0, 1] to 0 ... 255."""
     return (np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
+    """The fused maps of a batch over its inputs: (B, H, W, 3) uint8.
+
+    Args:
+        batch: the maps.
+        inputs: (B, C, H, W), those that were explained; each is stretched from its own minimum to its own
+            maximum, and several channels are averaged.
+
+    Raises:
+        OptionError: another number of inputs.
+    """
+    if inputs.ndim != 4 or len(inputs) != len(batch):
+        raise OptionError(
+            f"inputs of shape {tuple(inputs.shape)}", expected=f"the ({len(batch)}, C, H, W) explained"
+        )
+    shape = (inputs.shape[2], inputs.shape[3])
+    pictures = []
+    for image, background in enumerate(_grey_of(inputs)):
+        maps = batch.maps_in_inputs(image, shape).float().cpu().numpy()
+        colours = [rank_style(rank).rgb for rank in range(1, len(maps) + 1)]
+        pictures.append(fuse_over(background, maps, colours).rgb)
+    return np.stack(pictures)
+
+
+def _grey_of(inputs: Tensor) -> Array:
+    """(B, H, W) in [0, 1]."""
+    grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
+    low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
+    return np.asarray(((grey - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).numpy())

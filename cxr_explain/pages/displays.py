@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.figures.banner import Notice, notice_of
@@ -32,9 +33,6 @@ from cxr_explain.pathologies import LabelState
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.states import STATE_CODES
-
-if TYPE_CHECKING:
-    from cxr_explain.audit.store import AuditRun
 
 LONGEST = 320
 """Pixels of a card's picture along its longer side."""
@@ -130,6 +128,32 @@ class Card:
 
     def _closing(self) -> str:
         return f'<div style="opacity:.8">{_text(self.closing)}</div>' if self.closing else ""
+
+
+def card_of(shown: object) -> Card:
+    """The card of an object that has one."""
+    match shown:
+        case Radiograph():
+            return radiograph_card(shown)
+        case Ranking():
+            return ranking_card(shown)
+        case Explanation():
+            return explanation_card(shown)
+        case Manifest():
+            return manifest_card(shown)
+        case AuditRun():
+            return audit_run_card(shown)
+    raise TypeError(f"{type(shown).__name__} has no card")
+
+
+def picture_of(shown: object) -> bytes:
+    """The small picture of an object that has one."""
+    match shown:
+        case Radiograph():
+            return radiograph_png(shown)
+        case Explanation():
+            return explanation_png(shown)
+    raise TypeError(f"{type(shown).__name__} has no picture")
 
 
 def radiograph_png(radiograph: Radiograph, longest: int = LONGEST) -> bytes:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cxr_explain.display import html_of
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.reference.entry import Entry, Sex
@@ -190,9 +191,7 @@ class Manifest:
         return f"<Manifest of {len(self)} images, {len(self.pathologies)} pathologies: {self.source}>"
 
     def _repr_html_(self) -> str:
-        from cxr_explain.pages.displays import manifest_card
-
-        return manifest_card(self).to_html()
+        return html_of(self)
 
     @cached_property
     def digest(self) -> str:

@@ -1,0 +1,63 @@
+"""How objects show themselves: the one place that reaches up from what is explained to figures and pages.
+
+`Explanation.figure` and what a notebook shows of an object call these functions; everything else goes from
+the radiograph to the page in one direction. Nothing is imported before something is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxr_explain.figures.output import ExplanationFigure as ExplanationFigure
+    from cxr_explain.pages.explorer import Explorer as Explorer
+
+
+def html_of(shown: object) -> str:
+    """What a notebook shows of a radiograph, ranking, explanation, manifest or audit.
+
+    >>> from cxr_explain import rank
+    >>> "Edema" in html_of(rank([0.0, 2.0], ["Mass", "Edema"]))
+    True
+    """
+    from cxr_explain.pages.displays import card_of
+
+    return card_of(shown).to_html()
+
+
+def png_of(shown: object) -> bytes:
+    """A small picture of a radiograph or an explanation."""
+    from cxr_explain.pages.displays import picture_of
+
+    return picture_of(shown)
+
+
+def explorer_of(explanation: Any, radiograph: Any) -> Explorer:
+    """Widgets over an explanation; see `Explanation.explore`."""
+    from cxr_explain.pages.explorer import Explorer
+
+    return Explorer(explanation, radiograph)
+
+
+def figure_of(explanation: Any, radiograph: Any, **options: Any) -> ExplanationFigure:
+    """The annotated figure; see `cxr_explain.figures.draw_explanation`."""
+    from cxr_explain.figures.figure import draw_explanation
+
+    return draw_explanation(explanation, radiograph, **options)
+
+
+def overlay_of(explanation: Any, radiograph: Any, **options: Any) -> NDArray[np.uint8]:
+    """The fused map over the radiograph; see `cxr_explain.figures.overlay.fused_overlay`."""
+    from cxr_explain.figures.overlay import fused_overlay
+
+    return fused_overlay(explanation, radiograph, **options)
+
+
+def overlays_of(batch: Any, inputs: Any) -> NDArray[np.uint8]:
+    """The fused maps of a batch over its inputs; see `cxr_explain.figures.overlay.batch_overlays`."""
+    from cxr_explain.figures.overlay import batch_overlays
+
+    return batch_overlays(batch, inputs)
