@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -206,7 +206,7 @@ class _Network(HookedClassifier):
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return self.module(inputs, **self._arguments)
+        return cast(Tensor, self.module(inputs, **self._arguments))
 
     def look(self, inputs: Tensor) -> AutogradPass:
         """One forward pass."""
