@@ -145,7 +145,7 @@ class FMGCAM:
         self,
         x: Tensor,
         class_idx: ClassIndex = None,
-        retain_graph: bool = False,
+        retain_graph: bool = False,  # noqa: ARG002 - MONAI's signature
         layer_idx: int = -1,
         **kwargs: Any,
     ) -> Tensor:
