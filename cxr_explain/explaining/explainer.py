@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import FusedMaps, fuse
+from cxr_explain.cam.registry import Method
 from cxr_explain.cam.rules import NamedRule, Rule, forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
@@ -25,7 +26,7 @@ from cxr_explain.explaining.samples import Sample, check_xrv_range, inputs_of, r
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 from cxr_explain.radiograph import Radiograph
 
 PHANTOM_WEIGHTS_WARNING = (
