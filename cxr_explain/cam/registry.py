@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 
@@ -27,8 +27,7 @@ class RuleEntry:
 
     def load(self) -> Any:
         """The rule, with its default settings."""
-        module, _, name = self.home.partition(":")
-        found = getattr(import_module(f"cxr_explain.cam.{module}"), name)
+        found = resolve_name(f"cxr_explain.cam.{self.home}")
         return found() if isinstance(found, type) else found
 
 
