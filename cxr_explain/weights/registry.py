@@ -10,14 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from cxr_explain.errors import UnknownWeightsError
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.weights.facts import TrainedOn
-
-Architecture = Literal["xrv-densenet121", "xrv-resnet50", "xrv-densenet"]
-"""`xrv-densenet` is TorchXRayVision's DenseNet of any depth and width, told by the tensors."""
 
 _RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
 _RELABELLED_NIH = frozenset({"RSNA", "Google", "SIIM"})  # other labels on images of NIH ChestX-ray14
@@ -31,7 +27,7 @@ class WeightsEntry:
         name: TorchXRayVision's long name, or this package's.
         url: where it is published; None for weights that come with the package and are never fetched.
         file_name: its name in a weights folder, or in the package.
-        architecture: the model it belongs to.
+        architecture: name of the model's family, as in `cxr_explain.models.families.FAMILIES`.
         pathologies: one per output; `""` is an output that was never trained. Empty for bundled weights,
             whose file says it.
         operating_points: one per output, on the sigmoid's scale; None where none is published.
@@ -44,7 +40,7 @@ class WeightsEntry:
     name: str
     url: str | None
     file_name: str
-    architecture: Architecture
+    architecture: str
     pathologies: tuple[str, ...]
     operating_points: tuple[float | None, ...]
     input_size: int
@@ -92,7 +88,7 @@ def _entry(
     operating_points: Mapping[str, float | None],
     training_sets: tuple[str, ...],
     *,
-    architecture: Architecture = "xrv-densenet121",
+    architecture: str = "xrv-densenet",
     input_size: int = 224,
     aliases: tuple[str, ...] = (),
 ) -> WeightsEntry:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cxr_explain.cli.main import app
 from cxr_explain.errors import UnknownWeightsError, WeightsIntegrityError, WeightsNotFoundError
-from cxr_explain.models.xrv import from_pretrained
+from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.phantom import FINDINGS
 from cxr_explain.weights import (
     BUNDLED,
