@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import FusedMaps, fuse
+from cxr_explain.cam.registry import Method
 from cxr_explain.cam.rules import NamedRule, Rule, forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation, Provenance
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.ranking import Ranking, rank
-from cxr_explain.explaining.samples import Sample, check_xrv_range, inputs_of, radiograph_of
+from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import OutputsLike, as_classifier
-from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 from cxr_explain.radiograph import Radiograph
 
 PHANTOM_WEIGHTS_WARNING = (
@@ -121,7 +121,7 @@ class Explainer:
         Raises:
             WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
         """
-        from cxr_explain.models.xrv import from_pretrained
+        from cxr_explain.models.pretrained import from_pretrained
 
         classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
         classifier.module.to(_device(device))
@@ -408,8 +408,7 @@ def explain(
     """
     inputs = inputs_of(batch)
     classifier = as_classifier(model, outputs, target_layer=target_layer)
-    if isinstance(classifier, XRVDenseNet | XRVResNet):
-        check_xrv_range(inputs)
+    classifier.check_inputs(inputs)
     layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)
     explainer = Explainer(classifier, target_layers=layers, **options)
     return explainer.explain_inputs(

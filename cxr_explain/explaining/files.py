@@ -14,6 +14,7 @@ from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.loaders.formats import ENDINGS
 from cxr_explain.loaders.sniff import sniff
 from cxr_explain.options import FigureFormat, RankBy
 from cxr_explain.pages.index_page import Card
@@ -21,7 +22,6 @@ from cxr_explain.pathologies import LabelState, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.label_tables import ReferenceTable
 
-_IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 _SNIFFED_BYTES = 2048
 _GLOB_SIGNS = frozenset("*?[")
 
@@ -230,7 +230,7 @@ def _images_in(folder: Path) -> tuple[list[Path], int]:
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
             continue
-        if path.suffix.lower() in _IMAGE_ENDINGS or _is_image(path):
+        if path.suffix.lower() in ENDINGS or _is_image(path):
             images.append(path)
         else:
             others += 1

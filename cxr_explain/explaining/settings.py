@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypedDict
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 
 
 class RankingOptions(TypedDict, total=False):

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
-from cxr_explain.options import Activation, Method, Normalisation, check_option
+from cxr_explain.options import Activation, Normalisation, check_option
 from cxr_explain.reference.finding_masks import Boxes, MaskFolder, References, read_outlines
 from cxr_explain.reference.label_tables import read_reference_table
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
@@ -112,7 +112,7 @@ def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """
     for name in names:
         check_option("method", name, Method)
-    return tuple(cast(Method, name) for name in dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
