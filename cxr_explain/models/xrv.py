@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -271,7 +271,7 @@ def empty_densenet(**configuration: Any) -> nn.Module:
     ensure_torchvision_imports()
     from torchxrayvision.models import DenseNet
 
-    return DenseNet(**configuration)
+    return cast(nn.Module, DenseNet(**configuration))
 
 
 def empty_resnet50(outputs: int) -> nn.Module:
@@ -279,7 +279,7 @@ def empty_resnet50(outputs: int) -> nn.Module:
     ensure_torchvision_imports()
     from torchvision.models import resnet50
 
-    module = resnet50(weights=None, num_classes=outputs)
+    module: nn.Module = resnet50(weights=None, num_classes=outputs)
     module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return module
 
