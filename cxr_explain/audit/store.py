@@ -298,10 +298,7 @@ class AuditRun:
     def reference(self, at: int) -> ReferenceLabels:
         """The reference labels of one result, its boxes in the radiograph's pixels."""
         row = self._row(at)
-        entry = self.manifest[row["row"]]
-        return ReferenceLabels(
-            entry.labels.states, entry.boxes_in((row["height"], row["width"])), entry.labels.source
-        )
+        return self.manifest[row["row"]].labels_in((row["height"], row["width"]))
 
     def _repr_html_(self) -> str:
         return html_of(self)

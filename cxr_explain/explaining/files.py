@@ -19,7 +19,7 @@ from cxr_explain.options import FigureFormat, RankBy
 from cxr_explain.pages.index_page import Card
 from cxr_explain.pathologies import LabelState, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.reference.label_tables import ReferenceTable
+from cxr_explain.reference.standard import ReferenceStandard
 
 _IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 _SNIFFED_BYTES = 2048
@@ -38,7 +38,7 @@ class Job:
         pathologies: see `Explainer.explain`.
         above_operating_point: see `Explainer.explain`.
         read_options: passed on to `read_radiograph`.
-        references: reference labels for every file, or a table that has them by file name.
+        references: reference labels for every file, or what is known of each file by its name.
         hashed_ids: name outputs after the SHA-256 of the file rather than after its name.
         batch_size: images in one forward pass.
     """
@@ -50,13 +50,13 @@ class Job:
     pathologies: tuple[str, ...] | None = None
     above_operating_point: bool = False
     read_options: Mapping[str, Any] = field(default_factory=dict)
-    references: ReferenceLabels | ReferenceTable | None = None
+    references: ReferenceLabels | ReferenceStandard | None = None
     hashed_ids: bool = False
     batch_size: int = 8
 
     def labels_for(self, path: Path, radiograph: Radiograph) -> ReferenceLabels | None:
         """The reference labels of one file."""
-        if isinstance(self.references, ReferenceTable):
+        if isinstance(self.references, ReferenceStandard):
             return self.references.labels_for(path, radiograph.shape)
         return self.references
 
