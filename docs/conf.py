@@ -71,10 +71,10 @@ INTERNAL = (
     r"audit\.place\.Place",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
-    r"audit_report\.source\.AuditSource",
+    r"pages\.audit_report\.source\.AuditSource",
     r"cam\.evidence\.T",
-    r"manifests\.problems\.Problems",
-    r"plain_table\.Table",
+    r"reference\.problems\.Problems",
+    r"support\.plain_table\.Table",
 )
 ELSEWHERE = (
     *("abc", "collections", "dataclasses", "enum", "os", "pathlib", "types", "typing"),

@@ -176,7 +176,7 @@ def statistics_of(
     without_patient = sum(run.manifest.patients[row] is None for row in rows)
     return statistics(
         cases,
-        policy=policy or run.record.ask.uncertain,
+        policy=policy or run.record.uncertain,
         located=localisation.located,
         resamples=resamples,
         level=level,

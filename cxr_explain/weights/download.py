@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
 from cxr_explain.support.locks import exclusive
 from cxr_explain.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
-from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, describe, sniff
+from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, format_of
 from cxr_explain.weights.registry import WeightsEntry, find_entry
 
 if TYPE_CHECKING:
@@ -267,10 +267,10 @@ class _Download:
 
     def _move_into_place(self) -> None:
         with self._part.open("rb") as stream:
-            file_format = sniff(stream.read(SNIFFED_BYTES))
+            file_format = format_of(stream.read(SNIFFED_BYTES))
         if file_format not in CHECKPOINT_FORMATS:
             self._discard()
-            raise WeightsDownloadError(f"{describe(file_format)} in place of a checkpoint")
+            raise WeightsDownloadError(f"{file_format} in place of a checkpoint")
         os.replace(self._part, self._target)
         self._version_file.unlink(missing_ok=True)
         _sync_folder(self._target.parent)

@@ -58,7 +58,7 @@ def test_images_and_results_in_an_object_store(
     assert_same_table(finished, run)
     opened = AuditRun.open(where)
     assert opened.is_complete
-    assert opened.radiograph(0).sha256 == opened.results["sha256"][0].as_py()
+    assert opened.case(0).radiograph().sha256 == opened.results["sha256"][0].as_py()
     found = write_statistics(opened, resamples=100)
     assert opened.place.read("statistics.json") == found.to_json()
     assert len(opened.place.names("logs")) == 2

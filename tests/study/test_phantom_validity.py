@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -247,7 +248,7 @@ def test_shares_and_peaks_are_those_of_the_explanation_a_reader_gets(
     unseen = next(s for s in specimens(range(UNSEEN, UNSEEN + N), size=SIZE) if len(s.masks) > 1)
     explainer = projection(FINDINGS)
     found = measure_validity(explainer, n=1, seed=unseen.seed, size=SIZE, resamples=1)
-    explainer.normalisation = normalisation
+    explainer.settings = replace(explainer.settings, normalisation=normalisation)
     explanation = explainer.explain(unseen.radiograph, pathologies=list(unseen.masks))
     maps = explanation.maps_in_radiograph().astype(float)
     shares = []

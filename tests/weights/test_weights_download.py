@@ -10,7 +10,7 @@ import pytest
 from weights_server import serving
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
-from cxr_explain.weights import fetch, find_entry, locate, resolve
+from cxr_explain.weights import fetch, find_entry, resolve
 
 ENTRY = find_entry("nih")
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000  # what download.py looks at: the first bytes
@@ -80,7 +80,7 @@ def test_file_put_there_by_torchxrayvision_is_used(monkeypatch, tmp_path):
     folder = tmp_path / "home" / ".torchxrayvision" / "models_data"
     folder.mkdir(parents=True)
     (folder / ENTRY.file_name).write_bytes(CONTENT)
-    assert fetch("nih", offline=True) == folder / ENTRY.file_name == locate("nih")
+    assert fetch("nih", offline=True) == folder / ENTRY.file_name == resolve("nih", fetch=False)
 
 
 def test_404_says_what_to_do(get, server, tmp_path):

@@ -12,40 +12,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxr_explain.errors import OptionError, WeightsError, WeightsIntegrityError
+from cxr_explain.errors import WeightsError, WeightsIntegrityError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
+from cxr_explain.models.families import FAMILIES, family_named, family_of_tensors
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.models.xrv import (
-    XRVDenseNet,
-    XRVResNet,
-    densenet_configuration,
-    empty_densenet,
-    empty_resnet50,
-)
 from cxr_explain.weights import load_into
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:
     """The arguments of `empty_network` for a classifier of `from_pretrained`.
 
-    >>> from cxr_explain.models.xrv import from_pretrained
+    >>> from cxr_explain.models.pretrained import from_pretrained
     >>> configuration_of(from_pretrained("phantom"))["architecture"]
     'xrv-densenet'
     """
-    outputs = len(classifier.pathologies)
-    if isinstance(classifier, XRVResNet):
-        return {"architecture": "xrv-resnet50", "num_classes": outputs}
-    shape = densenet_configuration(classifier.module.state_dict(), source=classifier.name)
-    return {"architecture": "xrv-densenet", **shape, "block_config": list(shape["block_config"])}
+    tensors = classifier.module.state_dict()
+    architecture = family_of_tensors(tensors, source=classifier.name)
+    shape = FAMILIES[architecture].load().configuration(tensors, source=classifier.name)
+    return {"architecture": architecture, **shape}
 
 
-def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
+def empty_network(*, architecture: str, **configuration: Any) -> nn.Module:
     """A network without its weights; it gives logits.
 
     Args:
-        architecture: "xrv-densenet" (TorchXRayVision's DenseNet) or "xrv-resnet50".
-        **shape: of the DenseNet's constructor; of the ResNet, num_classes alone.
+        architecture: name of a family in `cxr_explain.models.families` that is read from files.
+        **configuration: of the family's `empty`.
 
     Raises:
         OptionError: another architecture.
@@ -53,11 +46,8 @@ def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
     >>> empty_network(architecture="xrv-densenet", block_config=[1], num_classes=3).classifier.out_features
     3
     """
-    if architecture == "xrv-densenet":
-        return empty_densenet(**{**shape, "block_config": tuple(shape["block_config"])})
-    if architecture == "xrv-resnet50":
-        return empty_resnet50(shape["num_classes"])
-    raise OptionError(f"architecture={architecture!r}", expected="xrv-densenet or xrv-resnet50")
+    network: nn.Module = family_named(architecture).load().empty(**configuration)
+    return network
 
 
 def facts_of(classifier: Classifier, *, sha256: str, from_sha256: str) -> dict[str, Any]:
@@ -105,8 +95,8 @@ def bundled_explainer(
 
 
 def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearClassifier:
-    adapter = XRVDenseNet if hasattr(network, "classifier") else XRVResNet
-    return adapter(
+    family = FAMILIES[family_of_tensors(network.state_dict())]
+    classifier: PooledLinearClassifier = family.load()(
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
         name=facts["name"],
@@ -115,6 +105,7 @@ def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearCla
         training_sets=facts["training_sets"],
         phantom_only=facts["phantom_only"],
     )
+    return classifier
 
 
 def _read(path: Path) -> bytes:

@@ -140,7 +140,7 @@ def _rows(explainer: Explainer, findings: Sequence[str], batch: Sequence[Specime
     for specimen in batch:
         whole = next(explained)
         without = dict(zip(specimen.without, islice(explained, len(specimen.without)), strict=True))
-        yield _row(explainer.activation, findings, specimen, whole, without)
+        yield _row(explainer.settings.activation, findings, specimen, whole, without)
 
 
 def _row(
