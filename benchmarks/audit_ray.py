@@ -61,7 +61,7 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
 
     firsts: list[float] = []
 
-    def advance(progress: Progress) -> None:
+    def advance(_: Progress) -> None:
         firsts.append(time.perf_counter())
 
     began = time.perf_counter()

@@ -155,4 +155,4 @@ class Radiograph:
 def to_display(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Map [-1024, 1024] to 0 ... 255, rounded."""
     low, high = VALUE_RANGE
-    return np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.asarray(np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))), np.uint8)

@@ -82,7 +82,7 @@ def run_audit_on_ray(
     means: Means | None = None,
     workers: int = 2,
     gpus: float = 0.0,
-    advance: Callable[[Progress], None] = lambda progress: None,
+    advance: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> AuditRun:
     """Run an audit on Ray Data; see `cxr_explain.audit.run.run_audit`.

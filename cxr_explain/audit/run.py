@@ -86,7 +86,7 @@ def run_audit(
     *,
     ask: Ask | None = None,
     means: Means | None = None,
-    advance: Callable[[Progress], None] = lambda progress: None,
+    advance: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> AuditRun:
     """Explain every image of a manifest, and keep what is found in a folder.
@@ -277,7 +277,7 @@ def worked(
     tasks: Iterator[Task],
     ask: Ask,
     means: Means,
-    advance: Callable[[Progress], None] = lambda progress: None,
+    advance: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     journal: Journal | None = None,
 ) -> Iterator[list[Row]]:

@@ -108,7 +108,7 @@ def statistics(
     >>> mass["estimates"]["auroc"]["value"], mass["estimates"]["sensitivity"]["value"]
     (0.75, 0.5)
     """
-    tell = progress or (lambda text: None)
+    tell = progress or (lambda _: None)
     sections = {
         "pathologies": _pathologies(cases, policy, level),
         "subgroups": _subgroups(cases, policy),

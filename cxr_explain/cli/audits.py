@@ -337,7 +337,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the batch, the second stops at once."""
     asked = False
 
-    def ask(number: int, frame: object) -> None:
+    def ask(*_: object) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

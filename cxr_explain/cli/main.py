@@ -6,10 +6,10 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -177,7 +177,7 @@ def explain(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _run(results: Iterator, files: Sequence[Path], *, labelled: bool, page: bool, to: Path) -> int:
+def _run(results: Iterator[Any], files: Sequence[Path], *, labelled: bool, page: bool, to: Path) -> int:
     """Print a table of results and a line for each failure, write the page; return how many failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -205,7 +205,7 @@ def _run(results: Iterator, files: Sequence[Path], *, labelled: bool, page: bool
     return index.failed
 
 
-def _track(items: Sequence, doing: str):  # type: ignore[no-untyped-def]
+def _track(items: Sequence[Any], doing: str) -> Iterable[Any]:
     """The progress of one method on one batch, where somebody looks."""
     from rich.progress import track
 

@@ -135,7 +135,7 @@ class Explanation:
         """(I, J): the rank whose class map is largest at each position; -1 where K is 0."""
         if self.ranking.k == 0:
             return np.full(self.class_maps.shape[1:], -1)
-        return self.class_maps.argmax(axis=0)
+        return np.asarray(self.class_maps.argmax(axis=0))
 
     @property
     def without_evidence(self) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from cxr_explain.figures.key import ColourKey, Legend
 from cxr_explain.figures.lettering import width
 from cxr_explain.figures.output import DISCLAIMER, ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
-from cxr_explain.figures.page import BODY, QUIET, Block, Page
+from cxr_explain.figures.page import BODY, Block, Page
+from cxr_explain.figures.palette import QUIET
 from cxr_explain.figures.palette import ALERT
 from cxr_explain.figures.panels import Panels
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable

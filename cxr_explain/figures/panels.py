@@ -17,7 +17,8 @@ from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
-from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot, put_text
+from cxr_explain.figures.page import BODY, SMALL, Page, dot, put_text
+from cxr_explain.figures.palette import QUIET
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 

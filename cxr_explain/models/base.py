@@ -207,7 +207,7 @@ class Classifier(ABC):
             (M, N).
         """
         with self.undisturbed(), torch.inference_mode():
-            parts = [self.run(self.suited(part)) for part in inputs.split(batch_size)]
+            parts = [self.run(self.suited(part)) for part in torch.split(inputs, batch_size)]
             return torch.cat(parts)
 
     @contextmanager

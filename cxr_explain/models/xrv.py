@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +112,7 @@ class XRVDenseNet(_XRVClassifier):
         ensure_torchvision_imports()
         from torchxrayvision.models import DenseNet
 
-        return DenseNet(**configuration)
+        return cast(nn.Module, DenseNet(**configuration))
 
 
 class XRVResNet(_XRVClassifier):
@@ -166,7 +166,7 @@ class XRVResNet(_XRVClassifier):
         ensure_torchvision_imports()
         from torchvision.models import resnet50
 
-        module = resnet50(weights=None, num_classes=num_classes)
+        module: nn.Module = resnet50(weights=None, num_classes=num_classes)
         module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         return module
 

@@ -104,8 +104,8 @@ def _read_outlines(path: Path, kind: MaskKind) -> OutlineSet:
 
 
 @lru_cache(maxsize=2)
-def _cached_outlines(path: Path, kind: MaskKind, version: tuple[int, int]) -> OutlineSet:
-    """One file holds the masks of all images; `version` reads it again where it changed.
+def _cached_outlines(path: Path, kind: MaskKind, _version: tuple[int, int]) -> OutlineSet:
+    """One file holds the masks of all images; `_version` reads it again where it changed.
 
     CheXlocalize's files are read by the evaluation, a later stage, so only when they are asked for.
     """

@@ -43,7 +43,7 @@ def run_study(
     *,
     of: str,
     jobs: int = 1,
-    advance: Callable[[int], None] = lambda cases: None,
+    advance: Callable[[int], None] = lambda _: None,
     track: Track = silent,
 ) -> Tables:
     """Measure all cases, and write a CSV of each table.

@@ -172,7 +172,7 @@ def evaluate_maps(
     *,
     jobs: int = 1,
     failed: Callable[[CxrExplainError], None],
-    advance: Callable[[int], None] = lambda cases: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Findings:
     """Measure, summarise, and write the report.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cxr_explain.errors import (
     ArchitectureError,
@@ -261,7 +261,7 @@ def _big_endian() -> WeightsIntegrityError:
 def _dtype(name: str) -> torch.dtype:
     import torch
 
-    return getattr(torch, name)  # a closed set, see `inert_pickle`
+    return cast(torch.dtype, getattr(torch, name))  # a closed set, see `inert_pickle`
 
 
 class _Tensors:

@@ -314,7 +314,7 @@ def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterat
         with _bar(name) as report:
             yield report
     else:
-        yield lambda received, total: None
+        yield lambda *_: None
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 LIMITED = """
 import resource, signal, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 from test_explanation import explanation
 from cxr_explain.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, room: int) -> None:
 
 ENDLESS = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 from test_explanation import explanation
 pair = explanation(4, seed=0), explanation(2, seed=1)
 print("ready", flush=True)

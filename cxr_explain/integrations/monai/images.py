@@ -141,7 +141,7 @@ def _since_reading(image: Tensor, meta: Mapping[str, Any]) -> NDArray[np.float64
     # Readers that know no affine leave the identity. MONAI's lazy transforms leave a (3, 3) affine, others a
     # (4, 4) one; directions have the same corner.
     before = torch.as_tensor(meta.get("original_affine", torch.eye(2)), dtype=torch.float64)[:2, :2]
-    return (torch.linalg.inv(before) @ image.affine[:2, :2].double().cpu()).numpy()
+    return (torch.inverse(before) @ image.affine[:2, :2].double().cpu()).numpy()
 
 
 def _within_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -131,7 +131,7 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
             return tensor
         after = MetaTensor(tensor).copy_meta_from(before)
         step = _step(geometry, turn)
-        return self.push_transform(
+        recorded: Tensor = self.push_transform(  # type: ignore[no-untyped-call]  # MONAI's, without types
             after,
             sp_size=tuple(tensor.shape[1:]),
             affine=torch.from_numpy(step),
@@ -142,6 +142,7 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
                 "affine": np.asarray(before.affine, np.float64),
             },
         )
+        return recorded
 
 
 class ExplainRadiographd(MapTransform):
@@ -248,7 +249,7 @@ def _step(geometry: Geometry, turn: Turn) -> NDArray[np.float64]:
             [0.0, 0.0, 1.0],
         ]
     )
-    return _laid(turn, geometry.radiograph_shape) @ upright
+    return np.asarray(_laid(turn, geometry.radiograph_shape) @ upright)
 
 
 def _laid(turn: Turn, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -257,4 +258,4 @@ def _laid(turn: Turn, shape: tuple[int, int]) -> NDArray[np.float64]:
     for axis, flipped in enumerate((turn.rows_flipped, turn.columns_flipped)):
         if flipped:
             flips[axis, axis], flips[axis, 2] = -1.0, shape[axis] - 1.0
-    return flips[[1, 0, 2]] if turn.transposed else flips
+    return flips.take([1, 0, 2], axis=0) if turn.transposed else flips

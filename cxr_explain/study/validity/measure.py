@@ -15,7 +15,6 @@ from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.geometry import Geometry
 from cxr_explain.measures.localisation import (
-    Mask,
     centre_hit,
     class_share,
     own_pixels,
@@ -37,6 +36,7 @@ from cxr_explain.study.validity.summary import (
     Validity,
     summarise,
 )
+from cxr_explain.support.arrays import Mask
 
 _SPECIMENS = 16  # a batch: with their counterfactuals, about 35 images
 
