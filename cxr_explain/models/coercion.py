@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
@@ -58,15 +57,16 @@ def as_classifier(
             remedy="Name it: explain(model, batch, outputs=[...], target_layer='layer4'); or pass "
             "HookedClassifier(model, 'layer4', Outputs([...]), prepare=...).",
         )
-    adapter: Any = family.load() if family else HookedClassifier
-    if named is None and not adapter.names_outputs:
+    adapter = family.load() if family else None
+    if adapter and (named or adapter.names_outputs):
+        return adapter(model, named)
+    if named is None:
         raise ModelError(
             f"a {type(model).__name__} whose outputs have no names",
             expected="a name for each output",
             remedy="Pass outputs=['Mass', 'Edema', ...], with '' for an output that was never trained.",
         )
-    classifier: Classifier = adapter(model, named) if family else adapter(model, target_layer, named)
-    return classifier
+    return HookedClassifier(model, str(target_layer), named)
 
 
 def _outputs(outputs: OutputsLike) -> Outputs | None:

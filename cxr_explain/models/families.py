@@ -1,7 +1,6 @@
 """The families of models that are known by themselves, one line each.
 
-An adapter's module is imported at its first use. Of its class are asked, beside what `Classifier` has,
-`configuration` and `empty` where the line names a head: they turn the tensors of a checkpoint into a module.
+The module of an adapter is imported at its first use.
 """
 
 from __future__ import annotations
@@ -10,11 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
 from cxr_explain.errors import ArchitectureError, OptionError
+from cxr_explain.models.base import Classifier, Outputs
+
+
+class Adapter(Protocol):
+    """What is asked of the `Classifier` of a family."""
+
+    names_outputs: bool
+
+    def __call__(self, module: nn.Module, outputs: Outputs | None, **description: Any) -> Classifier:
+        """Make a classifier of a module; without `outputs` only if the family `names_outputs`."""
+        ...
+
+    def configuration(self, tensors: Mapping[str, Tensor], *, source: str | None) -> dict[str, Any]:
+        """The arguments of `empty` for a checkpoint's tensors; asked of families with a head alone."""
+        ...
+
+    def empty(self, **configuration: Any) -> nn.Module:
+        """A module with random weights; asked of families with a head alone."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +53,9 @@ class Family:
     adapter: str
     head: str | None = None
 
-    def load(self) -> Any:
-        """The adapter: a class that makes a `Classifier` of a module."""
-        return resolve_name(f"cxr_explain.models.{self.adapter}")
+    def load(self) -> Adapter:
+        """The family's classifier class."""
+        return cast(Adapter, resolve_name(f"cxr_explain.models.{self.adapter}"))
 
 
 FAMILIES: dict[str, Family] = {

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ArchitectureError
-from cxr_explain.models.base import Outputs
+from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, Family, family_of_tensors
-from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.weights import (
     Checkpoint,
@@ -30,7 +29,7 @@ def from_pretrained(
     *,
     weights_dir: str | PathLike[str] | None = None,
     fetch: bool = True,
-) -> PooledLinearClassifier:
+) -> Classifier:
     """Build the classifier of a set of weights with a name, or of a checkpoint file.
 
     A file may hold TorchXRayVision's DenseNet of any depth and width, told by the tensors' shapes, or its
@@ -64,10 +63,7 @@ def from_pretrained(
     # Weights that this package owns may be laid out for speed; a user's model is never touched.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     described = _description(opened.entry, checkpoint.facts)
-    classifier: PooledLinearClassifier = family.load()(
-        module, outputs, name=opened.name, weights_sha256=opened.sha256, **described
-    )
-    return classifier
+    return family.load()(module, outputs, name=opened.name, weights_sha256=opened.sha256, **described)
 
 
 def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outputs: int) -> nn.Module:
@@ -78,11 +74,11 @@ def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outp
     """
     adapter = family.load()
     if opened.entry is not None and not opened.entry.bundled:
-        return cast(nn.Module, adapter.empty(num_classes=outputs))
+        return adapter.empty(num_classes=outputs)
     configuration = adapter.configuration(tensors, source=opened.name)
     with torch.device("meta"):
         check_fit(adapter.empty(**configuration), tensors, name=opened.name)
-    return cast(nn.Module, adapter.empty(**configuration))
+    return adapter.empty(**configuration)
 
 
 def _description(entry: WeightsEntry | None, facts: CheckpointFacts) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,8 +112,7 @@ class XRVDenseNet(_XRVClassifier):
         ensure_torchvision_imports()
         from torchxrayvision.models import DenseNet
 
-        module: nn.Module = DenseNet(**configuration)
-        return module
+        return cast(nn.Module, DenseNet(**configuration))
 
 
 class XRVResNet(_XRVClassifier):

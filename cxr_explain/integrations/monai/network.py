@@ -16,7 +16,6 @@ from cxr_explain.errors import WeightsError, WeightsIntegrityError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_named, family_of_tensors
-from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.weights import load_into
 
 
@@ -46,8 +45,7 @@ def empty_network(*, architecture: str, **configuration: Any) -> nn.Module:
     >>> empty_network(architecture="xrv-densenet", block_config=[1], num_classes=3).classifier.out_features
     3
     """
-    network: nn.Module = family_named(architecture).load().empty(**configuration)
-    return network
+    return family_named(architecture).load().empty(**configuration)
 
 
 def facts_of(classifier: Classifier, *, sha256: str, from_sha256: str) -> dict[str, Any]:
@@ -94,9 +92,9 @@ def bundled_explainer(
     return Explainer(_classifier(network, facts), **options)
 
 
-def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearClassifier:
+def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> Classifier:
     family = FAMILIES[family_of_tensors(network.state_dict())]
-    classifier: PooledLinearClassifier = family.load()(
+    return family.load()(
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
         name=facts["name"],
@@ -105,7 +103,6 @@ def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearCla
         training_sets=facts["training_sets"],
         phantom_only=facts["phantom_only"],
     )
-    return classifier
 
 
 def _read(path: Path) -> bytes:
