@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
 from cxr_explain.errors import OptionError
-from cxr_explain.support.arrays import Mask, as_map_of, as_maps_of, as_mask, evidence
+from cxr_explain.support.arrays import Mask, as_map_of, as_maps_of, as_mask
 
 
 def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
@@ -118,10 +118,9 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     values = as_maps_of(maps, inside.shape)
     if not 0 <= k < len(values):
         raise OptionError(f"class {k} of {len(values)}", expected=f"0 to {len(values) - 1}")
-    shown = evidence(values)
-    if not inside.any() or not shown.any():
+    if not inside.any() or not (values > 0).any():
         return None
-    sums = shown[:, inside].sum(axis=1)
+    sums = np.maximum(values[:, inside], 0).sum(axis=1)
     return float(sums[k] / sums.sum()) if sums.any() else 0.0
 
 

@@ -52,6 +52,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cxr_explain.errors import OptionError
 from cxr_explain.geometry import Geometry
 from cxr_explain.measures.boxes import BoxArray, boxes_of, iobb, map_boxes
 from cxr_explain.measures.fused import saliency_outside, winner_entropy
@@ -66,7 +67,7 @@ from cxr_explain.measures.localisation import (
 from cxr_explain.measures.overlap import energy_in_mask, iou
 from cxr_explain.measures.segmentation import segment
 from cxr_explain.pathologies import ReferenceBox
-from cxr_explain.support.arrays import Mask
+from cxr_explain.support.arrays import Mask, as_mask
 
 SAMPLES = 256
 """Along the longer side of a radiograph, at most."""
@@ -110,14 +111,27 @@ class SamplingGrid:
         (top, bottom), (left, right) = np.searchsorted(y, (top, bottom)), np.searchsorted(x, (left, right))
         return int(left), int(top), int(right), int(bottom)
 
+    @property
+    def seen_shape(self) -> tuple[int, int]:
+        """Rows and columns of the samples that were seen."""
+        left, top, right, bottom = self.seen
+        return bottom - top, right - left
+
     def maps(self, maps: ArrayLike) -> NDArray[np.float32]:
         """Maps (..., I, J) of the model's square at the samples that were seen, (..., rows, columns)."""
         return np.asarray(self._cut(self.geometry.maps_to_radiograph(maps, self.shape)))
 
     def mask(self, mask: ArrayLike) -> Mask:
-        """A mask (H, W) of the radiograph at the samples that were seen, (rows, columns)."""
+        """A mask (H, W) of the radiograph at the samples that were seen, (rows, columns).
+
+        Raises:
+            OptionError: another type or shape.
+        """
+        inside, shape = as_mask(mask), self.geometry.radiograph_shape
+        if inside.shape != shape:
+            raise OptionError(f"a mask of {inside.shape}", expected=f"{shape}, as the radiograph")
         y, x = (centres.astype(np.intp) for centres in self._centres)
-        return np.asarray(self._cut(np.asarray(mask, bool)[y[:, None], x]))
+        return np.asarray(self._cut(inside[y[:, None], x]))
 
     def boxes(self, boxes: ArrayLike) -> BoxArray:
         """Boxes (n, 4) of the radiograph in the samples that were seen; what is left of them, (m, 4)."""
@@ -156,14 +170,12 @@ class Region:
 
     Args:
         mask: its samples.
-        own: those of them that are in no other finding.
         boxes: (n, 4), its reference boxes in samples, clipped to what was seen.
         spacing: of the samples, down and across, in pixels of the radiograph.
         tolerance: of the tolerant hit, in pixels of the radiograph.
     """
 
     mask: Mask
-    own: Mask
     boxes: BoxArray
     spacing: tuple[float, float]
     tolerance: float
@@ -265,6 +277,9 @@ class Ruler:
             geometry: where the model's square lies in it.
             masks: by pathology (canonical names), (H, W) bool, in pixels of the radiograph.
             boxes: in pixels of the radiograph. A pathology with a mask and boxes is both together.
+
+        Raises:
+            OptionError: a mask of another type or shape.
         """
         grid = SamplingGrid(geometry)
         drawn = {name: grid.mask(mask) for name, mask in (masks or {}).items()}
@@ -275,18 +290,16 @@ class Ruler:
             name: drawn.get(name, nothing) | grid.mask_of_boxes(corners.get(name, []))
             for name in dict.fromkeys((*drawn, *corners))
         }
-        stack = list(found.values())
         return cls(
             grid,
             {
                 name: Region(
                     mask,
-                    own_pixels(stack, at),
                     grid.boxes(corners.get(name, np.empty((0, 4)))),
                     grid.spacing,
                     TOLERANCE * geometry.side,
                 )
-                for at, (name, mask) in enumerate(found.items())
+                for name, mask in found.items()
             },
         )
 
@@ -326,20 +339,43 @@ class Ruler:
             OptionError: another shape, or values that are not finite.
         """
         sampled = self.grid.maps(maps)
+        nothing = ClassShares(None, None, None)
         if not (sampled > 0).any():
-            return FusedMapMeasures(
-                None, None, None, dict.fromkeys(self.regions, ClassShares(None, None, None))
+            return FusedMapMeasures(None, None, None, dict.fromkeys(self.regions, nothing))
+        parts, masks = self._summed(np.maximum(sampled, 0)), self._parts[1]
+        shares = {}
+        for at, (name, region) in enumerate(self.regions.items()):
+            k = list(pathologies).index(name) if name in pathologies else None
+            shares[name] = ClassShares(
+                _share(parts, k, masks[at]),
+                _share(parts, k, own_pixels(masks, at)),
+                _fused_hit(sampled, k, region.near),
             )
-        masks = [region.mask for region in self.regions.values()]
         return FusedMapMeasures(
-            saliency_outside(sampled, masks),
-            saliency_outside(np.abs(sampled), masks),
-            winner_entropy(sampled, normalised=True),
-            {
-                name: _shares(region, sampled, _index(pathologies, name))
-                for name, region in self.regions.items()
-            },
+            saliency_outside(parts, list(masks)),
+            saliency_outside(self._summed(np.abs(sampled)), list(masks)),
+            winner_entropy(parts, normalised=True),
+            shares,
         )
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.intp], Mask]:
+        """(samples,) numbers of the P parts that the findings divide the grid into; the findings, (n, 1, P).
+
+        A share of a map is one of its sums over parts, so that samples are added up once for all shares.
+        """
+        codes = np.zeros(self.grid.seen_shape, np.int64)
+        for at, region in enumerate(self.regions.values()):
+            codes |= region.mask.astype(np.int64) << at
+        found, part = np.unique(codes, return_inverse=True)
+        bits = np.arange(len(self.regions))[:, None, None]
+        return part.ravel(), (found >> bits & 1).astype(bool)
+
+    def _summed(self, maps: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(K, rows, columns) -> (K, 1, P)."""
+        part, masks = self._parts
+        sums = [np.bincount(part, layer.ravel(), masks.shape[-1]) for layer in maps]
+        return np.asarray(sums, np.float64)[:, None]
 
 
 def _iou(saliency: NDArray[np.float32], mask: Mask) -> float | None:
@@ -354,17 +390,15 @@ def _largest_iobb(saliency: NDArray[np.float32], region: Region) -> float | None
     return float(iobb(found, region.boxes).max(initial=0.0))
 
 
-def _shares(region: Region, maps: NDArray[np.float32], k: int | None) -> ClassShares:
-    """Of one finding, in a fused map with evidence somewhere."""
+def _share(parts: NDArray[np.float64], k: int | None, mask: Mask) -> float | None:
+    """Of a fused map with evidence somewhere; 0 for a class that was not fused."""
     if k is None:
-        return ClassShares(*(0.0 if part.any() else None for part in (region.mask, region.own, region.near)))
-    hit = peak_hit(maps[k], region.near)
-    return ClassShares(
-        class_share(maps, k, region.mask),
-        class_share(maps, k, region.own),
-        0.0 if hit is None and region.near.any() else hit,
-    )
+        return 0.0 if mask.any() else None
+    return class_share(parts, k, mask)
 
 
-def _index(pathologies: Sequence[str], name: str) -> int | None:
-    return list(pathologies).index(name) if name in pathologies else None
+def _fused_hit(maps: NDArray[np.float32], k: int | None, near: Mask) -> float | None:
+    """Of a fused map with evidence somewhere; 0 for a class that has no part of it."""
+    if k is None or not (maps[k] > 0).any():
+        return 0.0 if near.any() else None
+    return peak_hit(maps[k], near)
