@@ -265,8 +265,8 @@ def _take_out(explainer: Explainer, question: Question, tables: Tables) -> None:
         others = np.abs(np.delete(fall, at))
         tables.removed.append(
             question.key
-            | {"pathology": name, "fell": float(fall[at] > 0), "fall": float(fall[at])}
-            | {"others": float(others.mean()) if others.size else np.nan}
+            | {"pathology": name, "logit falls": float(fall[at] > 0), "fall": float(fall[at])}
+            | {"others' change": float(others.mean()) if others.size else np.nan}
             | {"cells": _cells(question, case.masks[name])}
         )
 

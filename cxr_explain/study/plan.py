@@ -138,14 +138,6 @@ def validity_plan(
     methods: Sequence[Method] = ("grad-cam",), *, k: int = 5, activation: Activation = "relu"
 ) -> Plan:
     """How far a model and its maps can be trusted as an instrument, on phantoms of which all is known."""
-    return Plan(
-        contenders(methods),
-        ks=(k,),
-        activations=(activation,),
-        faithful=0,
-        randomised=0,
-        robust=0,
-        ranked=(),
-        counterfactual=ALL,
-        present=True,
-    )
+    plan = plain_plan(methods, k=k, normalisation="joint", activation=activation)
+    plan = replace(plan, normalisations=NORMALISATIONS, faithful=0, ranked=())
+    return replace(plan, counterfactual=ALL, present=True)

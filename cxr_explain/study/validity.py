@@ -7,27 +7,16 @@ there. A finding that others hide changed no pixel; it counts neither as present
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
-from itertools import chain, pairwise
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.measures.statistics.bootstrap import (
-    Estimate,
-    MeanEstimate,
-    WeightedStatistics,
-    Weights,
-    bootstrap,
-    bootstrap_weighted,
-    numbered,
-    ratio,
-)
+from cxr_explain.measures.statistics.bootstrap import MeanEstimate, bootstrap, numbered
 from cxr_explain.measures.statistics.calibration import brier, expected_calibration_error
-from cxr_explain.measures.statistics.discrimination import GroupedScores, auroc, operate, youden
+from cxr_explain.measures.statistics.discrimination import auroc, operate, youden
 from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.measure import Row, Tables
 from cxr_explain.study.plan import PRESENT, Plan
@@ -41,35 +30,25 @@ AREAS = {
 }
 """Areas of findings by the rows of their table: from how many cells of a map of 28 x 28 on."""
 
-ALL, ALIKE = "all", "mean of findings"
+ALL, ALIKE = "all findings", "mean of findings"
 """In the place of a pathology: all findings together; and the mean of the pathologies' means, in which a rare
 one counts as much as a frequent one."""
 
-_POINTING = (
-    ("peak", "in mask"),
-    ("peak, at random", "random"),
-    ("peak, at the centre", "centre"),
-    ("peak, tolerant", "tolerant"),
-    ("peak, at random", "random"),
-    ("peak, at the centre", "centre"),
-)
-_SCORED = (
-    ("AUROC", "AUROC"),
-    ("Brier score", "Brier"),
-    ("calibration error", "ECE"),
-    ("threshold", "threshold"),
-    ("sensitivity", "sens."),
-    ("specificity", "spec."),
-)
-_REMOVED = (("fell", "logit falls"), ("median fall", "median fall"), ("others", "others' change"))
-_HEADS = (
-    ("fell", "logit falls when its finding is removed"),
-    ("median fall", "median fall of that logit"),
-    ("others", "mean absolute change of the other logits"),
-)
-_BY_AREA = (("fell", "logit falls"), ("peak", "peak in mask"), ("peak, tolerant", "tolerant"))
+_SCORES = ("AUROC", "Brier", "ECE", "threshold", "sensitivity", "specificity")
+_REMOVED = ("logit falls", "median fall", "others' change")
+_BY_AREA = ("logit falls", "peak", "peak, tolerant")
+_POINTING = {
+    "peak": "in mask",
+    "peak, at random": "random",
+    "peak, at the centre": "centre",
+    "peak, tolerant": "tolerant",
+    "peak, at random": "random",
+    "peak, at the centre": "centre",
+}
 
 _DIGITS = 3
+
+Matrix = NDArray[np.float64]
 
 
 def validity_of(title: str, plan: Plan, tables: Tables) -> Findings:
@@ -91,11 +70,10 @@ def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
     n = plan.resamples
     removed = {(row["case"], row["pathology"]): row for row in tables.removed}
     rows = [row | removed[row["case"], row["pathology"]] for row in tables.alone]
-    yield "scores", Summary((*_scored(tables.scores), _mean_auroc(tables.scores, n)))
+    yield "scores", Summary(tuple(_scores(tables.scores, n)))
     yield "removed", Summary(tuple(_taken_out(tables.removed, n)))
     each = summarise(rows, ("method", "pathology"), resamples=n)
-    alike = chain.from_iterable(_pointing_alike(rows, contender.name, n) for contender in plan.contenders)
-    yield "by finding", Summary((*each.lines, *alike))
+    yield "by finding", Summary((*each.lines, *_peaks(rows, plan)))
     yield "by area", summarise([row | {"area": _area(row)} for row in rows], ("method", "area"), resamples=n)
 
 
@@ -103,95 +81,82 @@ def _area(row: Row) -> str:
     return [name for name, least in AREAS.items() if least <= row["cells"]][-1]
 
 
-def _scored(rows: Sequence[Row]) -> Iterator[Line]:
-    """Discrimination and calibration of each pathology."""
+def _scores(rows: Sequence[Row], n: int) -> Iterator[Line]:
+    """Discrimination and calibration, by pathology."""
     for name in _pathologies(rows):
-        logits, there, points = _columns(_of(rows, pathology=name), "logit", "there", "operating point")
-        chances = np.exp(-np.logaddexp(0, -logits))
-        own = not np.isnan(points[0])
-        at = operate(chances, there, points[0]) if own else youden(chances, there)
-        numbers = {
-            "AUROC": auroc(logits, there),
-            "Brier score": brier(chances, there),
-            "calibration error": expected_calibration_error(chances, there),
-        } | (asdict(at) if at else {})
-        for measure, number in numbers.items():
-            estimate = MeanEstimate(number, cases=len(there), asked=len(there))
-            yield Line((("pathology", name),), "all", measure, estimate)
+        chosen = [row for row in rows if row["pathology"] == name]
+        count = len(chosen)
+        for measure, number in _scored(chosen).items():
+            yield _line(measure, MeanEstimate(number, cases=count, asked=count), pathology=name)
+    yield _line("AUROC", _estimate(_mean_auroc, rows, ("logit", "there"), n), pathology=ALIKE)
+
+
+def _scored(rows: Sequence[Row]) -> dict[str, float | None]:
+    logits, there = (np.array([row[name] for row in rows]) for name in ("logit", "there"))
+    chances, point = np.exp(-np.logaddexp(0, -logits)), rows[0]["operating point"]
+    at = youden(chances, there) if np.isnan(point) else operate(chances, there, point)
+    return {
+        "AUROC": auroc(logits, there),
+        "Brier": brier(chances, there),
+        "ECE": expected_calibration_error(chances, there),
+    } | (asdict(at) if at else {})
 
 
 def _taken_out(rows: Sequence[Row], n: int) -> Iterator[Line]:
     """What the logits do, by pathology and over all findings."""
     for name in (*_pathologies(rows), ALL):
-        chosen = rows if name == ALL else _of(rows, pathology=name)
-        key = (("pathology", name),)
-        yield from (replace(line, chosen=key) for line in summarise(chosen, (), resamples=n).lines)
-        (falls,), groups = _columns(chosen, "fall"), [row["group"] for row in chosen]
-        median = partial(_median_of, falls)
-        yield Line(
-            key,
-            "all",
-            "median fall",
-            _counted(bootstrap(median, len(chosen), groups=groups, resamples=n), chosen),
-        )
+        chosen = [row for row in rows if name in (row["pathology"], ALL)]
+        for line in summarise(chosen, (), resamples=n).lines:
+            yield replace(line, chosen=(("pathology", name),))
+        yield _line("median fall", _estimate(_median, chosen, ("fall",), n), pathology=name)
 
 
-def _median_of(values: NDArray[np.float64], index: NDArray[np.intp]) -> float | None:
-    return float(np.median(values[index])) if index.size else None
+def _peaks(rows: Sequence[Row], plan: Plan) -> Iterator[Line]:
+    for contender in plan.contenders:
+        chosen = [row for row in rows if row["method"] == contender.name]
+        for measure in _POINTING:
+            found = _estimate(_mean_of_findings, chosen, (measure,), plan.resamples)
+            yield _line(measure, found, method=contender.name, pathology=ALIKE)
 
 
-def _mean_auroc(rows: Sequence[Row], n: int) -> Line:
-    def of_one(chosen: Sequence[Row], group: NDArray[np.intp], groups: int) -> WeightedStatistics:
-        logits, there = _columns(chosen, "logit", "there")
-        scores = GroupedScores.of(logits, there, group, groups)
-        return lambda weights: scores.weighed(weights).auroc()[None]
-
-    return Line((("pathology", ALIKE),), "all", "AUROC", _alike(rows, of_one, n)[0])
+def _line(measure: str, estimate: MeanEstimate, **chosen: str) -> Line:
+    return Line(tuple(chosen.items()), "all", measure, estimate)
 
 
-def _pointing_alike(rows: Sequence[Row], method: str, n: int) -> Iterator[Line]:
-    measures = [measure for measure, _ in _POINTING]
+def _estimate(
+    statistic: Callable[..., float], rows: Sequence[Row], measures: Sequence[str], n: int
+) -> MeanEstimate:
+    """A statistic of (phantoms, pathologies) matrices, one a measure, NaN where a phantom has no such row."""
+    phantoms = numbered(row["group"] for row in rows)
+    places = phantoms, [FINDINGS.index(row["pathology"]) for row in rows]
+    values = np.full((len(measures), phantoms.max(initial=-1) + 1, len(FINDINGS)), np.nan)
+    for matrix, measure in zip(values, measures, strict=True):
+        matrix[places] = [row[measure] for row in rows]
 
-    def of_one(chosen: Sequence[Row], group: NDArray[np.intp], groups: int) -> WeightedStatistics:
-        values = np.stack(_columns(chosen, *measures))
-        there, drawn = ~np.isnan(values), np.arange(groups) == group[:, None]
-        sums, counts = np.where(there, values, 0) @ drawn, there @ drawn.astype(float)
-        return lambda weights: ratio(sums @ weights, counts @ weights)
+    def of(index: NDArray[np.intp]) -> float | None:
+        value = statistic(*values[:, index])
+        return None if np.isnan(value) else float(value)
 
-    for measure, estimate in zip(measures, _alike(_of(rows, method=method), of_one, n), strict=True):
-        yield Line((("method", method), ("pathology", ALIKE)), "all", measure, estimate)
-
-
-def _alike(
-    rows: Sequence[Row],
-    of_one: Callable[[Sequence[Row], NDArray[np.intp], int], WeightedStatistics],
-    n: int,
-) -> list[MeanEstimate]:
-    """The mean over pathologies of the statistics of each, without those that a resample does not have."""
-    group = numbered(row["group"] for row in rows)
-    groups = int(group.max(initial=-1)) + 1
-    names = np.array([row["pathology"] for row in rows])
-    each = [of_one(_of(rows, pathology=name), group[names == name], groups) for name in _pathologies(rows)]
-
-    def mean(weights: Weights) -> NDArray[np.float64]:
-        found = np.stack([statistics(weights) for statistics in each])
-        there = ~np.isnan(found)
-        return ratio(np.where(there, found, 0).sum(axis=0), there.sum(axis=0))
-
-    return [_counted(estimate, rows) for estimate in bootstrap_weighted([mean], groups, resamples=n)[0]]
+    found = bootstrap(of, values.shape[1], resamples=n)
+    return MeanEstimate(found.value, found.low, found.high, len(rows), values.shape[1], len(rows))
 
 
-def _counted(found: Estimate, rows: Sequence[Row]) -> MeanEstimate:
-    groups = len({row["group"] for row in rows})
-    return MeanEstimate(found.value, found.low, found.high, len(rows), groups, len(rows))
+def _mean_of_findings(values: Matrix) -> float:
+    return _mean(np.array([_mean(column) for column in values.T]))
 
 
-def _of(rows: Sequence[Row], **chosen: str) -> list[Row]:
-    return [row for row in rows if all(row[name] == value for name, value in chosen.items())]
+def _mean_auroc(logits: Matrix, there: Matrix) -> float:
+    found = [auroc(x[~np.isnan(x)], y[~np.isnan(x)] > 0) for x, y in zip(logits.T, there.T, strict=True)]
+    return _mean(np.array(found, float))
 
 
-def _columns(rows: Sequence[Row], *names: str) -> list[NDArray[Any]]:
-    return [np.array([row[name] for row in rows]) for name in names]
+def _median(values: Matrix) -> float:
+    return float(np.median(values[~np.isnan(values)]))
+
+
+def _mean(values: Matrix) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else np.nan
 
 
 def _pathologies(rows: Sequence[Row]) -> list[str]:
@@ -217,29 +182,29 @@ def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Ite
 def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Table:
     scores, removed, peaks = (summaries[name] for name in ("scores", "removed", "by finding"))
     found = [(f"AUROC, {ALIKE}", scores.of("AUROC", pathology=ALIKE))]
-    found += [(said, removed.of(measure, pathology=ALL)) for measure, said in _HEADS]
+    found += [(f"{measure}, {ALL}", removed.of(measure, pathology=ALL)) for measure in _REMOVED]
     found += [
-        (f"{method}: {said}, {ALIKE}", peaks.of(measure, method=method, pathology=ALIKE))
+        (f"{measure}: {method}, {ALIKE}", peaks.of(measure, method=method, pathology=ALIKE))
         for method in methods
-        for measure, said in (("peak", "peak in the mask"), ("peak, tolerant", "peak in or near the mask"))
+        for measure in ("peak", "peak, tolerant")
     ]
     rows = [[said, cell(estimate, _DIGITS)] for said, estimate in found]
-    return Table("Over all findings", ("measure", "value (95 % interval)"), rows)
+    return Table("At a glance", ("measure", "value (95 % interval)"), rows)
 
 
 def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
     cells = []
     for name in _pathologies(rows):
-        total, *numbers = _row(summary, _SCORED, pathology=name)
-        there = sum(row["there"] for row in _of(rows, pathology=name))
+        total, *numbers = _row(summary, _SCORES, pathology=name)
+        there = sum(row["there"] for row in rows if row["pathology"] == name)
         cells.append([name, str(there), str(int(total) - there), *numbers])
     mean = plain(summary.of("AUROC", pathology=ALIKE), _DIGITS)
     own = not np.isnan([row["operating point"] for row in rows]).all()
     said = "the classifier's operating point" if own else "Youden's on these very phantoms, which flatters"
     return Table(
         "Discrimination and calibration",
-        ("finding", "with", "without", *(head for _, head in _SCORED)),
-        [*cells, [ALIKE, "", "", mean, *[""] * (len(_SCORED) - 1)]],
+        ("finding", "with", "without", *_SCORES),
+        [*cells, [ALIKE, "", "", mean, *[""] * (len(_SCORES) - 1)]],
         f"Threshold: {said}. Hidden findings count on neither side.",
     )
 
@@ -247,7 +212,7 @@ def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
 def _counterfactuals(summary: Summary, names: Sequence[str]) -> Table:
     return Table(
         "The same phantom without the finding",
-        ("finding", "pairs", *(head for _, head in _REMOVED)),
+        ("finding", "pairs", *_REMOVED),
         [[name, *_row(summary, _REMOVED, pathology=name)] for name in (*names, ALL)],
         "Others' change: mean absolute change of the logits of all other findings.",
     )
@@ -256,7 +221,7 @@ def _counterfactuals(summary: Summary, names: Sequence[str]) -> Table:
 def _pointing(summary: Summary, names: Sequence[str], method: str) -> Table:
     return Table(
         f"Pointing game: {method}",
-        ("finding", "n", *(head for _, head in _POINTING)),
+        ("finding", "n", *_POINTING.values()),
         [[name, *_row(summary, _POINTING, method=method, pathology=name)] for name in (*names, ALIKE)],
         "Three columns: the peak in the mask; three: no further beside it than a 28th of the model's square.",
     )
@@ -265,7 +230,7 @@ def _pointing(summary: Summary, names: Sequence[str], method: str) -> Table:
 def _by_area(summary: Summary, method: str) -> Table:
     return Table(
         f"By area of the finding: {method}",
-        ("cells of a map of 28 x 28", "n", *(head for _, head in _BY_AREA)),
+        ("cells of a map of 28 x 28", "n", *_BY_AREA),
         [[name, *_row(summary, _BY_AREA, method=method, area=name)] for name in AREAS],
     )
 
@@ -291,7 +256,7 @@ def _shares(fused: Summary, method: str, plan: Plan) -> Table:
     )
 
 
-def _row(summary: Summary, measures: Sequence[tuple[str, str]], **chosen: str) -> list[str]:
+def _row(summary: Summary, measures: Iterable[str], **chosen: str) -> list[str]:
     """How many findings, and the measures of them."""
-    found = [summary.of(measure, stratum="all", **chosen) for measure, _ in measures]
+    found = [summary.of(measure, stratum="all", **chosen) for measure in measures]
     return [str(max(each.cases for each in found)), *(plain(each, _DIGITS) for each in found)]

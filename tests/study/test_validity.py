@@ -129,11 +129,11 @@ def perfect() -> Findings:
 
 def test_a_perfect_classifier_is_at_the_top(perfect: Findings) -> None:
     assert value(perfect, "scores", "AUROC", pathology=ALIKE) == 1
-    assert value(perfect, "removed", "fell", pathology=ALL) == 1
+    assert value(perfect, "removed", "logit falls", pathology=ALL) == 1
     assert value(perfect, "removed", "median fall", pathology=ALL) > 0
     for measured in ("peak", "peak, tolerant"):
         assert value(perfect, "by finding", measured, method=METHOD, pathology=ALIKE) == 1
-    one = {"AUROC", "sensitivity", "specificity", "fell", "peak", "peak, tolerant"}
+    one = {"AUROC", "sensitivity", "specificity", "logit falls", "peak", "peak, tolerant"}
     of_maps = {("method", METHOD)}
     for table in ("scores", "removed", "by finding"):
         for line in perfect.summaries[table].lines:
@@ -142,7 +142,7 @@ def test_a_perfect_classifier_is_at_the_top(perfect: Findings) -> None:
 
 
 def test_each_finding_is_in_one_row_by_area(perfect: Findings) -> None:
-    found = [perfect.summaries["by area"].of("fell", method=METHOD, area=area) for area in AREAS]
+    found = [perfect.summaries["by area"].of("logit falls", method=METHOD, area=area) for area in AREAS]
     assert sum(each.cases for each in found) == len(perfect.tables.removed)
     assert {each.value for each in found} <= {1.0, None}
     cells = [row["cells"] for row in perfect.tables.removed]
@@ -164,7 +164,7 @@ def test_a_blind_classifier_is_near_chance() -> None:
     torch.manual_seed(0)
     found = validity(explainer_of(Blind()), phantoms(40))
     assert value(found, "scores", "AUROC", pathology=ALIKE) == pytest.approx(0.5, abs=0.12)
-    assert value(found, "removed", "fell", pathology=ALL) == pytest.approx(0.5, abs=0.2)
+    assert value(found, "removed", "logit falls", pathology=ALL) == pytest.approx(0.5, abs=0.2)
     chosen = {"method": METHOD, "pathology": ALIKE}
     for measured, baseline in (("peak, tolerant", "peak, at random"),):
         chance = value(found, "by finding", baseline, **chosen)
@@ -184,7 +184,7 @@ def test_the_counts_are_those_of_the_phantoms(perfect: Findings) -> None:
         rows = [row for row in perfect.tables.scores if row["pathology"] == name]
         assert sum(row["there"] for row in rows) == sum(name in case.masks for case in shown)
         assert len(rows) + sum(name in case.hidden for case in shown) == N
-        removed = perfect.summaries["removed"].of("fell", pathology=name)
+        removed = perfect.summaries["removed"].of("logit falls", pathology=name)
         assert removed.cases == sum(row["there"] for row in rows)
 
 
@@ -212,8 +212,8 @@ def test_a_hidden_finding_is_neither_present_nor_absent() -> None:
     plain, hidden = (validity(explainer, [each]).tables for each in (case, replace(case, hidden=(other,))))
     assert [row["pathology"] for row in hidden.scores] == [there]
     assert {row["pathology"] for row in plain.scores} == {there, other}
-    assert plain.removed[0]["others"] >= 0
-    assert np.isnan(hidden.removed[0]["others"])
+    assert plain.removed[0]["others' change"] >= 0
+    assert np.isnan(hidden.removed[0]["others' change"])
     assert plain.removed[0]["fall"] == hidden.removed[0]["fall"]
 
 
@@ -229,8 +229,8 @@ def test_the_falls_are_those_of_the_logits() -> None:
             for radiograph in (case.radiograph, case.without[row["pathology"]])
         )
         assert row["fall"] == pytest.approx(before[at] - after[at], abs=1e-4)
-        assert row["fell"] == float(before[at] > after[at])
-        assert row["others"] == pytest.approx(np.delete(abs(before - after), at).mean(), abs=1e-4)
+        assert row["logit falls"] == float(before[at] > after[at])
+        assert row["others' change"] == pytest.approx(np.delete(abs(before - after), at).mean(), abs=1e-4)
         assert row["cells"] == pytest.approx(case.masks[row["pathology"]].sum() * (28 / SIZE) ** 2)
 
 
@@ -291,7 +291,7 @@ def test_the_bundled_model_is_an_instrument(explainer: Explainer) -> None:
     cases = list(phantom_cases(40, seed=UNSEEN, counterfactuals=True))
     found = validity(explainer, cases)
     assert value(found, "scores", "AUROC", pathology=ALIKE) > 0.93
-    assert value(found, "removed", "fell", pathology=ALL) > 0.93
+    assert value(found, "removed", "logit falls", pathology=ALL) > 0.93
     assert value(found, "by finding", "peak, tolerant", method=METHOD, pathology=ALIKE) > 0.88
     for chosen in SHARES[:3]:
         table, measured = "fused, by finding", "class share, own pixels"
