@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.errors import CxrExplainError, ReferenceLabelError
 from cxr_explain.loaders import read_radiograph
-from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
+from cxr_explain.pathologies import PATHOLOGIES, ReferenceBox, canonical_pathology
 from cxr_explain.radiograph import VALUE_RANGE
 from cxr_explain.reference.chexlocalize import (
     CHEXLOCALIZE_NAMES,
@@ -55,12 +55,16 @@ class Boxes:
     def __str__(self) -> str:
         return "boxes"
 
+    def boxes(self, path: Path, shape: Shape) -> tuple[ReferenceBox, ...]:
+        """The boxes of an image, in its pixels."""
+        labels = self.table.labels_for(path, shape)
+        return labels.boxes if labels else ()
+
     def masks(self, path: Path, shape: Shape) -> Masks:
         """The boxes of each pathology together."""
-        labels = self.table.labels_for(path, shape)
         found: Masks = {}
         y, x = np.arange(shape[0])[:, None] + 0.5, np.arange(shape[1])[None] + 0.5
-        for box in labels.boxes if labels else ():
+        for box in self.boxes(path, shape):
             inside = (box.x <= x) & (x < box.x + box.width) & (box.y <= y) & (y < box.y + box.height)
             name = canonical_pathology(box.pathology)
             found[name] = found.get(name, np.zeros(shape, bool)) | inside

@@ -15,6 +15,7 @@ from scipy.ndimage import label
 
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.radiograph import Radiograph
@@ -37,7 +38,7 @@ class Case:
         group: the patient; cases of one group are resampled together.
         radiograph: the pixels.
         masks: by pathology (canonical names), (H, W) bool, none of them empty.
-        boxed: the masks are boxes.
+        boxes: reference boxes, in pixels of the radiograph; a pathology with a box has no other mask.
         hidden: pathologies that were rendered and changed no pixel, because other findings lie over them.
         without: by pathology that has a mask, the same phantom without it; empty where none was asked for.
     """
@@ -46,16 +47,18 @@ class Case:
     group: str
     radiograph: Radiograph
     masks: Mapping[str, Mask]
-    boxed: bool = False
+    boxes: tuple[ReferenceBox, ...] = ()
     hidden: tuple[str, ...] = ()
     without: Mapping[str, Radiograph] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Of the pixels and the masks: two cases of one name may differ."""
+        """Of the pixels, the masks and the boxes: two cases of one name may differ."""
         known = sha256(self.radiograph.sha256.encode())
         for name, mask in sorted(self.masks.items()):
             known.update(f"{name} {mask.shape}".encode() + np.packbits(mask).tobytes())
+        for box in self.boxes:
+            known.update(repr(box).encode())
         return known.hexdigest()
 
     def strata(self, pathology: str) -> dict[str, Any]:
@@ -119,13 +122,14 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
         try:
             radiograph = read_radiograph(path)
             masks = references.masks(path, radiograph.shape)
+            boxes = references.boxes(path, radiograph.shape) if isinstance(references, Boxes) else ()
         except CxrExplainError as error:
             yield error.at(path)
             continue
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
             name = _name(path, radiograph, seen)
-            yield Case(name, _patient_of(path), radiograph, present, isinstance(references, Boxes))
+            yield Case(name, _patient_of(path), radiograph, present, boxes)
 
 
 def _name(path: Path, radiograph: Radiograph, seen: dict[str, str]) -> str:

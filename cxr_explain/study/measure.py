@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -23,14 +23,15 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
+from cxr_explain.measures.ruler import Region
 from cxr_explain.measures.similarity import unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.phantom.findings import FINDINGS
-from cxr_explain.study.cases import Case, Mask
+from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import Numbers, faithfulness, localisation, sharing
 from cxr_explain.study.plan import Contender, Plan
-from cxr_explain.study.question import TOLERANCE, Question, ask
+from cxr_explain.study.question import Question, ask
 
 Row = dict[str, Any]
 
@@ -190,7 +191,7 @@ def _bounds(classifier: Classifier, question: Question, side: int, plan: Plan, t
 
 def _fused(question: Question, own: dict[int, Tensor], method: str, plan: Plan, tables: Tables) -> None:
     """One row for each K, normalisation, activation, and pathology that is there."""
-    even = _even_shares(question.coarse.masks) if plan.present else {}
+    even = _even_shares(question) if plan.present else {}
     for k, normalisation, activation in plan.fusions:
         top = _classes(question, k)
         fused = fuse(
@@ -213,8 +214,9 @@ def _classes(question: Question, k: int | str) -> list[int]:
     return [index for index in question.ranked if index in question.present.values()]
 
 
-def _even_shares(masks: Mapping[str, Mask]) -> dict[str, float]:
-    """The class share of a map that fills every mask evenly, and overlaps in all their colours alike."""
+def _even_shares(question: Question) -> dict[str, float]:
+    """The class share of a map that fills every finding evenly, and overlaps in all their colours alike."""
+    masks = {name: region.mask for name, region in question.ruler.regions.items()}
     colours = np.sum(list(masks.values()), axis=0)
     return {name: float((1 / colours[mask]).mean()) if mask.any() else np.nan for name, mask in masks.items()}
 
@@ -267,14 +269,13 @@ def _take_out(explainer: Explainer, question: Question, tables: Tables) -> None:
             question.key
             | {"pathology": name, "logit falls": float(fall[at] > 0), "fall": float(fall[at])}
             | {"others' change": float(others.mean()) if others.size else np.nan}
-            | {"cells": _cells(question, case.masks[name])}
+            | {"cells": _cells(question.ruler.regions[name])}
         )
 
 
-def _cells(question: Question, mask: Mask) -> float:
-    """The area of a mask that the model sees, in cells of a map of 28 x 28."""
-    left, top, right, bottom = question.geometry.seen_box
-    return float(mask[top:bottom, left:right].sum()) / (TOLERANCE * question.geometry.side) ** 2
+def _cells(region: Region) -> float:
+    """The area of a finding that the model sees, in cells of a map of 28 x 28."""
+    return float(region.mask.sum() * np.prod(region.spacing) / region.tolerance**2)
 
 
 def _randomise(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:

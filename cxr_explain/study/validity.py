@@ -39,8 +39,8 @@ _REMOVED = ("logit falls", "median fall", "others' change")
 _BY_AREA = ("logit falls", "peak", "peak, tolerant")
 _POINTING = {
     "peak": "in mask",
-    "peak, at random": "random",
-    "peak, at the centre": "centre",
+    "energy, spread evenly": "random",  # a random peak hits by the share of the image, too
+    "peak, strict, at the centre": "centre",
     "peak, tolerant": "tolerant",
     "peak, at random": "random",
     "peak, at the centre": "centre",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.phantom import render, sample_patient, to_radiograph
 from cxr_explain.reference.finding_masks import MaskFolder
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
@@ -33,7 +34,7 @@ def test_phantoms_are_those_in_turn_that_have_a_finding() -> None:
     assert [case.id for case in found] == [f"phantom-{seed}" for seed in expected]
     assert expected != list(range(10_000_000, 10_000_004))
     assert all(mask.any() for case in found for mask in case.masks.values())
-    assert all(case.group == case.id and case.radiograph.phantom and not case.boxed for case in found)
+    assert all(case.group == case.id and case.radiograph.phantom and not case.boxes for case in found)
 
 
 def test_phantoms_come_with_their_counterfactuals_where_they_are_asked_for() -> None:
@@ -89,7 +90,7 @@ def test_other_images_of_one_name_are_told_apart_by_their_content(tmp_path: Path
     assert found == names(files, tmp_path / "masks")
 
 
-def test_a_case_is_another_with_other_pixels_or_other_masks() -> None:
+def test_a_case_is_another_with_other_pixels_masks_or_boxes() -> None:
     case, other = phantom_cases(2, seed=10_000_000, size=64)
     name, mask = next(iter(case.masks.items()))
     changed = mask.copy()
@@ -101,8 +102,9 @@ def test_a_case_is_another_with_other_pixels_or_other_masks() -> None:
         replace(case, masks={"Hernia": mask}).digest,
         replace(case, masks={"Hernia": mask.T.reshape(32, 128)}).digest,
         replace(case, radiograph=other.radiograph).digest,
+        replace(case, boxes=(ReferenceBox(name, 0.5, 0, 3, 3),)).digest,
     }
-    assert len(digests) == 6
+    assert len(digests) == 7
     turned = dict(reversed(list(case.masks.items())))
     assert replace(case, masks=turned).digest == case.digest
     assert next(iter(phantom_cases(1, seed=10_000_000, size=64))).digest == case.digest
