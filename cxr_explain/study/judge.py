@@ -73,6 +73,7 @@ def localisation(question: Question, name: str, class_map: NDArray[np.float32]) 
         "peak, tolerant": found.tolerant_hit,
         "peak, at random": found.random_tolerant_hit,
         "peak, at the centre": found.centre_tolerant_hit,
+        "peak, strict, at the centre": found.centre_hit,
         "IoU": found.iou,
         "energy": found.energy,
         "energy, spread evenly": found.random_hit,

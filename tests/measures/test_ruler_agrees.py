@@ -12,6 +12,7 @@ import torch
 
 from cxr_explain import Explainer, Geometry, fuse
 from cxr_explain.audit.localisation import locate
+from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.fusion import FusedMaps
 from cxr_explain.options import Fit
 from cxr_explain.pathologies import ReferenceBox
@@ -19,6 +20,8 @@ from cxr_explain.phantom import render, sample_patient, to_radiograph
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import localisation, sharing
+from cxr_explain.study.measure import measure as measure_cases
+from cxr_explain.study.plan import PRESENT, Contender, validity_plan
 from cxr_explain.study.question import Question, ask
 
 Numbers = Mapping[str, float]
@@ -32,6 +35,7 @@ class Example:
     """One radiograph, what is known of it, a class map of each finding, and all of them fused.
 
     Args:
+        explainer: the model, and the fit.
         question: the radiograph as the model saw it.
         boxes: that outline some findings.
         masks: that outline the others.
@@ -40,6 +44,7 @@ class Example:
         fusion: pathologies by rank.
     """
 
+    explainer: Explainer
     question: Question
     boxes: tuple[ReferenceBox, ...]
     masks: Mapping[str, np.ndarray]
@@ -57,7 +62,9 @@ def explainer() -> Explainer:
     return Explainer.from_pretrained("phantom")
 
 
-def example(explainer: Explainer, margins: tuple[int, int], fit: Fit, seed: int) -> Example:
+def example(
+    explainer: Explainer, margins: tuple[int, int], fit: Fit, seed: int, fusion: tuple[str, ...]
+) -> Example:
     """A phantom with margins, so that it is not square; Mass is boxed, the others have masks."""
     draws = np.random.default_rng(seed)
     plain = to_radiograph(render(sample_patient(10_000_000), size=288))
@@ -78,10 +85,9 @@ def example(explainer: Explainer, margins: tuple[int, int], fit: Fit, seed: int)
     )
     case = Case("a", "a", radiograph, {"Mass": boxed, **masks}, boxes)
     maps = {name: draws.normal(size=(9, 9)).astype(np.float32) for name in case.masks}
-    fusion = ("Effusion", "Mass")
     fused = fuse(torch.from_numpy(np.stack([maps[name] for name in fusion]))[None])
-    question = ask(Explainer(explainer.classifier, fit=fit), case, 0)
-    return Example(question, boxes, masks, maps, fused, fusion)
+    fitted = Explainer(explainer.classifier, fit=fit)
+    return Example(fitted, ask(fitted, case, 0), boxes, masks, maps, fused, fusion)
 
 
 def negative(one: Example) -> Example:
@@ -125,24 +131,64 @@ def by_audit(one: Example) -> dict[str, Numbers]:
     }
 
 
-MEASURED_BY: Mapping[str, Callable[[Example], dict[str, Numbers]]] = {"study": by_study, "audit": by_audit}
+def by_validity(one: Example) -> dict[str, Numbers]:
+    """As its plan measures, with these maps for a rule; it has no boxes, and fuses what is there."""
+
+    def given(evidence: Evidence) -> torch.Tensor:
+        names = [one.question.names[int(index)] for index in evidence.classes[0]]
+        empty = np.zeros((9, 9), np.float32)
+        return torch.from_numpy(np.stack([one.maps.get(name, empty) for name in names]))[None]
+
+    plan = replace(validity_plan(), contenders=(Contender("given", given),), counterfactual=0)
+    tables = measure_cases(one.explainer, [one.question.case], plan)
+    columns = {"peak hit": "peak", "tolerant hit": "peak, tolerant", "energy": "energy", "IoU": "IoU"}
+    found = {
+        row["pathology"]: {measure: row[column] for measure, column in columns.items()}
+        for row in tables.alone
+        if row["method"] == "given"
+    }
+    chosen = [row for row in tables.fused if (row["K"], row["normalisation"]) == (PRESENT, "joint")]
+    for row in chosen if set(one.fusion) == set(one.maps) else ():
+        shares = row["class share"], row["class share, own pixels"]
+        found[row["pathology"]] |= dict(zip(SHARED, shares, strict=True))
+    return found
+
+
+MEASURED_BY: Mapping[str, Callable[[Example], dict[str, Numbers]]] = {
+    "study": by_study,
+    "audit": by_audit,
+    "validity": by_validity,
+}
 """All that measure where a map lies; each may leave out what it does not measure."""
 
 
+@pytest.mark.parametrize("fusion", [("Effusion", "Mass"), ("Mass", "Effusion", "Cardiomegaly")])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("margins", [(0, 61), (40, 0), (0, 0)])
 @pytest.mark.parametrize("evidence", [True, False])
 def test_one_case_has_one_number(
-    explainer: Explainer, margins: tuple[int, int], fit: Fit, seed: int, evidence: bool
+    explainer: Explainer,
+    margins: tuple[int, int],
+    fit: Fit,
+    seed: int,
+    fusion: tuple[str, ...],
+    evidence: bool,
 ) -> None:
-    one = example(explainer, margins, fit, seed)
+    one = example(explainer, margins, fit, seed, fusion)
     one = one if evidence else negative(one)
     found = {name: measured(one) for name, measured in MEASURED_BY.items()}
     for pathology in one.maps:
         for measure in (*WHERE, *SHARED):
             numbers = [each[pathology][measure] for each in found.values() if measure in each[pathology]]
-            assert len(numbers) > 1 or measure in SHARED
+            assert len(numbers) == _measured(measure, all_fused=len(fusion) == len(one.maps))
             assert numbers == [pytest.approx(numbers[0], rel=0, abs=1e-9, nan_ok=True)] * len(numbers)
             estimable = evidence and (measure != "IoBB" or pathology == "Mass")
             assert math.isnan(numbers[0]) != estimable
+
+
+def _measured(measure: str, *, all_fused: bool) -> int:
+    """By how many: an audit fuses nothing that it measures, and the validity has no boxes."""
+    if measure in SHARED:
+        return 1 + all_fused
+    return 2 if measure == "IoBB" else 3
