@@ -10,7 +10,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path, PurePath, PurePosixPath
 
-from cxr_explain.errors import ManifestError, ReferenceLabelError
+from cxr_explain.errors import ManifestError, ReferenceLabelError, naming
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels
 from cxr_explain.reference.csv_file import is_manifest, manifest_in
 from cxr_explain.reference.data_sets.nih import LABELS, manifest_of_nih_boxes, nih_manifest
@@ -216,12 +216,9 @@ def _masked(
     found: Mapping[str, Mapping[str, MaskReference]], folder: Path, source: Path
 ) -> ReferenceStandard:
     """Images of which nothing is known but their masks and their names without the extension."""
-    try:
+    with naming(source):
         paths = [f"{image}.png" for image in found]
         return ReferenceStandard(Manifest.of(found, paths, masks=dict(enumerate(found.values()))), folder)
-    except ManifestError as error:
-        error.at(source)
-        raise
 
 
 def _chexpert_name(path: PurePath) -> str | None:
