@@ -95,7 +95,7 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
 def csv_bytes(manifest: Manifest) -> bytes:
     r"""The CSV file of a manifest; the same manifest gives the same bytes.
 
-    >>> csv_bytes(Manifest.of(["a"], ["a.png"]))
+    >>> csv_bytes(Manifest(["a"], ["a.png"]))
     b'image_id,path,patient,view,sex,age,split\r\na,a.png,,,,,\r\n'
     """
     columns = _written(manifest)
@@ -147,7 +147,7 @@ def manifest_in(table: CsvTable) -> Manifest:
     names = [name for name in table.header if name.startswith(LABEL)]
     known = {*FIRST, *LAST, *names}
     ages = _parsed(table, "age", parse_age)
-    return Manifest.of(
+    return Manifest(
         table.column("image_id"),
         table.column("path"),
         pathologies=[name.removeprefix(LABEL) for name in names],

@@ -61,7 +61,7 @@ def _manifest(table: CsvTable, images: Path, classes: dict[str, str], *, is_defa
             box = ReferenceBox(_PATHOLOGY, *map(float, place))
             boxes[rows[name]] = (*boxes.get(rows[name], ()), box)
     table.problems.raise_any()
-    return Manifest.of(
+    return Manifest(
         ids,
         paths_of(ids, images, otherwise=_IMAGES if is_default else "", ending=".dcm"),
         pathologies=[_PATHOLOGY],

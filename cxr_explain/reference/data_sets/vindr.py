@@ -86,7 +86,7 @@ def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
     boxes = _boxes(table, names, classes, positive)
     table.problems.raise_any()
-    return Manifest.of(
+    return Manifest(
         ids,
         paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom"),
         pathologies=pathologies,
