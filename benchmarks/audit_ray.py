@@ -51,7 +51,7 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
     images, weights = _images(folder), _weights(folder)
     explainer = Explainer.from_pretrained(weights)
     names = sorted(path.name for path in images.glob("*.png"))
-    manifest = Manifest.of(
+    manifest = Manifest(
         [str(at) for at in range(options.images)], [names[at % len(names)] for at in range(options.images)]
     )
     means = Means(part_rows=32)
