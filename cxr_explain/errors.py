@@ -20,8 +20,8 @@
     ├── ModelError                 a model that cannot be explained as asked
     ├── OptionError                an argument outside of its closed set
     ├── MissingExtraError          a package that an extra would install
-    ├── ReferenceLabelError        reference labels or boxes that cannot be read
-    ├── ManifestError              a manifest, or a data set's table, that cannot be read
+    ├── ReferenceLabelError        labels, boxes or masks that cannot be read, or do not fit an image
+    ├── ManifestError              a table of images (manifest, labels, boxes) that cannot be read
     ├── AuditError                 an audit that cannot begin, or go on
     └── OutputError                a result that cannot be written or read back
 
@@ -182,13 +182,13 @@ class MissingExtraError(CxrExplainError):
 
 
 class ReferenceLabelError(CxrExplainError):
-    """Reference labels or boxes that cannot be read."""
+    """Reference labels, boxes, masks or outlines that cannot be read, or do not fit their image."""
 
     code = "reference"
 
 
 class ManifestError(CxrExplainError):
-    """A manifest, or a data set's table, that cannot be read."""
+    """A table of images, such as a manifest or a data set's labels or boxes, that cannot be read."""
 
     code = "manifest"
 

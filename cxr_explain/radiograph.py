@@ -32,7 +32,8 @@ class Radiograph:
             XRV-compatible mode, where the pixels skip the display transforms that a viewer applies.
         sha256: hexadecimal digest of the file's bytes.
         id: a name for output files that does not repeat patient data from the header.
-        format: "DICOM", "PNG", "JPEG", "TIFF", "WEBP", "BMP", or "array".
+        format: the file's format, such as "DICOM" or "PNG" (`cxr_explain.loaders.formats` has them all);
+            "array" where there was no file.
         view: "PA", "AP", "LL", ... as the header has it; None where unknown.
         laterality: "L", "R", "B", "U" as the header has it; None where unknown.
         patient_orientation: direction of rows and columns, for example ("L", "F"); None where unknown.

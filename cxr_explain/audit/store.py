@@ -187,9 +187,7 @@ class StoredCase:
             ManifestError: boxes that do not fit the image.
         """
         entry = self.run.manifest[self.row["row"]]
-        return ReferenceLabels(
-            entry.labels.states, entry.boxes_in((self.row["height"], self.row["width"])), entry.labels.source
-        )
+        return entry.labels_in((self.row["height"], self.row["width"]))
 
     def radiograph(self) -> Radiograph:
         """Read the image again.

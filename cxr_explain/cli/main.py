@@ -226,20 +226,20 @@ def _naming(path: Path, error: CxrExplainError) -> str:
 def _labels_for(labels: str | None, boxes: Path | None):  # type: ignore[no-untyped-def]
     """The reference labels of a file of that path and shape; None where none are given at all."""
     from cxr_explain.pathologies import ReferenceLabels
-    from cxr_explain.reference.label_tables import read_reference_table
+    from cxr_explain.reference.standard import read_references
 
     is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
     if boxes is None and not is_table:
         one = None if labels is None else ReferenceLabels.from_text(labels)
         return None if one is None else lambda _path, _shape: one
-    table = read_reference_table(labels if is_table else None, boxes)
+    standard = read_references(labels=labels if is_table else None, boxes=boxes)
     if labels is not None and not is_table:
         raise OptionError(
             f"--labels {labels!r} together with --boxes",
             expected="a CSV of labels beside a CSV of boxes",
             remedy="Give the labels of each image in a CSV with the columns image and labels.",
         )
-    return table.labels_for
+    return standard.labels_for
 
 
 @app.command()

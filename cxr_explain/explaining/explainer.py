@@ -24,11 +24,10 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
-from cxr_explain.explaining.samples import Sample, check_xrv_range, inputs_of, radiograph_of
+from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import OutputsLike, as_classifier
-from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
 from cxr_explain.radiograph import Radiograph
 
 PHANTOM_WEIGHTS_WARNING = (
@@ -123,7 +122,7 @@ class Explainer:
         Raises:
             WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
         """
-        from cxr_explain.models.xrv import from_pretrained
+        from cxr_explain.models.pretrained import from_pretrained
 
         classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
         classifier.module.to(_device(device))
@@ -134,7 +133,7 @@ class Explainer:
         """What stays the same for every radiograph that it explains."""
         classifier, settings = self.classifier, self.settings
         if not isinstance(settings.method, str):
-            settings = replace(settings, method=self.rule.title)  # type: ignore[arg-type]  # one's own
+            settings = replace(settings, method=self.rule.title)  # one's own
         return ExplainerFacts(
             package_version=__version__,
             torch_version=torch.__version__,
@@ -385,8 +384,7 @@ def explain(
     """
     inputs = inputs_of(batch)
     classifier = as_classifier(model, outputs, target_layer=target_layer)
-    if isinstance(classifier, XRVDenseNet | XRVResNet):
-        check_xrv_range(inputs)
+    classifier.check_inputs(inputs)
     layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)
     asked, map_options = RankingSettings.apart_from(options)
     return Explainer(classifier, target_layers=layers, **map_options).explain_inputs(inputs, **vars(asked))

@@ -20,12 +20,12 @@ from cxr_explain.explaining.many import (
     save_outputs,
 )
 from cxr_explain.explaining.settings import RankingSettings
+from cxr_explain.loaders.formats import ENDINGS
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.loaders.sniff import sniff
 from cxr_explain.options import FigureFormat
 from cxr_explain.pathologies import ReferenceLabels
 
-_IMAGE_ENDINGS = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 _SNIFFED_BYTES = 2048
 _GLOB_SIGNS = frozenset("*?[")
 
@@ -133,7 +133,7 @@ def _images_in(folder: Path) -> tuple[list[Path], int]:
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
             continue
-        if path.suffix.lower() in _IMAGE_ENDINGS or _is_image(path):
+        if path.suffix.lower() in ENDINGS or _is_image(path):
             images.append(path)
         else:
             others += 1

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
 
 if TYPE_CHECKING:
     from cxr_explain.cam.rules import Rule

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.pathologies import LabelState
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.table import CsvTable
 
 States = NDArray[np.int8]
 
@@ -45,34 +46,28 @@ DATA_SET_CELLS: Mapping[str, int] = MappingProxyType(
 _BAD = -100
 
 
-def parse_states(
-    column: Sequence[str],
-    name: str,
-    lines: Sequence[int],
-    problems: Problems,
-    cells: Mapping[str, int] = CELLS,
-) -> States:
-    """Read a label column.
+def parse_states(table: CsvTable, column: str, pathology: str, cells: Mapping[str, int] = CELLS) -> States:
+    r"""Read a label column.
 
     Args:
-        column: of text.
-        name: of the pathology, for messages.
-        lines: of the rows.
-        problems: gets the cells that are no state.
-        cells: what is understood.
+        table: gets the cells that are no state among its `problems`.
+        column: name of the column.
+        pathology: whose labels they are, for messages.
+        cells: the code of each text that a cell may hold.
 
     Returns:
-        (n,) int8; what is no state is not labelled.
+        (n,) int8 of `STATE_CODES`; a cell that is no state is taken as not labelled.
 
-    >>> parse_states(["1", "", "n/a"], "Mass", [2, 3, 4], Problems()).tolist()
-    [1, -2, -3]
+    >>> from cxr_explain.reference.table import parse_table
+    >>> parse_states(parse_table(b"Mass,x\n1,\n,\nn/a,\n0,.", "a.csv"), "Mass", "Mass").tolist()
+    [1, -2, -3, 0]
     """
-    code_of = dict(cells).get
-    codes = np.array([code_of(cell, _BAD) for cell in column], np.int8)
+    texts, code_of = table.columns[column], dict(cells).get
+    codes = np.array([code_of(cell, _BAD) for cell in texts], np.int8)
     for row in np.flatnonzero(codes == _BAD).tolist():
-        code = cells.get(column[row].strip().casefold())
+        code = cells.get(texts[row].strip().casefold())
         if code is None:
-            problems.add(lines[row], f"the label {quoted(column[row])} of {quoted(name)}")
+            table.problems.add(table.lines[row], f"the label {quoted(texts[row])} of {quoted(pathology)}")
         codes[row] = NOT_LABELLED if code is None else code
     return codes
 

@@ -17,7 +17,7 @@ from cxr_explain.loaders import read_radiograph
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.reference.finding_masks import Boxes, References
+from cxr_explain.reference.standard import ReferenceStandard
 
 Mask = NDArray[np.bool_]
 
@@ -84,12 +84,12 @@ def phantom_cases(n: int, *, seed: int, size: int = 256) -> Iterator[Case]:
         seed += 1
 
 
-def file_cases(files: Iterable[Path], references: References) -> Iterator[Case | CxrExplainError]:
+def file_cases(files: Iterable[Path], references: ReferenceStandard) -> Iterator[Case | CxrExplainError]:
     """Read the radiographs whose findings are outlined; a file that cannot be read comes as its error.
 
     Args:
         files: images.
-        references: images that it does not cover are passed over.
+        references: where the findings are; images that it does not cover are passed over.
 
     Yields:
         A case, or the error that names the file.
@@ -107,7 +107,7 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
             name = _name(path, radiograph, seen)
-            yield Case(name, _patient_of(path), radiograph, present, isinstance(references, Boxes))
+            yield Case(name, _patient_of(path), radiograph, present, references.kind == "boxes")
 
 
 def _name(path: Path, radiograph: Radiograph, seen: dict[str, str]) -> str:

@@ -449,14 +449,6 @@ def _(place: Path) -> object:
 # --- reference labels and manifests ---
 
 
-@heading("found NIH boxes for an image of")
-def _(place: Path) -> object:
-    from cxr_explain.reference.label_tables import read_reference_table
-
-    table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
-    return read_reference_table(boxes=table).labels_for("a.png", (300, 200))
-
-
 @heading("found the columns ...; expected a column")
 def _(place: Path) -> object:
     return read_manifest(csv_file(place, "name,file\na,a.png\n"))
@@ -484,9 +476,33 @@ def _(place: Path) -> object:
 
 @heading("boxes in ... pixels for an image of")
 def _(place: Path) -> object:
-    boxes = '"[{""pathology"": ""Mass"", ""x"": 1, ""y"": 1, ""width"": 5, ""height"": 5}]"'
-    table = read_manifest(csv_file(place, f"image_id,path,boxes,box_space\na,a.png,{boxes},1024x1024\n"))
-    return table[0].boxes_in((300, 200))
+    from cxr_explain.reference import read_references
+
+    table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
+    return read_references(boxes=table).labels_for("a.png", (300, 200))
+
+
+@heading("images of this name, such as those in lines")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    table = csv_file(place, "image,labels\nx/a.png,Mass\ny/a.png,Edema\n")
+    return read_references(labels=table).labels_for("a.png", (300, 200))
+
+
+@heading("found no labels in the columns")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    return read_references(labels=csv_file(place, "image,finding\na.png,Mass\n"))
+
+
+@heading("a mask of ... for an image of")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    Image.fromarray(phantom(bits=8)).save(place / "a-mass.png")
+    return read_references(masks=place).masks("a.png", (300, 200))
 
 
 # --- audits ---

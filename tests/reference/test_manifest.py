@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.pathologies import LabelState, ReferenceBox
 from cxr_explain.reference import STATE_CODES, Entry, Manifest, MaskReference
 
@@ -170,7 +170,7 @@ def test_boxes_of_a_copy_whose_side_was_rounded() -> None:
     assert (box.x, box.width) == pytest.approx((28 * 390 / 2828, 2800 * 390 / 2828))
     assert (box.y, box.height) == pytest.approx((2000 * 320 / 2320, 320 * 320 / 2320))
     for shape in ((322, 390), (320, 394), (390, 320), (320, 320)):
-        with pytest.raises(ManifestError, match="a: found boxes in 2828 x 2320 pixels"):
+        with pytest.raises(ReferenceLabelError, match="a: found boxes in 2828 x 2320 pixels"):
             entry.boxes_in(shape)
 
 
@@ -178,6 +178,6 @@ def test_boxes_in_the_images_own_pixels_must_be_in_the_image() -> None:
     entry = Entry("a", "a.png", boxes=(ReferenceBox("Mass", 10, 10, 30, 30),))
     assert entry.boxes_in((40, 40)) == entry.boxes
     assert entry.boxes_in((39, 39)) == entry.boxes  # drawn to the far edge of the last pixel
-    with pytest.raises(ManifestError, match="the box 'Mass' at x=10"):
+    with pytest.raises(ReferenceLabelError, match="the box 'Mass' at x=10"):
         entry.boxes_in((38, 40))
     assert Entry("a", "a.png").boxes_in((1, 1)) == ()

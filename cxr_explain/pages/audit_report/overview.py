@@ -238,7 +238,7 @@ def _data(run: AuditSource, listing: Listing) -> tuple[Fact, ...]:
     ages = [int(age.rstrip("+")) for age in listing.facts["age"] if age]
     return (
         ("Data set", run.manifest.source),
-        ("Manifest", f"SHA-256 {run.manifest.digest[:12]}, {run.record.rows:,} rows"),
+        ("Manifest", f"SHA-256 {run.record.manifest_sha256[:12]}, {run.record.rows:,} rows"),
         ("Views", _tally(listing.facts["view"])),
         ("Sex", _tally(listing.facts["sex"])),
         ("Age", f"median {np.median(ages):.0f} years ({len(ages):,} known)" if ages else "unknown"),

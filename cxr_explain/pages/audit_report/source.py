@@ -23,10 +23,6 @@ class ManifestSource(Protocol):
         """The data set, and what was read of it."""
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest's bytes."""
-
-    @property
     def pathologies(self) -> Sequence[str]:
         """Q names, one for each column of `states`."""
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
 from cxr_explain.reference.data_sets.folders import first_file
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, NO_FINDING, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
-from cxr_explain.reference.table import Table, read_table
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.table import CsvTable, reading
 
 ChexpertSplit = Literal["train", "valid", "test"]
 ChexpertSize = Literal["full", "small"]
@@ -62,18 +61,12 @@ def manifest_of_chexpert(
     Raises:
         ManifestError: no table, or bad rows; all of them.
     """
-    if split is not None:
-        check_option("split", split, ChexpertSplit)
-    if size is not None:
-        check_option("size", size, ChexpertSize)
     given = Path(source)
     folder = given.parent if given.is_file() else given
     root = "" if given.is_file() else _root(folder, size)
     tables = [given] if given.is_file() else _tables(folder / root, split)
     manifest = joined([chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables])
-    if split is None:
-        return manifest
-    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+    return manifest.in_split(split)
 
 
 def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpert") -> Manifest:
@@ -88,12 +81,8 @@ def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpe
     Raises:
         ManifestError: bad rows; all of them.
     """
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, folder, prefix, name, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(path) as table:
+        return _manifest(table, folder, prefix, name)
 
 
 def joined(manifests: Iterable[Manifest]) -> Manifest:
@@ -106,18 +95,18 @@ def joined(manifests: Iterable[Manifest]) -> Manifest:
     return first.followed_by(*others) if others else first
 
 
-def _manifest(table: Table, folder: Path, prefix: str, name: str, problems: Problems) -> Manifest:
-    pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES, problems)
+def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest:
+    pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
     if not pathologies:
         raise ManifestError("no label column", expected=f"columns such as {CHEXPERT_PATHOLOGIES[1]!r}")
     found = [_PATH.fullmatch(cell.strip()) for cell in table.column("Path")]
     for line, cell, match in zip(table.lines, table.column("Path"), found, strict=True):
         if match is None:
-            problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
-    views = _views(table, [match["view"] if match else "" for match in found], problems)
-    sexes = sexes_of(table.optional("Sex"), table.lines, problems)
-    ages = ages_of(table.optional("Age"), table.lines, problems, zero_is_known=False)
-    problems.raise_any()
+            table.problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
+    views = _views(table, [match["view"] if match else "" for match in found])
+    sexes = sexes_of(table, "Sex")
+    ages = ages_of(table, "Age", zero_is_known=False)
+    table.problems.raise_any()
     matches = [match for match in found if match is not None]
     split_folders = {split: _split_folder(folder / prefix, split) for split in _SPLITS}
     places = [(each["patient"], each["study"], each["file"]) for each in matches]
@@ -171,18 +160,18 @@ def _split_folder(root: Path, split: str) -> str:
     return other if other and (root / other).is_dir() and not (root / split).is_dir() else split
 
 
-def _views(table: Table, from_names: list[str], problems: Problems) -> list[str]:
+def _views(table: CsvTable, from_names: list[str]) -> list[str]:
     """AP/PA where it is said, else frontal or lateral; the test table leaves it to the file's name."""
     directions = table.texts("AP/PA")
     for line, direction in zip(table.lines, directions, strict=True):
         if direction not in _VIEWS and direction is not None:
-            problems.add(line, f"the view {quoted(direction)}")
+            table.problems.add(line, f"the view {quoted(direction)}")
     sides = [side and side.lower() for side in table.texts("Frontal/Lateral")]
     return [
         direction or side or name for direction, side, name in zip(directions, sides, from_names, strict=True)
     ]
 
 
-def _no_finding(table: Table) -> dict[str, list[str]]:
+def _no_finding(table: CsvTable) -> dict[str, list[str]]:
     column = table.optional(NO_FINDING)
     return {} if column is None else {"no_finding": [cell.strip().removesuffix(".0") for cell in column]}

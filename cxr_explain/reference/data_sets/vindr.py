@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
 from cxr_explain.pathologies import ReferenceBox, canonical_pathology
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, UNCERTAIN, States
-from cxr_explain.reference.table import Table, read_table
+from cxr_explain.reference.table import CsvTable, reading
 
 VindrSplit = Literal["train", "test"]
 
@@ -65,22 +64,17 @@ def manifest_of_vindr(
     Raises:
         ManifestError: no table, or bad rows; all of them.
     """
-    check_option("split", split, VindrSplit)
     folder = folder_of(source)
     path = first_file(folder, *_TABLES[split])
     if path is None:
         raise ManifestError(
             "no table of annotations", expected=f"one of {', '.join(_TABLES[split])}", source=folder
         )
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, folder_of(images) if images else folder, split, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(path) as table:
+        return _manifest(table, folder_of(images) if images else folder, split)
 
 
-def _manifest(table: Table, images: Path, split: str, problems: Problems) -> Manifest:
+def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     names = [cell.strip() for cell in table.column("image_id")]
     classes = [cell.strip() for cell in table.column("class_name")]
     readers = table.optional("rad_id") or ("consensus",) * len(table)
@@ -90,8 +84,8 @@ def _manifest(table: Table, images: Path, split: str, problems: Problems) -> Man
     states = _states(ids, asked, list(zip(names, classes, readers, strict=True)))
     pathologies = [canonical_pathology(name) for name in asked]
     positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
-    boxes = _boxes(table, names, classes, positive, problems)
-    problems.raise_any()
+    boxes = _boxes(table, names, classes, positive)
+    table.problems.raise_any()
     paths = paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", by_stem=True)
     return Manifest.of(
         ids,
@@ -123,7 +117,7 @@ def _states(ids: list[str], asked: list[str], readings: list[tuple[str, str, str
 
 
 def _boxes(
-    table: Table, names: list[str], classes: list[str], positive: set[Mark], problems: Problems
+    table: CsvTable, names: list[str], classes: list[str], positive: set[Mark]
 ) -> dict[str, tuple[ReferenceBox, ...]]:
     """By image."""
     found: dict[str, tuple[ReferenceBox, ...]] = {}
@@ -133,7 +127,7 @@ def _boxes(
             continue
         box = _box(name, place)
         if box is None:
-            problems.add(line, f"the box {quoted(place)} of {quoted(name)}")
+            table.problems.add(line, f"the box {quoted(place)} of {quoted(name)}")
         elif (image, box.pathology) in positive:
             found[image] = (*found.get(image, ()), box)
     return found

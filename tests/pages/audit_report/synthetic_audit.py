@@ -82,7 +82,6 @@ class SyntheticAudit:
         n, draw = self.rows, np.random.default_rng(self.seed + 1)
         return SimpleNamespace(
             source=self.source,
-            digest=self.record.manifest_sha256,
             pathologies=tuple(self.labelled),
             states=draw.choice([1, 0, 0, -1, -2, -3], (n, len(self.labelled))).astype(np.int8),
             patients=[f"secret-patient-{row // 2}" for row in range(n)],
