@@ -127,13 +127,13 @@ class Request:
         model: the classifier.
         methods: rules; none for Grad-CAM, or for all of them in a study.
         study: compare every fusion, and randomise the weights.
-        validity: measure model and maps on phantoms with and without each finding, instead.
+        validity: measure the model and its maps on phantoms with and without each finding, instead.
         quick: fewer cases and steps.
         n: cases at most; by default 160 phantoms (1000 for the validity, 4 quick ones), or all files.
-        top_k: K of the fusion, unless it is a study.
-        normalisation: likewise.
-        activation: likewise.
-        resamples: resamples of the bootstrap; by default those of the plan.
+        top_k: K of the fusion; a study tries several.
+        normalisation: normalisation of the fusion; a study and the validity try all of them.
+        activation: activation of the fusion; a study tries all of them.
+        resamples: number of the bootstrap's resamples; by default the plan's.
     """
 
     source: Source
