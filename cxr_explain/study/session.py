@@ -183,13 +183,6 @@ class Request:
         layers = () if self.methods else stack_of_layers(self.model.load().classifier)
         return full_plan(self.methods, layers)
 
-    @property
-    def title(self) -> str:
-        """Of the report."""
-        if self.validity:
-            return f"Validity of the weights {self.model.weights}, on {self.source}"
-        return f"Class maps with the weights {self.model.weights}, on {self.source}"
-
 
 def evaluate_maps(
     request: Request,
@@ -220,7 +213,8 @@ def evaluate_maps(
             f"no finding that {request.model.weights} predicts in any image that could be read",
             expected="readable images, and references of pathologies that the model knows",
         )
-    findings = (validity_of if request.validity else Findings.of)(request.title, plan, tables)
+    report, of = (validity_of, "Validity of") if request.validity else (Findings.of, "Class maps with")
+    findings = report(f"{of} the weights {request.model.weights}, on {request.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())

@@ -138,7 +138,7 @@ def _estimate(
         return None if np.isnan(value) else float(value)
 
     found = bootstrap(of, values.shape[1], resamples=n)
-    known = ~np.isnan(values).any(axis=0)
+    known = ~np.isnan(values[0])
     counts = int(known.sum()), int(known.any(axis=1).sum()), len(rows)
     return MeanEstimate(found.value, found.low, found.high, *counts)
 
