@@ -322,12 +322,14 @@ def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> 
 def cell(estimate: MeanEstimate) -> str:
     """A mean with its interval.
 
-    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(None))
-    ('0.50 (0.40 to 0.60)', 'not estimable')
+    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(1.0)), cell(MeanEstimate(None))
+    ('0.50 (0.40 to 0.60)', '1.00 (no interval)', 'not estimable')
     """
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    if estimate.value is None:
         return plain(estimate)
-    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+    if estimate.low is None or estimate.high is None:
+        return f"{plain(estimate)} (no interval)"
+    return f"{plain(estimate)} ({_number(estimate.low)} to {_number(estimate.high)})"
 
 
 def plain(estimate: MeanEstimate) -> str:
