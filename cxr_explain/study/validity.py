@@ -139,8 +139,8 @@ def _estimate(
 
     found = bootstrap(of, values.shape[1], resamples=n)
     known = ~np.isnan(values[0])
-    counts = int(known.sum()), int(known.any(axis=1).sum()), len(rows)
-    return MeanEstimate(found.value, found.low, found.high, *counts)
+    cases, groups = int(known.sum()), int(known.any(axis=1).sum())
+    return MeanEstimate(**vars(found), cases=cases, groups=groups, asked=len(rows))
 
 
 def _mean_of_findings(values: Matrix) -> float:
