@@ -32,6 +32,8 @@ file's name; the boundary (`read_radiograph`, `load_classifier`, the command lin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Self
 
@@ -77,6 +79,25 @@ class CxrExplainError(Exception):
         body = f"found {self.found}; expected {self.expected}." if self.expected else f"{self.found}."
         tail = f" {self.remedy}" if self.remedy else ""
         return " ".join(f"{head}{body}{tail}".split())
+
+
+@contextmanager
+def naming(source: str | PathLike[str]) -> Iterator[None]:
+    """Name the file, URL or option concerned in every error of this package that is raised within.
+
+    Args:
+        source: the file, URL or option.
+
+    >>> with naming("a.csv"):
+    ...     raise ManifestError("an empty file")
+    Traceback (most recent call last):
+    cxr_explain.errors.ManifestError: a.csv: an empty file.
+    """
+    try:
+        yield
+    except CxrExplainError as error:
+        error.at(source)
+        raise
 
 
 class RadiographError(CxrExplainError):

@@ -266,12 +266,27 @@ def evaluate(
         bool,
         typer.Option("--study", help="Compare rules, K, normalisations, activations; randomise weights."),
     ] = False,
+    validity: Annotated[
+        bool,
+        typer.Option(
+            "--validity", help="Measure the model and its maps on phantoms with and without each finding."
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer cases and steps: to see that it runs, not to judge by.")
     ] = False,
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Cases at most.", show_default="160 phantoms; all files")
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            help="Cases at most.",
+            show_default="160 phantoms, 1000 with --validity; all files",
+        ),
     ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first phantom; from the default on, none was trained on.")
+    ] = 10_000_000,
     weights: Annotated[
         str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")
     ] = "phantom",
@@ -284,6 +299,12 @@ def evaluate(
     fit: Annotated[
         Fit, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
     ] = "crop",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Resamples of the bootstrap for intervals.", show_default="1000; 200 with --quick"
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 1,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
@@ -300,7 +321,7 @@ def evaluate(
         from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
 
         given = {"boxes": boxes, "masks": masks, "segmentations": segmentations}
-        source = Source()
+        source = Source(seed=seed)
         if inputs or any(given.values()):
             files, notes = expand_inputs(inputs or [])
             source = Source(tuple(files), references_of(**given))
@@ -314,11 +335,13 @@ def evaluate(
             model,
             methods=checked_methods(method or ()),
             study=study,
+            validity=validity,
             quick=quick,
             n=n,
             top_k=top_k,
             normalisation=normalisation,
             activation=activation,
+            resamples=resamples,
         )
         failures: list[CxrExplainError] = []
 

@@ -29,11 +29,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from cxr_explain.errors import CxrExplainError, OptionError, OutputError, ReferenceLabelError
+from cxr_explain.errors import OptionError, ReferenceLabelError, naming
 from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape, shortened
 from cxr_explain.support.arrays import Mask
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import write_output
 
 CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -105,16 +105,12 @@ class OutlineSet:
         Raises:
             ReferenceLabelError: an unknown id or pathology.
         """
-        if image_id not in self.outlines:
-            raise ReferenceLabelError(
-                f"no radiograph {shortened(image_id)}",
-                expected=f"one of {len(self.outlines)}",
-                source=self.source,
-            )
-        try:
+        with naming(self.source):
+            if image_id not in self.outlines:
+                raise ReferenceLabelError(
+                    f"no radiograph {shortened(image_id)}", expected=f"one of {len(self.outlines)}"
+                )
             return self.outlines[image_id][chexlocalize_pathology(pathology)]
-        except ReferenceLabelError as error:
-            raise error.at(self.source) from error
 
     def mask(self, image_id: str, pathology: str) -> Mask:
         """The mask of a pathology, (H, W) bool; an empty one where it is not there.
@@ -202,7 +198,8 @@ def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path
     ...     write_segmentations(Path(folder, "masks.json"), masks).name
     'masks.json'
     """
-    return _write(path, {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids})
+    document = {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids}
+    return write_output(path, json.dumps(document).encode(), "outlines")
 
 
 def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
@@ -225,7 +222,8 @@ def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     >>> again.outlines == outlines.outlines
     True
     """
-    return _write(path, {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids})
+    document = {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids}
+    return write_output(path, json.dumps(document).encode(), "outlines")
 
 
 def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outline]:
@@ -260,26 +258,16 @@ def _read(
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", source=path)
-        document = json.loads(path.read_bytes(), object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise ReferenceLabelError(
-            f"no readable file ({error.strerror})", expected="one of CheXlocalize's JSON files", source=path
-        ) from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CxrExplainError):
-            raise
-        raise ReferenceLabelError(
-            f"no JSON ({shortened(str(error))})", expected="one of CheXlocalize's JSON files", source=path
-        ) from error
-    except ReferenceLabelError as error:
-        raise error.at(path) from error
-    try:
-        return _mapping(document)
-    except ReferenceLabelError as error:
-        raise error.at(path) from error
+    expected = "one of CheXlocalize's JSON files"
+    with naming(path):
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", expected=expected)
+            return _mapping(json.loads(path.read_bytes(), object_pairs_hook=_without_repeats))
+        except OSError as error:
+            raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
+        except (ValueError, RecursionError) as error:
+            raise ReferenceLabelError(f"no JSON ({shortened(str(error))})", expected=expected) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -365,17 +353,3 @@ def _as_annotated(outlines: Mapping[str, Outline]) -> dict[str, Any]:
             )
         entry[written] = [[list(point) for point in polygon] for polygon in outline.polygons]
     return entry
-
-
-def _write(path: str | PathLike[str], document: Mapping[str, Any]) -> Path:
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, json.dumps(document).encode())
-    except OSError as error:
-        raise OutputError(
-            f"outlines that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
-    return target

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from cxr_explain.errors import ManifestError, OutputError
+from cxr_explain.errors import naming
 from cxr_explain.reference.cells import (
     CellError,
     format_age,
@@ -32,7 +32,7 @@ from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.states import CELLS, States, parse_states
 from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import write_output
 
 T = TypeVar("T")
 _CELL_OF_STATE = {code: cell for cell, code in CELLS.items()}
@@ -70,11 +70,8 @@ def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> 
     >>> parse_manifest(b"image_id,path\na,a.png\n").ids
     ('a',)
     """
-    try:
+    with naming(source):
         return manifest_in(parse_table(data, fspath(source)))
-    except ManifestError as error:
-        error.at(source)
-        raise
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
@@ -92,23 +89,13 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
     ...     read_manifest(write_manifest(manifest, f"{folder}/manifest.csv")) == manifest
     True
     """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, csv_bytes(manifest))
-    except OSError as error:
-        raise OutputError(
-            f"a manifest that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
-    return target
+    return write_output(path, csv_bytes(manifest), "a manifest")
 
 
 def csv_bytes(manifest: Manifest) -> bytes:
     r"""The CSV file of a manifest; the same manifest gives the same bytes.
 
-    >>> csv_bytes(Manifest.of(["a"], ["a.png"]))
+    >>> csv_bytes(Manifest(["a"], ["a.png"]))
     b'image_id,path,patient,view,sex,age,split\r\na,a.png,,,,,\r\n'
     """
     columns = _written(manifest)
@@ -160,7 +147,7 @@ def manifest_in(table: CsvTable) -> Manifest:
     names = [name for name in table.header if name.startswith(LABEL)]
     known = {*FIRST, *LAST, *names}
     ages = _parsed(table, "age", parse_age)
-    return Manifest.of(
+    return Manifest(
         table.column("image_id"),
         table.column("path"),
         pathologies=[name.removeprefix(LABEL) for name in names],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,46 +24,40 @@ _SOURCES_SHOWN = 3
 _NO_SOURCE = "source not stated"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Manifest(Columns):
     """Images, reference labels and metadata; a row is an `Entry`, `manifest[0]`.
 
-    `Manifest.of` makes one from the columns that are known.
+    A column that is left out is unknown in every row, and so is what is empty text.
 
     Args:
         ids: unique names of the images.
         paths: of the images, POSIX, relative to the image folder.
-        pathologies: names of the P label columns.
-        states: (n, P) int8 of `STATE_CODES`.
+        pathologies: names of the P label columns, under any of a pathology's names.
+        states: (n, P) of `STATE_CODES`.
         patients: names of the groups that the bootstrap keeps together.
         views: such as PA, AP, LL or lateral.
         sexes: F or M.
         ages: in years.
         splits: such as train, valid or test.
-        label_sources: where the labels of each row come from; empty where nothing is said.
+        label_sources: where the labels come from: one text for each row, or one for all.
         boxes: reference boxes by row, in the pixels of `box_spaces`.
         box_spaces: (width, height) in pixels of the image that the boxes were drawn on, by row; a row that is
             not named has its boxes in its own image's pixels.
-        masks: where the reference masks are, by row, then by pathology.
+        masks: where the reference masks are, by row, then by any of the pathology's names.
         extra: further columns of text, by name.
-        lines: the line of the file that each row stands in, from 1; for messages.
+        lines: the line of the file that each row stands in, from 1; by default as in a CSV with a header.
         problems: what was found wrong while the columns were read, so that all is said at once.
 
     Raises:
         ManifestError: every row that breaks a rule, with its line.
+
+    >>> manifest = Manifest(["a"], ["a.png"], pathologies=["Pleural Effusion"], states=[[-1]])
+    >>> len(manifest), manifest.pathologies, str(manifest[0].labels["Effusion"])
+    (1, ('Effusion',), 'uncertain')
     """
 
-    problems: InitVar[Problems | None] = field(default=None, kw_only=True)
-
-    def __post_init__(self, problems: Problems | None) -> None:
-        self.states.setflags(write=False)
-        problems = Problems() if problems is None else problems
-        check_content(self, problems)
-        problems.raise_any()
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         ids: Iterable[str],
         paths: Iterable[str],
         *,
@@ -81,38 +75,10 @@ class Manifest(Columns):
         extra: Mapping[str, Iterable[str]] | None = None,
         lines: Iterable[int] | None = None,
         problems: Problems | None = None,
-    ) -> Manifest:
-        """A manifest from what is known; a column that is left out is unknown in every row.
-
-        Args:
-            ids: unique names of the images.
-            paths: of the images, POSIX, relative to the image folder.
-            pathologies: names of the P label columns, under any of a pathology's names.
-            states: (n, P) of `STATE_CODES`.
-            patients: names of the groups that the bootstrap keeps together; empty text is unknown.
-            views: such as PA, AP, LL or lateral; empty text is unknown.
-            sexes: F or M.
-            ages: in years.
-            splits: such as train, valid or test; empty text is unknown.
-            label_sources: where the labels come from: one text for each row, or one for all.
-            boxes: reference boxes by row, in the pixels of `box_spaces`.
-            box_spaces: (width, height) in pixels of the image that the boxes were drawn on, by row.
-            masks: where the reference masks are, by row, then by any of the pathology's names.
-            extra: further columns of text, by name.
-            lines: the line of the file that each row stands in; by default as in a CSV with a header.
-            problems: what was found wrong while the columns were read.
-
-        Raises:
-            ManifestError: every row that breaks a rule, with its line.
-
-        >>> manifest = Manifest.of(["a"], ["a.png"], pathologies=["Pleural Effusion"], states=[[-1]])
-        >>> len(manifest), manifest.pathologies, str(manifest[0].labels["Effusion"])
-        (1, ('Effusion',), 'uncertain')
-        """
+    ) -> None:
         ids = tuple(ids)
         n = len(ids)
-        sources = [label_sources] * n if isinstance(label_sources, str) else label_sources
-        return cls(
+        super().__init__(
             ids=ids,
             paths=tuple(paths),
             pathologies=tuple(canonical_pathology(name) for name in pathologies),
@@ -122,14 +88,17 @@ class Manifest(Columns):
             sexes=_known(sexes, n),
             ages=(None,) * n if ages is None else tuple(ages),
             splits=_known(splits, n),
-            label_sources=tuple(sources),
+            label_sources=(label_sources,) * n if isinstance(label_sources, str) else tuple(label_sources),
             boxes={row: tuple(found) for row, found in (boxes or {}).items() if found},
             box_spaces=dict(box_spaces or {}),
             masks={row: _canonical(found) for row, found in (masks or {}).items() if found},
             extra={name: tuple(column) for name, column in (extra or {}).items()},
             lines=tuple(range(2, n + 2)) if lines is None else tuple(lines),
-            problems=problems,
         )
+        self.states.setflags(write=False)
+        problems = Problems() if problems is None else problems
+        check_content(self, problems)
+        problems.raise_any()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -196,7 +165,7 @@ class Manifest(Columns):
             ManifestError: a row twice.
             IndexError: a row that is not there.
 
-        >>> Manifest.of("abc", ["a.png", "b.png", "c.png"]).select([2, 0]).ids
+        >>> Manifest("abc", ["a.png", "b.png", "c.png"]).select([2, 0]).ids
         ('c', 'a')
         """
         kept = [range(len(self))[row] for row in rows]
@@ -206,7 +175,7 @@ class Manifest(Columns):
             name: {at: by_row[row] for at, row in enumerate(kept) if row in by_row}
             for name, by_row in ((name, getattr(self, name)) for name in SPARSE)
         }
-        return Manifest.of(
+        return Manifest(
             pathologies=self.pathologies,
             states=self.states[kept],
             extra={name: [column[row] for row in kept] for name, column in self.extra.items()},
@@ -228,10 +197,12 @@ class Manifest(Columns):
         Raises:
             ManifestError: an image_id in two of them.
 
-        >>> first = Manifest.of(["a"], ["a.png"], pathologies=["Mass"], states=[[1]])
-        >>> first.followed_by(Manifest.of(["b"], ["b.png"])).states.tolist()
+        >>> first = Manifest(["a"], ["a.png"], pathologies=["Mass"], states=[[1]])
+        >>> first.followed_by(Manifest(["b"], ["b.png"])).states.tolist()
         [[1], [-3]]
         """
+        if not others:
+            return self
         parts = (self, *others)
         starts = np.cumsum([0, *map(len, parts)]).tolist()
         pathologies = list(dict.fromkeys(name for part in parts for name in part.pathologies))
@@ -253,7 +224,7 @@ class Manifest(Columns):
             for name in SPARSE
         }
         states = np.concatenate([part.states_of(pathologies) for part in parts])
-        return Manifest.of(pathologies=pathologies, states=states, extra=extra, **full, **sparse)
+        return Manifest(pathologies=pathologies, states=states, extra=extra, **full, **sparse)
 
     def states_of(self, pathologies: Sequence[str]) -> States:
         """Label states of some pathologies, in that order.
@@ -278,7 +249,7 @@ class Manifest(Columns):
             masks: by image_id, then by pathology; images that the manifest does not have are left out.
         """
         by_row = {row: masks[name] for row, name in enumerate(self.ids) if masks.get(name)}
-        return replace(self, masks={row: _canonical(found) for row, found in by_row.items()}, problems=None)
+        return replace(self, masks=by_row)
 
     @property
     def _columns(self) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from cxr_explain.errors import CxrExplainError, ManifestError, ReferenceLabelError
+from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.loaders import read_radiograph
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import VALUE_RANGE
@@ -81,7 +81,7 @@ def read_mask(
     """
     path = file_inside(folder, reference.path)
     if reference.kind == "png":
-        mask = _read_image(path)
+        mask = np.asarray(read_radiograph(path).pixels > VALUE_RANGE[0])
     else:
         mask = read_outlines(path, reference.kind).mask(image_id, pathology)
     if mask.shape != tuple(shape):
@@ -167,13 +167,6 @@ def outlined_in(path: Path, kind: OutlineKind, folder: Path) -> dict[str, dict[s
         image_id: {name: reference for name, outline in named.items() if not outline.is_empty}
         for image_id, named in read_outlines(path, kind).outlines.items()
     }
-
-
-def _read_image(path: Path) -> Mask:
-    try:
-        return np.asarray(read_radiograph(path).pixels > VALUE_RANGE[0])
-    except CxrExplainError as error:
-        raise error.at(path) from error
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path, PurePath, PurePosixPath
 
-from cxr_explain.errors import ManifestError, ReferenceLabelError
+from cxr_explain.errors import ManifestError, ReferenceLabelError, naming
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels
 from cxr_explain.reference.csv_file import is_manifest, manifest_in
 from cxr_explain.reference.data_sets.nih import LABELS, manifest_of_nih_boxes, nih_manifest
@@ -37,7 +37,7 @@ class ReferenceStandard:
 
     >>> from cxr_explain.pathologies import ReferenceBox
     >>> box = ReferenceBox("Mass", 256, 512, 128, 64)
-    >>> manifest = Manifest.of(["a"], ["a.png"], boxes={0: (box,)}, box_spaces={0: (1024, 1024)})
+    >>> manifest = Manifest(["a"], ["a.png"], boxes={0: (box,)}, box_spaces={0: (1024, 1024)})
     >>> standard = ReferenceStandard(manifest)
     >>> standard.labels_for("copies/a.dcm", (512, 512)).boxes
     (ReferenceBox(pathology='Mass', x=128.0, y=256.0, width=64.0, height=32.0),)
@@ -158,7 +158,7 @@ def read_references(
         return _outlined(Path(segmentations))
     boxed = None if boxes is None else manifest_of_nih_boxes(Path(boxes))
     if labels is None:
-        return ReferenceStandard(boxed or Manifest.of((), ()))
+        return ReferenceStandard(boxed or Manifest((), ()))
     known = ReferenceStandard(_labelled(Path(labels)))
     return known if boxed is None else _with_boxes(known, boxed)
 
@@ -186,7 +186,6 @@ def _with_boxes(known: ReferenceStandard, boxed: Manifest) -> ReferenceStandard:
         known.manifest,
         boxes={**known.manifest.boxes, **boxes},
         box_spaces={**known.manifest.box_spaces, **spaces},
-        problems=None,
     )
     further = [at for at in range(len(boxed)) if at not in rows]
     return ReferenceStandard(manifest.followed_by(boxed.select(further)) if further else manifest)
@@ -216,12 +215,9 @@ def _masked(
     found: Mapping[str, Mapping[str, MaskReference]], folder: Path, source: Path
 ) -> ReferenceStandard:
     """Images of which nothing is known but their masks and their names without the extension."""
-    try:
+    with naming(source):
         paths = [f"{image}.png" for image in found]
-        return ReferenceStandard(Manifest.of(found, paths, masks=dict(enumerate(found.values()))), folder)
-    except ManifestError as error:
-        error.at(source)
-        raise
+        return ReferenceStandard(Manifest(found, paths, masks=dict(enumerate(found.values()))), folder)
 
 
 def _chexpert_name(path: PurePath) -> str | None:

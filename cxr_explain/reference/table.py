@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import ManifestError, naming
 from cxr_explain.reference.problems import Problems, quoted
 
 LONGEST_CELL = 131_072
@@ -98,13 +98,10 @@ def reading(path: Path) -> Iterator[CsvTable]:
     ...         table.column("labels")
     ('Mass',)
     """
-    try:
+    with naming(path):
         table = parse_table(_unpacked(read_bytes(path)), path.name)
         yield table
         table.problems.raise_any()
-    except ManifestError as error:
-        error.at(path)
-        raise
 
 
 def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
@@ -128,18 +125,16 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         ManifestError: no such file, a folder, or one beyond the limit.
     """
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ManifestError("no readable file (a folder, or no regular file)", expected="a CSV file")
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no valid path"
-        raise ManifestError(f"no readable file ({reason})", expected="a CSV file", source=path) from error
-    except ManifestError as error:
-        error.at(path)
-        raise
-    _check_size(data)
+    with naming(path):
+        try:
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise ManifestError("no readable file (a folder, or no regular file)", expected="a CSV file")
+            with path.open("rb") as file:
+                data = file.read(_LARGEST_FILE + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no valid path"
+            raise ManifestError(f"no readable file ({reason})", expected="a CSV file") from error
+        _check_size(data)
     return data
 
 
@@ -153,7 +148,10 @@ def parse_table(data: bytes, source: str) -> CsvTable:
     """
     rows, problems = _rows(_decoded(data)), Problems()
     try:
-        header = [cell.strip() for _, cell in _cells(next(rows, None))]
+        first = next(rows, None)
+        if first is None:
+            raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
+        header = [cell.strip() for cell in first[1]]
         kept = list(_checked(rows, header, problems))
     except csv.Error as error:
         raise ManifestError(
@@ -167,12 +165,6 @@ def parse_table(data: bytes, source: str) -> CsvTable:
             raise ManifestError(f"cells in column {at + 1}, which has no name", expected="a name")
     columns = {name: cells[at] for at, name in named.items()}
     return CsvTable(columns, tuple(line for line, _ in kept), source, problems)
-
-
-def _cells(row: tuple[int, list[str]] | None) -> Iterator[tuple[int, str]]:
-    if row is None:
-        raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
-    yield from enumerate(row[1])
 
 
 def _checked(

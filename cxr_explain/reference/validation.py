@@ -20,6 +20,7 @@ OLDEST = 150.0
 """Years; what is above is no age."""
 
 _LONGEST_ID = 256
+_TEXTS = ("image_id", "path", "patient", "view", "split", "label_source")
 
 
 def check_content(manifest: Columns, problems: Problems) -> None:
@@ -123,15 +124,8 @@ def _check_cell(cell: str, what: str, line: int, problems: Problems) -> None:
 
 
 def _texts(manifest: Columns) -> Mapping[str, Sequence[str | None]]:
-    return {
-        "image_id": manifest.ids,
-        "path": manifest.paths,
-        "patient": manifest.patients,
-        "view": manifest.views,
-        "split": manifest.splits,
-        "label_source": manifest.label_sources,
-        **manifest.extra,
-    }
+    attributes = {**FIRST, **LAST}
+    return {name: getattr(manifest, attributes[name]) for name in _TEXTS} | dict(manifest.extra)
 
 
 def _is_text(text: str, *, longest: int | None = LONGEST_CELL) -> bool:

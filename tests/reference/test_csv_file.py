@@ -61,7 +61,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     pathologies = draw(st.lists(st.sampled_from(PATHOLOGIES), unique=True, max_size=4))
     extra = draw(st.lists(names.filter(lambda name: name not in pathologies), unique=True, max_size=2))
     masks = st.dictionaries(names, st.builds(MaskReference, st.just("png"), st.just("m/x.png")), max_size=2)
-    return Manifest.of(
+    return Manifest(
         found,
         ["x" + "/x".join(parts) for parts in column(paths)],
         pathologies=pathologies,
@@ -82,8 +82,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifests())
-@example(Manifest.of(["a"], ["a.png"], patients=HOSTILE[-1:], extra={"x": ["y" * 131_072]}))
-@example(Manifest.of(list("abcdefghijklmnopqrstuv"), ["a.png"] * 22, patients=HOSTILE, extra={"x": HOSTILE}))
+@example(Manifest(["a"], ["a.png"], patients=HOSTILE[-1:], extra={"x": ["y" * 131_072]}))
+@example(Manifest(list("abcdefghijklmnopqrstuv"), ["a.png"] * 22, patients=HOSTILE, extra={"x": HOSTILE}))
 def test_what_is_written_reads_back_as_it_was(manifest: Manifest) -> None:
     data = csv_bytes(manifest)
     again = parse_manifest(data)
@@ -92,7 +92,7 @@ def test_what_is_written_reads_back_as_it_was(manifest: Manifest) -> None:
 
 
 def test_a_file_has_the_manifests_bytes(tmp_path: Path) -> None:
-    manifest = Manifest.of(["a"], ["a.png"], patients=["=HYPERLINK(1)"])
+    manifest = Manifest(["a"], ["a.png"], patients=["=HYPERLINK(1)"])
     path = write_manifest(manifest, tmp_path / "new" / "m.csv")
     assert path.read_bytes() == b"image_id,path,patient,view,sex,age,split\r\na,a.png,=HYPERLINK(1),,,,\r\n"
     assert read_manifest(path) == manifest
@@ -115,7 +115,7 @@ def test_a_manifest_has_the_same_bytes_however_it_was_typed(tmp_path: Path) -> N
 
 def test_only_two_columns_are_needed(tmp_path: Path) -> None:
     manifest = read_manifest(written(tmp_path / "m.csv", "image_id,path", "a,a.png", "", "b,b.png,,"))
-    assert manifest == Manifest.of(["a", "b"], ["a.png", "b.png"])
+    assert manifest == Manifest(["a", "b"], ["a.png", "b.png"])
     assert manifest.source == "source not stated"
     assert [entry.line for entry in manifest] == [2, 4]
 
@@ -257,7 +257,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a manifest that cannot be written"):
-        write_manifest(Manifest.of(["a"], ["a.png"]), tmp_path / "file" / "m.csv")
+        write_manifest(Manifest(["a"], ["a.png"]), tmp_path / "file" / "m.csv")
 
 
 def test_a_message_shows_no_control_characters() -> None:

@@ -46,7 +46,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def full() -> Manifest:
-    return Manifest.of(
+    return Manifest(
         ["a", "b"],
         ["x/a.png", "..b.png"],
         pathologies=["Mass", "Edema"],

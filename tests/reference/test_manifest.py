@@ -14,7 +14,7 @@ from cxr_explain.reference import STATE_CODES, Entry, Manifest, MaskReference
 
 
 def small() -> Manifest:
-    return Manifest.of(
+    return Manifest(
         ["a", "b", "c"],
         ["x/a.png", "x/b.png", "c.png"],
         pathologies=["Pleural Effusion", "Edema"],
@@ -78,7 +78,7 @@ def test_equality_sees_every_column() -> None:
     assert hash(small()) == hash(small())
     assert small() != "another thing"
     assert small().select([0, 1]) != small()
-    assert small() != Manifest.of(small().ids, small().paths)
+    assert small() != Manifest(small().ids, small().paths)
 
 
 def test_selected_rows_keep_what_belongs_to_them() -> None:
@@ -91,7 +91,7 @@ def test_selected_rows_keep_what_belongs_to_them() -> None:
 
 
 def test_manifests_one_after_the_other() -> None:
-    other = Manifest.of(
+    other = Manifest(
         ["d"], ["d.png"], pathologies=["Mass"], states=[[1]], boxes={0: (ReferenceBox("Mass", 0, 0, 1, 1),)}
     )
     both = small().followed_by(other)
@@ -142,14 +142,14 @@ def test_manifests_one_after_the_other() -> None:
 def test_what_a_manifest_may_not_hold(change: dict, message: str) -> None:
     columns = {"ids": ["a", "b"], "paths": ["a.png", "b.png"]} | change
     with pytest.raises(ManifestError, match=message):
-        Manifest.of(columns.pop("ids"), columns.pop("paths"), **columns)
+        Manifest(columns.pop("ids"), columns.pop("paths"), **columns)
 
 
 def test_all_problems_are_said_at_once() -> None:
     ids = ["a", "a", *(f"i{n}" for n in range(30))]
     paths = ["/a.png", "b.png", *("" for _ in range(30))]
     with pytest.raises(ManifestError) as caught:
-        Manifest.of(ids, paths, ages=[200.0] * 32)
+        Manifest(ids, paths, ages=[200.0] * 32)
     text = str(caught.value)
     assert text.startswith("line 2: the age 200")
     assert text.count("; line") == 19

@@ -56,7 +56,7 @@ def test_a_copy_in_another_format_is_found_and_its_boxes_scaled(path: str, tmp_p
 
 
 def test_the_whole_name_counts_before_the_name_without_extension() -> None:
-    standard = ReferenceStandard(Manifest.of(["one", "two"], ["x/a.dcm", "a.png"]))
+    standard = ReferenceStandard(Manifest(["one", "two"], ["x/a.dcm", "a.png"]))
     assert [standard.row(name) for name in ("a.png", "y/a.dcm", "b.png")] == [1, 0, None]
     with pytest.raises(ReferenceLabelError, match=r"y/a\.jpg: found 2 images of this name.* lines 2 and 3"):
         standard.row("y/a.jpg")
@@ -67,7 +67,7 @@ def test_chexperts_images_are_told_apart_by_their_folders() -> None:
     """All of them have one of a few names, which must not find another patient's labels."""
     path = "CheXpert-v1.0/valid/patient1/study1/view1_frontal.jpg"
     labels = {"pathologies": ["Mass"], "states": [[1]]}
-    standard = ReferenceStandard(Manifest.of(["a"], [path], **labels))  # type: ignore[arg-type]
+    standard = ReferenceStandard(Manifest(["a"], [path], **labels))  # type: ignore[arg-type]
     assert standard.row("/data/valid/patient1/study1/view1_frontal.png") == 0
     assert standard.row("patient1_study1_view1_frontal.dcm") == 0
     for other in ("patient2/study1/view1_frontal.jpg", "view1_frontal.jpg", "study1/view1_frontal.jpg"):
@@ -119,7 +119,7 @@ def test_a_plain_csv_says_nothing_of_what_it_does_not_name(tmp_path: Path) -> No
 def test_labels_in_columns_and_in_manifests(tmp_path: Path) -> None:
     columns = table_of(tmp_path, "path,Pleural Effusion,Mass", "x/a.png,1,-1")
     box = ReferenceBox("Mass", 1, 2, 3, 4)
-    manifest = Manifest.of(
+    manifest = Manifest(
         ["one"], ["x/a.png"], pathologies=["Effusion", "Mass"], states=[[1, -1]], boxes={0: (box,)}
     )
     written_down = write_manifest(manifest, tmp_path / "manifest.csv")
@@ -246,7 +246,7 @@ def test_a_finding_is_its_mask_and_its_boxes_together(tmp_path: Path) -> None:
     mask = np.zeros((4, 4), np.uint8)
     mask[0, 0] = 1
     Image.fromarray(mask).save(tmp_path / "m.png")
-    manifest = Manifest.of(
+    manifest = Manifest(
         ["a"],
         ["a.png"],
         boxes={0: (ReferenceBox("Mass", 3, 3, 1, 1), ReferenceBox("Edema", 0, 0, 4, 4))},

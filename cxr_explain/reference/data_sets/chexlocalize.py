@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.reference.data_sets.chexpert import chexpert_table, joined
+from cxr_explain.reference.data_sets.chexpert import chexpert_table
 from cxr_explain.reference.data_sets.folders import first_file, folder_of
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.masks import OutlineKind, outlined_in
@@ -50,7 +50,8 @@ def manifest_of_chexlocalize(
         raise ManifestError(
             "no label table", expected="CheXpert/val_labels.csv or CheXpert/test_labels.csv", source=folder
         )
-    return joined([_of_split(folder, each, masks) for each in splits])
+    first, *others = [_of_split(folder, each, masks) for each in splits]
+    return first.followed_by(*others)
 
 
 def _of_split(folder: Path, split: str, masks: Outlined) -> Manifest:

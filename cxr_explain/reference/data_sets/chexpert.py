@@ -6,7 +6,6 @@ Source: Irvin et al., CheXpert, AAAI 2019; https://stanfordaimi.azurewebsites.ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -65,8 +64,8 @@ def manifest_of_chexpert(
     folder = given.parent if given.is_file() else given
     root = "" if given.is_file() else _root(folder, size)
     tables = [given] if given.is_file() else _tables(folder / root, split)
-    manifest = joined([chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables])
-    return manifest.in_split(split)
+    first, *others = [chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables]
+    return first.followed_by(*others).in_split(split)
 
 
 def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpert") -> Manifest:
@@ -85,16 +84,6 @@ def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpe
         return _manifest(table, folder, prefix, name)
 
 
-def joined(manifests: Iterable[Manifest]) -> Manifest:
-    """Manifests of the same columns, one after the other.
-
-    Raises:
-        ManifestError: an image in two of them.
-    """
-    first, *others = manifests
-    return first.followed_by(*others) if others else first
-
-
 def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest:
     pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
     if not pathologies:
@@ -110,7 +99,7 @@ def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest
     matches = [match for match in found if match is not None]
     split_folders = {split: _split_folder(folder / prefix, split) for split in _SPLITS}
     places = [(each["patient"], each["study"], each["file"]) for each in matches]
-    return Manifest.of(
+    return Manifest(
         ["_".join((*place[:2], place[2].rpartition(".")[0])) for place in places],
         [
             f"{prefix}{split_folders[each['split']]}/{'/'.join(place)}"

@@ -73,7 +73,7 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
         raise ManifestError(f"{len(odd)} names such as {odd[0]}", remedy="Rename the files.", source=folder)
     headers = [_header(folder / path) for path in paths]
     numbers: dict[tuple[str, str], str] = {}
-    return Manifest.of(
+    return Manifest(
         _unique([header.image_id for header in headers]),
         paths,
         patients=[

@@ -70,7 +70,7 @@ def _manifest(
     table.problems.raise_any()
     unlabelled = [NOT_LABELLED] * len(pathologies)
     states = np.array([labels.get(study, unlabelled) for study in studies], np.int8)
-    return Manifest.of(
+    return Manifest(
         ids,
         [
             f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"

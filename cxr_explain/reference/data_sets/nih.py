@@ -99,7 +99,7 @@ def nih_manifest(
     """
     names = _names(table)
     boxed = {row: boxes[name] for row, name in enumerate(names) if name in boxes} if boxes else {}
-    return Manifest.of(
+    return Manifest(
         [Path(name).stem for name in names],
         names if paths is None else paths,
         pathologies=NIH_PATHOLOGIES,
@@ -147,7 +147,7 @@ def manifest_of_nih_boxes(path: Path) -> Manifest:
     named = [{box.pathology for box in found} for found in boxes.values()]
     states = [[POSITIVE if each in there else NOT_LABELLED for each in pathologies] for there in named]
     rows = range(len(boxes))
-    return Manifest.of(
+    return Manifest(
         [Path(name).stem for name in boxes],
         boxes,
         pathologies=pathologies,

@@ -58,7 +58,7 @@ def plain_manifest(table: CsvTable) -> Manifest:
         )
     pathologies, states = label_columns(table, columns) if text is None else _from_text(text, table)
     known = {*columns, *_LABELS, *_PEOPLE, *_IDS, *_PATHS}
-    return Manifest.of(
+    return Manifest(
         _ids(table, paths),
         paths,
         pathologies=pathologies,

@@ -61,10 +61,9 @@ def _manifest(table: CsvTable, images: Path, classes: dict[str, str], *, is_defa
             box = ReferenceBox(_PATHOLOGY, *map(float, place))
             boxes[rows[name]] = (*boxes.get(rows[name], ()), box)
     table.problems.raise_any()
-    paths = paths_of(ids, images, otherwise=_IMAGES if is_default else "", by_stem=True)
-    return Manifest.of(
+    return Manifest(
         ids,
-        [path if "." in path.rpartition("/")[2] else f"{path}.dcm" for path in paths],
+        paths_of(ids, images, otherwise=_IMAGES if is_default else "", ending=".dcm"),
         pathologies=[_PATHOLOGY],
         states=np.array([[_TARGETS[targets[first[name]]]] for name in ids], np.int8).reshape(len(ids), 1),
         patients=ids,

@@ -86,10 +86,9 @@ def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
     boxes = _boxes(table, names, classes, positive)
     table.problems.raise_any()
-    paths = paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", by_stem=True)
-    return Manifest.of(
+    return Manifest(
         ids,
-        [path if "." in path.rpartition("/")[2] else f"{path}.dicom" for path in paths],
+        paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom"),
         pathologies=pathologies,
         states=states,
         splits=[split] * len(ids),
