@@ -102,7 +102,7 @@ def write_pdf(
 
 def _add(pdf: PdfPages, figure: Figure) -> None:
     """`ExplanationFigure.savefig` writes a file of its own; here the figure becomes a page of one."""
-    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]
+    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]  # Matplotlib takes a PdfPages
 
 
 def _case(run: AuditSource, contents: Contents, image: int) -> Figure:
