@@ -30,8 +30,8 @@ class SegXResCAM:
     Behind global average pooling and a linear layer, each position of the last feature map adds its own share
     to the logit; the region's score is the sum of the shares in it. At the last layer the map is HiResCAM
     within the region. At an earlier layer (`target_layers`) it shows what, inside the region or around it,
-    made the network see there what it saw. The gradient is pooled over windows and spread out again, which takes off
-    its chequered pattern in early layers.
+    made the network see there what it saw. The gradient is pooled over windows and spread out again, which
+    takes off its chequered pattern in early layers.
 
     Args:
         region: (left, top, right, bottom) as shares of the model's square, 0 to 1; None is all of it.
