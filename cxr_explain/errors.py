@@ -10,7 +10,7 @@
     │   └── ImageTooLargeError     above the size limit against decompression bombs
     ├── WeightsError               weights that cannot be used
     │   ├── UnknownWeightsError    a name that is not in the registry
-    │   ├── WeightsNotFoundError   not in the cache, and not to be fetched
+    │   ├── WeightsNotFoundError   a file that is missing, and may not be fetched
     │   ├── WeightsDownloadError   a download that failed
     │   ├── WeightsIntegrityError  truncated, or not the bytes recorded before
     │   ├── UnsafeWeightsError     a pickle that asks for more than tensors
@@ -18,7 +18,7 @@
     │   ├── WeightsMetadataError   metadata that say nothing clear about the model
     │   └── PhantomWeightsError    weights trained on phantoms alone, for another radiograph
     ├── ModelError                 a model that cannot be explained as asked
-    ├── OptionError                an argument outside of its closed set
+    ├── OptionError                an argument with a value that it may not have
     ├── MissingExtraError          a package that an extra would install
     ├── ReferenceLabelError        labels, boxes or masks that cannot be read, or do not fit an image
     ├── ManifestError              a table of images (manifest, labels, boxes) that cannot be read
@@ -26,8 +26,8 @@
     └── OutputError                a result that cannot be written or read back
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
-file's name; the boundary (`read_radiograph`, `load_classifier`, the command line) adds it with
-:meth:`cxr_explain.CxrExplainError.at`.
+file's name; the boundary (`read_radiograph`, `open_weights`, the command line) adds it with
+:meth:`CxrExplainError.at`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class CxrExplainError(Exception):
     """Base of every error that this package raises on purpose.
 
     Args:
-        found: what was found, shown as it is.
-        expected: what was expected instead.
+        found: what was found, in a few words.
+        expected: what was expected instead, in a few words.
         remedy: the way out, a full sentence.
         source: the file, URL or option concerned.
 
@@ -143,7 +143,7 @@ class UnknownWeightsError(WeightsError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights that are not in the cache and may not be fetched."""
+    """Weights whose file is missing and may not be fetched."""
 
     code = "weights-not-found"
 
@@ -191,7 +191,7 @@ class ModelError(CxrExplainError):
 
 
 class OptionError(CxrExplainError, ValueError):
-    """An argument outside of its closed set."""
+    """An argument with a value that it may not have."""
 
     code = "option"
 

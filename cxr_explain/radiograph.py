@@ -134,26 +134,15 @@ class Radiograph:
         """
         import hashlib
 
-        if np.asarray(pixels).dtype.kind in "ub":
-            raise OptionError(
-                f"{np.asarray(pixels).dtype} values, which cannot be below 0",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
-            )
+        kind = np.asarray(pixels).dtype
         values = np.array(pixels, dtype=np.float32)
         low, high = VALUE_RANGE
+        if kind.kind in "ub":
+            raise _unscaled(f"{kind} values, which cannot be below 0", "x / maximum")
         if values.size and (np.nanmin(values) < low or np.nanmax(values) > high):
-            raise OptionError(
-                f"values from {values.min():g} to {values.max():g}",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
-            )
+            raise _unscaled(f"values from {values.min():g} to {values.max():g}", "x / maximum")
         if values.size and values.min() >= 0 and 0 < values.max() <= 1:
-            raise OptionError(
-                "values within [0, 1]",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x - 1) * 1024.",
-            )
+            raise _unscaled("values within [0, 1]", "x")
         return cls(
             pixels=values,
             display=to_display(values),
@@ -163,6 +152,12 @@ class Radiograph:
             view=view,
             steps=("pixels given as an array in [-1024, 1024]",),
         )
+
+
+def _unscaled(found: str, unit: str) -> OptionError:
+    return OptionError(
+        found, expected="values in [-1024, 1024]", remedy=f"Scale first: (2 * {unit} - 1) * 1024."
+    )
 
 
 def to_display(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

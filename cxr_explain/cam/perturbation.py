@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cxr_explain.cam.evidence import Evidence
-from cxr_explain.errors import OptionError
 from cxr_explain.models.base import BLACK
-from cxr_explain.options import check_option
+from cxr_explain.options import check_at_least, check_option
 
 Baseline = Literal["black", "grey"]
 """What is seen where a mask is 0."""
@@ -57,12 +56,12 @@ class ScoreCAM:
     Args:
         channels: how many channels are tried in each image, those whose activations vary most over it (ties:
             the first); None for all. The softmax is over these alone.
-        baseline: "black", or "grey" for 0, the middle of the range.
-        normalise: "softmax", as in the paper, or "none".
-        batch_size: masked inputs in one forward pass; bounds the memory.
+        baseline: what is seen where a mask is 0: "black" (-1024), or "grey" (0, the middle of the range).
+        normalise: what turns the increases into weights: "softmax", as in the paper, or "none".
+        batch_size: number of masked inputs in one forward pass; bounds the memory.
 
     Raises:
-        OptionError: an option outside of its set.
+        OptionError: no channel, no input in a pass, or another baseline or weighting.
 
     Source:
         Wang et al., Score-CAM, CVPR Workshops 2020, algorithm 1; without the final ReLU.
@@ -81,10 +80,9 @@ class ScoreCAM:
     def __post_init__(self) -> None:
         check_option("baseline", self.baseline, Baseline)
         check_option("normalise", self.normalise, Weighting)
-        if (self.channels is not None and self.channels < 1) or self.batch_size < 1:
-            raise OptionError(
-                f"channels={self.channels}, batch_size={self.batch_size}", expected="1 or more of each"
-            )
+        check_at_least(1, batch_size=self.batch_size)
+        if self.channels is not None:
+            check_at_least(1, channels=self.channels)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
@@ -128,8 +126,9 @@ class ChannelMasks:
 
     Args:
         patterns: (P, I, J) in [0, 1], on the activations' grid.
-        image: (P,), whose each is.
-        row: (B, M), for each channel 1 + the number of its pattern; 0 where it is constant and has none.
+        image: (P,), for each pattern the index of the image that it belongs to.
+        row: (B, M), for each channel 1 + the index of the channel's pattern; 0 for a constant channel, which
+            has none.
     """
 
     patterns: Tensor

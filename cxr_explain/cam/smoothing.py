@@ -35,8 +35,8 @@ class Smoothed:
     A position that a view does not show is averaged over the views that do.
 
     Args:
-        method: the rule: a name, or a function.
-        views: which.
+        method: name of the rule, or a function from `Evidence` to signed class maps (B, K, I, J).
+        views: the views that are averaged over.
 
     Raises:
         OptionError: an unknown method, or no view.

@@ -40,7 +40,16 @@ _MAX_SPACING_MM = 50.0
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What the header says about how the image was taken and lies."""
+    """What the header says about how the image was taken and how it lies.
+
+    Args:
+        view: projection, such as "PA"; None where unknown.
+        laterality: "L", "R", "B" or "U"; None where unknown.
+        patient_orientation: directions of a row and of a column, such as ("L", "F"); None where unknown.
+        pixel_spacing: spacing of rows and of columns in mm; None where unknown.
+        pixel_spacing_source: keyword of the attribute that the spacing came from; None where unknown.
+        warnings: what is invalid or unusual, in sentences.
+    """
 
     view: str | None = None
     laterality: str | None = None

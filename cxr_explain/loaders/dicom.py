@@ -29,7 +29,7 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
     """Turn the bytes of a DICOM file into a Radiograph.
 
     Raises:
-        RadiographError: one of its kinds; see `read_radiograph`.
+        RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
     check_keywords(request.metadata)
     dataset = parse_dicom(data, request.max_pixels)

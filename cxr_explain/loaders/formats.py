@@ -35,9 +35,9 @@ class ImageFormat:
 
     Args:
         name: the format's name, as on `Radiograph.format`.
-        endings: of files' names, in small letters with their dot: where a folder is searched, a file with
-            one of them is taken for an image even if it is broken.
-        recognises: whether a file's bytes are of this format; 2048 of them are enough.
+        endings: endings of the files' names, in small letters with their dot. Where a folder is searched, a
+            file with one of them is taken for an image even if it is broken.
+        recognises: function that says whether bytes are of this format, from a file's first 2048 or all.
         reader: module in `cxr_explain.loaders` and `Reader` in it, "module:function".
     """
 

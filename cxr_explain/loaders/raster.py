@@ -64,7 +64,7 @@ def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> R
         request: what the caller asked for.
 
     Raises:
-        RadiographError: one of its kinds; see `read_radiograph`.
+        RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
     kind = request.format
     if request.frame not in (None, 0):

@@ -66,7 +66,7 @@ def read_radiograph(
         UnsupportedImageError: an image that is no grey radiograph ready for display.
         CorruptImageError: truncated or contradictory data.
         ImageTooLargeError: more pixels than `max_pixels`.
-        OptionError: an argument outside of its closed set.
+        OptionError: an argument with a value that it may not have.
 
     >>> import tempfile, PIL.Image
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ class InvertibleGrid(Protocol):
         ...
 
     def replace(self, layer_output: Tensor, activations: Tensor) -> Tensor:
-        """The layer's output, with these activations in place of its own."""
+        """The layer's output with these activations, (B, C, I, J), put in."""
         ...
 
 
@@ -37,10 +37,10 @@ def forward_at(
     """Run a classifier once and look at layers of any name; the module is left as it came.
 
     Args:
-        classifier: whatever its own target layer.
-        inputs: (B, 1, S, S) in [-1024, 1024].
+        classifier: the model; its target layer does not matter.
+        inputs: model inputs, (B, 1, S, S) in [-1024, 1024].
         layers: names in `classifier.module.named_modules()`, for example "features.transition2.relu".
-        grid: from a layer's output to (B, C, I, J); by default it is one already.
+        grid: function from a layer's output to (B, C, I, J); by default the output has that shape already.
 
     Returns:
         One pass for each layer, all with the same logits.
@@ -92,10 +92,10 @@ class Layer:
     """A named layer of a classifier, and how its output becomes a grid.
 
     Args:
-        classifier: to whom it belongs.
-        name: in the classifier's module.
+        classifier: the model that the layer is part of.
+        name: the layer's name in `classifier.module.named_modules()`.
         module: the layer.
-        grid: from its output to (B, C, I, J); by default it is one already.
+        grid: function from the layer's output to (B, C, I, J); by default the output has that shape already.
     """
 
     def __init__(self, classifier: Classifier, name: str, module: nn.Module, grid: Grid | None) -> None:
@@ -146,10 +146,10 @@ class AutogradPass(ForwardPass):
     """The graph starts at the first layer that is looked at: no gradient ever enters the network before it.
 
     Args:
-        layer_output: what the layer gave, a node of the graph.
-        logits: (B, N), in the same graph.
-        layer: where it was.
-        inputs: (B, 1, S, S), to run the network again with other activations.
+        layer_output: the layer's output, a node of the graph.
+        logits: the logits, (B, N), in the same graph.
+        layer: the layer.
+        inputs: model inputs, (B, 1, S, S), to run the network again with other activations.
     """
 
     gradient = "autograd"

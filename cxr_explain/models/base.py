@@ -29,8 +29,8 @@ class ForwardPass(ABC):
     """Activations and logits of one batch, and what ties them together.
 
     Args:
-        activations: (B, C, I, J) of the target layer.
-        logits: (B, N), before any sigmoid.
+        activations: output of the target layer, (B, C, I, J).
+        logits: the N outputs before any sigmoid, (B, N).
     """
 
     gradient: Gradient
@@ -46,7 +46,7 @@ class ForwardPass(ABC):
 
     @abstractmethod
     def gradients(self, classes: Tensor) -> Tensor:
-        """Give dy^k / da for (B, K) class indices: (B, K, C, I, J); not to be written to."""
+        """Give dy^k / da for (B, K) class indices: (B, K, C, I, J). The result must not be written to."""
 
     @abstractmethod
     def logits_of(self, variants: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class LinearHead:
 
     Args:
         weight: W, (N, C).
-        bias: b, (N,), or None.
+        bias: b, (N,); None where the layer has none.
     """
 
     weight: Tensor
@@ -88,8 +88,9 @@ class Outputs:
     """What the N outputs of a head mean.
 
     Args:
-        pathologies: N names; '' where an output was never trained.
-        operating_points: N probabilities, None where there is none (NaN becomes None).
+        pathologies: names of the N outputs; '' where an output was never trained.
+        operating_points: the N probabilities from which on an output counts as positive; None where there is
+            none (NaN becomes None).
 
     Raises:
         OptionError: another number of operating points than of names.
@@ -118,9 +119,9 @@ class Classifier(ABC):
 
     Args:
         module: the user's model; it is never changed for longer than a forward pass.
-        outputs: names and operating points of the head's outputs.
-        input_size: side S of the square input.
-        name: for provenance.
+        outputs: names and operating points of the N outputs.
+        input_size: side S of the square input, in pixels.
+        name: name of the model, for provenance.
         target_layer: name of the explained layer, for provenance.
         weights_sha256: hexadecimal digest of the weights file, where they came from one.
         training_sets: data sets the weights were trained on, where known.
@@ -186,7 +187,7 @@ class Classifier(ABC):
         """Run one forward pass in evaluation mode; the module is left as it came.
 
         Args:
-            inputs: (B, 1, S, S) in [-1024, 1024].
+            inputs: model inputs, (B, 1, S, S) in [-1024, 1024].
 
         Raises:
             ModelError: a model whose layer or output is not as declared.
@@ -200,8 +201,8 @@ class Classifier(ABC):
         """Score any number of inputs, in inference mode.
 
         Args:
-            inputs: (M, 1, S, S) in [-1024, 1024].
-            batch_size: inputs in one forward pass; bounds the memory.
+            inputs: M model inputs, (M, 1, S, S) in [-1024, 1024].
+            batch_size: number of inputs in one forward pass; bounds the memory.
 
         Returns:
             (M, N).
@@ -225,7 +226,7 @@ class Classifier(ABC):
         """Refuse inputs that the model's family does not take; here, none.
 
         Args:
-            inputs: (B, C, S, S).
+            inputs: model inputs, (B, C, S, S).
 
         Raises:
             OptionError: another range of values than the family was trained on.

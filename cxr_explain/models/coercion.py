@@ -26,7 +26,7 @@ def as_classifier(
         outputs: names of the model's N outputs; only families that know them, such as TorchXRayVision's, can
             do without.
         target_layer: name in `model.named_modules()` of the layer to explain, for a module of no family. A
-            family has a target layer of its own. Other layers of its models are explained with
+            known family has a target layer already. Other layers of its models are explained with
             `Explainer(..., target_layers=...)`, as the output of such a model need not be logits: that of
             TorchXRayVision's models are calibrated values.
 

@@ -40,7 +40,7 @@ class Family:
     """One kind of model.
 
     Args:
-        module: library and class of its modules, "library.Class"; a subclass belongs to the family, too.
+        module: library and class of the modules, "library.Class"; a subclass belongs to the family, too.
         adapter: module in `cxr_explain.models` and the family's `Classifier` in it, "module:Class".
         head: name of the head's weight, (N, C), among the tensors of a checkpoint; None for a family that is
             not read from files.

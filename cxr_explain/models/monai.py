@@ -17,10 +17,11 @@ class MonaiDenseNet(PooledLinearClassifier):
 
     Args:
         module: the model, with `spatial_dims=2`.
-        outputs: names and operating points of its outputs.
-        input_size: side of the square input.
-        prepare: from (B, 1, S, S) in [-1024, 1024] to the value range and channels the model was trained on.
-        **description: see `Classifier`.
+        outputs: names and operating points of the N outputs.
+        input_size: side S of the square input, in pixels.
+        prepare: function from (B, 1, S, S) in [-1024, 1024] to the value range and channels that the model
+            was trained on; by default nothing is changed.
+        **description: further arguments of `Classifier`, such as `name`.
 
     Raises:
         ModelError: another module.

@@ -33,8 +33,8 @@ def from_pretrained(
     """Build the classifier of a set of weights with a name, or of a checkpoint file.
 
     A file may hold TorchXRayVision's DenseNet of any depth and width, told by the tensors' shapes, or its
-    ResNet-50. Of a safetensors file the names of the outputs, their operating points, the training sets and
-    the input size are read too, where its metadata say them: see `cxr_explain.weights.facts`.
+    ResNet-50. From a safetensors file the names of the outputs, their operating points, the training sets and
+    the input size are read too, where the metadata say them: see `cxr_explain.weights.facts`.
 
     Args:
         weights: a name of the registry ("densenet121-res224-nih"), or the path of a checkpoint.

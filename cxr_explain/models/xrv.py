@@ -31,8 +31,24 @@ class _XRVClassifier(PooledLinearClassifier):
     names_outputs = True
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Refuse inputs outside of [-1024, 1024]; see `check_xrv_range`."""
-        check_xrv_range(inputs)
+        """Refuse inputs that were never scaled as TorchXRayVision's models expect.
+
+        Args:
+            inputs: model inputs, (B, C, S, S).
+
+        Raises:
+            OptionError: values outside of [-1024, 1024], or all within [0, 1].
+        """
+        low, high = VALUE_RANGE
+        smallest, largest = (value.item() for value in inputs.aminmax())
+        slack = 1e-3 * (high - low)  # interpolation overshoots a little
+        in_unit = smallest >= 0 and 0 < largest <= 1
+        if in_unit or not (low - slack <= smallest and largest <= high + slack):
+            raise OptionError(
+                f"values from {smallest:g} to {largest:g}",
+                expected="values in [-1024, 1024], as TorchXRayVision's data sets give them",
+                remedy=f"Scale first: (2 * x{'' if in_unit else ' / maximum'} - 1) * 1024.",
+            )
 
 
 class XRVDenseNet(_XRVClassifier):
@@ -42,7 +58,7 @@ class XRVDenseNet(_XRVClassifier):
         module: the model.
         outputs: names and operating points; by default the model's own `pathologies` (or `targets`) and
             `op_threshs`.
-        **description: see `Classifier`.
+        **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> ensure_torchvision_imports()
     >>> import torchxrayvision as xrv
@@ -121,7 +137,7 @@ class XRVResNet(_XRVClassifier):
     Args:
         module: the model.
         outputs: names and operating points; by default the model's own.
-        **description: see `Classifier`.
+        **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
     >>> from torchvision.models import resnet18
@@ -169,28 +185,6 @@ class XRVResNet(_XRVClassifier):
         module: nn.Module = resnet50(weights=None, num_classes=num_classes)
         module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         return module
-
-
-def check_xrv_range(inputs: Tensor) -> None:
-    """Refuse inputs that were never scaled as TorchXRayVision's models expect.
-
-    Raises:
-        OptionError: values outside of [-1024, 1024], or all within [0, 1].
-
-    >>> check_xrv_range(torch.rand(1, 1, 4, 4))
-    Traceback (most recent call last):
-    cxr_explain.errors.OptionError: found values from 0... Scale first: (2 * x - 1) * 1024.
-    """
-    low, high = VALUE_RANGE
-    smallest, largest = (value.item() for value in inputs.aminmax())
-    slack = 1e-3 * (high - low)  # interpolation overshoots a little
-    in_unit = smallest >= 0 and 0 < largest <= 1
-    if in_unit or not (low - slack <= smallest and largest <= high + slack):
-        raise OptionError(
-            f"values from {smallest:g} to {largest:g}",
-            expected="values in [-1024, 1024], as TorchXRayVision's data sets give them",
-            remedy=f"Scale first: (2 * x{'' if in_unit else ' / maximum'} - 1) * 1024.",
-        )
 
 
 def _shape_of(

@@ -97,7 +97,7 @@ def load_into(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *
     Args:
         module: the model, changed only if everything fits.
         state_dict: the tensors by name.
-        name: of the weights, for the error message.
+        name: name of the weights, for the error message.
 
     Raises:
         ArchitectureError: the first tensors that do not fit, and how many there are.

@@ -70,14 +70,15 @@ def fetch(
     The weights that come with the package are never downloaded.
 
     Args:
-        entry: an entry of the registry, or its name.
-        weights_dir: the folder; see :func:`~cxr_explain.weights.weights_folder`.
+        entry: an entry of the registry, or the name of one.
+        weights_dir: folder of the weights; see :func:`~cxr_explain.weights.weights_folder`.
         url: another address of the file. Without it, `$CXR_EXPLAIN_WEIGHTS_URL` is the address of a folder
             that mirrors the files under their names; without that, the entry's own address is used.
-        progress: a callback; `"auto"` for a progress bar where standard error is a terminal, and for a line
-            where another process downloads the file and this one waits; or None.
-        offline: raise instead of using the network.
-        backoff: seconds before the second of five attempts; doubled for each later one.
+        progress: a function that is called with the bytes received so far and their total; `"auto"` for a
+            progress bar where standard error is a terminal, and for a line where another process downloads
+            the file and this one waits; or None.
+        offline: whether an error is raised instead of using the network.
+        backoff: time before the second of five attempts, in seconds; doubled before each later one.
 
     Raises:
         UnknownWeightsError: no such name.

@@ -28,7 +28,14 @@ _MAX_DIMENSIONS = 16
 
 @dataclass(frozen=True)
 class StorageRecord:
-    """Numbers in the file: the storage `key`, from element `start`, at most `count` of them."""
+    """Numbers in the file.
+
+    Args:
+        dtype: type of the numbers, by its name in torch.
+        key: name of the storage in the file.
+        start: index of the first element.
+        count: number of elements at most.
+    """
 
     dtype: str
     key: str
@@ -38,7 +45,14 @@ class StorageRecord:
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """A strided view of a storage."""
+    """A strided view of a storage.
+
+    Args:
+        storage: the numbers.
+        offset: index of the first element in the storage.
+        size: number of elements along each dimension.
+        stride: distance between neighbours along each dimension, in elements.
+    """
 
     storage: StorageRecord
     offset: int
@@ -48,7 +62,12 @@ class TensorRecord:
 
 @dataclass
 class ModuleRecord:
-    """What a pickled `torch.nn.Module` held, without its class."""
+    """What a pickled `torch.nn.Module` held, without its class.
+
+    Args:
+        type_name: name of the class, which is not imported.
+        state: the attributes by name.
+    """
 
     type_name: str
     state: dict[Any, Any] = field(default_factory=dict)
@@ -56,7 +75,12 @@ class ModuleRecord:
 
 @dataclass(frozen=True)
 class Name:
-    """A name that a pickle asked for and that the table knows."""
+    """A name that a pickle asked for and that the table knows.
+
+    Args:
+        module: the module's name.
+        attribute: the name in it.
+    """
 
     module: str
     attribute: str

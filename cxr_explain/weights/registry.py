@@ -2,7 +2,7 @@
 
 File names, pathologies and operating points of the published ones are facts of torchxrayvision's
 `models.model_urls`. They are stated here, and a test holds them equal, so that listing weights does not
-import torch. The bundled file states its own, in its metadata: see `cxr_explain.weights.facts`.
+import torch. The bundled file states them in the metadata: see `cxr_explain.weights.facts`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ class WeightsEntry:
 
     Attributes:
         name: TorchXRayVision's long name, or this package's.
-        url: where it is published; None for weights that come with the package and are never fetched.
-        file_name: its name in a weights folder, or in the package.
+        url: address of the published file; None for weights that come with the package and are never fetched.
+        file_name: name of the file in a weights folder, or in the package.
         architecture: name of the model's family, as in `cxr_explain.models.families.FAMILIES`.
-        pathologies: one per output; `""` is an output that was never trained. Empty for bundled weights,
+        pathologies: name of each output; `""` is an output that was never trained. Empty for bundled weights,
             whose file says it.
-        operating_points: one per output, on the sigmoid's scale; None where none is published.
+        operating_points: operating point of each output, a probability from 0 to 1; None where none is
+            published.
         input_size: side of the square input, in pixels.
-        training_sets: the data sets it was trained on.
-        aliases: other names that resolve to it.
-        trained_on: radiographs, or phantoms alone.
+        training_sets: names of the data sets that the weights were trained on.
+        aliases: other names of these weights.
+        trained_on: what the training images were: "radiographs", or "phantoms" alone.
     """
 
     name: str

@@ -39,7 +39,7 @@ class Weights:
     Attributes:
         name: the registry's name, or the file's.
         path: the file.
-        sha256: of the bytes that were read.
+        sha256: SHA-256 of the bytes that were read, in hexadecimal.
         entry: the registry's entry, completed by what a bundled file says; None for a file given by its path.
     """
 
@@ -51,9 +51,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """One row of `cxr-explain weights list`; `size` is in bytes, and None while the file is missing.
+    """One row of `cxr-explain weights list`.
 
-    `recorded_sha256` is what the next use is compared with: recorded at the first use, or pinned.
+    Attributes:
+        entry: the registry's entry.
+        path: where the file lies, or would lie.
+        size: size of the file in bytes; None while it is missing.
+        recorded_sha256: the SHA-256 that the next use is compared with, recorded at the first use or pinned;
+            None before the first use.
     """
 
     entry: WeightsEntry
@@ -151,6 +156,9 @@ def verify(
 
 def list_weights(weights_dir: str | PathLike[str] | None = None) -> list[WeightsRow]:
     """Return one row for each set of weights with a name, present or not; reads and imports little.
+
+    Args:
+        weights_dir: folder of the weights; see :func:`~cxr_explain.weights.weights_folder`.
 
     >>> [row.name for row in list_weights("/nowhere")][:2]
     ['densenet121-res224-all', 'densenet121-res224-nih']
