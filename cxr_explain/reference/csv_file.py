@@ -13,8 +13,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar, cast
 
-import numpy as np
-
 from cxr_explain.errors import naming
 from cxr_explain.reference.cells import (
     CellError,
@@ -30,7 +28,7 @@ from cxr_explain.reference.cells import (
 from cxr_explain.reference.columns import FIRST, LABEL, LAST
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.states import CELLS, States, parse_states
+from cxr_explain.reference.states import CELLS, label_states
 from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
 from cxr_explain.support.whole_file import write_output
 
@@ -144,14 +142,14 @@ def manifest_in(table: CsvTable) -> Manifest:
     Raises:
         ManifestError: a column is not there, or bad rows; all of them.
     """
-    names = [name for name in table.header if name.startswith(LABEL)]
-    known = {*FIRST, *LAST, *names}
+    labels = {name: name.removeprefix(LABEL) for name in table.header if name.startswith(LABEL)}
+    known = {*FIRST, *LAST, *labels}
     ages = _parsed(table, "age", parse_age)
     return Manifest(
         table.column("image_id"),
         table.column("path"),
-        pathologies=[name.removeprefix(LABEL) for name in names],
-        states=_states(table, names),
+        pathologies=list(labels.values()),
+        states=label_states(table, labels),
         patients=table.optional("patient"),
         views=table.optional("view"),
         sexes=cast("Sequence[Sex | None] | None", table.optional("sex")),  # the manifest refuses others
@@ -165,11 +163,6 @@ def manifest_in(table: CsvTable) -> Manifest:
         lines=table.lines,
         problems=table.problems,
     )
-
-
-def _states(table: CsvTable, names: Sequence[str]) -> States:
-    columns = [parse_states(table, name, name.removeprefix(LABEL)) for name in names]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0), np.int8)
 
 
 def _parsed(table: CsvTable, name: str, parse: Callable[[str], T]) -> dict[int, T]:

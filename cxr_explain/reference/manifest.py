@@ -153,11 +153,6 @@ class Manifest(Columns):
         """Rows that have a reference box, in order."""
         return tuple(sorted(self.boxes))
 
-    @property
-    def rows_outlined(self) -> tuple[int, ...]:
-        """Rows that have a reference box or mask, in order."""
-        return tuple(sorted({*self.boxes, *self.masks}))
-
     def select(self, rows: Iterable[int]) -> Manifest:
         """The manifest of some rows, in the given order.
 

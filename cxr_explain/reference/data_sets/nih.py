@@ -20,7 +20,7 @@ from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
-from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States
+from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States, states_by_image
 from cxr_explain.reference.table import CsvTable, read_bytes, reading
 
 NIH_PIXELS = 1024
@@ -143,15 +143,15 @@ def manifest_of_nih_boxes(path: Path) -> Manifest:
         ManifestError: no such columns, or bad rows; all of them.
     """
     boxes = read_nih_boxes(path)
-    pathologies = sorted({box.pathology for found in boxes.values() for box in found})
-    named = [{box.pathology for box in found} for found in boxes.values()]
-    states = [[POSITIVE if each in there else NOT_LABELLED for each in pathologies] for there in named]
     rows = range(len(boxes))
+    pathologies, states = states_by_image(
+        [{box.pathology: POSITIVE for box in found} for found in boxes.values()]
+    )
     return Manifest(
         [Path(name).stem for name in boxes],
         boxes,
         pathologies=pathologies,
-        states=np.array(states, np.int8).reshape(len(boxes), len(pathologies)),
+        states=states,
         label_sources="reference boxes",
         boxes=dict(zip(rows, boxes.values(), strict=True)),
         box_spaces=dict.fromkeys(rows, _SPACE),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_pathology
 from cxr_explain.reference.data_sets.labels import label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.states import NOT_LABELLED, STATE_CODES, States
+from cxr_explain.reference.states import STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, reading
 
 _PATHS = ("path", "image", "Path", "Image")
@@ -80,18 +78,15 @@ def _pathology_columns(table: CsvTable) -> list[str]:
 
 
 def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], States]:
-    rows = []
+    rows: list[dict[str, int]] = []
     for line, cell in zip(table.lines, cells, strict=True):
         try:
-            rows.append(ReferenceLabels.from_text(cell).states)
+            named = ReferenceLabels.from_text(cell).states
         except ReferenceLabelError as error:
             table.problems.add(line, error.found)
-            rows.append({})
-    names = list(dict.fromkeys(name for states in rows for name in states))
-    states = [
-        [STATE_CODES[states[name]] if name in states else NOT_LABELLED for name in names] for states in rows
-    ]
-    return names, np.array(states, np.int8).reshape(len(rows), len(names))
+            named = {}
+        rows.append({name: STATE_CODES[state] for name, state in named.items()})
+    return states_by_image(rows)
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:
