@@ -1,4 +1,4 @@
-"""CheXlocalize's files, in and out.
+"""Read and write CheXlocalize's files.
 
 Two kinds of JSON files hold outlines of ten pathologies, in the radiograph's own pixels:
 
@@ -63,8 +63,8 @@ class OutlineSet:
     """Outlines of the ten pathologies in some radiographs.
 
     Args:
-        outlines: by radiograph id, then by pathology (this package's names); all ten for each id.
-        source: where they come from.
+        outlines: by the radiograph's id, then by pathology (this package's names); all ten for each id.
+        source: where the outlines come from, for messages.
 
     >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Pleural Effusion": [[True, False]]}})
     >>> masks.ids, masks.mask("patient1_study1_view1_frontal", "Effusion").tolist()
@@ -80,11 +80,12 @@ class OutlineSet:
     def of_masks(
         cls, masks: Mapping[str, Mapping[str, ArrayLike]], *, source: str = "given by the caller"
     ) -> OutlineSet:
-        """From masks (H, W) bool by id and pathology, for example a model's predictions.
+        """Make outlines of masks, for example of a model's predictions.
 
         Args:
-            masks: at least one for each id; pathologies that are not named get an empty mask.
-            source: where they come from.
+            masks: (H, W) bool by the radiograph's id, then by pathology; at least one for each id, and
+                pathologies that are not named get an empty mask.
+            source: where the masks come from, for messages.
 
         Raises:
             ReferenceLabelError: no mask, masks of several sizes in one radiograph, or a pathology that
@@ -100,7 +101,11 @@ class OutlineSet:
         return tuple(sorted(self.outlines))
 
     def outline(self, image_id: str, pathology: str) -> Outline:
-        """The outline of a pathology, under any of its names; without drawing it.
+        """The outline of a pathology in a radiograph; it is not drawn.
+
+        Args:
+            image_id: the radiograph's id.
+            pathology: under any of the pathology's names.
 
         Raises:
             ReferenceLabelError: an unknown id or pathology.
@@ -113,7 +118,14 @@ class OutlineSet:
             return self.outlines[image_id][chexlocalize_pathology(pathology)]
 
     def mask(self, image_id: str, pathology: str) -> Mask:
-        """The mask of a pathology, (H, W) bool; an empty one where it is not there.
+        """Draw the mask of a pathology in a radiograph.
+
+        Args:
+            image_id: the radiograph's id.
+            pathology: under any of the pathology's names.
+
+        Returns:
+            (H, W) bool; empty where the pathology is not outlined.
 
         Raises:
             ReferenceLabelError: an unknown id or pathology.
@@ -121,7 +133,10 @@ class OutlineSet:
         return self.outline(image_id, pathology).mask()
 
     def shape(self, image_id: str) -> Shape:
-        """(H, W) of a radiograph.
+        """Size (H, W) of a radiograph in pixels.
+
+        Args:
+            image_id: the radiograph's id.
 
         Raises:
             ReferenceLabelError: an unknown id.
@@ -130,7 +145,10 @@ class OutlineSet:
 
 
 def chexlocalize_pathology(pathology: str) -> str:
-    """This package's name of one of the ten pathologies, from any of its names.
+    """This package's name of one of the ten pathologies that CheXlocalize outlines.
+
+    Args:
+        pathology: under any of the pathology's names.
 
     Raises:
         ReferenceLabelError: another pathology.
@@ -183,7 +201,11 @@ def read_segmentations(path: str | PathLike[str]) -> OutlineSet:
 
 
 def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
-    """Write run lengths, all ids and ten pathologies; whole or not at all.
+    """Write run lengths of all ten pathologies for every id; the file is written whole or not at all.
+
+    Args:
+        path: of the JSON file to write.
+        outlines: of the radiographs.
 
     Returns:
         The path written.
@@ -203,7 +225,11 @@ def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path
 
 
 def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
-    """Write polygons, those pathologies only that are there; whole or not at all.
+    """Write the polygons that are not empty; the file is written whole or not at all.
+
+    Args:
+        path: of the JSON file to write.
+        outlines: of the radiographs, all of them polygons.
 
     Returns:
         The path written.
@@ -271,7 +297,7 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON would let the last of several entries of one name win, silently."""
+    """Python's JSON reader would keep the last of several entries of one name, and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -305,7 +331,7 @@ def _annotated(entry: Mapping[str, Any]) -> dict[str, Outline]:
 
 
 def _polygons(value: Any) -> tuple[tuple[Any, ...], ...]:
-    """Lists as tuples; what is in them is the polygons' own matter."""
+    """Lists as tuples; `Polygons` checks what is in them."""
     if not isinstance(value, list) or not all(isinstance(polygon, list) for polygon in value):
         raise ReferenceLabelError(shortened(value), expected="a list of polygons [[x, y], ...]")
     return tuple(

@@ -1,4 +1,4 @@
-"""Manifests as CSV files: one row an image, UTF-8, RFC 4180.
+"""Manifests as CSV files: a row for each image, UTF-8, RFC 4180.
 
 Cells are written as they are, so that a manifest reads back as it was: also those that a spreadsheet would
 run as a formula (`=`, `+`, `-`, `@` in front). Tables made for people put an apostrophe before them.
@@ -73,7 +73,11 @@ def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> 
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
-    r"""Write a manifest, whole or not at all; it reads back as it was.
+    r"""Write a manifest; the file is written whole or not at all, and reads back as it was.
+
+    Args:
+        manifest: to write.
+        path: of the CSV file; its folder is made where it is missing.
 
     Returns:
         The path written.

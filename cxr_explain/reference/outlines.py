@@ -19,21 +19,21 @@ from cxr_explain.support.arrays import Mask, as_mask
 from cxr_explain.support.extras import require
 
 Shape = tuple[int, int]
-"""(H, W)."""
+"""Size (H, W) in pixels."""
 
 Point = tuple[float, float]
-"""(x, y)."""
+"""A point (x, y) in pixels of the radiograph."""
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
 
 
 class Outline(Protocol):
-    """Something of one pathology in one radiograph that gives a mask."""
+    """The outline of one pathology in one radiograph, which gives a mask when it is asked for."""
 
     @property
     def shape(self) -> Shape:
-        """(H, W) of the mask."""
+        """Size (H, W) of the mask in pixels."""
 
     @property
     def is_empty(self) -> bool:
@@ -79,7 +79,10 @@ class RunLengths:
 
     @classmethod
     def of(cls, mask: ArrayLike) -> RunLengths:
-        """The run lengths of a mask (H, W) bool.
+        """The run lengths of a mask.
+
+        Args:
+            mask: (H, W) bool.
 
         Raises:
             OptionError: another type or shape.
@@ -152,7 +155,7 @@ class Polygons:
 
 
 def checked_shape(shape: object) -> Shape:
-    """A size as (H, W), within the limit of what is allocated.
+    """A size as (H, W) in pixels; one that is too large to be allocated is refused.
 
     Raises:
         ReferenceLabelError: no two whole numbers above zero, or too many pixels.

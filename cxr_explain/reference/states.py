@@ -1,4 +1,4 @@
-"""Label states as small numbers, a column at a time."""
+"""Label states as small numbers, a column of the manifest at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POSITIVE, NEGATIVE, UNCERTAIN, NOT_MENTIONED, NOT_LABELLED = STATE_CODES.values(
 CELLS: Mapping[str, int] = MappingProxyType(
     {"1": POSITIVE, "0": NEGATIVE, "-1": UNCERTAIN, "": NOT_MENTIONED, "n/a": NOT_LABELLED}
 )
-"""A state as a manifest's cell has it."""
+"""The code of each text that a label cell of a manifest may hold."""
 
 DATA_SET_CELLS: Mapping[str, int] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ DATA_SET_CELLS: Mapping[str, int] = MappingProxyType(
         **{str(state): code for state, code in STATE_CODES.items()},
     }
 )
-"""A state as data sets have it: CheXpert's numbers, or a word."""
+"""The code of each text that a label cell of a data set may hold: CheXpert's numbers, or a word."""
 
 _BAD = -100
 
@@ -51,7 +51,8 @@ def label_states(table: CsvTable, columns: Mapping[str, str], cells: Mapping[str
 
     Args:
         table: gets the cells that are no state among its `problems`.
-        columns: of the P pathologies: the pathology, for messages, by the column's name.
+        columns: the pathology of each of the P label columns, by the column's name; the pathology is for
+            messages.
         cells: the code of each text that a cell may hold.
 
     Returns:
@@ -93,7 +94,12 @@ def states_by_image(rows: Sequence[Mapping[str, int]]) -> tuple[list[str], State
 
 
 def named_states(codes: Sequence[int], names: Sequence[str]) -> dict[str, LabelState]:
-    """The states of one image, without those that are not labelled."""
+    """The states of one image by pathology, without the pathologies that are not labelled.
+
+    Args:
+        codes: `STATE_CODES` of one image, one code for each name.
+        names: of the pathologies.
+    """
     return {name: _STATES[code] for name, code in zip(names, codes, strict=True) if code != NOT_LABELLED}
 
 

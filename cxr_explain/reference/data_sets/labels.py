@@ -1,4 +1,4 @@
-"""Label columns of a data set's table, one a pathology."""
+"""Label columns of a data set's table, one for each pathology."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def label_columns(table: CsvTable, names: Sequence[str]) -> tuple[list[str], Sta
 
     Args:
         table: gets the cells that are no state among its `problems`.
-        names: of the label columns; a pathology whose column is not there is not labelled.
+        names: names of the label columns; a pathology whose column is not there is not labelled.
 
     Returns:
         The P pathologies, and (n, P) int8 of `STATE_CODES`.

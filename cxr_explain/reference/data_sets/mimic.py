@@ -40,8 +40,8 @@ def manifest_of_mimic(
     Args:
         source: the folder with `mimic-cxr-2.*-metadata.csv`, `-split.csv` and `-chexpert.csv` or
             `-negbio.csv`, gzipped or not, and with `files/`.
-        split: only the images of one split.
-        labeler: whose labels.
+        split: take only the images of one split.
+        labeler: the program that read the labels from the reports: CheXpert's, or NegBio.
 
     Returns:
         The manifest; paths are relative to `source`, `files/p10/p10000032/s50414267/ID.jpg`.

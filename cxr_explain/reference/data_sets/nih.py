@@ -27,7 +27,7 @@ NIH_PIXELS = 1024
 """NIH's boxes are in the 1024 x 1024 PNGs."""
 
 LABELS = "Finding Labels"
-"""The column of labels."""
+"""The column that holds the labels in NIH's table."""
 
 NihSplit = Literal["train_val", "test"]
 BoxesByImage = Mapping[str, tuple[ReferenceBox, ...]]
@@ -91,8 +91,8 @@ def nih_manifest(
         table: with the columns `Image Index` and `Finding Labels`; the others may be left out.
         label_source: where the labels come from.
         paths: of the images; by default their names.
-        splits: of the images.
-        boxes: by the image's name; those of images that the table does not have are left out.
+        splits: of the images; by default unknown.
+        boxes: reference boxes by the image's name; those of images that the table does not have are left out.
 
     Raises:
         ManifestError: no such columns, or bad rows; all of them.
@@ -181,7 +181,7 @@ def _states(table: CsvTable) -> States:
 
 
 def _codes(cell: str) -> list[int] | str:
-    """The 14 states: NIH names what it found, the others are negative. Or what is wrong with the cell."""
+    """Codes of the 14 states, or what is wrong with the cell; what NIH does not name is negative."""
     if not cell.strip():
         return "no label at all"
     found = set[str]()

@@ -1,4 +1,4 @@
-"""A CSV of one's own: a column of images, and labels in one column or in one a pathology."""
+"""A CSV of one's own: a column of images, and labels in one column, or in a column for each pathology."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], Stat
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:
-    """As given; else the files' names, with their folders where names repeat."""
+    """Ids as given; else the names of the files, with their folders where names repeat."""
     given = table.optional(*_IDS)
     if given is not None:
         return [cell.strip() for cell in given]
