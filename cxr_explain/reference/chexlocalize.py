@@ -31,7 +31,8 @@ from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError, naming
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape, shortened
+from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask
 from cxr_explain.support.whole_file import write_output
 
@@ -113,7 +114,7 @@ class OutlineSet:
         with naming(self.source):
             if image_id not in self.outlines:
                 raise ReferenceLabelError(
-                    f"no radiograph {shortened(image_id)}", expected=f"one of {len(self.outlines)}"
+                    f"no radiograph {quoted(image_id)}", expected=f"one of {len(self.outlines)}"
                 )
             return self.outlines[image_id][chexlocalize_pathology(pathology)]
 
@@ -159,7 +160,7 @@ def chexlocalize_pathology(pathology: str) -> str:
     name = canonical_pathology(pathology)
     if name not in CHEXLOCALIZE_NAMES:
         raise ReferenceLabelError(
-            f"the pathology {shortened(pathology)}",
+            f"the pathology {quoted(pathology)}",
             expected=f"one of {', '.join(CHEXLOCALIZE_NAMES.values())}",
         )
     return name
@@ -259,7 +260,7 @@ def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outlin
     shapes = {outline.shape for outline in named.values()}
     if len(shapes) != 1:
         raise ReferenceLabelError(
-            f"masks of {len(shapes)} sizes for {shortened(image_id)}",
+            f"masks of {len(shapes)} sizes for {quoted(image_id)}",
             expected="one mask or more, of one size",
         )
     (shape,) = shapes
@@ -276,7 +277,7 @@ def _read(
             found[image_id] = outlines_of(_mapping(entry))
         except ReferenceLabelError as error:
             raise ReferenceLabelError(
-                f"for {shortened(image_id)} {error.found}", expected=error.expected, source=source
+                f"for {quoted(image_id)} {error.found}", expected=error.expected, source=source
             ) from error
     if not found:
         raise ReferenceLabelError("no radiograph", expected="one or more", source=source)
@@ -293,7 +294,7 @@ def _load(path: Path) -> Mapping[str, Any]:
         except OSError as error:
             raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
         except (ValueError, RecursionError) as error:
-            raise ReferenceLabelError(f"no JSON ({shortened(str(error))})", expected=expected) from error
+            raise ReferenceLabelError(f"no JSON ({quoted(str(error))})", expected=expected) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -302,13 +303,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ReferenceLabelError(f"{shortened(twice)} twice", expected="each name once")
+        raise ReferenceLabelError(f"{quoted(twice)} twice", expected="each name once")
     return found
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ReferenceLabelError(shortened(value), expected="a JSON object")
+        raise ReferenceLabelError(quoted(value), expected="a JSON object")
     return value
 
 
@@ -333,7 +334,7 @@ def _annotated(entry: Mapping[str, Any]) -> dict[str, Outline]:
 def _polygons(value: Any) -> tuple[tuple[Any, ...], ...]:
     """Lists as tuples; `Polygons` checks what is in them."""
     if not isinstance(value, list) or not all(isinstance(polygon, list) for polygon in value):
-        raise ReferenceLabelError(shortened(value), expected="a list of polygons [[x, y], ...]")
+        raise ReferenceLabelError(quoted(value), expected="a list of polygons [[x, y], ...]")
     return tuple(
         tuple(tuple(point) if isinstance(point, list) else point for point in polygon) for polygon in value
     )
@@ -353,7 +354,7 @@ def _segmented(entry: Mapping[str, Any]) -> dict[str, Outline]:
 def _run_lengths(value: Any) -> RunLengths:
     entry = _mapping(value)
     if not {"size", "counts"} <= set(entry):
-        raise ReferenceLabelError(shortened(value), expected='{"size": [h, w], "counts": text}')
+        raise ReferenceLabelError(quoted(value), expected='{"size": [h, w], "counts": text}')
     return RunLengths(checked_shape(entry["size"]), entry["counts"])
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, as_mask
 from cxr_explain.support.extras import require
 
@@ -164,23 +165,13 @@ def checked_shape(shape: object) -> Shape:
     (2320, 2828)
     """
     if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(map(_is_extent, shape)):
-        raise ReferenceLabelError(f"the size {shortened(shape)}", expected="[height, width] in whole pixels")
+        raise ReferenceLabelError(f"the size {quoted(shape)}", expected="[height, width] in whole pixels")
     height, width = shape
     if height * width > DEFAULT_MAX_PIXELS:
         raise ReferenceLabelError(
-            f"a mask of the size {shortened(shape)}", expected=f"at most {DEFAULT_MAX_PIXELS} pixels"
+            f"a mask of the size {quoted(shape)}", expected=f"at most {DEFAULT_MAX_PIXELS} pixels"
         )
     return height, width
-
-
-def shortened(value: object) -> str:
-    """What was found, as Python writes it, at most 60 characters.
-
-    >>> shortened("a" * 100)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
-    """
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_extent(value: object) -> bool:
@@ -190,7 +181,7 @@ def _is_extent(value: object) -> bool:
 def _check_point(point: object) -> None:
     if isinstance(point, tuple) and len(point) == 2 and all(map(_is_coordinate, point)):
         return
-    raise ReferenceLabelError(f"the point {shortened(point)}", expected="[x, y] in pixels of the radiograph")
+    raise ReferenceLabelError(f"the point {quoted(point)}", expected="[x, y] in pixels of the radiograph")
 
 
 def _is_coordinate(value: object) -> bool:
@@ -206,7 +197,7 @@ def _runs(counts: object) -> NDArray[np.int64]:
     sign. From the fourth number on, each is the difference to the one but last.
     """
     if not isinstance(counts, str) or not counts:
-        raise ReferenceLabelError(f"the run lengths {shortened(counts)}", expected="COCO's text")
+        raise ReferenceLabelError(f"the run lengths {quoted(counts)}", expected="COCO's text")
     try:
         bits = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError as error:

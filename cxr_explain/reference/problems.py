@@ -55,11 +55,10 @@ class Problems:
 
 
 def quoted(value: object) -> str:
-    r"""A value as a message may show it: one line, escaped, and not too long.
+    r"""A value as a message may show it: one line, escaped, and at most 60 characters.
 
-    >>> quoted("a\nb")
-    "'a\\nb'"
+    >>> quoted("a\nb"), quoted(["a" * 100])
+    ("'a\\nb'", "['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
     """
-    text = value if isinstance(value, str) else str(value)
-    cut = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
-    return repr(cut).encode("ascii", "backslashreplace").decode()
+    text = ascii(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -59,9 +59,9 @@ def label_states(table: CsvTable, columns: Mapping[str, str], cells: Mapping[str
         (n, P) int8 of `STATE_CODES`; a cell that is no state is taken as not labelled.
 
     >>> from cxr_explain.reference.table import parse_table
-    >>> table = parse_table(b"Mass,x\n1,\n,\nn/a,\n0,.", "a.csv")
+    >>> table = parse_table(b"Mass,x\n1,a\n,b\nn/a,c", "a.csv")
     >>> label_states(table, {"Mass": "Mass"}).tolist()
-    [[1], [-2], [-3], [0]]
+    [[1], [-2], [-3]]
     """
     states = np.zeros((len(table), len(columns)), np.int8)
     for at, (column, pathology) in enumerate(columns.items()):

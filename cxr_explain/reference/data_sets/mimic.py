@@ -16,7 +16,7 @@ from cxr_explain.reference.data_sets.folders import first_file, folder_of, requi
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
-from cxr_explain.reference.states import NOT_LABELLED, States
+from cxr_explain.reference.states import NOT_LABELLED
 from cxr_explain.reference.table import CsvTable, read_pairs, reading
 
 MimicSplit = Literal["train", "validate", "test"]
@@ -94,11 +94,7 @@ def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:
         pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
         studies = list(_studies(table))
         _check_once(studies, table)
-    return pathologies, dict(zip(studies, _rows(states), strict=True))
-
-
-def _rows(states: States) -> Iterator[list[int]]:
-    yield from states.tolist()
+    return pathologies, dict(zip(studies, states.tolist(), strict=True))
 
 
 def _studies(table: CsvTable) -> Iterator[Study]:
