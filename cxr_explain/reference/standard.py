@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 
 from cxr_explain.errors import ManifestError, ReferenceLabelError, naming
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels
@@ -115,8 +115,8 @@ class ReferenceStandard:
         return {} if entry is None else entry.masks_in(shape, self.folder)
 
     def _found(self, path: str | PathLike[str]) -> Sequence[int]:
-        file = Path(path)
-        names = (file.name, file.stem, _chexpert_name(file))
+        file = Path(path).as_posix()
+        names = (*_names(file), _chexpert_name(file))
         return next((self._rows[name] for name in names if name in self._rows), ())
 
     @cached_property
@@ -124,9 +124,8 @@ class ReferenceStandard:
         """Rows by every name that a file may be found under."""
         rows = defaultdict[str | None, list[int]](list)
         for row, path in enumerate(self.manifest.paths):
-            file = PurePosixPath(path)
-            chexpert = _chexpert_name(file)  # the file's own name would say nothing of the patient
-            for name in {file.name, file.stem} if chexpert is None else {chexpert}:
+            chexpert = _chexpert_name(path)  # the file's own name would say nothing of the patient
+            for name in set(_names(path)) if chexpert is None else {chexpert}:
                 rows[name].append(row)
         return dict(rows)
 
@@ -228,7 +227,13 @@ def _masked(
         return ReferenceStandard(Manifest(found, paths, masks=dict(enumerate(found.values()))), folder)
 
 
-def _chexpert_name(path: PurePath) -> str | None:
+def _names(path: str) -> tuple[str, str]:
+    """The name of a file, with its extension and without."""
+    name = path.rpartition("/")[2]
+    return name, name.rpartition(".")[0] or name
+
+
+def _chexpert_name(path: str) -> str | None:
     """patient1/study1/view1_frontal.jpg has the id patient1_study1_view1_frontal."""
-    found = _CHEXPERT.search(path.as_posix())
+    found = _CHEXPERT.search(path)
     return found and "_".join(found.groups())
