@@ -184,4 +184,4 @@ class Geometry:
         edges = start + np.arange(cells + 1) * (self.side / cells)
         pixels = np.arange(extent)
         overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-        return (np.clip(overlap, 0, None) * (cells / self.side)).astype(np.float32)
+        return np.asarray(np.clip(overlap, 0, None) * (cells / self.side), np.float32)

@@ -12,24 +12,6 @@ Normalisation = Literal["joint", "per-class", "released"]
 Activation = Literal["relu", "elu", "gelu"]
 """Of the fusion, applied last."""
 
-Method = Literal[
-    "cam",
-    "grad-cam",
-    "grad-cam++",
-    "xgrad-cam",
-    "hirescam",
-    "layercam",
-    "smooth-grad-cam++",
-    "integrated-grad-cam",
-    "score-cam",
-    "ablation-cam",
-    "recipro-cam",
-    "eigen-cam",
-    "seg-xres-cam",
-    "augmented-grad-cam",
-]
-"""The rule that makes the class maps, by its paper's name in small letters."""
-
 Fit = Literal["crop", "pad"]
 """The model's square: the largest centred one inside the radiograph, or the smallest around it."""
 

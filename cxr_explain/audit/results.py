@@ -72,9 +72,8 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
     ...     figure_of(done, done.manifest.ids[0]).save(Path(folder, "one.png")).name
     'one.png'
     """
-    at = position_of(run, image_id)
-    radiograph = run.radiograph(at)
-    return run.explanation(at).figure(run.reference(at), radiograph=radiograph)
+    case = run.case(position_of(run, image_id))
+    return case.explanation.figure(case.reference_labels, radiograph=case.radiograph())
 
 
 def position_of(run: AuditRun, image_id: str) -> int:

@@ -117,7 +117,7 @@ class AugmentedGradCAM:
             coarse: (L, B, K, I, J).
             views: L.
         """
-        misfit = sum(
+        misfit: Tensor | int = sum(
             (F.avg_pool2d(view.on(h), self.factor) - g).square().sum()
             for view, g in zip(views, coarse, strict=True)
         )

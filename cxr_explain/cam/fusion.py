@@ -154,5 +154,5 @@ def _divide_by_norm(maps: Tensor, dims: tuple[int, ...]) -> Tensor:
         return maps
     peak = maps.abs().amax(dim=dims, keepdim=True)
     scaled = maps / peak.where(peak > 0, 1)
-    norm = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
     return scaled / norm.where(norm > 0, 1)

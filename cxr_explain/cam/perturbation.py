@@ -196,7 +196,7 @@ def _drops(evidence: Evidence) -> Tensor:
     a = evidence.forward.activations
     alive = (a != 0).any(dim=(0, 2, 3)).nonzero()[:, 0]
     drops = evidence.activations.new_zeros(*evidence.classes.shape, a.shape[1])
-    for part in evidence.track(alive.split(_at_once(a)), "Ablation-CAM"):
+    for part in evidence.track(torch.split(alive, _at_once(a)), "Ablation-CAM"):
         variants = a[:, None].repeat(1, len(part), 1, 1, 1)
         variants[:, torch.arange(len(part), device=a.device), part] = 0
         without = evidence.pick(evidence.forward.logits_of(variants))
@@ -246,11 +246,11 @@ class ReciproCAM:
         seen = self._seen_through((a != 0).any(dim=1, keepdim=True).to(a)).flatten(1) != 0
         nothing = evidence.pick(evidence.forward.logits_of(torch.zeros_like(a)[:, None]))
         increases = evidence.activations.new_zeros(*evidence.classes.shape, I * J)
-        for part in evidence.track(seen.any(dim=0).nonzero()[:, 0].split(_at_once(a)), self.title):
+        for part in evidence.track(torch.split(seen.any(dim=0).nonzero()[:, 0], _at_once(a)), self.title):
             kept = self._seen_through(F.one_hot(part, I * J).to(a).reshape(-1, 1, I, J))
             scores = evidence.pick(evidence.forward.logits_of(a[:, None] * kept[None]))
             increases[:, :, part] = (scores - nothing).to(increases)
-        return increases.where(seen[:, None], 0).unflatten(2, (I, J))
+        return torch.unflatten(increases.where(seen[:, None], 0), 2, (I, J))
 
     def _seen_through(self, maps: Tensor) -> Tensor:
         """Maps (P, 1, I, J) under the window at each position; outside of the grid is nothing."""

@@ -74,7 +74,7 @@ class SegXResCAM:
         size = min(self.window, rows), min(self.window, columns)
         pooled = pool(gradients.flatten(0, 1), size, ceil_mode=True)
         spread = pooled.repeat_interleave(size[0], dim=-2).repeat_interleave(size[1], dim=-1)
-        return spread[..., :rows, :columns].unflatten(0, gradients.shape[:2])
+        return torch.unflatten(spread[..., :rows, :columns], 0, gradients.shape[:2])
 
 
 def _within(evidence: Evidence, region: Tensor) -> Evidence:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cxr_explain.cam.evidence import Evidence
+from cxr_explain.cam.registry import Method
 from cxr_explain.cam.rules import Rule, named_rule
 from cxr_explain.cam.views import View
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Method
 
 _SHIFT = 1 / 28  # half a cell of a 14 x 14 map, a quarter of one of 7 x 7
 

@@ -68,7 +68,7 @@ class View:
     @property
     def _towards(self) -> Tensor:
         """Where each position of the changed input comes from."""
-        return torch.linalg.inv(self._matrix)
+        return torch.inverse(self._matrix)
 
     @property
     def _back(self) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, Uncertain
+from cxr_explain.cam.registry import Method
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, Uncertain
 
 Weights = Annotated[str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")]
 WeightsDir = Annotated[

@@ -18,15 +18,17 @@ class ReadRequest:
     """The caller's options, and what is known of the file besides its bytes.
 
     Args:
+        format: name of the file's format, as in `cxr_explain.loaders.formats.FORMATS`.
         sha256: hexadecimal digest of the file's bytes.
         stem: the file's name without folder and extension.
         voi: the parsed `voi=` option.
         xrv_compatible: whether to reproduce torchxrayvision's own reader.
-        frame: the frame asked for.
-        max_pixels: the limit against decompression bombs.
-        metadata: DICOM attributes to return.
+        frame: index of the frame asked for, from 0; None where none was.
+        max_pixels: largest number of pixels that is decoded, against decompression bombs.
+        metadata: keywords of the DICOM attributes to return.
     """
 
+    format: str
     sha256: str
     stem: str
     voi: VoiChoice

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError
-from cxr_explain.measures.localisation import peak_hit
 from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, LeftOut, case_iou
 from cxr_explain.measures.segmentation import chexlocalize_threshold, segment
 from cxr_explain.options import check_option
@@ -153,8 +152,9 @@ def hit_rates(
 ) -> Scores:
     """The hit rate of each pathology: the share of maps whose peak lies in the reference mask.
 
-    CheXlocalize takes the first of equal peaks; here each counts by its share, see
-    :func:`cxr_explain.measures.localisation.peak_hit`. A map without a positive value misses.
+    As the authors' code has it: the peak is the largest value, whatever its sign, and of equal ones the first
+    row by row. The pointing game of this package is another, see
+    :func:`cxr_explain.measures.localisation.peak_hit`.
 
     Args:
         maps: (id, pathology, map), a map once for each; of any resolution, over the whole radiograph.
@@ -196,10 +196,10 @@ def _stretched(values: Map, samples: int) -> Map:
 
 
 def _hit(saliency: ArrayLike, reference: Outline) -> float | LeftOut:
-    if reference.is_empty:
+    if reference.is_empty or not (there := reference.mask()).any():
         return "no reference"
-    hit = peak_hit(full_resolution(saliency, reference.shape), reference.mask())
-    return "no reference" if hit is None else hit
+    peak = full_resolution(saliency, reference.shape).argmax()
+    return float(there.flat[peak])
 
 
 def _in_order(

@@ -175,10 +175,12 @@ class AutogradPass(ForwardPass):
         """Run the network again for each variant: the body cannot be left out, whatever skips the layer."""
         repeated = self._inputs.repeat_interleave(variants.shape[1], dim=0)
         pairs = zip(
-            repeated.split(_VARIANTS_AT_ONCE), variants.flatten(0, 1).split(_VARIANTS_AT_ONCE), strict=True
+            torch.split(repeated, _VARIANTS_AT_ONCE),
+            torch.split(variants.flatten(0, 1), _VARIANTS_AT_ONCE),
+            strict=True,
         )
         logits = torch.cat([self._layer.rerun(inputs, activations) for inputs, activations in pairs])
-        return logits.unflatten(0, variants.shape[:2])
+        return torch.unflatten(logits, 0, variants.shape[:2])
 
     def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
         if not self._logits.requires_grad:
@@ -204,7 +206,7 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
     Raises:
         ModelError: there is none; the message has the closest names.
     """
-    layers = dict(module.named_modules())
+    layers: dict[str, nn.Module] = dict(module.named_modules())
     if not name or name not in layers:
         import difflib
 

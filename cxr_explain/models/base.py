@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -135,6 +135,9 @@ class Classifier(ABC):
     (torch.Size([3, 4, 30, 30]), torch.Size([3, 2]))
     """
 
+    names_outputs: ClassVar[bool] = False
+    """Whether the modules of this class know the names of their outputs."""
+
     def __init__(
         self,
         module: nn.Module,
@@ -204,7 +207,7 @@ class Classifier(ABC):
             (M, N).
         """
         with self.undisturbed(), torch.inference_mode():
-            parts = [self.run(self.suited(part)) for part in inputs.split(batch_size)]
+            parts = [self.run(self.suited(part)) for part in torch.split(inputs, batch_size)]
             return torch.cat(parts)
 
     @contextmanager
@@ -217,6 +220,16 @@ class Classifier(ABC):
         """The inputs on the parameters' device, in their dtype, channels last."""
         suited = inputs.to(self.device, self._dtype)
         return suited.contiguous(memory_format=torch.channels_last) if suited.ndim == 4 else suited
+
+    def check_inputs(self, inputs: Tensor) -> None:  # noqa: B027 - a model may take any range
+        """Refuse inputs that the model's family does not take; here, none.
+
+        Args:
+            inputs: (B, C, S, S).
+
+        Raises:
+            OptionError: another range of values than the family was trained on.
+        """
 
     def check_logits(self, logits: object, count: int) -> None:
         """Refuse an output that is not one logit for each pathology.

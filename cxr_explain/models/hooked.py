@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class HookedClassifier(Classifier):
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return self.module(self._prepare(inputs))
+        return cast(Tensor, self.module(self._prepare(inputs)))
 
 
 def _check_gives_logits(module: nn.Module) -> None:
@@ -123,7 +123,7 @@ class TokenGrid:
                 f"{self.rows} x {self.columns} patches",
                 remedy="Give token_grid the model's own rows, columns and skip.",
             )
-        return tokens[:, self.skip :].transpose(1, 2).unflatten(2, (self.rows, self.columns))
+        return torch.unflatten(tokens[:, self.skip :].transpose(1, 2), 2, (self.rows, self.columns))
 
     def replace(self, tokens: Tensor, activations: Tensor) -> Tensor:
         """Put other patches in place; the leading tokens stay."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -53,7 +53,7 @@ class MonaiDenseNet(PooledLinearClassifier):
         def body(inputs: Tensor) -> Tensor:
             features = module.features(prepare(inputs) if prepare else inputs)  # type: ignore[operator]
             # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
-            return layers.relu(features.clone())  # type: ignore[operator]
+            return cast(Tensor, layers.relu(features.clone()))  # type: ignore[operator]
 
         super().__init__(
             module,

@@ -107,7 +107,7 @@ class PooledLinearClassifier(Classifier):
             A classifier that shares this one's module.
         """
         view = copy(self)
-        view._body = _masked_body(self._body, region)
+        view._body = _masked_body(self._body, region)  # noqa: SLF001 - its own class
         return view
 
     def _forward(self, inputs: Tensor) -> ForwardPass:

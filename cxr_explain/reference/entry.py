@@ -9,8 +9,9 @@ from typing import Literal
 
 from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
-from cxr_explain.reference.masks import Mask, MaskReference, box_mask, read_mask
+from cxr_explain.reference.masks import MaskReference, box_mask, read_mask
 from cxr_explain.reference.problems import quoted
+from cxr_explain.support.arrays import Mask
 
 Sex = Literal["F", "M"]
 

@@ -137,6 +137,7 @@ def outline_kind(path: Path) -> OutlineKind:
         ReferenceLabelError: neither of them.
     """
     found: list[str] = []
+    kind: OutlineKind
     for kind in get_args(OutlineKind):
         try:
             read_outlines(path, kind)
@@ -171,8 +172,8 @@ def outlined_in(path: Path, kind: OutlineKind, folder: Path) -> dict[str, dict[s
 
 
 @lru_cache(maxsize=2)
-def _cached_outlines(path: Path, kind: OutlineKind, version: tuple[int, int]) -> OutlineSet:
-    """`version`, the file's time and size, is there so that a file that changed is read again."""
+def _cached_outlines(path: Path, kind: OutlineKind, _version: tuple[int, int]) -> OutlineSet:
+    """`_version`, the file's time and size, is there so that a file that changed is read again."""
     return _READERS[kind](path)
 
 

@@ -561,7 +561,7 @@ def _(place: Path) -> object:
 def _(place: Path) -> object:
     run = audit(place)
     Image.fromarray(phantom(bits=8, seed=1)).save(place / "images" / "a.png")
-    return run.radiograph(0)
+    return run.case(0).radiograph()
 
 
 @heading("found no audit; expected a folder with run.json")
@@ -619,7 +619,7 @@ def _(place: Path) -> object:
 
 @heading("an unexpected ...Please report it")
 def _(place: Path) -> object:
-    from cxr_explain.explaining.files import Job, explain_files
+    from cxr_explain.explaining.files import explain_files
 
     explainer = bundled(allow_phantom_weights=True)
 
@@ -627,8 +627,8 @@ def _(place: Path) -> object:
         raise ZeroDivisionError
 
     explainer.prepare = fault  # type: ignore[method-assign,assignment]
-    (result,) = explain_files(explainer, [images(place) / "a.png"], Job(output=place / "out"))
-    return str(result.error)
+    ((_, error),) = explain_files(explainer, [images(place) / "a.png"], place / "out")
+    return str(error)
 
 
 SLOW = {"a file that crashes its decoder"}  # a process of its own, which imports torch

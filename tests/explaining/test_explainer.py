@@ -116,7 +116,7 @@ def test_more_than_there_are(build) -> None:  # type: ignore[no-untyped-def]
     assert explanation.maps.shape[0] == count
     assert explanation.ranking.notes == (f"K cut from 99 to {count}: no more pathologies to rank",)
     assert explanation.provenance.notes == explanation.ranking.notes
-    assert explanation.provenance.top_k == 99
+    assert explanation.provenance.ranking_settings.top_k == 99
 
 
 @BOTH
@@ -165,7 +165,7 @@ def test_bfloat16_runs_and_stays_close(build) -> None:  # type: ignore[no-untype
     half = build(dtype="bfloat16").explain(radiograph(), top_k=18)
     assert half.maps.dtype == half.class_maps.dtype == np.float32
     assert np.isfinite(half.maps).all()
-    assert half.provenance.dtype == "bfloat16"
+    assert half.provenance.map_settings.dtype == "bfloat16"
     logits = [[p.logit for p in explanation.ranking.predictions] for explanation in (full, half)]
     np.testing.assert_allclose(logits[1], logits[0], atol=0.1 * np.ptp(logits[0]))
     assert not torch.is_autocast_enabled("cpu")
@@ -257,8 +257,9 @@ def test_provenance_says_where_everything_comes_from() -> None:
     assert provenance.torch_version == torch.__version__
     assert (provenance.model, provenance.target_layer, provenance.weights_sha256) == ("Sequential", "5", None)
     assert (provenance.method, provenance.gradient) == ("Grad-CAM", "autograd")
-    assert (provenance.normalisation, provenance.activation) == ("released", "gelu")
-    assert (provenance.device, provenance.dtype, provenance.top_k) == ("cpu", "float32", 1)
+    settings = provenance.map_settings
+    assert (settings.normalisation, settings.activation, settings.dtype) == ("released", "gelu", "float32")
+    assert (provenance.device, provenance.ranking_settings.top_k) == ("cpu", 1)
     assert provenance.radiograph_sha256 == given.sha256
     assert (provenance.view, provenance.laterality, provenance.patient_orientation) == ("PA", "L", ("L", "F"))
     assert provenance.warnings == ("w",)
@@ -367,7 +368,7 @@ def test_without_the_fusion_each_class_keeps_its_map() -> None:
     np.testing.assert_allclose(explanation.maps, positive / norms, rtol=1e-5, atol=1e-8)
     assert ((explanation.maps > 0).sum(axis=0) > 1).any()
     assert explanation.provenance.method == "Grad-CAM"
-    assert not explanation.provenance.fused
+    assert not explanation.provenance.map_settings.fused
 
 
 def test_earlier_layers_give_finer_maps_and_name_themselves() -> None:

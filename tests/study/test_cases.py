@@ -11,7 +11,8 @@ from PIL import Image
 
 from cxr_explain import read_radiograph
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.phantom import render, sample_patient
+from cxr_explain.pathologies import ReferenceBox
+from cxr_explain.phantom import render, sample_patient, to_radiograph
 from cxr_explain.reference import read_references
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 
@@ -36,7 +37,33 @@ def test_phantoms_are_those_in_turn_that_have_a_finding() -> None:
     assert [case.id for case in found] == [f"phantom-{seed}" for seed in expected]
     assert expected != list(range(10_000_000, 10_000_004))
     assert all(mask.any() for case in found for mask in case.masks.values())
-    assert all(case.group == case.id and case.radiograph.phantom and not case.boxed for case in found)
+    assert all(case.group == case.id and case.radiograph.phantom and not case.boxes for case in found)
+
+
+def test_phantoms_come_with_their_counterfactuals_where_they_are_asked_for() -> None:
+    cases = list(phantom_cases(9, seed=10_000_000, size=64, counterfactuals=True))
+    assert [case.id for case in cases] == [f"phantom-{10_000_000 + at}" for at in range(9)]
+    assert any(not case.masks for case in cases)
+    case = next(case for case in cases if len(case.masks) > 1)
+    plain = next(iter(phantom_cases(1, seed=int(case.id.split("-")[1]), size=64)))
+    assert plain.digest == case.digest
+    assert (plain.without, list(case.without)) == ({}, list(case.masks))
+    whole = render(sample_patient(int(case.id.split("-")[1])), size=64)
+    for name, radiograph in case.without.items():
+        alone = render(whole.patient, whole.findings, size=64, without=name)
+        assert radiograph.sha256 == to_radiograph(alone).sha256 != case.radiograph.sha256
+
+
+def test_a_finding_that_others_hide_is_named() -> None:
+    seed = next(
+        seed
+        for seed in range(10_000_000, 10_001_000)
+        if any(not mask.any() for mask in render(sample_patient(seed), size=32).masks.values())
+    )
+    (case,) = phantom_cases(1, seed=seed, size=32, counterfactuals=True)
+    masks = render(sample_patient(seed), size=32).masks
+    assert {*case.hidden} == {name for name, mask in masks.items() if not mask.any()}
+    assert {*case.masks} == {*masks} - {*case.hidden}
 
 
 def test_chexperts_images_of_one_name_are_cases_of_their_own(tmp_path: Path) -> None:
@@ -66,7 +93,7 @@ def test_other_images_of_one_name_are_told_apart_by_their_content(tmp_path: Path
     assert found == names(files, tmp_path / "masks")
 
 
-def test_a_case_is_another_with_other_pixels_or_other_masks() -> None:
+def test_a_case_is_another_with_other_pixels_masks_or_boxes() -> None:
     case, other = phantom_cases(2, seed=10_000_000, size=64)
     name, mask = next(iter(case.masks.items()))
     changed = mask.copy()
@@ -78,8 +105,9 @@ def test_a_case_is_another_with_other_pixels_or_other_masks() -> None:
         replace(case, masks={"Hernia": mask}).digest,
         replace(case, masks={"Hernia": mask.T.reshape(32, 128)}).digest,
         replace(case, radiograph=other.radiograph).digest,
+        replace(case, boxes=(ReferenceBox(name, 0.5, 0, 3, 3),)).digest,
     }
-    assert len(digests) == 6
+    assert len(digests) == 7
     turned = dict(reversed(list(case.masks.items())))
     assert replace(case, masks=turned).digest == case.digest
     assert next(iter(phantom_cases(1, seed=10_000_000, size=64))).digest == case.digest

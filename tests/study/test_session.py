@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.reference import read_references
+from cxr_explain.study.plan import validity_plan
 from cxr_explain.study.session import (
     Request,
     Source,
@@ -72,8 +74,18 @@ def test_the_plan_is_of_one_rule_or_of_all() -> None:
     assert [each.name for each in some.contenders] == ["cam", "layercam"]
     assert len(list(some.fusions)) == 45
     assert Request(Source(), MODEL, quick=True).plan() == Request(Source(), MODEL).plan().quick
+    validity = Request(Source(), MODEL, validity=True, resamples=7)
+    assert validity.plan() == replace(validity_plan(), resamples=7)
+    assert validity.most == 1000
     every = Request(Source(), MODEL, study=True).plan()
     assert every.contenders[-1].layers[-1] == "features"
+
+
+def test_the_validity_needs_phantoms_and_is_no_study(dataset: Path) -> None:
+    images = Source((), read_references(masks=dataset / "masks"))
+    for source, study in ((images, False), (Source(), True)):
+        with pytest.raises(OptionError, match="phantoms alone"):
+            Request(source, MODEL, study=study, validity=True).plan()
 
 
 def test_the_stack_is_the_last_transitions_and_the_feature_map(explainer: Explainer) -> None:

@@ -109,9 +109,9 @@ def _case(run: AuditSource, contents: Contents, image: int) -> Figure:
     """The figure of an image; where it cannot be drawn, the reason."""
     position = int(contents.listing.positions[image])
     try:
-        explanation = run.explanation(position)
+        case = run.case(position)
         return draw_explanation(
-            explanation, run.radiograph(position), reference_labels=run.reference(position), dpi=_DPI
+            case.explanation, case.radiograph(), reference_labels=case.reference_labels, dpi=_DPI
         )
     except CxrExplainError as error:
         bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)

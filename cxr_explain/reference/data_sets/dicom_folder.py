@@ -100,7 +100,8 @@ def _dicom_files(folder: Path) -> Iterator[str]:
 def _is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return sniff(file.read(_HEAD)) == "DICOM"
+            found = sniff(file.read(_HEAD))
+            return found is not None and found.name == "DICOM"
     except OSError:
         return False
 
@@ -149,7 +150,7 @@ def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
     from cxr_explain.loaders.voi import parse_voi
 
     def request(sha256: str) -> ReadRequest:
-        return ReadRequest(sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
+        return ReadRequest(format="DICOM", sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
 
     image_id, warnings = choose_id(dataset, request(""))
     return image_id if image_id and not warnings else choose_id(dataset, request(_digest(path)))[0]

@@ -123,7 +123,7 @@ def test_a_case_has_its_maps_as_they_were_fused(tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=6, failed=())
     folder = build_report(audit, tmp_path / "report", cases=None, statistics={}).parent
     for row in range(6):
-        case, explanation = case_of(folder, row), audit.explanation(row)
+        case, explanation = case_of(folder, row), audit.case(row).explanation
         maps = np.frombuffer(base64.b64decode(case["maps"]["data"]), "<f4").reshape(case["cells"])
         np.testing.assert_array_equal(maps, explanation.maps)
         raw = np.frombuffer(base64.b64decode(case["classMaps"]["data"]), "<f4").reshape(case["cells"])

@@ -39,7 +39,7 @@ _MAX_SPACING_MM = 50.0
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Acquisition:
     """What the header says about how the image was taken and lies."""
 
     view: str | None = None
@@ -50,7 +50,7 @@ class Geometry:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_geometry(dataset: pydicom.Dataset) -> Geometry:
+def read_acquisition(dataset: pydicom.Dataset) -> Acquisition:
     """Read what is valid; name what is not."""
     warnings: list[str] = []
     view = _view(dataset, warnings)
@@ -60,7 +60,7 @@ def read_geometry(dataset: pydicom.Dataset) -> Geometry:
         _check_upright(orientation, view, warnings)
     spacing, source = _spacing(dataset, warnings)
     _check_aspect(dataset, spacing, warnings)
-    return Geometry(view, laterality, orientation, spacing, source, warnings)
+    return Acquisition(view, laterality, orientation, spacing, source, warnings)
 
 
 def _view(dataset: pydicom.Dataset, warnings: list[str]) -> str | None:
