@@ -1,4 +1,4 @@
-"""What stands between a manifest and its audit: missing images, and labels that the model does not know."""
+"""What would go wrong in an audit: images that are missing, and labels that the model does not know."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class ManifestCheck:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every image is there, inside of the folder."""
+        """Whether every image is there, inside of the image folder."""
         return not (self.missing or self.outside)
 
     def lines(self) -> tuple[str, ...]:
-        """What a person should know, a line each; none where there is nothing."""
+        """What a person should know before an audit, one line for each kind of problem that was found."""
         uncertain = ", ".join(f"{name} {count}" for name, count in self.uncertain)
         of_all = f"of {self.images} images"
         found = (
@@ -80,9 +80,9 @@ def check_manifest(
     r"""Look for what would go wrong in an audit, without reading an image.
 
     Args:
-        manifest: of a data set.
+        manifest: the images and labels.
         images: the folder that its paths are relative to.
-        pathologies: of the model's outputs; unnamed ones are left out.
+        pathologies: names of the model's outputs; outputs without a name are left out.
 
     Raises:
         ManifestError: no such folder.
@@ -118,10 +118,10 @@ def check_manifest(
 
 
 def present(manifest: Manifest, images: str | PathLike[str]) -> Manifest:
-    r"""The rows of a manifest whose images are there: of a data set of which one has a part.
+    r"""The rows of a manifest whose images are there, where one has only a part of a data set.
 
     Args:
-        manifest: of the data set.
+        manifest: of the whole data set.
         images: the folder that its paths are relative to.
 
     Raises:

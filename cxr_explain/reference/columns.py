@@ -19,7 +19,7 @@ FIRST: Mapping[str, str] = {
     "age": "ages",
     "split": "splits",
 }
-"""What stands before the labels: the column's name in the CSV, and in `Columns`."""
+"""The columns before the labels: the name in the CSV, and the attribute of `Columns`."""
 
 LAST: Mapping[str, str] = {
     "boxes": "boxes",
@@ -27,16 +27,16 @@ LAST: Mapping[str, str] = {
     "masks": "masks",
     "label_source": "label_sources",
 }
-"""What stands after the labels, where it says something."""
+"""The columns after the labels, which are left out of the CSV where they are empty."""
 
 LABEL = "label:"
 """Begins the name of a label column in the CSV."""
 
 SPARSE = ("boxes", "box_spaces", "masks")
-"""Columns that most rows have nothing in: mappings by row."""
+"""Attributes that most rows have no value of: mappings by row."""
 
 FULL = (*FIRST.values(), "label_sources")
-"""Columns with a value for every row."""
+"""Attributes with a value for every row."""
 
 Space = tuple[int, int]
 """(width, height) in pixels."""

@@ -1,4 +1,4 @@
-"""Manifests as CSV files: one row an image, UTF-8, RFC 4180.
+"""Manifests as CSV files: a row for each image, UTF-8, RFC 4180.
 
 Cells are written as they are, so that a manifest reads back as it was: also those that a spreadsheet would
 run as a formula (`=`, `+`, `-`, `@` in front). Tables made for people put an apostrophe before them.
@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar, cast
-
-import numpy as np
 
 from cxr_explain.errors import naming
 from cxr_explain.reference.cells import (
@@ -30,7 +28,7 @@ from cxr_explain.reference.cells import (
 from cxr_explain.reference.columns import FIRST, LABEL, LAST
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.states import CELLS, States, parse_states
+from cxr_explain.reference.states import CELLS, label_states
 from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
 from cxr_explain.support.whole_file import write_output
 
@@ -75,7 +73,11 @@ def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> 
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
-    r"""Write a manifest, whole or not at all; it reads back as it was.
+    r"""Write a manifest; the file is written whole or not at all, and reads back as it was.
+
+    Args:
+        manifest: to write.
+        path: of the CSV file; its folder is made where it is missing.
 
     Returns:
         The path written.
@@ -144,14 +146,14 @@ def manifest_in(table: CsvTable) -> Manifest:
     Raises:
         ManifestError: a column is not there, or bad rows; all of them.
     """
-    names = [name for name in table.header if name.startswith(LABEL)]
-    known = {*FIRST, *LAST, *names}
+    labels = {name: name.removeprefix(LABEL) for name in table.header if name.startswith(LABEL)}
+    known = {*FIRST, *LAST, *labels}
     ages = _parsed(table, "age", parse_age)
     return Manifest(
         table.column("image_id"),
         table.column("path"),
-        pathologies=[name.removeprefix(LABEL) for name in names],
-        states=_states(table, names),
+        pathologies=list(labels.values()),
+        states=label_states(table, labels),
         patients=table.optional("patient"),
         views=table.optional("view"),
         sexes=cast("Sequence[Sex | None] | None", table.optional("sex")),  # the manifest refuses others
@@ -165,11 +167,6 @@ def manifest_in(table: CsvTable) -> Manifest:
         lines=table.lines,
         problems=table.problems,
     )
-
-
-def _states(table: CsvTable, names: Sequence[str]) -> States:
-    columns = [parse_states(table, name, name.removeprefix(LABEL)) for name in names]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0), np.int8)
 
 
 def _parsed(table: CsvTable, name: str, parse: Callable[[str], T]) -> dict[int, T]:

@@ -31,7 +31,7 @@ class Manifest(Columns):
 
     Args:
         ids: unique names of the images.
-        paths: of the images, POSIX, relative to the image folder.
+        paths: of the image files, POSIX, relative to the image folder.
         pathologies: names of the P label columns, under any of a pathology's names.
         states: (n, P) of `STATE_CODES`.
         patients: names of the groups that the bootstrap keeps together.
@@ -127,7 +127,7 @@ class Manifest(Columns):
         )
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same; where their rows stood in a file does not count."""
+        """Whether both manifests say the same; the lines that their rows had in a file do not count."""
         if not isinstance(other, Manifest):
             return NotImplemented
         return np.array_equal(self.states, other.states) and self._columns == other._columns
@@ -150,16 +150,14 @@ class Manifest(Columns):
 
     @property
     def rows_with_boxes(self) -> tuple[int, ...]:
-        """Rows that have a reference box, in order."""
+        """Numbers of the rows that have a reference box, in order."""
         return tuple(sorted(self.boxes))
 
-    @property
-    def rows_outlined(self) -> tuple[int, ...]:
-        """Rows that have a reference box or mask, in order."""
-        return tuple(sorted({*self.boxes, *self.masks}))
-
     def select(self, rows: Iterable[int]) -> Manifest:
-        """The manifest of some rows, in the given order.
+        """The manifest of some rows.
+
+        Args:
+            rows: their numbers from 0, in the order that they are to have.
 
         Raises:
             ManifestError: a row twice.
@@ -190,9 +188,9 @@ class Manifest(Columns):
         return self.select(row for row, each in enumerate(self.splits) if each == split)
 
     def followed_by(self, *others: Manifest) -> Manifest:
-        """This manifest's rows, then those of others.
+        """This manifest's rows, then those of other manifests.
 
-        A pathology that one of them has no column for is not labelled there.
+        A pathology that one of the manifests has no column for is not labelled there.
 
         Raises:
             ManifestError: an image_id in two of them.
@@ -230,7 +228,7 @@ class Manifest(Columns):
         """Label states of some pathologies, in that order.
 
         Args:
-            pathologies: under any of their names.
+            pathologies: under any of the pathologies' names.
 
         Returns:
             (n, P) int8 of `STATE_CODES`; a pathology without a column is not labelled.
@@ -246,7 +244,8 @@ class Manifest(Columns):
         """This manifest with other masks.
 
         Args:
-            masks: by image_id, then by pathology; images that the manifest does not have are left out.
+            masks: where the masks are, by image_id, then by pathology; images that the manifest does not
+                have are left out.
         """
         by_row = {row: masks[name] for row, name in enumerate(self.ids) if masks.get(name)}
         return replace(self, masks=by_row)

@@ -21,10 +21,10 @@ from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask
 
 OutlineKind = Literal["chexlocalize-segmentation", "chexlocalize-annotation"]
-"""CheXlocalize's two kinds of JSON."""
+"""CheXlocalize's two kinds of JSON: run lengths, or polygons."""
 
 MaskKind = Literal["png", "chexlocalize-segmentation", "chexlocalize-annotation"]
-"""An image whose pixels above zero are the finding, or one of CheXlocalize's two kinds of JSON."""
+"""The kinds of file that a mask may be in: an image whose pixels above zero are the finding, or JSON."""
 
 _READERS: Mapping[OutlineKind, Callable[[Path], OutlineSet]] = MappingProxyType(
     {"chexlocalize-segmentation": read_segmentations, "chexlocalize-annotation": read_annotations}
@@ -66,8 +66,8 @@ def read_mask(
 
     Args:
         reference: where the mask is.
-        image_id: of the manifest.
-        pathology: under any of its names.
+        image_id: the image's id in the manifest.
+        pathology: under any of the pathology's names.
         shape: (H, W) of the radiograph.
         folder: the folder that the reference's path is relative to; no file outside of it is read.
 
@@ -112,11 +112,13 @@ def box_mask(box: ReferenceBox, shape: tuple[int, int]) -> Mask:
 
 
 def read_outlines(path: Path, kind: OutlineKind) -> OutlineSet:
-    """Read one of CheXlocalize's files; the last two are kept, since one file has the outlines of all images.
+    """Read one of CheXlocalize's files.
+
+    The two that were read last are kept, since one file has the outlines of all images.
 
     Args:
         path: of the JSON file.
-        kind: which of the two it is.
+        kind: which of the two kinds of JSON the file is.
 
     Raises:
         ReferenceLabelError: no such file, or anything in it that is not as it should be.
@@ -156,7 +158,7 @@ def outlined_in(path: Path, kind: OutlineKind, folder: Path) -> dict[str, dict[s
 
     Args:
         path: of the JSON file.
-        kind: which of the two it is.
+        kind: which of the two kinds of JSON the file is.
         folder: the folder that the references' path is to be relative to.
 
     Raises:

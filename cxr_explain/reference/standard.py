@@ -1,4 +1,4 @@
-"""What is known of an image file: its entry in a table, found by the file's name."""
+"""What is known of an image file, found by the file's name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 
 from cxr_explain.errors import ManifestError, ReferenceLabelError, naming
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels
@@ -32,7 +32,7 @@ class ReferenceStandard:
     well; then, since CheXpert's images share a few names, by the folders of patient and study before it.
 
     Args:
-        manifest: what is known, one row an image.
+        manifest: what is known, a row for each image.
         folder: the folder that the masks' paths are relative to.
 
     >>> from cxr_explain.pathologies import ReferenceBox
@@ -50,7 +50,7 @@ class ReferenceStandard:
 
     @cached_property
     def kind(self) -> str:
-        """What the findings are outlined by: boxes, masks, or outlines (CheXlocalize's)."""
+        """What shows where the findings are: boxes, masks, or outlines (CheXlocalize's files)."""
         kinds = {mask.kind for masks in self.manifest.masks.values() for mask in masks.values()}
         return "boxes" if not kinds else "masks" if kinds == {"png"} else "outlines"
 
@@ -84,7 +84,7 @@ class ReferenceStandard:
         return any(row in self.manifest.boxes or row in self.manifest.masks for row in self._found(path))
 
     def labels_for(self, path: str | PathLike[str], shape: tuple[int, int]) -> ReferenceLabels | None:
-        """The labels of an image file, its boxes in the radiograph's pixels; None where it is not listed.
+        """The labels of an image file, with the boxes in its pixels; None where the file is not listed.
 
         Args:
             path: of the image file.
@@ -97,7 +97,7 @@ class ReferenceStandard:
         return None if entry is None else entry.labels_in(shape)
 
     def masks(self, path: str | PathLike[str], shape: tuple[int, int]) -> dict[str, Mask]:
-        """Where the findings of an image file are; nothing where it is not listed.
+        """Where the findings of an image file are; no mask where the file is not listed.
 
         Args:
             path: of the image file.
@@ -115,8 +115,8 @@ class ReferenceStandard:
         return {} if entry is None else entry.masks_in(shape, self.folder)
 
     def _found(self, path: str | PathLike[str]) -> Sequence[int]:
-        file = Path(path)
-        names = (file.name, file.stem, _chexpert_name(file))
+        file = Path(path).as_posix()
+        names = (*_names(file), _chexpert_name(file))
         return next((self._rows[name] for name in names if name in self._rows), ())
 
     @cached_property
@@ -124,9 +124,8 @@ class ReferenceStandard:
         """Rows by every name that a file may be found under."""
         rows = defaultdict[str | None, list[int]](list)
         for row, path in enumerate(self.manifest.paths):
-            file = PurePosixPath(path)
-            chexpert = _chexpert_name(file)  # the file's own name would say nothing of the patient
-            for name in {file.name, file.stem} if chexpert is None else {chexpert}:
+            chexpert = _chexpert_name(path)  # the file's own name would say nothing of the patient
+            for name in set(_names(path)) if chexpert is None else {chexpert}:
                 rows[name].append(row)
         return dict(rows)
 
@@ -138,7 +137,7 @@ def read_references(
     masks: str | PathLike[str] | None = None,
     segmentations: str | PathLike[str] | None = None,
 ) -> ReferenceStandard:
-    """Read what is known of image files.
+    r"""Read what is known of image files.
 
     Args:
         labels: a CSV with `Image Index` and `Finding Labels` (NIH's Data_Entry_2017 in any of its variants;
@@ -151,6 +150,14 @@ def read_references(
     Raises:
         ManifestError: a table that cannot be read; the first 20 bad rows are listed by line.
         ReferenceLabelError: no mask in the folder, or no file of CheXlocalize's.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     table = Path(folder, "mine.csv")
+    ...     _ = table.write_text("image,labels\na.png,Effusion|Mass=negative\n")
+    ...     references = read_references(labels=table)
+    >>> str(references.labels_for("images/a.dcm", (512, 512))["Effusion"])
+    'positive'
     """
     if masks is not None:
         return _mask_folder(Path(masks))
@@ -220,7 +227,13 @@ def _masked(
         return ReferenceStandard(Manifest(found, paths, masks=dict(enumerate(found.values()))), folder)
 
 
-def _chexpert_name(path: PurePath) -> str | None:
+def _names(path: str) -> tuple[str, str]:
+    """The name of a file, with its extension and without."""
+    name = path.rpartition("/")[2]
+    return name, name.rpartition(".")[0] or name
+
+
+def _chexpert_name(path: str) -> str | None:
     """patient1/study1/view1_frontal.jpg has the id patient1_study1_view1_frontal."""
-    found = _CHEXPERT.search(path.as_posix())
+    found = _CHEXPERT.search(path)
     return found and "_".join(found.groups())

@@ -1,4 +1,4 @@
-"""A CSV file as columns with the rows' line numbers; any bytes give a table or one clear error."""
+"""A CSV file as columns, with the line of each row; any bytes give a table, or one clear error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class CsvTable:
         return ", ".join(map(quoted, self.header[:12])) or "(none)"
 
     def column(self, *names: str) -> tuple[str, ...]:
-        """The first of the named columns that there is.
+        """The first of the named columns that the table has.
+
+        Args:
+            *names: that the column may have.
 
         Raises:
             ManifestError: none of them.
@@ -68,11 +71,14 @@ class CsvTable:
         return found
 
     def optional(self, *names: str) -> tuple[str, ...] | None:
-        """The first of the named columns that there is; None where there is none."""
+        """The first of the named columns that the table has; None where it has none of them."""
         return next((self.columns[name] for name in names if name in self.columns), None)
 
     def texts(self, *names: str) -> list[str | None]:
-        """An optional column, stripped; None for what is blank or not there."""
+        """The first of the named columns that the table has, without blanks around the cells.
+
+        A cell is None where it is blank, and every cell where there is no such column.
+        """
         cells = self.optional(*names)
         return [None] * len(self) if cells is None else [cell.strip() or None for cell in cells]
 

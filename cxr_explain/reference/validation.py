@@ -17,14 +17,18 @@ from cxr_explain.reference.states import STATE_CODES
 from cxr_explain.reference.table import LONGEST_CELL
 
 OLDEST = 150.0
-"""Years; what is above is no age."""
+"""Years; a number above is no age."""
 
 _LONGEST_ID = 256
 _TEXTS = ("image_id", "path", "patient", "view", "split", "label_source")
 
 
 def check_content(manifest: Columns, problems: Problems) -> None:
-    """Add every row that breaks a rule.
+    """Note every row that breaks a rule.
+
+    Args:
+        manifest: the columns to look at.
+        problems: gets what is wrong.
 
     Raises:
         ManifestError: columns that contradict each other, or names that no column may have.

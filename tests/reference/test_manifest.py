@@ -62,7 +62,7 @@ def test_columns_as_a_whole() -> None:
     assert manifest.states.dtype == np.int8
     assert not manifest.states.flags.writeable
     assert manifest.patients == ("1", "1", None)
-    assert (manifest.rows_with_boxes, manifest.rows_outlined) == ((0,), (0, 2))
+    assert manifest.rows_with_boxes == (0,)
     assert manifest.source == "table one; table two"
     assert "3 images, 2 pathologies" in repr(manifest)
     assert manifest.states_of(["Edema", "Hernia", "Effusion"]).tolist() == [

@@ -34,8 +34,9 @@ def manifest_of_chexlocalize(
 
     Args:
         source: the folder with `CheXpert/` and `gt_segmentations_val.json` or `gt_annotations_val.json`.
-        split: the validation or the test images; both by default.
-        masks: which of the two kinds of JSON.
+        split: take only the validation or the test images; both by default.
+        masks: which of the two kinds of JSON to refer to: run lengths (segmentation), or polygons
+            (annotation).
 
     Returns:
         The manifest; paths of images and masks are relative to `source`.

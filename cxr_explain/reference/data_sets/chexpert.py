@@ -43,7 +43,7 @@ def manifest_of_chexpert(
     split: ChexpertSplit | None = None,
     size: ChexpertSize | None = None,
 ) -> Manifest:
-    """The images of CheXpert's label tables, each by itself.
+    """The images of CheXpert's label tables; each image of a study has a row of its own.
 
     1, 0 and -1 are positive, negative and uncertain, a blank is not mentioned; what is done with uncertain
     labels is decided when statistics are made. "No Finding" is no pathology: it becomes the column
@@ -51,8 +51,8 @@ def manifest_of_chexpert(
 
     Args:
         source: the folder with `train.csv`, `valid.csv` or `test.csv`, or the one above it, or one table.
-        split: only the images of one split; all tables that are there by default.
-        size: which of `CheXpert-v1.0` and `CheXpert-v1.0-small`, where `source` has both.
+        split: take only the images of one split; by default all tables that are there.
+        size: whether to take `CheXpert-v1.0` (full) or `CheXpert-v1.0-small`, where `source` has both.
 
     Returns:
         The manifest; its paths are relative to `source` (a table's folder where it is a table).
@@ -72,10 +72,10 @@ def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpe
     """The manifest of one table of CheXpert's columns.
 
     Args:
-        path: of the table.
-        folder: that the paths are relative to.
-        prefix: of the paths, from `folder` to the folder with `train/`, `valid/` and so on.
-        name: of the data set.
+        path: of the table's file.
+        folder: the folder that the manifest's paths are to be relative to.
+        prefix: what the paths begin with: the way from `folder` to the folder with `train/` and `valid/`.
+        name: the data set's name, for the source of the labels.
 
     Raises:
         ManifestError: bad rows; all of them.

@@ -34,12 +34,12 @@ _SOURCE = "no labels: DICOM headers"
 
 @dataclass(frozen=True)
 class _Header:
-    """What is taken from a file.
+    """What is taken from the header of a file.
 
     Args:
-        image_id: that does not repeat the header.
-        patient: to tell patients apart; it is not written anywhere.
-        view: position.
+        image_id: a name that does not repeat data of the header.
+        patient: issuer and number, to tell patients apart; they are not written anywhere.
+        view: position, such as PA.
         sex: as recorded.
         age: in years.
     """

@@ -10,7 +10,7 @@ from cxr_explain.errors import ManifestError
 from cxr_explain.reference.problems import quoted
 
 _DEEPEST = 4
-"""Folders below the image folder: NIH's are one or two deep, VinDr-CXR's and RSNA's one."""
+"""How many folders deep images are looked for: NIH's are one or two deep, VinDr-CXR's and RSNA's one."""
 
 
 def folder_of(source: str | os.PathLike[str]) -> Path:
@@ -35,7 +35,7 @@ def first_file(folder: Path, *patterns: str) -> Path | None:
 
 
 def required_file(folder: Path, *patterns: str) -> Path:
-    """As `first_file`.
+    """The first file whose name matches, of the first pattern that any matches.
 
     Raises:
         ManifestError: no such file.
@@ -50,7 +50,7 @@ def paths_of(names: Iterable[str], images: Path, *, otherwise: str, ending: str 
     """Paths of image files below a folder, by their names; each folder is listed once.
 
     Args:
-        names: of the files.
+        names: of the image files.
         images: the folder that the paths are relative to.
         otherwise: the folder named for a file that is not there, relative to `images`; may be empty.
         ending: of a file that is not there, such as ".dcm", where the names are without extensions; None

@@ -1,14 +1,12 @@
-"""Label columns of a data set's table, one a pathology."""
+"""Label columns of a data set's table, one for each pathology."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.states import DATA_SET_CELLS, States, parse_states
+from cxr_explain.reference.states import DATA_SET_CELLS, States, label_states
 from cxr_explain.reference.table import CsvTable
 
 CHEXPERT_PATHOLOGIES = (
@@ -26,7 +24,7 @@ def label_columns(table: CsvTable, names: Sequence[str]) -> tuple[list[str], Sta
 
     Args:
         table: gets the cells that are no state among its `problems`.
-        names: of the label columns; a pathology whose column is not there is not labelled.
+        names: names of the label columns; a pathology whose column is not there is not labelled.
 
     Returns:
         The P pathologies, and (n, P) int8 of `STATE_CODES`.
@@ -38,5 +36,4 @@ def label_columns(table: CsvTable, names: Sequence[str]) -> tuple[list[str], Sta
     pathologies = [canonical_pathology(name) for name in there]
     if len(set(pathologies)) < len(pathologies):
         raise ManifestError(f"two columns for one pathology among {there}", expected="one for each")
-    columns = [parse_states(table, name, name, DATA_SET_CELLS) for name in there]
-    return pathologies, np.stack(columns, axis=1) if columns else np.zeros((len(table), 0), np.int8)
+    return pathologies, label_states(table, dict(zip(there, there, strict=True)), DATA_SET_CELLS)

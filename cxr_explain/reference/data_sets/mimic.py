@@ -16,7 +16,7 @@ from cxr_explain.reference.data_sets.folders import first_file, folder_of, requi
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
-from cxr_explain.reference.states import NOT_LABELLED, States
+from cxr_explain.reference.states import NOT_LABELLED
 from cxr_explain.reference.table import CsvTable, read_pairs, reading
 
 MimicSplit = Literal["train", "validate", "test"]
@@ -40,8 +40,8 @@ def manifest_of_mimic(
     Args:
         source: the folder with `mimic-cxr-2.*-metadata.csv`, `-split.csv` and `-chexpert.csv` or
             `-negbio.csv`, gzipped or not, and with `files/`.
-        split: only the images of one split.
-        labeler: whose labels.
+        split: take only the images of one split.
+        labeler: the program that read the labels from the reports: CheXpert's, or NegBio.
 
     Returns:
         The manifest; paths are relative to `source`, `files/p10/p10000032/s50414267/ID.jpg`.
@@ -94,11 +94,7 @@ def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:
         pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
         studies = list(_studies(table))
         _check_once(studies, table)
-    return pathologies, dict(zip(studies, _rows(states), strict=True))
-
-
-def _rows(states: States) -> Iterator[list[int]]:
-    yield from states.tolist()
+    return pathologies, dict(zip(studies, states.tolist(), strict=True))
 
 
 def _studies(table: CsvTable) -> Iterator[Study]:

@@ -20,14 +20,14 @@ from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
-from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States
+from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States, states_by_image
 from cxr_explain.reference.table import CsvTable, read_bytes, reading
 
 NIH_PIXELS = 1024
 """NIH's boxes are in the 1024 x 1024 PNGs."""
 
 LABELS = "Finding Labels"
-"""The column of labels."""
+"""The column that holds the labels in NIH's table."""
 
 NihSplit = Literal["train_val", "test"]
 BoxesByImage = Mapping[str, tuple[ReferenceBox, ...]]
@@ -91,8 +91,8 @@ def nih_manifest(
         table: with the columns `Image Index` and `Finding Labels`; the others may be left out.
         label_source: where the labels come from.
         paths: of the images; by default their names.
-        splits: of the images.
-        boxes: by the image's name; those of images that the table does not have are left out.
+        splits: of the images; by default unknown.
+        boxes: reference boxes by the image's name; those of images that the table does not have are left out.
 
     Raises:
         ManifestError: no such columns, or bad rows; all of them.
@@ -143,15 +143,15 @@ def manifest_of_nih_boxes(path: Path) -> Manifest:
         ManifestError: no such columns, or bad rows; all of them.
     """
     boxes = read_nih_boxes(path)
-    pathologies = sorted({box.pathology for found in boxes.values() for box in found})
-    named = [{box.pathology for box in found} for found in boxes.values()]
-    states = [[POSITIVE if each in there else NOT_LABELLED for each in pathologies] for there in named]
     rows = range(len(boxes))
+    pathologies, states = states_by_image(
+        [{box.pathology: POSITIVE for box in found} for found in boxes.values()]
+    )
     return Manifest(
         [Path(name).stem for name in boxes],
         boxes,
         pathologies=pathologies,
-        states=np.array(states, np.int8).reshape(len(boxes), len(pathologies)),
+        states=states,
         label_sources="reference boxes",
         boxes=dict(zip(rows, boxes.values(), strict=True)),
         box_spaces=dict.fromkeys(rows, _SPACE),
@@ -181,7 +181,7 @@ def _states(table: CsvTable) -> States:
 
 
 def _codes(cell: str) -> list[int] | str:
-    """The 14 states: NIH names what it found, the others are negative. Or what is wrong with the cell."""
+    """Codes of the 14 states, or what is wrong with the cell; what NIH does not name is negative."""
     if not cell.strip():
         return "no label at all"
     found = set[str]()

@@ -26,7 +26,7 @@ def years(text: str) -> float | None:
 
 
 def believed(age: float | None) -> float | None:
-    """An age that people reach; None for others.
+    """An age in years that people reach; None for another one.
 
     >>> believed(414.0) is None
     True
@@ -61,7 +61,7 @@ def ages_of(table: CsvTable, column: str, *, zero_is_known: bool) -> list[float 
 
 
 def sex_of(text: str | None) -> Sex | None:
-    """F or M; None for what is neither.
+    """A sex as F or M; None where the text says neither.
 
     >>> sex_of("Female"), sex_of("O")
     ('F', None)
@@ -70,11 +70,14 @@ def sex_of(text: str | None) -> Sex | None:
 
 
 def sexes_of(table: CsvTable, *columns: str) -> list[Sex | None] | None:
-    """The first of the named columns that there is, as sexes; None for the unknown, or without a column.
+    """A column of sexes; a sex that is not known is None.
 
     Args:
         table: gets what is no sex among its `problems`.
         *columns: names that the column may have.
+
+    Returns:
+        A sex for each row; None where there is no such column.
     """
     cells = table.optional(*columns)
     if cells is None:

@@ -1,18 +1,16 @@
-"""A CSV of one's own: a column of images, and labels in one column or in one a pathology."""
+"""A CSV of one's own: a column of images, and labels in one column, or in a column for each pathology."""
 
 from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_pathology
 from cxr_explain.reference.data_sets.labels import label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.states import NOT_LABELLED, STATE_CODES, States
+from cxr_explain.reference.states import STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, reading
 
 _PATHS = ("path", "image", "Path", "Image")
@@ -80,22 +78,19 @@ def _pathology_columns(table: CsvTable) -> list[str]:
 
 
 def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], States]:
-    rows = []
+    rows: list[dict[str, int]] = []
     for line, cell in zip(table.lines, cells, strict=True):
         try:
-            rows.append(ReferenceLabels.from_text(cell).states)
+            named = ReferenceLabels.from_text(cell).states
         except ReferenceLabelError as error:
             table.problems.add(line, error.found)
-            rows.append({})
-    names = list(dict.fromkeys(name for states in rows for name in states))
-    states = [
-        [STATE_CODES[states[name]] if name in states else NOT_LABELLED for name in names] for states in rows
-    ]
-    return names, np.array(states, np.int8).reshape(len(rows), len(names))
+            named = {}
+        rows.append({name: STATE_CODES[state] for name, state in named.items()})
+    return states_by_image(rows)
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:
-    """As given; else the files' names, with their folders where names repeat."""
+    """Ids as given; else the names of the files, with their folders where names repeat."""
     given = table.optional(*_IDS)
     if given is not None:
         return [cell.strip() for cell in given]

@@ -53,6 +53,9 @@ class DataSet:
     Args:
         title: what it is, in a few words.
         read: the function that takes `source`, then the options by name.
+
+    >>> DATA_SETS["mimic"].title, list(DATA_SETS["mimic"].options)
+    ('MIMIC-CXR-JPG', ['split', 'labeler'])
     """
 
     title: str
@@ -81,14 +84,14 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
         "dicom": DataSet("a folder of DICOM files", manifest_of_dicom),
     }
 )
-"""What `make_manifest` and `cxr-explain manifest` take, by name."""
+"""The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
 
 
 def data_set_option(name: str) -> dict[str, DataSetOption]:
-    """An option in the data sets that have it: for the help text of a command.
+    """The data sets that have an option, and what it may be in each: for the help text of a command.
 
     Args:
-        name: of the option, such as split.
+        name: the option's name, such as split.
 
     >>> {data_set: str(option) for data_set, option in data_set_option("size").items()}
     {'chexpert': 'full or small'}
@@ -102,7 +105,7 @@ def make_manifest(data_set: str, source: str | PathLike[str], **options: object)
     Args:
         data_set: one of `DATA_SETS`.
         source: the data set's folder, or a table where its reader takes one.
-        **options: of the data set; None is as if it was not given.
+        **options: options of the data set by name; None is as if the option was not given.
 
     Raises:
         OptionError: an unknown data set, or an option or a value that the data set does not have.

@@ -25,7 +25,7 @@ _TARGETS = {"0": NEGATIVE, "1": POSITIVE}
 
 
 def manifest_of_rsna(source: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Manifest:
-    """The images of RSNA's training table: lung opacity, with a box for each.
+    """The images of RSNA's training table: whether there is lung opacity, and a box around each.
 
     Rows are boxes there, and images here. `patientId` names an image; it is taken as the patient as well,
     since nothing else is known. The class of `stage_2_detailed_class_info.csv`, where that file is there,

@@ -31,10 +31,10 @@ _CLASSES = (
     *("Infiltration", "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion"),
     *("Pleural thickening", "Pneumothorax", "Pulmonary fibrosis"),
 )
-"""Classes that every reader was asked for; what a reader does not mark, the reader did not see."""
+"""Classes that every reader was asked for: a reader who does not mark one did not see it."""
 _NO_FINDING = "no finding"
 _PART_OF = frozenset({"Rib fracture"})
-"""One kind of a pathology (Fracture): that it is not there does not say that the pathology is not."""
+"""One kind of a pathology (Fracture): without it there may still be another kind."""
 _PLACE = ("x_min", "y_min", "x_max", "y_max")
 _RULE = "positive where more than half of an image's readers mark it, uncertain at half"
 
@@ -118,7 +118,7 @@ def _states(ids: list[str], asked: list[str], readings: list[tuple[str, str, str
 def _boxes(
     table: CsvTable, names: list[str], classes: list[str], positive: set[Mark]
 ) -> dict[str, tuple[ReferenceBox, ...]]:
-    """By image."""
+    """The boxes of the pathologies that are positive, by image."""
     found: dict[str, tuple[ReferenceBox, ...]] = {}
     places = zip(*(table.column(name) for name in _PLACE), strict=True)
     for line, image, name, place in zip(table.lines, names, classes, places, strict=True):
@@ -133,7 +133,7 @@ def _boxes(
 
 
 def _box(name: str, place: tuple[str, ...]) -> ReferenceBox | None:
-    """From corners; None where they are none."""
+    """A box from the corners' coordinates; None where they make no box."""
     try:
         left, top, right, bottom = map(float, place)
     except ValueError:
