@@ -157,7 +157,7 @@ class OutputNames:
     >>> names = OutputNames()
     >>> one, other = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (-5.0, 5.0))
     >>> [names.give(each).id for each in (one, other, one)]
-    ['a', 'a-00bd1a8a', 'a']
+    ['a', 'a-5fdb6150', 'a']
     """
 
     def __init__(self, *, hashed: bool = False) -> None:
