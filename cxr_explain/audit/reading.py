@@ -19,7 +19,7 @@ from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal, try_apart
 from cxr_explain.chest.regions import Regions, regions_of
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.explaining.many import Prepared, attempt
+from cxr_explain.explaining.many import attempt
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
@@ -47,12 +47,10 @@ class ManifestRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Ready(Prepared):
-    """An image that the model can be shown, without its pixels.
+class Ready(ModelInput):
+    """An image that the model can be shown; the radiograph's own pixels are let go.
 
     Args:
-        model_input: see `Prepared`; the radiograph's pixels are let go.
-        further: the pathologies with a reference box or mask there.
         regions: where thorax, lungs, border and markers are; None where it is not asked for.
         milliseconds: for reading and preparing.
     """
@@ -88,8 +86,8 @@ class Reader:
         radiograph = self._radiograph(row)
         model_input = self.prepare(radiograph)
         regions = regions_of(_seen_as(radiograph, row.view)) if self.regions else None
-        slim = replace(model_input, radiograph=radiograph.without_pixels())
-        return Ready(slim, row.boxed, regions, (time.perf_counter() - began) * 1000)
+        slim = replace(model_input, radiograph=radiograph.without_pixels(), further=row.boxed)
+        return Ready(**vars(slim), regions=regions, milliseconds=(time.perf_counter() - began) * 1000)
 
     def _radiograph(self, row: ManifestRow) -> Radiograph:
         if self.journal is None:

@@ -244,9 +244,9 @@ def rows_of(manifest: Manifest, numbers: Iterable[int], record: Record) -> list[
 
 
 def _row(outcome: Outcome[ManifestRow]) -> Row:
-    row, image, found = outcome.item, outcome.prepared, outcome.found
+    row, image, found = outcome.item, outcome.image, outcome.found
     if isinstance(found, CxrExplainError):
-        sha256 = None if image is None else image.model_input.radiograph.sha256
+        sha256 = None if image is None else image.radiograph.sha256
         return Failed.of(found, sha256).as_row(row.number, row.image_id)
     shares = None
     if isinstance(image, Ready) and image.regions is not None:

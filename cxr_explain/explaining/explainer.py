@@ -200,19 +200,13 @@ class Explainer:
         found = self.explain_prepared(prepared, RankingSettings.of(**options))
         return [each.explanation for each in found]
 
-    def explain_prepared(
-        self,
-        model_inputs: Sequence[ModelInput],
-        asked: RankingSettings,
-        further: Sequence[tuple[str, ...]] | None = None,
-    ) -> list[Explained]:
+    def explain_prepared(self, model_inputs: Sequence[ModelInput], asked: RankingSettings) -> list[Explained]:
         """Explain what `prepare` gave for several radiographs, in one forward pass.
 
         Args:
-            model_inputs: B of them.
+            model_inputs: B of them. The further pathologies that they name take no part in the fusion, and no
+                rule works twice for one that is ranked, too.
             asked: which pathologies to explain.
-            further: for each of the B, pathologies whose class maps are wanted whatever their rank. They take
-                no part in the fusion, and no rule works twice for a pathology that is ranked, too.
 
         Raises:
             OptionError: a pathology that the model does not predict.
@@ -221,7 +215,7 @@ class Explainer:
         if not model_inputs:
             return []
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
-        batch, others = self._explain_inputs(inputs, asked, further)
+        batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
         return [
             Explained(one.radiograph, self._explanation(one, ranking, fused, batch.gradient, asked), other)
             for one, ranking, fused, other in zip(

@@ -12,13 +12,13 @@ from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
     OutputNames,
-    Prepared,
     Saved,
     attempt,
     explain_in_batches,
     make_output_folder,
     save_outputs,
 )
+from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.formats import ENDINGS
 from cxr_explain.loaders.settings import ReadSettings
@@ -99,8 +99,8 @@ def explain_files(
     make_output_folder(output)
     names = OutputNames(hashed=hashed_ids)
 
-    def prepared(path: Path) -> Prepared:
-        return Prepared(explainer.prepare(names.give(reading.read(path))))
+    def prepared(path: Path) -> ModelInput:
+        return explainer.prepare(names.give(reading.read(path)))
 
     def saved(path: Path, explained: Explained) -> Saved:
         labels = labels_for(path, explained.radiograph.shape)

@@ -28,31 +28,18 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """An image that the model can be shown.
-
-    Args:
-        model_input: what `Explainer.prepare` gave.
-        further: pathologies whose class maps are wanted whatever their rank.
-    """
-
-    model_input: ModelInput
-    further: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
 class Outcome(Generic[Item]):
     """What became of one image.
 
     Args:
         item: where it comes from, such as its path.
-        prepared: what the model was shown; None where it was not read or prepared.
+        image: what the model was shown; None where it was not read or prepared.
         found: its explanation, or why there is none.
         milliseconds: its share of the time in which its batch was explained.
     """
 
     item: Item
-    prepared: Prepared | None
+    image: ModelInput | None
     found: Explained | CxrExplainError
     milliseconds: float = 0.0
 
@@ -102,29 +89,26 @@ def attempt(work: Callable[[], T]) -> T | CxrExplainError:
 
 
 def explain_each(
-    explainer: Explainer, images: Sequence[Prepared], asked: RankingSettings
+    explainer: Explainer, images: Sequence[ModelInput], asked: RankingSettings
 ) -> list[Explained | CxrExplainError]:
     """Explain images in one forward pass; where it fails, one by one, so that only the culprit does.
 
     Raises:
         OptionError: what is asked in vain of every image.
     """
-
-    def explain(these: Sequence[Prepared]) -> list[Explained]:
-        inputs, further = [one.model_input for one in these], [one.further for one in these]
-        return explainer.explain_prepared(inputs, asked, further)
-
     try:
-        return list(explain(images))
+        return [*explainer.explain_prepared(images, asked)]
     except OptionError:
         raise
     except Exception:
-        return [attempt(partial(lambda one: explain([one])[0], image)) for image in images]
+        alone = (partial(explainer.explain_prepared, [image], asked) for image in images)
+        found = [attempt(work) for work in alone]
+        return [one if isinstance(one, CxrExplainError) else one[0] for one in found]
 
 
 def explain_in_batches(
     explainer: Explainer,
-    images: Iterable[tuple[Item, Prepared | CxrExplainError]],
+    images: Iterable[tuple[Item, ModelInput | CxrExplainError]],
     asked: RankingSettings,
     batch_size: int,
 ) -> Iterator[list[Outcome[Item]]]:
@@ -149,15 +133,15 @@ def explain_in_batches(
 
 
 def _of_a_batch(
-    explainer: Explainer, batch: Sequence[tuple[Item, Prepared | CxrExplainError]], asked: RankingSettings
+    explainer: Explainer, batch: Sequence[tuple[Item, ModelInput | CxrExplainError]], asked: RankingSettings
 ) -> list[Outcome[Item]]:
     began = time.perf_counter()
-    ready = [image for _, image in batch if isinstance(image, Prepared)]
+    ready = [image for _, image in batch if isinstance(image, ModelInput)]
     found = iter(explain_each(explainer, ready, asked))
     share = (time.perf_counter() - began) * 1000 / max(len(ready), 1)
     return [
         Outcome(item, image, next(found), share)
-        if isinstance(image, Prepared)
+        if isinstance(image, ModelInput)
         else Outcome(item, None, image)
         for item, image in batch
     ]
@@ -173,7 +157,7 @@ class OutputNames:
     >>> names = OutputNames()
     >>> one, other = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (-5.0, 5.0))
     >>> [names.give(each).id for each in (one, other, one)]
-    ['a', 'a-00bd1a8a', 'a']
+    ['a', 'a-5fdb6150', 'a']
     """
 
     def __init__(self, *, hashed: bool = False) -> None:

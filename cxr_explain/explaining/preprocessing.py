@@ -25,12 +25,14 @@ class ModelInput:
         tensor: (1, S, S) float32 in [-1024, 1024].
         geometry: where the square lies in the radiograph.
         steps: every preprocessing step so far, the reader's included.
+        further: pathologies whose class maps are wanted whatever their rank.
     """
 
     radiograph: Radiograph
     tensor: torch.Tensor
     geometry: Geometry
     steps: tuple[str, ...]
+    further: tuple[str, ...] = ()
 
 
 def prepare(

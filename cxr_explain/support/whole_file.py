@@ -1,8 +1,9 @@
-"""Files that are whole or not there at all, also after a kill or on a full disk."""
+"""Files that are whole or not there at all, also after a kill or on a full disk; and names for them."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,18 @@ from os import PathLike
 from pathlib import Path
 
 from cxr_explain.errors import OutputError
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_STEM = 100
+
+
+def safe_stem(text: str) -> str:
+    """A text with nothing in it that a file's name should not have; '' where nothing is left.
+
+    >>> safe_stem("../../etc/passwd"), safe_stem("..")
+    ('etc_passwd', '')
+    """
+    return _UNSAFE.sub("_", text).strip("._")[:_LONGEST_STEM]
 
 
 def write_whole(path: Path, content: bytes) -> None:

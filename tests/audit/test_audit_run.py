@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 
 from cxr_explain import Explainer, read_radiograph
+from cxr_explain.audit.record import Record
 from cxr_explain.audit.run import Progress, RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
+from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
@@ -121,6 +123,55 @@ def test_the_table_does_not_depend_on_how_it_was_run(
 ) -> None:
     other = run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", running=running)
     assert_same_table(finished, other)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24])
+def test_an_audit_makes_one_forward_pass_a_batch(
+    batch_size: int, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    """Maps of the pathologies with reference boxes come from the pass that ranks."""
+    assert manifest.boxes
+    passes: list[int] = []
+    hook = explainer.classifier.module.features.register_forward_hook(
+        lambda _module, inputs, _output: passes.append(len(inputs[0]))
+    )
+    try:
+        run = run_audit(
+            explainer, manifest, phantoms / "images", tmp_path / "run", running=RunSettings(batch_size)
+        )
+    finally:
+        hook.remove()
+    assert any(run.results["reference_pathologies"].to_pylist())
+    assert len(passes) == -(-COUNT // batch_size)
+    assert sum(passes) == COUNT
+
+
+def test_images_that_would_be_read_otherwise_than_prepared_are_refused(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    reading = ReadSettings(xrv_compatible=True)
+    with pytest.raises(OptionError, match="xrv_compatible=True; expected xrv_compatible=False"):
+        run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", reading=reading)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest) -> None:
+    other = Explainer(explainer.classifier, method="layercam", fit="pad", xrv_compatible=True)
+    asked = RankingSettings(2, "calibrated", ("Mass",), True)
+    record = Record.of(other, manifest, asked, uncertain="ones")
+    assert Record.from_json(record.to_json()) == record
+    assert record.read_settings == ReadSettings(xrv_compatible=True)
+    assert record.map_settings == other.settings
+    assert record.method_title(2) == "FM-G-CAM of LayerCAM"
+    document = json.loads(record.to_json())
+    assert document["schema"] == "cxr-explain/audit/2"
+    for changed in (
+        {"schema": "cxr-explain/audit/1"},
+        {"ranking_settings": {"top_k": 0}},
+        {"rows": None, "x": 1},
+    ):
+        with pytest.raises(AuditError, match="something else than the record"):
+            Record.from_json(json.dumps(document | changed).encode())
 
 
 def test_a_run_that_was_stopped_goes_on(

@@ -117,9 +117,9 @@ def test_a_retry_that_was_stopped_leaves_no_stale_table(
     for path in (manifest.paths[3], manifest.paths[9]):
         (tmp_path / path).rename(images / path)
     retry = replace(RUNNING, batch_size=1, part_rows=1, retry_failed=True)
-    stopped = run_audit(explainer, manifest, images, where, means=retry, stop=lambda: True)
+    stopped = run_audit(explainer, manifest, images, where, running=retry, stop=lambda: True)
     assert len(stopped.failures) == 1
     plain = run_audit(explainer, manifest, images, where, running=RUNNING)
     assert plain.joined
     assert len(plain.results) == len(manifest) - 1, "what was explained meanwhile is in the table"
-    assert_same_table(finished, run_audit(explainer, manifest, images, where, means=retry))
+    assert_same_table(finished, run_audit(explainer, manifest, images, where, running=retry))

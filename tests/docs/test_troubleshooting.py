@@ -353,6 +353,13 @@ def _(place: Path) -> object:
     return read_radiograph(place / "deep.png", xrv_compatible=True)
 
 
+@heading("found a radiograph read with xrv_compatible=...; expected xrv_compatible=")
+def _(place: Path) -> object:
+    Image.fromarray(phantom(bits=8)).save(place / "a.png")
+    explainer = bundled(allow_phantom_weights=True)
+    return explainer.explain(read_radiograph(place / "a.png", xrv_compatible=True))
+
+
 @heading("found values within [0, 1]; expected values in [-1024, 1024]")
 def _(place: Path) -> object:
     return Radiograph.from_array(np.linspace(0, 1, 100).reshape(10, 10))

@@ -20,12 +20,12 @@ from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
     OutputNames,
-    Prepared,
     attempt,
     explain_each,
     make_output_folder,
     save_outputs,
 )
+from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.integrations.monai.axes import Axes
 from cxr_explain.integrations.monai.explainers import LazyExplainer
@@ -147,7 +147,7 @@ class SaveExplanations:
             if image is not None:
                 images.append(image)
         for image, found in zip(images, explain_each(self.explainer.get(), images, self.asked), strict=True):
-            name = image.model_input.radiograph.id
+            name = image.radiograph.id
             explained = self._kept(name, found)
             if explained is not None:
                 self._kept(name, attempt(partial(self._save, explained)))
@@ -176,7 +176,7 @@ class SaveExplanations:
         known = image.meta.get("id") if isinstance(image, MetaTensor) else None
         return str(known or f"image {self._seen} of the run")
 
-    def _prepared(self, item: Item) -> Prepared | None:
+    def _prepared(self, item: Item) -> ModelInput | None:
         if self.select is not None and not self.select(item):
             return None
         if self.image_key not in item:
@@ -184,7 +184,7 @@ class SaveExplanations:
                 f"an item with {', '.join(map(str, item))}", expected=f"image_key={self.image_key!r}"
             )
         radiograph, _ = to_radiograph(item[self.image_key], axes=self.axes)
-        return Prepared(self.explainer.get().prepare(self._names.give(radiograph)))
+        return self.explainer.get().prepare(self._names.give(radiograph))
 
     def _save(self, explained: Explained) -> None:
         save_outputs(explained, self.output_dir, figure_format=self.figure_format)

@@ -19,6 +19,7 @@ from synthetic_audit import SyntheticAudit, statistics
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
+from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.images import LONGEST, CaseImage
 
 
@@ -32,6 +33,20 @@ def digest(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*") if path.is_file()
     }  # fmt: skip
+
+
+def test_a_row_is_read_once_for_the_page_of_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    audit, rows = SyntheticAudit(), []
+    plain = SyntheticAudit.case
+
+    def case(self: SyntheticAudit, at: int) -> Any:
+        rows.append(at)
+        return plain(self, at)
+
+    monkeypatch.setattr(SyntheticAudit, "case", case)
+    shown = case_data(audit, 4)
+    assert shown["sha256"] == audit.results["sha256"][4].as_py()
+    assert rows == [4]
 
 
 def test_the_policy_allows_no_network_and_no_script_within_the_page(report: Path) -> None:
