@@ -71,10 +71,9 @@ INTERNAL = (
     r"audit\.place\.Place",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
-    r"audit_report\.source\.AuditSource",
     r"cam\.evidence\.T",
     r"manifests\.problems\.Problems",
-    r"plain_table\.Table",
+    r"plain_table\.PlainTable",
 )
 ELSEWHERE = (
     *("abc", "collections", "dataclasses", "enum", "os", "pathlib", "types", "typing"),

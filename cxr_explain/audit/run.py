@@ -109,17 +109,12 @@ def run_audit(
         OutputError: a folder that cannot be written to; what was finished is kept.
         OptionError: a pathology that the model does not predict, or no image folder.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_inputs
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     manifest = cxr.make_manifest("nih", data)
-    ...     done = run_audit(explainer, manifest, data / "images", run)
-    ...     len(done.results), len(done.failures)
+    ...     explainer, manifest, images = example_inputs(f"{folder}/data")
+    ...     run = run_audit(explainer, manifest, images, f"{folder}/run")
+    ...     len(run.results), len(run.failures)
     (2, 0)
     """
     ask, means = ask or Ask(), means or Means()

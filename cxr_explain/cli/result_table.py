@@ -12,8 +12,7 @@ from rich.table import Table
 from cxr_explain.explaining.files import FileResult
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.output import DISCLAIMER
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import DISCLAIMER, format_probability
 
 MOST_LABELLED = 100
 """Images in a table with a line for each pathology; the others are counted."""

@@ -16,7 +16,7 @@ from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.loaders import read_radiograph
 from cxr_explain.loaders.sniff import sniff
 from cxr_explain.options import FigureFormat, RankBy
-from cxr_explain.pages.index_page import Card
+from cxr_explain.pages.index_page import IndexEntry
 from cxr_explain.pathologies import LabelState, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.label_tables import ReferenceTable
@@ -75,7 +75,7 @@ class FileResult:
     path: Path
     error: CxrExplainError | None = None
     row: tuple[str, str, str, str] = ("", "", "", "")
-    card: Card | None = None
+    card: IndexEntry | None = None
 
 
 def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -188,7 +188,7 @@ def _write(path: Path, radiograph: Radiograph, explanation: Explanation, job: Jo
     figure = explanation.figure(labels)
     figure.save(figure_path)
     saved = explanation.save(job.output / f"{explanation.id}.json")
-    card = Card.of(
+    card = IndexEntry.of(
         explanation,
         radiograph,
         labels,

@@ -17,7 +17,7 @@ _SHARE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}
 _WHOLE = 0.01  # of a pixel
 
 
-class Line(Text):
+class TextLine(Text):
     """One line of text, never read as mathematics.
 
     On the baseline it is drawn where it stands: Matplotlib would measure it first, several times.

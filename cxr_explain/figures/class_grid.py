@@ -14,7 +14,7 @@ from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import display_name, shorten, width, wrap
 from cxr_explain.figures.page import SMALL, Page, put_text
 from cxr_explain.figures.palette import QUIET
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
 _GAP = 0.09

@@ -11,10 +11,10 @@ import numpy as np
 
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
+from cxr_explain.figures.palette import RankStyle, rank_style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.figures.comparison import ComparisonRow, compare
-from cxr_explain.figures.palette import RankStyle, rank_style
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
@@ -69,7 +69,7 @@ class Content:
     @cached_property
     def rows(self) -> tuple[ComparisonRow, ...]:
         """Predictions beside reference labels."""
-        return compare(self.explanation.ranking, self.labels)
+        return comparison_rows(self.explanation.ranking, self.labels)
 
     @property
     def phantom(self) -> bool:

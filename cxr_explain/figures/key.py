@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.geometry import Geometry
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, Dashes, RankStyle
-from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD, UNSEEN
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
+from cxr_explain.figures.texts import UNSEEN, format_probability
+from cxr_explain.geometry import Geometry
 
 _TITLE = 0.27
 _LINE = 0.155

@@ -28,9 +28,10 @@ from torch import Tensor
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.palette import rank_style
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.figures.palette import rank_style
+from cxr_explain.support.arrays import Floats
 
 MAX_OPACITY = 0.6
 """Opacity of the strongest evidence: the anatomy below stays readable."""
@@ -52,8 +53,6 @@ _DIMMED = 0.42
 _HATCHES = 36  # lines of the hatch along the longer side
 _HATCH_OPACITY = 0.4
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +89,7 @@ def shape_within(radiograph_shape: tuple[int, int], longest: int | None) -> tupl
     return display_shape(radiograph_shape, min(longest or side, side))
 
 
-def grey(display: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
+def grey(display: NDArray[np.uint8], shape: tuple[int, int]) -> Floats:
     """The radiograph's display image in [0, 1] at another size, antialiased.
 
     >>> grey(np.full((400, 300), 255, np.uint8), (4, 3)).max()
@@ -280,7 +279,7 @@ def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | N
     return float(np.clip(x, left, right)), float(np.clip(y, top, bottom))
 
 
-def to_bytes(values: Array) -> NDArray[np.uint8]:
+def to_bytes(values: Floats) -> NDArray[np.uint8]:
     """[0, 1] to 0 ... 255."""
     return (np.clip(values, 0, 1) * 255).astype(np.uint8)
 
@@ -309,7 +308,7 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-def _grey_of(inputs: Tensor) -> Array:
+def _grey_of(inputs: Tensor) -> Floats:
     """(B, H, W) in [0, 1]."""
     grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
     low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)

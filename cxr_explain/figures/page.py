@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from cxr_explain.figures.artists import Line, Samples
+from cxr_explain.figures.artists import Samples, TextLine
 from cxr_explain.figures.lettering import Face, clean, font, shorten
 from cxr_explain.figures.lettering import width as text_width
 from cxr_explain.figures.output import ExplanationFigure
@@ -185,7 +185,7 @@ def put_text(
     **style: Any,
 ) -> None:
     """Put clean text into axes; never read as mathematics, whatever signs it has."""
-    line = Line(
+    line = TextLine(
         x,
         y,
         text,

@@ -13,15 +13,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
 from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot, put_text
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
+from cxr_explain.figures.texts import UNSEEN, from_header
+from cxr_explain.pathologies import ReferenceBox
 
-UNSEEN = "not seen by the model"
 HATCH_PERIOD = 0.075
 
 _TITLE = 0.2
@@ -245,10 +245,8 @@ def fused_pixels(
 def view_text(content: Content) -> str:
     """View, laterality and orientation as the header has them; "unknown", never a guess."""
     radiograph = content.radiograph
-    view = f"{radiograph.view} (from header)" if radiograph.view else "unknown"
-    side = f"{radiograph.laterality} (from header)" if radiograph.laterality else "unknown"
-    orientation = f"{' | '.join(content.sides)} (from header)" if content.sides else "unknown"
-    return f"view {view} · laterality {side} · orientation {orientation}"
+    view, side = from_header(radiograph.view), from_header(radiograph.laterality)
+    return f"view {view} · laterality {side} · orientation {from_header(' | '.join(content.sides or ()))}"
 
 
 def _message(content: Content) -> str:

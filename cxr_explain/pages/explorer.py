@@ -14,7 +14,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import rank_style
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 from cxr_explain.pages.displays import explanation_card, explanation_png
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.extras import require

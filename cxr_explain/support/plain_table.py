@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Table:
+class PlainTable:
     """A title, a header and rows of text; the first column is flush left, numbers flush right.
 
     Args:
@@ -16,7 +16,7 @@ class Table:
         rows: as many cells each.
         note: below it.
 
-    >>> print(Table("Ages", ("name", "years"), [["Ann", "7"]]).to_markdown())
+    >>> print(PlainTable("Ages", ("name", "years"), [["Ann", "7"]]).to_markdown())
     ### Ages
     <BLANKLINE>
     | name | years |

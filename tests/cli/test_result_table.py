@@ -13,12 +13,12 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from cxr_explain.cli import result_table
 from cxr_explain.cli.result_table import ResultTable
 from cxr_explain.explaining.files import FileResult
-from cxr_explain.pages.index_page import Card
+from cxr_explain.pages.index_page import IndexEntry
 
 
 def result(labels: str, name: str = "study") -> FileResult:
     radiograph = synthetic_radiograph((64, 64))
-    card = Card.of(synthetic_explanation(radiograph), radiograph, labels, figure=f"{name}.png")
+    card = IndexEntry.of(synthetic_explanation(radiograph), radiograph, labels, figure=f"{name}.png")
     return FileResult(
         Path(name), row=(name, "Mass 0.81+", "Mass", f"{name}.png"), card=replace(card, id=name)
     )

@@ -11,12 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.contents import Contents
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
 from cxr_explain.pages.audit_report.script_data import as_script
-from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.support.whole_file import output_errors
 
 INDEX = "index.html"
 OURS = frozenset({INDEX, "static", "data", "cases"})
@@ -29,7 +30,7 @@ _TOLD_EVERY = 50
 
 
 def build_report(
-    run: AuditSource,
+    run: AuditRun,
     target: str | os.PathLike[str],
     *,
     cases: int | None = CASES,
@@ -56,15 +57,10 @@ def build_report(
     Raises:
         OutputError: a folder that cannot be written to, or one with something else in it.
 
-    >>> import cxr_explain as cxr
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     build_report(done, Path(folder, "report"), statistics={}).name
+    ...     build_report(example_audit(folder), f"{folder}/report", statistics={}).name
     'index.html'
     """
     folder = Path(target)
@@ -79,7 +75,7 @@ def build_report(
     return folder / INDEX
 
 
-def _write_cases(folder: Path, run: AuditSource, contents: Contents, progress: Callable[[str], None]) -> None:
+def _write_cases(folder: Path, run: AuditRun, contents: Contents, progress: Callable[[str], None]) -> None:
     """One script for each image that comes with pixels; their names are numbers."""
     for done, image in enumerate(contents.chosen, start=1):
         row, position = int(contents.listing.rows[image]), int(contents.listing.positions[image])
@@ -129,15 +125,10 @@ def _replaced(target: Path) -> Iterator[Path]:
     token = secrets.token_hex(4)
     new, old = (target.with_name(f".{target.name}.{kind}-{token}") for kind in ("new", "old"))
     try:
-        new.mkdir()
-        yield new
-        _swap(target, new, old)
-    except OSError as error:
-        raise OutputError(
-            f"a report that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
+        with output_errors("a report", target):
+            new.mkdir()
+            yield new
+            _swap(target, new, old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.content import image_sides
@@ -14,11 +15,10 @@ from cxr_explain.figures.overlay import peak_point
 from cxr_explain.geometry import Geometry
 from cxr_explain.pages.audit_report.images import CaseImage
 from cxr_explain.pages.audit_report.script_data import column
-from cxr_explain.pages.audit_report.source import AuditSource
 from cxr_explain.pathologies import ReferenceLabels
 
 
-def case_data(run: AuditSource, position: int) -> dict[str, Any]:
+def case_data(run: AuditRun, position: int) -> dict[str, Any]:
     """What the page of one explained image shows, beside what the listing says of it.
 
     An image that cannot be read again, or whose bytes have changed, leaves the page without pixels and with
@@ -41,7 +41,7 @@ def case_data(run: AuditSource, position: int) -> dict[str, Any]:
     }
 
 
-def _image(run: AuditSource, position: int) -> dict[str, Any]:
+def _image(run: AuditRun, position: int) -> dict[str, Any]:
     try:
         image = CaseImage.of(run.radiograph(position).display)
     except CxrExplainError as error:
@@ -49,7 +49,7 @@ def _image(run: AuditSource, position: int) -> dict[str, Any]:
     return {"url": image.url, "width": image.width, "height": image.height}
 
 
-def _reference(run: AuditSource, position: int) -> tuple[ReferenceLabels, str | None]:
+def _reference(run: AuditRun, position: int) -> tuple[ReferenceLabels, str | None]:
     try:
         return run.reference(position), None
     except CxrExplainError as error:
@@ -87,7 +87,7 @@ def _reference_maps(explanation: Explanation | None) -> dict[str, Any] | None:
     }
 
 
-def _facts(run: AuditSource, position: int, explanation: Explanation) -> dict[str, Any]:
+def _facts(run: AuditRun, position: int, explanation: Explanation) -> dict[str, Any]:
     provenance = explanation.provenance
     sides = image_sides(provenance.patient_orientation)
     return {

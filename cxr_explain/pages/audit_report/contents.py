@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
-from cxr_explain.pages.audit_report.source import AuditSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Contents:
     overview: Overview
 
     @classmethod
-    def of(cls, run: AuditSource, statistics: Mapping[str, Any], cases: int | None) -> Self:
+    def of(cls, run: AuditRun, statistics: Mapping[str, Any], cases: int | None) -> Self:
         """Gather them.
 
         Args:

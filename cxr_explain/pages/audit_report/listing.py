@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cxr_explain.audit.rows import SHARES
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.pages.audit_report.script_data import column
-from cxr_explain.pages.audit_report.source import AuditSource
 from cxr_explain.pathologies import canonical_pathology
 
 NOT_LABELLED = -3
@@ -63,7 +63,7 @@ class Listing:
     phantoms: int = 0
 
     @classmethod
-    def of(cls, run: AuditSource) -> Self:
+    def of(cls, run: AuditRun) -> Self:
         """Read it from an audit."""
         results, failed, manifest, names = run.results, run.failures, run.manifest, run.record.pathologies
         n = len(results)
@@ -190,7 +190,7 @@ def _failures(failed: pa.Table, order: NDArray[np.intp], n: int) -> dict[int, tu
     }
 
 
-def _facts(run: AuditSource, rows: NDArray[np.int32]) -> dict[str, list[str]]:
+def _facts(run: AuditRun, rows: NDArray[np.int32]) -> dict[str, list[str]]:
     """What the manifest says of each image; the header's view where the manifest has none."""
     manifest, results = run.manifest, run.results
     by_header = dict(zip(_numbers(results, "row").tolist(), results["view"].to_pylist(), strict=True))

@@ -15,7 +15,7 @@ from cxr_explain.measures.statistics.bootstrap import Estimate, Statistic, boots
 from cxr_explain.measures.statistics.calibration import brier, expected_calibration_error
 from cxr_explain.measures.statistics.discrimination import Operation, auroc, operate, youden
 from cxr_explain.options import Normalisation
-from cxr_explain.support.plain_table import Table
+from cxr_explain.support.plain_table import PlainTable
 
 TOP_K = 5
 """The K of `explain` where none is given."""
@@ -356,9 +356,9 @@ def _provenance(validity: Validity) -> str:
     )
 
 
-def _headline_table(validity: Validity) -> Table:
+def _headline_table(validity: Validity) -> PlainTable:
     rows = [[name, _number(found.value), _interval(found)] for name, found in validity.headlines.items()]
-    return Table(
+    return PlainTable(
         "Over all findings",
         ("measure", "value", "95 % interval"),
         rows,
@@ -366,7 +366,7 @@ def _headline_table(validity: Validity) -> Table:
     )
 
 
-def _discrimination_table(validity: Validity) -> Table:
+def _discrimination_table(validity: Validity) -> PlainTable:
     rows = [
         [
             *(row.pathology, str(row.positives), str(row.negatives)),
@@ -382,7 +382,7 @@ def _discrimination_table(validity: Validity) -> Table:
         if validity.own_operating_points
         else "Youden's on these very phantoms, which flatters"
     )
-    return Table(
+    return PlainTable(
         "Discrimination and calibration",
         ("finding", "with", "without", "AUROC", "Brier", "ECE", "threshold", "sens.", "spec."),
         rows,
@@ -390,7 +390,7 @@ def _discrimination_table(validity: Validity) -> Table:
     )
 
 
-def _counterfactual_table(validity: Validity) -> Table:
+def _counterfactual_table(validity: Validity) -> PlainTable:
     rows = [
         [row.pathology, str(row.positives), *map(_number, (row.fell, row.fall, row.others))]
         for row in validity.findings
@@ -398,7 +398,7 @@ def _counterfactual_table(validity: Validity) -> Table:
     heads = [validity.headlines[name] for name in (FELL, FALL, OTHERS)]
     total = sum(row.positives for row in validity.findings)
     rows.append(["all", str(total), *(_number(found.value) for found in heads)])
-    return Table(
+    return PlainTable(
         "The same phantom without the finding",
         ("finding", "pairs", "logit falls", "median fall", "others' change"),
         rows,
@@ -406,7 +406,7 @@ def _counterfactual_table(validity: Validity) -> Table:
     )
 
 
-def _pointing_table(validity: Validity) -> Table:
+def _pointing_table(validity: Validity) -> PlainTable:
     scores = [
         (row, (row.strict, row.random[0], row.centre[0], row.tolerant, row.random[1], row.centre[1]))
         for row in validity.findings
@@ -417,7 +417,7 @@ def _pointing_table(validity: Validity) -> Table:
         for column in zip(*(found for _, found in scores), strict=True)
     ]
     rows.append(["mean", "", *map(_number, means)])
-    return Table(
+    return PlainTable(
         "Pointing game of Grad-CAM",
         ("finding", "n", "in mask", "random", "centre", "half a cell", "random", "centre"),
         rows,
@@ -425,7 +425,7 @@ def _pointing_table(validity: Validity) -> Table:
     )
 
 
-def _area_table(validity: Validity) -> Table:
+def _area_table(validity: Validity) -> PlainTable:
     rows = [
         [
             f"{row.least:g} to {row.below:g}" if row.below is not None else f"{row.least:g} and more",
@@ -434,14 +434,14 @@ def _area_table(validity: Validity) -> Table:
         ]
         for row in validity.areas
     ]
-    return Table(
+    return PlainTable(
         "By area of the finding",
         ("cells of the map", "n", "logit falls", "peak in mask", "half a cell"),
         rows,
     )
 
 
-def _share_table(validity: Validity) -> Table:
+def _share_table(validity: Validity) -> PlainTable:
     rows = [
         [
             *(row.classes, row.normalisation, str(row.findings)),
@@ -450,7 +450,7 @@ def _share_table(validity: Validity) -> Table:
         ]
         for row in validity.shares
     ]
-    return Table(
+    return PlainTable(
         "Class share of FM-G-CAM, in phantoms with two findings or more",
         ("classes", "normalisation", "n", "in mask", "95 %", "own pixels", "95 %", "1 / K"),
         rows,
