@@ -22,7 +22,7 @@ from cxr_explain.radiograph import Radiograph
 Row = dict[str, Any]
 
 SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
-"""Of the fused saliency; see `cxr_explain.chest.regions`."""
+"""Of the fused saliency; see `cxr_explain.chest.shares`."""
 
 FAILURE_COLUMNS = ("row", "image_id", "code", "message", "sha256")
 

@@ -21,7 +21,7 @@ from cxr_explain.audit.reading import Reader, Ready, Task, read_ahead
 from cxr_explain.audit.record import Ask, Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
-from cxr_explain.chest.regions import shares_in
+from cxr_explain.chest.shares import shares_in
 from cxr_explain.errors import AuditError, OptionError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.explanation import Explanation

@@ -20,7 +20,7 @@ from cxr_explain.figures.palette import ALERT
 from cxr_explain.figures.panels import Panels
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
 from cxr_explain.figures.texts import DISCLAIMER
-from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 
 __all__ = ["DPI", "ExplanationFigure", "draw_explanation"]
@@ -93,9 +93,9 @@ def draw_explanation(
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise OptionError(f"dpi={dpi!r}", expected=f"{_DPI_RANGE[0]} to {_DPI_RANGE[1]}")
-    content = Content.gather(
-        explanation, radiograph, reference_labels, boxes, max_opacity=max_opacity, contours=contours
-    )
+    labels = ReferenceLabels.coerce(reference_labels)
+    drawn = labels.boxes if boxes is None else tuple(boxes)
+    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours)
     placed, height = _lay_out(content)
     with own_style():
         page = Page(_PAGE, height, dpi)

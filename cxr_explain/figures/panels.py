@@ -36,10 +36,10 @@ class Panels:
     """Radiograph and overlay side by side.
 
     Args:
-        content: what to show.
-        panel_width: of each image in inches.
-        panel_height: likewise.
-        gap: between the two.
+        content: the content of the figure.
+        panel_width: width of each image in inches.
+        panel_height: height of each image in inches.
+        gap: space between the two in inches.
     """
 
     content: Content
@@ -63,16 +63,19 @@ class Panels:
         shape = (page.samples(self.panel_height), page.samples(self.panel_width))
         background = overlay.grey(self.content.radiograph.display, shape)
         plain = np.repeat(overlay.to_bytes(background)[..., None], 3, axis=2)
-        fused, peak = fused_pixels(self.content, background, page.samples(HATCH_PERIOD))
+        explanation, opacity = self.content.explanation, self.content.max_opacity
+        fused = overlay.maps_over(
+            background, explanation, page.samples(HATCH_PERIOD), max_opacity=opacity
+        )
         second = x + self.panel_width + self.gap
         self._titles(page, x, second, y)
-        for left, pixels, has_map in ((x, plain, False), (second, fused, True)):
+        for left, pixels, has_map in ((x, plain, False), (second, fused.rgb, True)):
             panel = self._panel(page, left, y + _TITLE, pixels)
             panel.sides(self.content)
             if has_map:
                 panel.evidence(self.content)
             panel.reference_boxes(self.content)
-            if has_map and peak == 0:
+            if has_map and fused.peak == 0:
                 panel.message(_message(self.content))
         for left, caption in zip((x, second), self._captions, strict=True):
             for number, line in enumerate(caption):
@@ -140,10 +143,7 @@ class _Panel:
         for box in content.boxes:
             style = content.style_of(box.pathology)
             colour = style.colour if style else UNKNOWN_BOX
-            right, bottom = box.x + box.width, box.y + box.height
-            x = np.array([box.x, right, right, box.x, box.x])
-            y = np.array([box.y, box.y, bottom, bottom, box.y])
-            self._line(x, y, colour, BOX_DASHES, 1.2)
+            self._frame(box.x, box.y, box.x + box.width, box.y + box.height, colour, BOX_DASHES, 1.2)
             self._box_label(box, colour)
 
     def message(self, text: str) -> None:
@@ -159,9 +159,7 @@ class _Panel:
         if geometry.sees_everything:
             return
         left, top, right, bottom = geometry.seen_box
-        x = np.array([left, right, right, left, left])
-        y = np.array([top, top, bottom, bottom, top])
-        self._line(x, y, "white", "solid", 0.7)
+        self._frame(left, top, right, bottom, "white", "solid", 0.7)
         height, width_ = geometry.radiograph_shape
         for strip in ((0, left), (right, width_)):
             self._strip_label(strip, upright=True)
@@ -208,13 +206,15 @@ class _Panel:
         plate.set_zorder(3)
         self.axes.add_patch(plate)
 
+    def _frame(
+        self, left: float, top: float, right: float, bottom: float, colour: str, dashes: Dashes, weight: float
+    ) -> None:
+        x, y = np.array([left, right, right, left, left]), np.array([top, top, bottom, bottom, top])
+        self._line(x, y, colour, dashes, weight)
+
     def _line(
         self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        colour: str,
-        dashes: Dashes,
-        weight: float,
+        x: NDArray[np.float64], y: NDArray[np.float64], colour: str, dashes: Dashes, weight: float
     ) -> None:
         line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=self._effects)
         self.axes.add_line(line)
@@ -229,17 +229,6 @@ class _Panel:
             vertical="center_baseline" if not style.get("rotation") else "center",
             **{"zorder": 4, **style},
         )
-
-
-def fused_pixels(
-    content: Content, background: NDArray[np.float32], hatch_period: int
-) -> tuple[NDArray[np.uint8], float]:
-    """The overlay's pixels and the peak of its evidence (0 where there is none)."""
-    explanation = content.explanation
-    maps = (explanation.geometry.maps_to_radiograph(m, background.shape) for m in explanation.maps)
-    colours = [style.rgb for style in content.styles]
-    fused = overlay.fuse_over(background, maps, colours, max_opacity=content.max_opacity)
-    return overlay.mark_unseen(fused.rgb, explanation.geometry, hatch_period), fused.peak
 
 
 def view_text(content: Content) -> str:

@@ -15,6 +15,7 @@ from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
 from cxr_explain.pages.audit_report.script_data import as_script
 from cxr_explain.support.whole_file import output_errors
@@ -70,22 +71,16 @@ def build_report(
         _write_static(new / "static")
         _write(new / "data" / "listing.js", as_script("listing", contents.listing.to_data()))
         _write(new / "data" / "about.js", as_script("about", contents.to_data()))
-        _write_cases(new / "cases", run, contents, progress or _silent)
+        for image in contents.cases(_TOLD_EVERY, progress):
+            _write_case(new / "cases", run, contents.listing, image)
         _write(new / INDEX, render_page(contents).encode())
     return folder / INDEX
 
 
-def _write_cases(folder: Path, run: AuditRun, contents: Contents, progress: Callable[[str], None]) -> None:
-    """One script for each image that comes with pixels; their names are numbers."""
-    for done, image in enumerate(contents.chosen, start=1):
-        row, position = int(contents.listing.rows[image]), int(contents.listing.positions[image])
-        _write(folder / f"{row:06d}.js", as_script(f"case-{row}", case_data(run, position)))
-        if done % _TOLD_EVERY == 0 or done == len(contents.chosen):
-            progress(f"{done} of {len(contents.chosen)} cases")
-
-
-def _silent(text: str) -> None:
-    """Tell nobody."""
+def _write_case(folder: Path, run: AuditRun, listing: Listing, image: int) -> None:
+    """The script of one image that comes with pixels; its name is a number."""
+    row, position = int(listing.rows[image]), int(listing.positions[image])
+    _write(folder / f"{row:06d}.js", as_script(f"case-{row}", case_data(run, position)))
 
 
 def _write_static(folder: Path) -> None:

@@ -13,8 +13,10 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.overlay import peak_point
 from cxr_explain.geometry import Geometry
-from cxr_explain.pages.audit_report.images import CaseImage
+from cxr_explain.pages.audit_report.contents import reason_of
+from cxr_explain.pages.audit_report.images import case_jpeg
 from cxr_explain.pages.audit_report.script_data import column
+from cxr_explain.pages.templating import image_url
 from cxr_explain.pathologies import ReferenceLabels
 
 
@@ -43,17 +45,17 @@ def case_data(run: AuditRun, position: int) -> dict[str, Any]:
 
 def _image(run: AuditRun, position: int) -> dict[str, Any]:
     try:
-        image = CaseImage.of(run.radiograph(position).display)
+        jpeg, (width, height) = case_jpeg(run.radiograph(position).display)
     except CxrExplainError as error:
-        return {"missing": _bare(error)}
-    return {"url": image.url, "width": image.width, "height": image.height}
+        return {"missing": reason_of(error)}
+    return {"url": image_url(jpeg, "jpeg"), "width": width, "height": height}
 
 
 def _reference(run: AuditRun, position: int) -> tuple[ReferenceLabels, str | None]:
     try:
         return run.reference(position), None
     except CxrExplainError as error:
-        return ReferenceLabels(), _bare(error)
+        return ReferenceLabels(), reason_of(error)
 
 
 def _maps(explanation: Explanation) -> dict[str, Any]:
@@ -101,8 +103,3 @@ def _facts(run: AuditRun, position: int, explanation: Explanation) -> dict[str, 
         "steps": list(provenance.steps),
         "notes": list(dict.fromkeys((*provenance.warnings, *provenance.notes))),
     }
-
-
-def _bare(error: CxrExplainError) -> str:
-    """An error without the file's path."""
-    return str(type(error)(error.found, expected=error.expected, remedy=error.remedy))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import CxrExplainError
 from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.overview import Overview
@@ -49,19 +50,36 @@ class Contents:
     def to_data(self) -> dict[str, Any]:
         """What the page's scripts need beside the rows."""
         return {
-            "run": self._identity,
+            # By which a file of verdicts is known to belong to this report.
+            "run": {
+                "manifest": self.record.manifest_sha256,
+                "model": self.record.model,
+                "weights": self.record.weights_sha256,
+                "version": self.record.package_version,
+                "images": len(self.listing),
+            },
             "queues": [queue.to_data() for queue in self.queues],
             "withPixels": sorted(int(self.listing.rows[image]) for image in self.chosen),
             "colours": list(OKABE_ITO),
         }
 
-    @property
-    def _identity(self) -> dict[str, Any]:
-        """By which a file of verdicts is known to belong to this report."""
-        return {
-            "manifest": self.record.manifest_sha256,
-            "model": self.record.model,
-            "weights": self.record.weights_sha256,
-            "version": self.record.package_version,
-            "images": len(self.listing),
-        }
+    def cases(self, told_every: int, progress: Callable[[str], None] | None) -> Iterator[int]:
+        """The chosen images one by one, as places in the listing.
+
+        Args:
+            told_every: number of images after which `progress` is called.
+            progress: called with how far it is, in words.
+        """
+        for done, image in enumerate(self.chosen, start=1):
+            yield image
+            if progress and (done % told_every == 0 or done == len(self.chosen)):
+                progress(f"{done} of {len(self.chosen)} cases")
+
+
+def reason_of(error: CxrExplainError) -> str:
+    """What an error says, without the path of the file.
+
+    >>> reason_of(CxrExplainError("no pixels", source="/home/jane/a.dcm"))
+    'no pixels.'
+    """
+    return str(type(error)(error.found, expected=error.expected, remedy=error.remedy))

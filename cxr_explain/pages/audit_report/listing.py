@@ -23,8 +23,6 @@ NOT_LABELLED = -3
 OLDEST = 90
 """Years; who is older is shown as being of this age, as there are few of them."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Listing:
@@ -51,13 +49,13 @@ class Listing:
     positions: NDArray[np.int32]
     ids: Sequence[str]
     pathologies: tuple[str, ...]
-    probabilities: Floats = field(repr=False)
-    logits: Floats = field(repr=False)
-    points: Floats = field(repr=False)
+    probabilities: NDArray[np.float64] = field(repr=False)
+    logits: NDArray[np.float64] = field(repr=False)
+    points: NDArray[np.float64] = field(repr=False)
     labelled: tuple[str, ...]
     states: NDArray[np.int8] = field(repr=False)
     ranking: NDArray[np.int16] = field(repr=False)
-    shares: Mapping[str, Floats] = field(repr=False)
+    shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     failures: Mapping[int, tuple[str, str]] = field(repr=False)
     facts: Mapping[str, Sequence[str]] = field(repr=False)
     phantoms: int = 0
@@ -114,7 +112,7 @@ class Listing:
             return np.where(known, self.probabilities >= self.points, -1).astype(np.int8)
 
     @cached_property
-    def distance(self) -> Floats:
+    def distance(self) -> NDArray[np.float64]:
         """(n, P): logit less the operating point's, in units of log odds; NaN where undefined.
 
         Probabilities of different outputs cannot be compared: operating points reach from 0.002 to 0.6.
@@ -160,7 +158,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 
-def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> Floats:
+def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> NDArray[np.float64]:
     """Columns side by side in the listing's order, NaN for failures and for nulls."""
     values = np.full((len(order), len(names)), np.nan)
     for at, name in enumerate(names):

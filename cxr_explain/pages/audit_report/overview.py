@@ -52,7 +52,7 @@ IN_PERFORMANCE = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", 
 IN_SUBGROUPS = ("auroc", "sensitivity", "specificity")
 IN_POLICIES = IN_PERFORMANCE[:4]
 IN_LOCALISATION = ("peak_hit", "random_hit", "centre_hit", "energy", "iobb_0.1", "iobb_0.5")
-REGIONS = {
+REGION_WORDS = {
     "outside_thorax": "outside the thorax",
     "outside_lungs": "outside the lungs",
     "border": "on the image's border",
@@ -64,7 +64,7 @@ QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "Median", "0.75": "75 %", "0.
 COUNTS = {"images": "Images", "patients": "Patients", "positive": "n⁺", "negative": "n⁻"}
 """Keys of counts, and the heads of their columns."""
 
-Point = Sequence[float]
+CurvePoint = Sequence[float]
 """A point (x, y) of a curve in the unit square."""
 
 
@@ -182,8 +182,8 @@ class Curves:
 
     pathology: str
     about: str
-    roc: Sequence[Point]
-    pr: Sequence[Point]
+    roc: Sequence[CurvePoint]
+    pr: Sequence[CurvePoint]
     calibration: Sequence[Mapping[str, Any]]
     prevalence: float | None
     texts: Mapping[str, str]
@@ -212,7 +212,7 @@ class Curves:
         return bool(self.roc or self.pr or self.calibration)
 
 
-def with_corners(points: Sequence[Point]) -> list[Point]:
+def with_corners(points: Sequence[CurvePoint]) -> list[CurvePoint]:
     """Points of a curve that must not be interpolated: each value holds back to the point before.
 
     Source:
@@ -433,7 +433,7 @@ def _where(statistics: Mapping[str, Any]) -> Section:
     rows = [
         TableRow(
             (
-                REGIONS.get(found["share"], found["share"]),
+                REGION_WORDS.get(found["share"], found["share"]),
                 f"{found['images']:,}",
                 f"{found['missing']:,}",
                 *(_share(found["quantiles"][level]) for level in QUANTILES),

@@ -18,7 +18,7 @@ from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import HEADING, SMALL, Block, Page
 from cxr_explain.figures.palette import ALERT, QUIET
 from cxr_explain.figures.texts import DISCLAIMER
-from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.contents import Contents, reason_of
 from cxr_explain.pages.audit_report.overview import Overview, Section
 from cxr_explain.pages.audit_report.pdf_blocks import CurvePlots, Paragraph, TableHead, TableLine, Title
 from cxr_explain.support.whole_file import output_errors, staged
@@ -29,6 +29,7 @@ PDF_CASES = 30
 _WIDTH, _HEIGHT, _MARGIN = 11.69, 8.27, 0.5
 _ROOM = _WIDTH - 2 * _MARGIN
 _DPI = 150
+_TOLD_EVERY = 10
 _METADATA = {
     "Creator": "cxr-explain",
     "Producer": None,
@@ -73,10 +74,8 @@ def write_pdf(
         with own_style(), PdfPages(new, metadata=_METADATA) as pdf:
             for page in _paginated(list(_overview(contents.overview))):
                 _add(pdf, page.figure)
-            for done, image in enumerate(contents.chosen, start=1):
+            for image in contents.cases(_TOLD_EVERY, progress):
                 _add(pdf, _case(run, contents, image))
-                if progress and (done % 10 == 0 or done == len(contents.chosen)):
-                    progress(f"{done} of {len(contents.chosen)} cases")
         os.replace(new, path)
     return path
 
@@ -95,8 +94,8 @@ def _case(run: AuditRun, contents: Contents, image: int) -> Figure:
             explanation, run.radiograph(position), reference_labels=run.reference(position), dpi=_DPI
         )
     except CxrExplainError as error:
-        bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)
-        title, reason = Title(contents.listing.ids[image], _ROOM), Paragraph(f"No figure: {bare}", _ROOM)
+        title = Title(contents.listing.ids[image], _ROOM)
+        reason = Paragraph(f"No figure: {reason_of(error)}", _ROOM)
         return next(_paginated([title, reason])).figure
 
 

@@ -11,7 +11,7 @@ from cxr_explain.audit.document import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import Face, wrap
 from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
 from cxr_explain.figures.palette import INK, OKABE_ITO, QUIET, RULE
-from cxr_explain.pages.audit_report.overview import Curves, EstimateTable, Point, ShownEstimate, TableRow
+from cxr_explain.pages.audit_report.overview import CurvePoint, Curves, EstimateTable, ShownEstimate, TableRow
 
 MARK = OKABE_ITO[6]
 
@@ -228,7 +228,9 @@ class _Square:
             self._label(x - 0.04, y + (1 - share) * side + 0.03, label, align="right")
         self._label(x + side / 2, y + side + 0.23, f"{across} → · {up} ↑", size=SMALL - 0.8)
 
-    def curve(self, points: Sequence[Point], chance: Sequence[Point] | None, *, told: bool = True) -> None:
+    def curve(
+        self, points: Sequence[CurvePoint], chance: Sequence[CurvePoint] | None, *, told: bool = True
+    ) -> None:
         """The curve, and a dashed one of a model that knows nothing; if `told`, that there is none."""
         if chance:
             self._line(chance, colour=QUIET, weight=0.5, dashes=_DASHES)
@@ -245,7 +247,7 @@ class _Square:
     def _at(self, x: float, y: float) -> tuple[float, float]:
         return self.x + x * self.side, self.y + (1 - y) * self.side
 
-    def _line(self, points: Sequence[Point], **style: Any) -> None:
+    def _line(self, points: Sequence[CurvePoint], **style: Any) -> None:
         across, down = zip(*(self._at(x, y) for x, y in points), strict=True)
         self.page.line(list(across), list(down), **style)
 

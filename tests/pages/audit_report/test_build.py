@@ -19,7 +19,7 @@ from synthetic_audit import SyntheticAudit, statistics
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
-from cxr_explain.pages.audit_report.images import LONGEST, CaseImage
+from cxr_explain.pages.audit_report.images import LONGEST, case_jpeg
 
 
 def case_of(folder: Path, row: int) -> dict[str, Any]:
@@ -137,13 +137,13 @@ def test_a_case_has_its_maps_as_they_were_fused(tmp_path: Path) -> None:
 
 def test_pixels_are_a_grey_image_without_metadata() -> None:
     display = np.tile(synthetic_radiograph((300, 300)).display, (5, 7))
-    image = CaseImage.of(display)
-    opened = Image.open(io.BytesIO(image.jpeg))
-    assert (opened.mode, opened.size) == ("L", (LONGEST, 731))
+    jpeg, size = case_jpeg(display)
+    opened = Image.open(io.BytesIO(jpeg))
+    assert (opened.mode, opened.size, size) == ("L", (LONGEST, 731), (LONGEST, 731))
     assert set(opened.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     assert not opened.getexif()
-    small = CaseImage.of(display[:300, :400])
-    again = np.asarray(Image.open(io.BytesIO(small.jpeg)), float)
+    small, _ = case_jpeg(display[:300, :400])
+    again = np.asarray(Image.open(io.BytesIO(small)), float)
     assert again.shape == (300, 400)
     assert np.abs(again - display[:300, :400]).mean() < 2
 
