@@ -41,7 +41,7 @@ class LungOutlines:
     """Both lungs of a frontal radiograph.
 
     Args:
-        points: (2, N, 2) x and y in cells of the image, the lung on the image's left first.
+        points: (2, N, 2) outlines, x and y in cells of the image; the lung on the image's left first.
         likeness: correlation with the template, -1 to 1.
         contrast: (2,) mean step from dark to bright across each outline, in local standard deviations.
     """

@@ -25,10 +25,10 @@ class ComparisonRow:
     """One pathology: what the model says and what the reference standard says.
 
     Args:
-        pathology: its name.
-        rank: from 1; None for a pathology that is not explained.
-        prediction: None where the model does not predict it.
-        state: its reference label; None where no reference labels were given at all.
+        pathology: name of the pathology.
+        rank: rank from 1; None for a pathology that is not explained.
+        prediction: what the model says; None where the model does not predict the pathology.
+        state: the reference label; None where no reference labels were given at all.
     """
 
     pathology: str

@@ -62,8 +62,8 @@ def draw_explanation(
     relative within the image, and are not comparable between images.
 
     Args:
-        explanation: what to draw.
-        radiograph: the pixels that were explained.
+        explanation: the explanation to draw.
+        radiograph: the radiograph that was explained.
         reference_labels: in any form that `ReferenceLabels.coerce` takes.
         boxes: reference boxes in the radiograph's pixels; those of the reference labels by default.
         dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.

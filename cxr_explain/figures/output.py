@@ -145,7 +145,7 @@ class ExplanationFigure(Figure):
 
         Args:
             format: "png", "pdf" or "svg".
-            **options: as for `savefig`.
+            **options: options of `savefig`.
 
         Raises:
             OptionError: another format.

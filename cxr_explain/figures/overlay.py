@@ -110,9 +110,9 @@ def fuse_over(
     """Lay K maps over a grey image by the formula at the top of this module.
 
     Args:
-        background: (h, w) in [0, 1].
-        maps: K arrays (h, w); one at a time, so that K does not multiply the memory.
-        colours: K colours in [0, 1].
+        background: (h, w) grey levels in [0, 1].
+        maps: K maps (h, w), taken one at a time, so that K does not multiply the memory.
+        colours: red, green and blue of the K maps, in [0, 1].
         max_opacity: opacity of the strongest evidence.
 
     Raises:
@@ -204,9 +204,9 @@ def colour_map_over(
     The opacity rises with the square root of the strength, so that weak evidence still tints the image.
 
     Args:
-        background: (h, w) in [0, 1].
-        values: (h, w); negatives count as no evidence.
-        max_opacity: opacity at the peak.
+        background: (h, w) grey levels in [0, 1].
+        values: (h, w), one map; negative values count as no evidence.
+        max_opacity: opacity at the map's peak, in (0, 1].
 
     >>> colour_map_over([[0.5]], [[0.0]]).tolist()
     [[[127, 127, 127]]]
@@ -254,15 +254,13 @@ def unseen_mask(shape: Shape, geometry: Geometry) -> Mask:
     return ~(((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :])
 
 
-def outlines(
-    values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
-) -> list[Points]:
+def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL) -> list[Points]:
     """Lines (n, 2) of (x, y) in the radiograph's pixels around what reaches a share of the map's own peak.
 
     Args:
         values: (I, J), one map.
-        geometry: where it lies.
-        level: share of the peak.
+        geometry: where the map lies on the radiograph.
+        level: share of the map's own peak, in (0, 1).
 
     >>> lines = outlines([[0, 0, 0], [0, 1, 0], [0, 0, 0]], Geometry.fit_square((30, 30), 30))
     >>> len(lines), np.round(lines[0].mean(axis=0)).tolist()
@@ -307,8 +305,8 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     """The fused maps of a batch over its inputs: (B, H, W, 3) uint8.
 
     Args:
-        batch: the maps.
-        inputs: (B, C, H, W), those that were explained; each is stretched from its own minimum to its own
+        batch: maps of B inputs.
+        inputs: (B, C, H, W), the inputs that were explained; each is stretched from its own minimum to its own
             maximum, and several channels are averaged.
 
     Raises:

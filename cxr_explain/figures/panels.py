@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,10 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
+from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
-from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot, put_text
+from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 from cxr_explain.figures.texts import UNSEEN, from_header
@@ -28,6 +29,7 @@ _TITLE = 0.2
 _CAPTION = 0.17
 _BADGE = 0.135
 _LINE = SMALL / 72 * 1.3
+_SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]  # around lines
 BOX_DASHES: Dashes = (0, (3.2, 2.2))
 
 
@@ -49,13 +51,13 @@ class Panels:
 
     @property
     def height(self) -> float:
-        """In inches, titles and captions included."""
+        """Height in inches, titles and captions included."""
         lines = max(1, *(len(caption) for caption in self._captions))
         return _TITLE + self.panel_height + _CAPTION + _LINE * (lines - 1)
 
     @property
     def width(self) -> float:
-        """In inches."""
+        """Width in inches."""
         return 2 * self.panel_width + self.gap
 
     def draw(self, page: Page, x: float, y: float) -> None:
@@ -64,9 +66,7 @@ class Panels:
         background = overlay.grey(self.content.radiograph.display, shape)
         plain = np.repeat(overlay.to_bytes(background)[..., None], 3, axis=2)
         explanation, opacity = self.content.explanation, self.content.max_opacity
-        fused = overlay.maps_over(
-            background, explanation, page.samples(HATCH_PERIOD), max_opacity=opacity
-        )
+        fused = overlay.maps_over(background, explanation, page.samples(HATCH_PERIOD), max_opacity=opacity)
         second = x + self.panel_width + self.gap
         self._titles(page, x, second, y)
         for left, pixels, has_map in ((x, plain, False), (second, fused.rgb, True)):
@@ -115,9 +115,6 @@ class _Panel:
     axes: Axes
     placement: Placement
     scale: float  # radiograph pixels in an inch
-    _effects: list[withStroke] = field(
-        default_factory=lambda: [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]
-    )
 
     def sides(self, content: Content) -> None:
         """Mark the patient's sides, as a viewer does; nothing where the header does not say."""
@@ -213,22 +210,16 @@ class _Panel:
         self._line(x, y, colour, dashes, weight)
 
     def _line(
-        self,
-        x: NDArray[np.float64], y: NDArray[np.float64], colour: str, dashes: Dashes, weight: float
+        self, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, dashes: Dashes, weight: float
     ) -> None:
-        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=self._effects)
+        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=_SHADOW)
         self.axes.add_line(line)
 
     def _text(self, x: float, y: float, text: str, **style: Any) -> None:
         place = (x * self.scale, y * self.scale)
-        put_text(
-            self.axes,
-            *place,
-            clean(text),
-            align="center",
-            vertical="center_baseline" if not style.get("rotation") else "center",
-            **{"zorder": 4, **style},
-        )
+        # What is turned has no baseline to be centred on.
+        style = {"vertical": "center" if style.get("rotation") else "center_baseline", "zorder": 4, **style}
+        self.axes.add_artist(TextLine(*place, clean(text), align="center", **style))
 
 
 def view_text(content: Content) -> str:

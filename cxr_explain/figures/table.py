@@ -46,7 +46,7 @@ class PredictionTable:
     """The ranked pathologies, and those with a reference label that are not among them.
 
     Args:
-        content: what to show.
+        content: the content of the figure.
     """
 
     content: Content
@@ -54,7 +54,7 @@ class PredictionTable:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         return _TITLE + _HEAD + _ROW * len(self._rows) + 0.08 + 0.115 * len(self._remarks)
 
     def draw(self, page: Page, x: float, y: float) -> None:

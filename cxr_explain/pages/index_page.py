@@ -23,12 +23,7 @@ from cxr_explain.explaining.explanation import Explanation, Provenance
 from cxr_explain.figures.comparison import Agreement, ComparisonRow, comparison_rows
 from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name, one_line
-from cxr_explain.figures.texts import (
-    Fact,
-    format_probability,
-    phantom_texts,
-    ranked_by_text,
-)
+from cxr_explain.figures.texts import Fact, format_probability, phantom_texts, ranked_by_text
 from cxr_explain.pages.templating import environment, spoken_list
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
@@ -51,14 +46,14 @@ class IndexEntry:
     """What the page says of one explained radiograph: text only, no pixels and no maps.
 
     Args:
-        id: the explanation's name.
+        id: name of the explanation.
         figure: file name of its figure, beside the page.
         explanation: file name of its JSON, beside the page; None where it was not saved.
-        rows: predictions beside reference labels.
+        rows: predictions beside reference labels, one a pathology.
         label_source: where the reference labels come from; None where none were given.
         boxes: pathologies whose reference boxes the figure outlines.
         file: format and size of the radiograph.
-        view: the projection as the header has it.
+        view: the projection as the header has it, for example "PA"; None where it does not say.
         without_evidence: ranked pathologies that the map does not show anywhere.
         ranked_by: "probability" or "calibrated".
         provenance: how the explanation came about.
@@ -92,8 +87,8 @@ class IndexEntry:
         """Take from an explanation what the page says of it.
 
         Args:
-            explanation: the result.
-            radiograph: what it explains.
+            explanation: the explanation.
+            radiograph: the radiograph that it explains.
             reference_labels: in any form that `ReferenceLabels.coerce` takes.
             figure: file name of the figure.
             saved: file name of the explanation's JSON.
@@ -155,8 +150,9 @@ class FailedInput:
     """An input that gave no explanation.
 
     Args:
-        number: of the input, from 1; its file name is left out, as nothing tells whether it names a patient.
-        code: of the error.
+        number: number of the input, from 1; its file name is left out, as nothing tells whether it names a
+            patient.
+        code: code of the error.
         message: what was found, what was expected and the way out, without any path.
     """
 
@@ -196,14 +192,20 @@ class IndexPage:
     failed: int = 0
 
     def add(self, entry: IndexEntry) -> None:
-        """One more explained radiograph."""
+        """Add one more explained radiograph."""
         self.explained += 1
         self.agreements.update(row.agreement for row in entry.rows)
         if len(self.entries) < MOST_SHOWN:
             self.entries.append(entry)
 
     def fail(self, error: CxrExplainError, path: str | os.PathLike[str], number: int) -> None:
-        """One more input that failed; see `FailedInput`."""
+        """Add one more input that failed.
+
+        Args:
+            error: why it failed.
+            path: path of the input, which the page must not name.
+            number: number of the input, from 1.
+        """
         self.failed += 1
         if len(self.failures) < MOST_SHOWN:
             self.failures.append(FailedInput.of(error, path, number))

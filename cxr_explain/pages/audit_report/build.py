@@ -46,11 +46,11 @@ def build_report(
 
     Args:
         run: the audit.
-        target: the folder; its parent must exist.
-        cases: how many images come with pixels and maps, those first that the queues put first; all of
-            them with None.
-        statistics: of the audit, as `statistics.json` has them; {} without any.
-        progress: is told how far it is.
+        target: the folder of the report; the folder above it must exist.
+        cases: number of images that come with pixels and maps, those first that the queues put first; None
+            for all of them.
+        statistics: the statistics of the audit, as `statistics.json` has them; {} without any.
+        progress: called with how far it is, in words.
 
     Returns:
         The path of `index.html`.

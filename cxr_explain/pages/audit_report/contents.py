@@ -20,10 +20,10 @@ class Contents:
     """The contents of a report.
 
     Args:
-        record: of the audit.
-        listing: its rows.
-        queues: what deserves a look first.
-        chosen: the images with pixels, as places in the listing, in the queues' order.
+        record: the record of the audit.
+        listing: the rows of the audit.
+        queues: lists of what deserves a look first.
+        chosen: the images with pixels, as places in the listing, in the order of the queues.
         overview: what the first page says.
     """
 
@@ -35,12 +35,12 @@ class Contents:
 
     @classmethod
     def of(cls, run: AuditRun, statistics: Mapping[str, Any], cases: int | None) -> Self:
-        """Gather them.
+        """Gather the contents of a report.
 
         Args:
             run: the audit.
-            statistics: its statistics; {} without any.
-            cases: how many images come with pixels; all with None.
+            statistics: the statistics of the audit; {} without any.
+            cases: number of images that come with pixels; None for all of them.
         """
         listing = Listing.of(run)
         queues = queues_of(listing, statistics)

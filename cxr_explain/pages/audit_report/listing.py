@@ -29,19 +29,19 @@ class Listing:
     """What the report knows of n images without their maps and pixels.
 
     Args:
-        rows: (n,) of the manifest, from 0.
-        positions: (n,) in the results; -1 for a failure.
-        ids: n names.
-        pathologies: the P trained outputs.
-        probabilities: (n, P) sigmoids; NaN for failures.
-        logits: (n, P), likewise.
-        points: (P,) operating points; NaN where there is none.
+        rows: (n,) rows of the manifest, from 0.
+        positions: (n,) positions in the results, from 0; -1 for a failure.
+        ids: n names of images, as the manifest has them.
+        pathologies: names of the P trained outputs.
+        probabilities: (n, P) sigmoid probabilities; NaN for failures.
+        logits: (n, P) logits; NaN for failures.
+        points: (P,) operating points as probabilities; NaN where there is none.
         labelled: the Q pathologies with reference labels.
-        states: (n, Q) codes of the manifest.
+        states: (n, Q) reference labels, in the codes of the manifest.
         ranking: (n, K) outputs by rank; -1 where there is none.
-        shares: of the saliency by region, (n,) each; NaN where not estimable.
-        failures: code and message, by place in this listing.
-        facts: view, sex, age and split, n texts each.
+        shares: (n,) shares of the saliency, 0 to 1, by region; NaN where not estimable.
+        failures: code and message of each failure, by its place in this listing.
+        facts: view, sex, age and split of the images, n texts each; '' where unknown.
         phantoms: how many of the images are computed phantoms.
     """
 

@@ -126,10 +126,10 @@ class EstimateTable:
     """Words and counts, then estimates.
 
     Args:
-        title: what the table is of.
+        title: what the table is about.
         heads: heads of the columns with words and counts.
         estimates: keys of the estimates, as in `ESTIMATES`.
-        rows: the rows.
+        rows: rows of the table.
         words: how many of the first columns hold words; the others hold numbers.
         plotted: the first estimate is also drawn, on a line from 0 to 1.
     """
@@ -152,11 +152,11 @@ class Section:
     """A part of the first page.
 
     Args:
-        key: its address within the page.
-        title: its heading.
-        basis: what a reader must know of its tables.
-        tables: its tables; one whose title is not the section's gets a heading of its own.
-        notes: further remarks, as a list.
+        key: address of the section within the page.
+        title: heading of the section.
+        basis: paragraphs: what a reader must know of the tables.
+        tables: the tables; one whose title is not the section's gets a heading of its own.
+        notes: further remarks, shown as a list.
     """
 
     key: str

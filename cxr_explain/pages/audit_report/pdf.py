@@ -51,10 +51,11 @@ def write_pdf(
 
     Args:
         run: the audit.
-        target: the file; its folder must exist.
-        cases: how many images get a page, those first that the queues put first; all of them with None.
-        statistics: of the audit, as `statistics.json` has them; {} without any.
-        progress: is told how far it is.
+        target: the file of the report; its folder must exist.
+        cases: number of images with a page of their own, those first that the queues put first; None for all
+            of them.
+        statistics: the statistics of the audit, as `statistics.json` has them; {} without any.
+        progress: called with how far it is, in words.
 
     Returns:
         The path.

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from cxr_explain.audit.document import NOT_ESTIMABLE
+from cxr_explain.figures.artists import Align
 from cxr_explain.figures.lettering import Face, wrap
 from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
 from cxr_explain.figures.palette import INK, OKABE_ITO, QUIET, RULE
@@ -252,6 +253,6 @@ class _Square:
         self.page.line(list(across), list(down), **style)
 
     def _label(
-        self, x: float, y: float, text: str, *, size: float = SMALL - 1, align: str = "center"
+        self, x: float, y: float, text: str, *, size: float = SMALL - 1, align: Align = "center"
     ) -> None:
         self.page.text(x, y, text, size=size, colour=QUIET, align=align)

@@ -52,10 +52,10 @@ MOST = 1000
 """Images in a queue; nobody looks at more."""
 
 NEAR = 0.25
-"""Log odds: odds within a factor of 1.3 of those at the operating point."""
+"""Distance in log odds that is near: odds within a factor of 1.3 of those at the operating point."""
 
 USUAL_THRESHOLD = 0.5
-"""Share of the saliency from which a where-flag is raised, unless the statistics say another."""
+"""Share of the saliency in a region from which an image is flagged, unless the statistics name another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +107,8 @@ def queues_of(listing: Listing, statistics: Mapping[str, Any] | None = None) -> 
     """The queues of an audit, all of them, also those that are empty.
 
     Args:
-        listing: the images.
-        statistics: of the audit, for the thresholds of the where-flags.
+        listing: the images of the audit.
+        statistics: the statistics of the audit, which have the shares from which an image is flagged.
     """
     thresholds = {each["share"]: each["threshold"] for each in (statistics or {}).get("where", ())}
     return (
@@ -124,9 +124,9 @@ def first_cases(queues: Sequence[Queue], listing: Listing, count: int | None) ->
     """The images whose pixels the report holds: the queues in turns, then the listing's order.
 
     Args:
-        queues: in the order of their turns.
-        listing: the images.
-        count: how many; all explained ones with None.
+        queues: the queues in the order of their turns.
+        listing: the images of the audit.
+        count: number of images; None for all that were explained.
 
     Returns:
         Places in the listing, each once; failures have no pixels to show.
