@@ -26,7 +26,7 @@ from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import fused_overlay, grey, shape_within
 from cxr_explain.figures.palette import rank_style
-from cxr_explain.figures.texts import DISCLAIMER, format_probability, side_of_point
+from cxr_explain.figures.texts import DISCLAIMER, format_probability, side_of_point, tally
 from cxr_explain.pages.templating import environment
 from cxr_explain.pathologies import LabelState
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
@@ -195,9 +195,8 @@ def manifest_card(manifest: Manifest) -> Card:
         _counted(len(manifest), "image") + (f" of {_counted(len(patients), 'patient')}" if patients else "")
     ]
     for name, column in (("views", manifest.views), ("splits", manifest.splits), ("sex", manifest.sexes)):
-        counts = Counter(value or "unknown" for value in column)
-        if set(counts) != {"unknown"}:
-            facts.append(f"{name}: " + ", ".join(f"{value} {n}" for value, n in counts.most_common(6)))
+        if any(column):
+            facts.append(f"{name}: {tally(column)}")
     if manifest.boxes or manifest.masks:
         facts.append(f"{len(manifest.boxes)} with boxes, {len(manifest.masks)} with masks")
     facts.append(f"labels: {manifest.source}")

@@ -5,7 +5,6 @@ Tables, curves and facts are put into words here, once, for the HTML page and fo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -24,6 +23,7 @@ from cxr_explain.figures.texts import (
     phantom_texts,
     ranked_by_text,
     software_text,
+    tally,
     training_text,
     weights_text,
 )
@@ -302,22 +302,6 @@ def _data(run: AuditRun, listing: Listing) -> tuple[Fact, ...]:
         ("Split", tally(listing.facts["split"])),
         ("Reference labels", ", ".join(listing.labelled) or "none"),
     )
-
-
-def tally(values: Sequence[str | None], most: int = 6) -> str:
-    """Each value and how many images have it, the most frequent first.
-
-    Args:
-        values: a value for each image; '' or None where it is unknown.
-        most: how many values are named; the others are counted together.
-
-    >>> tally(["PA", "PA", ""])
-    'PA 2, unknown 1'
-    """
-    counts = Counter(value or "unknown" for value in values).most_common()
-    rest = sum(count for _, count in counts[most:])
-    shown = [*counts[:most], *([("others", rest)] if rest else [])]
-    return ", ".join(f"{value} {count:,}" for value, count in shown)
 
 
 def _model(record: Record) -> tuple[Fact, ...]:

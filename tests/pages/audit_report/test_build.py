@@ -169,6 +169,22 @@ def test_an_audit_of_failures_alone_has_a_report(tmp_path: Path) -> None:
     assert "No statistics were made" in html
 
 
+def test_curves_have_the_points_of_the_statistics(tmp_path: Path) -> None:
+    audit = SyntheticAudit(rows=3, failed=())
+    said = statistics(audit)
+    curves = said["pathologies"][0]["curves"]
+    html = build_report(audit, tmp_path / "report", cases=0, statistics=said).read_text(encoding="utf-8")
+    side = 132
+    roc, pr = (
+        np.array([point.split(",") for point in points.split()], float) / side
+        for points in re.findall(r'<polyline class="line" points="([^"]+)"', html)[:2]
+    )
+    np.testing.assert_allclose(np.c_[roc[:, 0], 1 - roc[:, 1]], curves["roc"], atol=1e-3)
+    # Precision holds back to the point before: every point of the curve, and a corner before each.
+    np.testing.assert_allclose(np.c_[pr[1::2, 0], 1 - pr[1::2, 1]], curves["pr"], atol=1e-3)
+    np.testing.assert_allclose(pr[::2, 1], pr[1::2, 1])
+
+
 def test_what_must_be_known_first_stands_first(tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=4, failed=(), phantom=True, complete=False)
     html = build_report(audit, tmp_path / "report", cases=0, statistics=statistics(audit)).read_text(
