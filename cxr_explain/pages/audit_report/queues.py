@@ -110,7 +110,8 @@ def queues_of(listing: Listing, statistics: Mapping[str, Any] | None = None) -> 
         listing: the images of the audit.
         statistics: the statistics of the audit, which have the shares from which an image is flagged.
     """
-    thresholds = {each["share"]: each["threshold"] for each in (statistics or {}).get("where", ())}
+    where = (statistics or {}).get("where", ())
+    thresholds = {each["share"]: each["threshold"] for each in where if each.get("threshold") is not None}
     return (
         _disagreements(listing),
         _near(listing),
