@@ -71,10 +71,9 @@ INTERNAL = (
     r"audit\.place\.Place",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
-    r"pages\.audit_report\.source\.AuditSource",
     r"cam\.evidence\.T",
     r"reference\.problems\.Problems",
-    r"support\.plain_table\.Table",
+    r"support\.plain_table\.PlainTable",
 )
 ELSEWHERE = (
     *("abc", "collections", "dataclasses", "enum", "os", "pathlib", "types", "typing"),

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_explain.audit.measures import Scored
 from cxr_explain.measures.statistics.calibration import calibration_curve
 from cxr_explain.measures.statistics.discrimination import scored as checked
+from cxr_explain.support.arrays import Points
 
 MOST_POINTS = 300
 """Of a curve in the statistics' document."""
-
-Points = NDArray[np.float64]
 
 
 def roc_points(scores: ArrayLike, positives: ArrayLike) -> Points:

@@ -25,18 +25,12 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
     Raises:
         OutputError: a folder that cannot be written to.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     found = write_statistics(done, resamples=100)
-    ...     found.document["images"], (run / "statistics.json").is_file()
-    (2, True)
+    ...     found = write_statistics(example_audit(folder), resamples=100)
+    ...     found.document["images"]
+    2
     """
     found = statistics_of(run, **options)
     run.place.write(STATISTICS, found.to_json())
@@ -57,16 +51,11 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
         AuditError: other bytes than those that were explained.
         RadiographError: a file that is not there any more.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     figure_of(done, done.manifest.ids[0]).save(Path(folder, "one.png")).name
+    ...     run = example_audit(folder)
+    ...     figure_of(run, run.manifest.ids[0]).save(f"{folder}/one.png").name
     'one.png'
     """
     case = run.case(position_of(run, image_id))

@@ -23,7 +23,7 @@ from cxr_explain.geometry import Geometry
 Row = dict[str, Any]
 
 SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
-"""Of the fused saliency; see `cxr_explain.chest.regions`."""
+"""Of the fused saliency; see `cxr_explain.chest.shares`."""
 
 _OF_THE_RADIOGRAPH = ("view", "laterality", "patient_orientation", "phantom")
 

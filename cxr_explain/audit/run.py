@@ -20,7 +20,7 @@ from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
-from cxr_explain.chest.regions import shares_in
+from cxr_explain.chest.shares import shares_in
 from cxr_explain.errors import AuditError, CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.many import Outcome, explain_in_batches
@@ -159,17 +159,12 @@ def run_audit(
         OptionError: a pathology that the model does not predict, no image folder, or images that would be
             read in another way than they are prepared in.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_inputs
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     manifest = cxr.make_manifest("nih", data)
-    ...     done = run_audit(explainer, manifest, data / "images", run, top_k=3)
-    ...     len(done.results), len(done.failures)
+    ...     explainer, manifest, images = example_inputs(f"{folder}/data")
+    ...     run = run_audit(explainer, manifest, images, f"{folder}/run", top_k=3)
+    ...     len(run.results), len(run.failures)
     (2, 0)
     """
     running = running or RunSettings()

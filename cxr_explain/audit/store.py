@@ -218,16 +218,10 @@ class AuditRun:
         record: its identity.
         moved_to: the image folder, where it is no longer where the audit ran.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     _ = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     opened = AuditRun.open(run)
+    ...     opened = AuditRun.open(example_audit(folder).place.name)
     ...     opened.is_complete, len(opened.results), opened.case(0).explanation.ranking.k
     (True, 2, 5)
     """

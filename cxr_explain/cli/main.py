@@ -179,7 +179,7 @@ def _run(results: Iterator[Any], files: Sequence[Path], *, labelled: bool, page:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from cxr_explain.cli.result_table import ResultTable
-    from cxr_explain.pages.index_page import Card, IndexPage
+    from cxr_explain.pages.index_page import IndexEntry, IndexPage
 
     table, index = ResultTable(labelled=labelled), IndexPage()
     numbers = {path: number for number, path in enumerate(files, start=1)}
@@ -191,7 +191,7 @@ def _run(results: Iterator[Any], files: Sequence[Path], *, labelled: bool, page:
                 index.fail(result, path, numbers[path])
                 err.print(f"[red]failed:[/] {escape(_naming(path, result))}")
             else:
-                card = Card.of(
+                card = IndexEntry.of(
                     result.explanation,
                     result.radiograph,
                     result.labels,

@@ -11,9 +11,8 @@ from rich.table import Table
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.output import DISCLAIMER
-from cxr_explain.figures.table import format_probability
-from cxr_explain.pages.index_page import Card
+from cxr_explain.figures.texts import DISCLAIMER, format_probability
+from cxr_explain.pages.index_page import IndexEntry
 
 MOST_LABELLED = 100
 """Images in a table with a line for each pathology; the others are counted."""
@@ -51,7 +50,7 @@ class ResultTable:
         else:
             self._table.columns[3].overflow = "fold"
 
-    def add(self, card: Card) -> None:
+    def add(self, card: IndexEntry) -> None:
         """One more explained image."""
         if not self.labelled:
             top = "  ".join(map(_briefly, card.explained)) or "none above its operating point"

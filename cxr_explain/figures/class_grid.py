@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
+from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import display_name, shorten, width, wrap
-from cxr_explain.figures.page import SMALL, Page, put_text
+from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import QUIET
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
 _GAP = 0.09
@@ -30,9 +32,9 @@ class ClassGrid:
     """One small image for each ranked pathology.
 
     Args:
-        content: what to show.
-        width: in inches.
-        room: height in inches that the neighbours take anyway; the images grow until they fill it.
+        content: the content of the figure.
+        width: width of the block in inches.
+        room: height in inches that the blocks beside it take anyway; the images grow until they fill it.
     """
 
     content: Content
@@ -41,7 +43,7 @@ class ClassGrid:
 
     @property
     def height(self) -> float:
-        """In inches; 0 where there is nothing to show."""
+        """Height in inches; 0 where there is nothing to show."""
         if not self.content.styles:
             return 0.0
         return _TITLE + sum(map(self._row_height, self._name_lines)) - _GAP + _REMARKS
@@ -95,17 +97,9 @@ class ClassGrid:
         width_, height = self._image
         lines = wrap("no positive evidence", width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
-            put_text(
-                page.axes,
-                x + width_ / 2,
-                y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1,
-                line,
-                size=_TINY,
-                colour="white",
-                align="center",
-                vertical="center",
-                halo="black",
-            )
+            middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1
+            style: dict[str, Any] = dict(colour="white", align="center", vertical="center", halo="black")
+            page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **style))
 
     def _peak(self, values: NDArray[np.float32]) -> float | None:
         """The map's peak beside the largest of all K: the images alone would make a weak map look strong."""
@@ -149,7 +143,7 @@ class ClassGrid:
 
     @property
     def image_width(self) -> float:
-        """Of each small image in inches."""
+        """Width of each small image in inches."""
         return self._image[0]
 
     @property

@@ -44,10 +44,10 @@ class RankStyle:
     """How one rank is drawn, in the overlay and in its key.
 
     Args:
-        rank: from 1.
-        colour: "#RRGGBB".
-        line: the name of the outline's style.
-        dashes: the same for Matplotlib.
+        rank: rank from 1.
+        colour: colour as "#RRGGBB".
+        line: name of the outline's style, for example "dashed".
+        dashes: the outline's style as Matplotlib has it.
     """
 
     rank: int

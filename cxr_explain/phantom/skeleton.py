@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_explain.phantom.anatomy import SIDES, Anatomy, arm_axis, sign, tilt
 from cxr_explain.phantom.findings import Side
 from cxr_explain.phantom.patient import AgeBand, Patient, Projection
 from cxr_explain.phantom.seeds import generator
-from cxr_explain.phantom.solids import Column, Ellipsoid, Grid, Image
+from cxr_explain.phantom.solids import Array, Column, Ellipsoid, Grid, Image
 from cxr_explain.phantom.tubes import Bones, bone_lengths, deposit, threads
 
-Array = NDArray[np.floating]
 RIBS = 11
 
 

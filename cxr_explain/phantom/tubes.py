@@ -14,9 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.phantom.solids import Grid, Image
-
-Array = NDArray[np.floating]
+from cxr_explain.phantom.solids import Array, Grid, Image
 
 
 def deposit(x: Array, y: Array, volume: Array, grid: Grid) -> Image:

@@ -79,3 +79,26 @@ def staged(path: Path, content: bytes) -> Iterator[Path]:
         yield new
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_errors(what: str, path: Path) -> Iterator[None]:
+    """Tell what the operating system says against writing as an `OutputError`.
+
+    Args:
+        what: what is written, for example "a figure".
+        path: where it is written.
+
+    >>> with output_errors("a figure", Path("a.png")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    cxr_explain.errors.OutputError: a.png: found a figure that cannot be written (No space left on device)...
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{what} that cannot be written ({error.strerror})",
+            expected="a writable folder with room",
+            source=path,
+        ) from error

@@ -11,12 +11,12 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.cli import result_table
 from cxr_explain.cli.result_table import ResultTable
-from cxr_explain.pages.index_page import Card
+from cxr_explain.pages.index_page import IndexEntry
 
 
-def result(labels: str, name: str = "study", k: int = 5) -> Card:
+def result(labels: str, name: str = "study", k: int = 5) -> IndexEntry:
     radiograph = synthetic_radiograph((64, 64))
-    card = Card.of(synthetic_explanation(radiograph, k=k), radiograph, labels, figure=f"{name}.png")
+    card = IndexEntry.of(synthetic_explanation(radiograph, k=k), radiograph, labels, figure=f"{name}.png")
     return replace(card, id=name)
 
 
