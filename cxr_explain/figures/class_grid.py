@@ -23,6 +23,7 @@ _GAP = 0.09
 _LARGEST = 1.5
 _LINE = 0.11
 _REMARKS = 0.15
+_ON_IMAGE: dict[str, Any] = {"colour": "white", "align": "center", "vertical": "center", "halo": "black"}
 _TINY = SMALL - 0.4
 _SMALLEST = 5.2
 
@@ -98,8 +99,7 @@ class ClassGrid:
         lines = wrap("no positive evidence", width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
             middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1
-            style: dict[str, Any] = dict(colour="white", align="center", vertical="center", halo="black")
-            page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **style))
+            page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **_ON_IMAGE))
 
     def _peak(self, values: NDArray[np.float32]) -> float | None:
         """The map's peak beside the largest of all K: the images alone would make a weak map look strong."""
