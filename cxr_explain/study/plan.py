@@ -138,7 +138,13 @@ def plain_plan(
 def validity_plan(
     methods: Sequence[Method] = ("grad-cam",), *, k: int = 5, activation: Activation = "relu"
 ) -> Plan:
-    """How far a model and its maps can be trusted as an instrument, on phantoms of which all is known."""
+    """How far a model and its maps can be trusted as an instrument, on phantoms of which all is known.
+
+    Args:
+        methods: rules, each alone and fused.
+        k: K of the fusion of the top classes; the findings that are there are fused beside it.
+        activation: activation of the fusions.
+    """
     plan = plain_plan(methods, k=k, normalisation="joint", activation=activation)
     plan = replace(plan, normalisations=NORMALISATIONS, faithful=0, ranked=())
     return replace(plan, counterfactual=ALL, present=True)

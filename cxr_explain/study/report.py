@@ -324,13 +324,15 @@ def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> 
 def cell(estimate: MeanEstimate, digits: int = 2) -> str:
     """A mean with its interval, to so many digits after the point.
 
-    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(None))
-    ('0.50 (0.40 to 0.60)', 'not estimable')
+    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(1.0)), cell(MeanEstimate(None))
+    ('0.50 (0.40 to 0.60)', '1.00 (no interval)', 'not estimable')
     """
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    if estimate.value is None:
         return plain(estimate, digits)
-    value, low, high = (_number(each, digits) for each in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({low} to {high})"
+    if estimate.low is None or estimate.high is None:
+        return f"{plain(estimate, digits)} (no interval)"
+    low, high = (_number(end, digits) for end in (estimate.low, estimate.high))
+    return f"{plain(estimate, digits)} ({low} to {high})"
 
 
 def plain(estimate: MeanEstimate, digits: int = 2) -> str:

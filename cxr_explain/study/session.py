@@ -130,13 +130,13 @@ class Request:
         model: the classifier.
         methods: rules; none for Grad-CAM, or for all of them in a study.
         study: compare every fusion, and randomise the weights.
-        validity: measure model and maps on phantoms with and without each finding, instead.
+        validity: measure the model and its maps on phantoms with and without each finding, instead.
         quick: fewer cases and steps.
         n: cases at most; by default 160 phantoms (1000 for the validity, 4 quick ones), or all files.
-        top_k: K of the fusion, unless it is a study.
-        normalisation: likewise.
-        activation: likewise.
-        resamples: resamples of the bootstrap; by default those of the plan.
+        top_k: K of the fusion; a study tries several.
+        normalisation: normalisation of the fusion; a study and the validity try all of them.
+        activation: activation of the fusion; a study tries all of them.
+        resamples: number of the bootstrap's resamples; by default the plan's.
     """
 
     source: Source
@@ -186,13 +186,6 @@ class Request:
         layers = () if self.methods else stack_of_layers(self.model.load().classifier)
         return full_plan(self.methods, layers)
 
-    @property
-    def title(self) -> str:
-        """Of the report."""
-        if self.validity:
-            return f"Validity of the weights {self.model.weights}, on {self.source}"
-        return f"Class maps with the weights {self.model.weights}, on {self.source}"
-
 
 def evaluate_maps(
     request: Request,
@@ -223,7 +216,8 @@ def evaluate_maps(
             f"no finding that {request.model.weights} predicts in any image that could be read",
             expected="readable images, and references of pathologies that the model knows",
         )
-    findings = (validity_of if request.validity else Findings.of)(request.title, plan, tables)
+    report, of = (validity_of, "Validity of") if request.validity else (Findings.of, "Class maps with")
+    findings = report(f"{of} the weights {request.model.weights}, on {request.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())

@@ -55,9 +55,9 @@ def validity_of(title: str, plan: Plan, tables: Tables) -> Findings:
     """Sum up the rows of phantoms and their counterfactuals.
 
     Args:
-        title: what was measured.
-        plan: what was asked; see :func:`~cxr_explain.study.plan.validity_plan`.
-        tables: the rows.
+        title: title of the report.
+        plan: what was compared; see :func:`~cxr_explain.study.plan.validity_plan`.
+        tables: rows of phantoms, all with their counterfactuals.
     """
     summaries = dict(summaries_of(tables, plan)) | dict(_summaries(tables, plan))
     return Findings(title, plan, tables, summaries, tuple(_tables(summaries, tables, plan)))
@@ -138,7 +138,9 @@ def _estimate(
         return None if np.isnan(value) else float(value)
 
     found = bootstrap(of, values.shape[1], resamples=n)
-    return MeanEstimate(found.value, found.low, found.high, len(rows), values.shape[1], len(rows))
+    known = ~np.isnan(values[0])
+    cases, groups = int(known.sum()), int(known.any(axis=1).sum())
+    return MeanEstimate(**vars(found), cases=cases, groups=groups, asked=len(rows))
 
 
 def _mean_of_findings(values: Matrix) -> float:
