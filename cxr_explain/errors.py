@@ -20,8 +20,8 @@
     ├── ModelError                 a model that cannot be explained as asked
     ├── OptionError                an argument with a value that it may not have
     ├── MissingExtraError          a package that an extra would install
-    ├── ReferenceLabelError        reference labels or boxes that cannot be read
-    ├── ManifestError              a manifest, or a data set's table, that cannot be read
+    ├── ReferenceLabelError        labels, boxes or masks that cannot be read, or do not fit an image
+    ├── ManifestError              a table of images (manifest, labels, boxes) that cannot be read
     ├── AuditError                 an audit that cannot begin, or go on
     └── OutputError                a result that cannot be written or read back
 
@@ -32,6 +32,8 @@ file's name; the boundary (`read_radiograph`, `open_weights`, the command line) 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Self
 
@@ -77,6 +79,25 @@ class CxrExplainError(Exception):
         body = f"found {self.found}; expected {self.expected}." if self.expected else f"{self.found}."
         tail = f" {self.remedy}" if self.remedy else ""
         return " ".join(f"{head}{body}{tail}".split())
+
+
+@contextmanager
+def naming(source: str | PathLike[str]) -> Iterator[None]:
+    """Name the file, URL or option concerned in every error of this package that is raised within.
+
+    Args:
+        source: the file, URL or option.
+
+    >>> with naming("a.csv"):
+    ...     raise ManifestError("an empty file")
+    Traceback (most recent call last):
+    cxr_explain.errors.ManifestError: a.csv: an empty file.
+    """
+    try:
+        yield
+    except CxrExplainError as error:
+        error.at(source)
+        raise
 
 
 class RadiographError(CxrExplainError):
@@ -182,13 +203,13 @@ class MissingExtraError(CxrExplainError):
 
 
 class ReferenceLabelError(CxrExplainError):
-    """Reference labels or boxes that cannot be read."""
+    """Reference labels, boxes, masks or outlines that cannot be read, or do not fit their image."""
 
     code = "reference"
 
 
 class ManifestError(CxrExplainError):
-    """A manifest, or a data set's table, that cannot be read."""
+    """A table of images, such as a manifest or a data set's labels or boxes, that cannot be read."""
 
     code = "manifest"
 

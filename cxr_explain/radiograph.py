@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ class Radiograph:
         steps: the preprocessing steps taken so far, in order, for people to read.
         warnings: what a reviewer should know about this file.
         frame: index of the frame read; None for a single-frame object.
-        xrv_compatible: whether the pixels reproduce torchxrayvision's own reader.
+        xrv_compatible: whether the reader reproduced torchxrayvision's own; None where no reader made the
+            pixels, such as those of an array or a phantom.
         metadata: header attributes that the caller asked for, by keyword.
         phantom: a computed phantom of `cxr_explain.phantom`, nobody's chest; the warnings say it too.
 
@@ -65,7 +67,7 @@ class Radiograph:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     frame: int | None = None
-    xrv_compatible: bool = False
+    xrv_compatible: bool | None = None
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
     phantom: bool = False
 
@@ -91,6 +93,17 @@ class Radiograph:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def without_pixels(self) -> Self:
+        """The same with black pixels that take no memory, for what is known of it beside them.
+
+        >>> Radiograph.from_array(np.ones((4, 5), np.float32) * 9).without_pixels().pixels.max()
+        np.float32(0.0)
+        """
+        slim = copy.copy(self)
+        object.__setattr__(slim, "pixels", np.broadcast_to(np.float32(0), self.shape))
+        object.__setattr__(slim, "display", np.broadcast_to(np.uint8(0), self.shape))
+        return slim
 
     def _repr_html_(self) -> str:
         return html_of(self)

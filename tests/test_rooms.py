@@ -51,7 +51,6 @@ DOORS = ("cxr_explain", "cxr_explain.__main__")
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("cxr_explain.display", "figures"): "`Explanation.figure`: whoever has an explanation wants its figure",
     ("cxr_explain.display", "pages"): "what a notebook shows of an object, asked of the object itself",
-    ("cxr_explain.explaining.files", "pages"): "to be mended: a batch writes its page",
 }
 """(importing module, room it imports from) against the direction, and why."""
 

@@ -158,13 +158,14 @@ def audit(
     """
     with errors_as_lines():
         from cxr_explain.audit.place import is_url
-        from cxr_explain.audit.record import Ask
-        from cxr_explain.audit.run import Means, run_audit
+        from cxr_explain.audit.run import Crew, RunSettings, run_audit
         from cxr_explain.explaining.explainer import Explainer, Pretrained
-        from cxr_explain.loaders.voi import parse_voi
+        from cxr_explain.loaders.settings import ReadSettings
         from cxr_explain.reference import check_manifest, read_manifest
 
-        parse_voi(voi_of(voi))
+        reading = ReadSettings(
+            voi_of(voi), xrv_compatible, **({"max_pixels": max_pixels} if max_pixels else {})
+        )
         table = read_manifest(manifest)
         options: dict[str, Any] = {
             "weights_dir": weights_dir,
@@ -185,38 +186,28 @@ def audit(
         if not is_url(images):
             for line in check_manifest(table, Path(images), classifier.pathologies).lines():
                 err.print(f"[dim]note:[/] {escape(line)}")
-        ask = Ask(
-            top_k=top_k,
-            rank_by=rank_by,
-            pathologies=split_names(pathologies),
-            above_operating_point=above_operating_point,
-            read_options={"voi": voi_of(voi), "xrv_compatible": xrv_compatible}
-            | ({"max_pixels": max_pixels} if max_pixels else {}),
-            uncertain=uncertain,
-        )
-        means = Means(
-            batch_size=batch_size, workers=workers, follow_links=follow_links, retry_failed=retry_failed
-        )
-        with _asked_to_stop() as asked, _progress(len(table)) as advance:
-            if distributed == "ray":
-                from cxr_explain.audit.ray_run import run_audit_on_ray
+        crew: Crew | None = None
+        if distributed == "ray":
+            from cxr_explain.audit.ray_run import RayCrew
 
-                run = run_audit_on_ray(
-                    Pretrained(weights, options),
-                    explainer,
-                    table,
-                    images,
-                    output,
-                    ask=ask,
-                    means=means,
-                    workers=ray_workers,
-                    advance=advance,
-                    stop=asked,
-                )
-            else:
-                run = run_audit(
-                    explainer, table, images, output, ask=ask, means=means, advance=advance, stop=asked
-                )
+            crew = RayCrew(Pretrained(weights, options), ray_workers)
+        with _asked_to_stop() as asked, _progress(len(table)) as advance:
+            run = run_audit(
+                explainer,
+                table,
+                images,
+                output,
+                reading=reading,
+                uncertain=uncertain,
+                running=RunSettings(batch_size, workers, follow_links, retry_failed),
+                crew=crew,
+                advance=advance,
+                stop=asked,
+                top_k=top_k,
+                rank_by=rank_by,
+                pathologies=split_names(pathologies),
+                above_operating_point=above_operating_point,
+            )
         _summarise(run, output)
         if not run.joined:
             raise typer.Exit(EXIT_INTERRUPTED)

@@ -128,26 +128,18 @@ def explain(
     """
     with errors_as_lines():
         from cxr_explain.explaining.explainer import Explainer
-        from cxr_explain.explaining.files import Job, expand_inputs, explain_files
-        from cxr_explain.loaders.voi import parse_voi
+        from cxr_explain.explaining.files import expand_inputs, explain_files, unlabelled
+        from cxr_explain.explaining.settings import RankingSettings
+        from cxr_explain.loaders.settings import ReadSettings
 
-        parse_voi(voi_of(voi))
+        reading = ReadSettings(
+            voi_of(voi), xrv_compatible, frame, **({"max_pixels": max_pixels} if max_pixels else {})
+        )
+        asked = RankingSettings(top_k, rank_by, split_names(pathologies), above_operating_point)
+        labels_for = _labels_for(labels or None, boxes)
         files, notes = expand_inputs(inputs)
         for note in notes:
             err.print(f"[dim]note:[/] {escape(note)}")
-        job = Job(
-            output=output,
-            figure_format=figure_format,
-            top_k=top_k,
-            rank_by=rank_by,
-            pathologies=split_names(pathologies),
-            above_operating_point=above_operating_point,
-            read_options={"voi": voi_of(voi), "frame": frame, "xrv_compatible": xrv_compatible}
-            | ({"max_pixels": max_pixels} if max_pixels else {}),
-            references=_references(labels or None, boxes),
-            hashed_ids=ids == "sha256",
-            batch_size=batch_size,
-        )
         explainer = Explainer.from_pretrained(
             weights,
             weights_dir=weights_dir,
@@ -166,13 +158,18 @@ def explain(
         )
         classifier = explainer.classifier
         err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
-        failed = _run(
-            explain_files(explainer, files, job),
+        results = explain_files(
+            explainer,
             files,
-            labelled=job.references is not None,
-            page=page,
-            to=output,
+            output,
+            asked=asked,
+            reading=reading,
+            labels_for=labels_for or unlabelled,
+            figure_format=figure_format,
+            hashed_ids=ids == "sha256",
+            batch_size=batch_size,
         )
+        failed = _run(results, files, labelled=labels_for is not None, page=page, to=output)
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -182,20 +179,28 @@ def _run(results: Iterator[Any], files: Sequence[Path], *, labelled: bool, page:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from cxr_explain.cli.result_table import ResultTable
-    from cxr_explain.pages.index_page import IndexPage
+    from cxr_explain.pages.index_page import Card, IndexPage
 
     table, index = ResultTable(labelled=labelled), IndexPage()
     numbers = {path: number for number, path in enumerate(files, start=1)}
     columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("explaining", total=len(files))
-        for result in results:
-            if result.error is not None:
-                index.fail(result.error, result.path, numbers[result.path])
-                err.print(f"[red]failed:[/] {escape(_naming(result.path, result.error))}")
+        for path, result in results:
+            if isinstance(result, CxrExplainError):
+                index.fail(result, path, numbers[path])
+                err.print(f"[red]failed:[/] {escape(_naming(path, result))}")
             else:
-                index.add(result.card)
-                table.add(result)
+                card = Card.of(
+                    result.explanation,
+                    result.radiograph,
+                    result.labels,
+                    figure=result.figure.name,
+                    saved=result.json.name,
+                    figure_size=result.figure_size,
+                )
+                index.add(card)
+                table.add(card)
             progress.advance(task)
     table.print(out)
     if index.failed:
@@ -218,21 +223,23 @@ def _naming(path: Path, error: CxrExplainError) -> str:
     return message if str(path) in message else f"{path}: {message}"
 
 
-def _references(labels: str | None, boxes: Path | None):  # type: ignore[no-untyped-def]
+def _labels_for(labels: str | None, boxes: Path | None):  # type: ignore[no-untyped-def]
+    """The reference labels of a file of that path and shape; None where none are given at all."""
     from cxr_explain.pathologies import ReferenceLabels
-    from cxr_explain.reference.label_tables import read_reference_table
+    from cxr_explain.reference.standard import read_references
 
     is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
     if boxes is None and not is_table:
-        return None if labels is None else ReferenceLabels.from_text(labels)
-    table = read_reference_table(labels if is_table else None, boxes)
+        one = None if labels is None else ReferenceLabels.from_text(labels)
+        return None if one is None else lambda _path, _shape: one
+    standard = read_references(labels=labels if is_table else None, boxes=boxes)
     if labels is not None and not is_table:
         raise OptionError(
             f"--labels {labels!r} together with --boxes",
             expected="a CSV of labels beside a CSV of boxes",
             remedy="Give the labels of each image in a CSV with the columns image and labels.",
         )
-    return table
+    return standard.labels_for
 
 
 @app.command()
@@ -259,12 +266,27 @@ def evaluate(
         bool,
         typer.Option("--study", help="Compare rules, K, normalisations, activations; randomise weights."),
     ] = False,
+    validity: Annotated[
+        bool,
+        typer.Option(
+            "--validity", help="Measure the model and its maps on phantoms with and without each finding."
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer cases and steps: to see that it runs, not to judge by.")
     ] = False,
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Cases at most.", show_default="160 phantoms; all files")
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            help="Cases at most.",
+            show_default="160 phantoms, 1000 with --validity; all files",
+        ),
     ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first phantom; from the default on, none was trained on.")
+    ] = 10_000_000,
     weights: Annotated[
         str, typer.Option(help="A name from `cxr-explain weights list`, or a checkpoint file.")
     ] = "phantom",
@@ -277,6 +299,12 @@ def evaluate(
     fit: Annotated[
         Fit, typer.Option(help="Centre crop as in training, or pad to show the model everything.")
     ] = "crop",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Resamples of the bootstrap for intervals.", show_default="1000; 200 with --quick"
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 1,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...", show_default="cuda where present")
@@ -293,7 +321,7 @@ def evaluate(
         from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
 
         given = {"boxes": boxes, "masks": masks, "segmentations": segmentations}
-        source = Source()
+        source = Source(seed=seed)
         if inputs or any(given.values()):
             files, notes = expand_inputs(inputs or [])
             source = Source(tuple(files), references_of(**given))
@@ -307,11 +335,13 @@ def evaluate(
             model,
             methods=checked_methods(method or ()),
             study=study,
+            validity=validity,
             quick=quick,
             n=n,
             top_k=top_k,
             normalisation=normalisation,
             activation=activation,
+            resamples=resamples,
         )
         failures: list[CxrExplainError] = []
 

@@ -95,7 +95,7 @@ class Panels:
 
     @property
     def _fused(self) -> bool:
-        return self.content.explanation.provenance.fused
+        return self.content.explanation.provenance.map_settings.fused
 
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
@@ -255,7 +255,7 @@ def view_text(content: Content) -> str:
 def _message(content: Content) -> str:
     if content.explanation.ranking.k == 0:
         return "No pathology to explain"
-    maps = "fused map" if content.explanation.provenance.fused else "class maps"
+    maps = "fused map" if content.explanation.provenance.map_settings.fused else "class maps"
     return f"No positive evidence in the {maps}"
 
 

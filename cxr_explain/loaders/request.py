@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from cxr_explain.errors import CorruptImageError, ImageTooLargeError
 from cxr_explain.loaders.voi import VoiChoice
+from cxr_explain.support.whole_file import safe_stem
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_MAX_ID_LENGTH = 100
 _TINY = 32
 
 
@@ -45,7 +43,7 @@ class ReadRequest:
     @property
     def safe_id(self) -> str:
         """The stem with nothing in it that a file name should not have."""
-        return _UNSAFE.sub("_", self.stem).strip("._")[:_MAX_ID_LENGTH] or self.hashed_id
+        return safe_stem(self.stem) or self.hashed_id
 
     def check_size(self, rows: int, columns: int) -> None:
         """Refuse an empty image or a decompression bomb by what the header declares."""

@@ -52,6 +52,7 @@ class MonaiDenseNet(PooledLinearClassifier):
         description.setdefault("name", f"MONAI {type(module).__name__}")
 
         def body(inputs: Tensor) -> Tensor:
+            # To mypy, an attribute of a module may be a tensor.
             features = module.features(prepare(inputs) if prepare else inputs)  # type: ignore[operator]
             # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
             return cast(Tensor, layers.relu(features.clone()))  # type: ignore[operator]

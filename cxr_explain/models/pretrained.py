@@ -61,7 +61,7 @@ def from_pretrained(
     load_into(module, tensors, name=opened.name)
     module.eval().requires_grad_(False)
     # Weights that this package owns may be laid out for speed; a user's model is never touched.
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     described = _description(opened.entry, checkpoint.facts)
     return family.load()(module, outputs, name=opened.name, weights_sha256=opened.sha256, **described)
 

@@ -72,7 +72,7 @@ class XRVDenseNet(_XRVClassifier):
         super().__init__(
             module,
             _densenet_body(module),
-            module.classifier,  # type: ignore[arg-type]
+            module.classifier,  # type: ignore[arg-type]  # to mypy, it may be a tensor
             outputs or _own_outputs(module),
             target_layer="features (post-ReLU)",
             **description,

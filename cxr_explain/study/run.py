@@ -69,7 +69,7 @@ def run_study(
         "cases": of,
         "weights": model.weights,
         "SHA-256 of the weights": explainer.classifier.weights_sha256,
-        "fit": explainer.fit,
+        "fit": explainer.settings.fit,
         "plan": asdict(plan),
     }
     _begin(folder, record)

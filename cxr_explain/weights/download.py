@@ -75,7 +75,8 @@ def fetch(
         url: another address of the file. Without it, `$CXR_EXPLAIN_WEIGHTS_URL` is the address of a folder
             that mirrors the files under their names; without that, the entry's own address is used.
         progress: a function that is called with the bytes received so far and their total; `"auto"` for a
-            progress bar where standard error is a terminal; or None.
+            progress bar where standard error is a terminal, and for a line where another process downloads
+            the file and this one waits; or None.
         offline: whether an error is raised instead of using the network.
         backoff: time before the second of five attempts, in seconds; doubled before each later one.
 
@@ -100,7 +101,7 @@ def fetch(
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(_beside(target, ".lock")):
+        with exclusive(_beside(target, ".lock"), waiting=lambda: _say_waiting(progress, entry.name)):
             if not target.is_file():  # another process may have fetched it while this one waited
                 with _reporting(progress, entry.name) as report:
                     _Download(url, target, report).run(backoff)
@@ -307,6 +308,11 @@ def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterat
             yield report
     else:
         yield lambda *_: None
+
+
+def _say_waiting(progress: Progress | Literal["auto"] | None, name: str) -> None:
+    if progress == "auto":
+        sys.stderr.write(f"another process downloads {name}; waiting for it\n")
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def _rebuild_tensor(
     # What follows in version 2 (requires_grad, hooks, metadata) does not change the numbers.
     if not (isinstance(storage, StorageRecord) and _is_count(offset) and _are_dimensions(size, stride)):
         raise _malformed("a tensor that is not described by a storage, an offset, a size and a stride")
-    return TensorRecord(storage, offset, tuple(size), tuple(stride))  # type: ignore[arg-type]
+    return TensorRecord(storage, offset, tuple(size), tuple(stride))  # type: ignore[arg-type]  # `_are_dimensions`
 
 
 def _rebuild_parameter(tensor: object, *_: object) -> TensorRecord:

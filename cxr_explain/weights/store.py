@@ -98,7 +98,7 @@ def resolve(
     entry = _entry_of(weights)
     if entry is not None:
         return download.fetch(entry, weights_dir=weights_dir, offline=not fetch)
-    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]
+    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]  # no entry any more
     if isinstance(weights, str) and not _looks_like_a_path(weights, path):
         raise unknown_name(weights)
     if not path.is_file():

@@ -19,7 +19,8 @@ from synthetic import synthetic_explanation
 
 from cxr_explain import Explanation, Geometry, Radiograph, rank
 from cxr_explain.errors import OutputError
-from cxr_explain.explaining.explanation import Provenance
+from cxr_explain.explaining.provenance import Provenance
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
 
 HERE = str(Path(__file__).parent)
 
@@ -39,7 +40,7 @@ def explanation(k: int = 3, seed: int = 0) -> Explanation:
         ["Mass", "Edema", "Hernia", "Effusion", ""],
         [0.1, None, 0.3, float("nan"), 0.5],
         top_k=k or 1,
-        only=None if k else (),
+        pathologies=None if k else (),
     )
     return Explanation(
         id=radiograph.id,
@@ -56,11 +57,10 @@ def explanation(k: int = 3, seed: int = 0) -> Explanation:
             target_layer="features",
             method="FM-G-CAM",
             gradient="closed form",
-            normalisation="joint",
-            activation="relu",
-            top_k=k,
+            rule_title="Grad-CAM",
+            map_settings=MapSettings(),
+            ranking_settings=RankingSettings(top_k=k or 1),
             device="cpu",
-            dtype="float32",
             radiograph_sha256=radiograph.sha256,
             steps=radiograph.steps,
             warnings=("a | b " * 1000,),  # a JSON file larger than the arrays

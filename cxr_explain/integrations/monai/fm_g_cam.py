@@ -119,7 +119,7 @@ class FMGCAM:
                 tensor (B, K) of int64 for others in each sample. Where two are equal at a position, it goes
                 to the first.
             layer_idx: which of the target layers.
-            retain_graph: without meaning here; see above.
+            retain_graph: without meaning here, as no graph is kept.
             img_size: spatial size of the result; by default that of `x`.
             **kwargs: of the network.
 

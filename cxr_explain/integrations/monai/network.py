@@ -95,7 +95,7 @@ def bundled_explainer(
 def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> Classifier:
     family = FAMILIES[family_of_tensors(network.state_dict())]
     return family.load()(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stubs lack it
         Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
         name=facts["name"],
         input_size=facts["input_size"],

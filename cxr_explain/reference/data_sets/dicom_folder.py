@@ -34,12 +34,12 @@ _SOURCE = "no labels: DICOM headers"
 
 @dataclass(frozen=True)
 class _Header:
-    """What is taken from a file.
+    """What is taken from the header of a file.
 
     Args:
-        image_id: that does not repeat the header.
-        patient: to tell patients apart; it is not written anywhere.
-        view: position.
+        image_id: a name that does not repeat data of the header.
+        patient: issuer and number, to tell patients apart; they are not written anywhere.
+        view: position, such as PA.
         sex: as recorded.
         age: in years.
     """
@@ -73,7 +73,7 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
         raise ManifestError(f"{len(odd)} names such as {odd[0]}", remedy="Rename the files.", source=folder)
     headers = [_header(folder / path) for path in paths]
     numbers: dict[tuple[str, str], str] = {}
-    return Manifest.of(
+    return Manifest(
         _unique([header.image_id for header in headers]),
         paths,
         patients=[
