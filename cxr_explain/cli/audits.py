@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cxr_explain.cli import console
-from cxr_explain.cli.flatten import panel
+from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
 from cxr_explain.errors import OptionError
 from cxr_explain.options import Uncertain
@@ -29,8 +29,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN")]
 RunImages = Annotated[str | None, typer.Option(show_default="where the audit read them")]
 
 
-@panel("Input")
-class DataSetPanel:
+class DataSetPanel(Panel):
     """What is read of a data set.
 
     Args:
@@ -52,20 +51,6 @@ class DataSetPanel:
     masks: Annotated[str | None, typer.Option(show_default="segmentation")] = None
 
 
-@panel("Input")
-class FolderPanel:
-    """Where the images of a manifest are.
-
-    Args:
-        images: folder that the paths in the manifest are relative to, or its URL.
-        follow_links: also read links that lead out of the image folder.
-    """
-
-    images: str
-    follow_links: bool = False
-
-
-@panel("Run")
 class RunPanel(BatchPanel):
     """How an audit is run.
 
@@ -83,8 +68,7 @@ class RunPanel(BatchPanel):
     ray_workers: Positive = 2
 
 
-@panel("Statistics")
-class BootstrapPanel:
+class BootstrapPanel(Panel, title="Statistics"):
     """How confidence intervals are found.
 
     Args:
@@ -96,8 +80,7 @@ class BootstrapPanel:
     seed: Natural = 0
 
 
-@panel("Output")
-class ReportPanel:
+class ReportPanel(Panel, title="Output"):
     """What a report holds.
 
     Args:
@@ -144,7 +127,8 @@ def manifest(
 def audit(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
     *,
-    folder: FolderPanel,
+    images: str,
+    follow_links: bool = False,
     explaining: ExplainingPanels,
     uncertain: Annotated[Uncertain, typer.Option(rich_help_panel="Statistics")] = "ignore",
     output: Annotated[str, typer.Option("--out", "-o", metavar="PATH", rich_help_panel="Output")],
@@ -158,7 +142,8 @@ def audit(
 
     Args:
         manifest: CSV file that `cxr-explain manifest` wrote.
-        folder: where the images are.
+        images: folder that the paths in the manifest are relative to, or its URL.
+        follow_links: also read links that lead out of the image folder.
         explaining: how a radiograph is explained.
         uncertain: what an uncertain reference label counts as in the statistics.
         output: folder for the audit, or a URL such as s3://bucket/run.
@@ -177,13 +162,13 @@ def audit(
         read_options=explaining.reading.options(),
         uncertain=uncertain,
     )
-    means = Means(run.batch_size, run.workers, folder.follow_links, run.retry_failed)
+    means = Means(run.batch_size, run.workers, follow_links, run.retry_failed)
     table = read_manifest(manifest)
     pretrained = explaining.pretrained()
     explainer = pretrained.load()
     console.name_weights(explainer.classifier)
-    if not is_url(folder.images):
-        for line in check_manifest(table, Path(folder.images), explainer.classifier.pathologies).lines():
+    if not is_url(images):
+        for line in check_manifest(table, Path(images), explainer.classifier.pathologies).lines():
             console.note(line)
     with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
 
@@ -194,17 +179,15 @@ def audit(
         if run.distributed == "ray":
             from cxr_explain.audit.ray_run import run_audit_on_ray
 
-            what = (pretrained, explainer, table, folder.images, output)
-            audited = run_audit_on_ray(*what, workers=run.ray_workers, **how)
+            how["workers"] = run.ray_workers
+            audited = run_audit_on_ray(pretrained, explainer, table, images, output, **how)
         else:
             from cxr_explain.audit.run import run_audit
 
-            audited = run_audit(explainer, table, folder.images, output, **how)
+            audited = run_audit(explainer, table, images, output, **how)
     _summarise(audited, output)
-    if not audited.joined:
-        raise typer.Exit(console.EXIT_INTERRUPTED)
-    if len(audited.failures):
-        raise typer.Exit(console.EXIT_SOME_FAILED)
+    failed = console.EXIT_SOME_FAILED if len(audited.failures) else 0
+    raise typer.Exit(failed if audited.joined else console.EXIT_INTERRUPTED)
 
 
 def stats(
@@ -254,21 +237,16 @@ def report(
     """
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
-    from cxr_explain.pages.audit_report import build_report
 
     opened = AuditRun.open(run, images=images)
     target = what.output or _beside(run, "report" if what.report_format == "html" else "report.pdf")
     found = write_statistics(opened, **vars(bootstrap), progress=console.tell)
-    options: dict[str, Any] = {"statistics": found.document}
-    if what.cases is not None:
-        options["cases"] = what.cases or None
+    options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if what.report_format == "pdf":
-        from cxr_explain.pages.audit_report.pdf import write_pdf
-
-        page = write_pdf(opened, target, **options)
+        from cxr_explain.pages.audit_report.pdf import write_pdf as write
     else:
-        page = build_report(opened, target, **options)
-    console.say(f"Look at {page}.")
+        from cxr_explain.pages.audit_report import build_report as write
+    console.say(f"Look at {write(opened, target, statistics=found.document, **options)}.")
 
 
 def figure(
@@ -290,7 +268,7 @@ def figure(
         output: file to write; its ending says the format: png, pdf or svg.
 
     Example:
-        cxr-explain figure run ID --out case.png
+        cxr-explain figure run phantom-000001 --out case.png
     """
     from cxr_explain.audit.results import figure_of, safe_name
     from cxr_explain.audit.store import AuditRun

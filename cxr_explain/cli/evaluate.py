@@ -8,21 +8,12 @@ from typing import Annotated
 import typer
 
 from cxr_explain.cli import console
-from cxr_explain.cli.flatten import panel
-from cxr_explain.cli.panels import (
-    BoxPanel,
-    DevicePanel,
-    FusionPanel,
-    Inputs,
-    OutPath,
-    Positive,
-    TopPanel,
-)
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BoxPanel, DevicePanel, FusionPanel, OutPath, Positive, TopPanel
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.options import Method
 
 
-@panel("Input")
 class ReferencePanel(BoxPanel):
     """What maps are measured against.
 
@@ -40,20 +31,18 @@ class ReferencePanel(BoxPanel):
     ] = None
 
 
-@panel("Model")
 class EvaluatedPanel(DevicePanel):
     """Which model is evaluated."""
 
     weights: str = "phantom"
 
 
-@panel("Run")
-class StudyPanel:
+class StudyPanel(Panel, title="Run"):
     """What is compared, and how.
 
     Args:
-        study: compare all rules, numbers K, normalisations and activations, and randomise the weights;
-            --top-k, --normalisation and --activation are then not used.
+        study: compare rules, numbers K, normalisations and activations, and randomise the weights; --top-k,
+            --normalisation and --activation are then not used.
         quick: take fewer images and steps: to see that it runs, not to judge by.
         jobs: number of processes, each of one thread.
     """
@@ -64,7 +53,9 @@ class StudyPanel:
 
 
 def evaluate(
-    inputs: Annotated[list[str] | None, Inputs] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", show_default="phantoms, rendered for the purpose")
+    ] = None,
     *,
     reference: ReferencePanel,
     model: EvaluatedPanel,
@@ -81,7 +72,7 @@ def evaluate(
     """Measure whether class maps deserve trust: on phantoms, or on images with reference boxes or masks.
 
     Writes a report, a table of estimates, and all rows behind them. What is there already is not measured
-    again. Without an input, phantoms are rendered, and their findings are known.
+    again.
 
     Exit code 0: all well; 1: some inputs failed, the others are done; 2: usage.
 

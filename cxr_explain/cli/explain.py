@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxr_explain.cli import console
-from cxr_explain.cli.flatten import panel
-from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, Inputs, OutPath
-from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, OutPath
+from cxr_explain.errors import OptionError
 from cxr_explain.options import FigureFormat
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cxr_explain.reference.label_tables import ReferenceTable
 
 
-@panel("Input")
 class FilePanel(BoxPanel):
     """What is read beside the pixels.
 
@@ -34,8 +33,7 @@ class FilePanel(BoxPanel):
     frame: Annotated[int | None, typer.Option(min=0, show_default="the only frame")] = None
 
 
-@panel("Figure")
-class FigurePanel:
+class FigurePanel(Panel, title="Figure"):
     """What is drawn.
 
     Args:
@@ -48,7 +46,7 @@ class FigurePanel:
 
 
 def explain(
-    inputs: Annotated[list[str], Inputs],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
     *,
     files: FilePanel,
     explaining: ExplainingPanels,
@@ -93,13 +91,8 @@ def explain(
     explainer = explaining.pretrained(layers=layer or ()).load()
     explainer.track = console.track
     console.name_weights(explainer.classifier)
-    failed = _show(
-        explain_files(explainer, paths, job),
-        paths,
-        labelled=job.references is not None,
-        page_in=output if figures.page else None,
-    )
-    if failed:
+    results = explain_files(explainer, paths, job)
+    if _show(results, paths, labelled=job.references is not None, page_in=output if figures.page else None):
         raise typer.Exit(console.EXIT_SOME_FAILED)
 
 
@@ -116,7 +109,8 @@ def _show(
         for result in results:
             if result.error is not None:
                 index.fail(result.error, result.path, numbers[result.path])
-                console.failed(_naming(result.path, result.error))
+                message = str(result.error)  # which may name something else than the input, such as an output
+                console.failed(message if str(result.path) in message else f"{result.path}: {message}")
             elif result.card is not None:
                 index.add(result.card)
                 table.add(result)
@@ -127,12 +121,6 @@ def _show(
     if page_in is not None:
         console.say(f"Look at {index.write(page_in)} in a browser.")
     return index.failed
-
-
-def _naming(path: Path, error: CxrExplainError) -> str:
-    """The error's line, led by the input's path where the error names something else, such as an output."""
-    message = str(error)
-    return message if str(path) in message else f"{path}: {message}"
 
 
 def _references(labels: str | None, boxes: Path | None) -> ReferenceLabels | ReferenceTable | None:

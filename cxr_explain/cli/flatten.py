@@ -1,9 +1,9 @@
 """From groups of options to the flat signature that Typer parses, and from docstrings to help.
 
-A group is a frozen dataclass. Each field is one option: its name, type and default are those of the field,
-its help is what the docstring says of it under Args, and what else Typer has to know stands in an annotation,
-as in ``Annotated[int, typer.Option(min=1)]``. A field may be another group. A command has groups as
-arguments, and gets each as one object.
+A group is a `Panel`. Each field is one option: its name, type and default are those of the field, its help is
+what the docstring says of it under Args, and what else Typer has to know stands in an annotation, as in
+``Annotated[int, typer.Option(min=1)]``. A field may be another group. A command has groups as arguments, and
+gets each as one object.
 """
 
 from __future__ import annotations
@@ -12,45 +12,42 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from inspect import Parameter
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, dataclass_transform, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo, ParameterInfo
-
-T = TypeVar("T")
 
 _VALUES = {int: "INTEGER", str: "TEXT", Path: "PATH", bool: None}
 _DESCRIBED = re.compile(r"^    (\w+): (.+(?:\n {5,}.+)*)", re.MULTILINE)
 
 
 @dataclass_transform(frozen_default=True)
-def panel(title: str) -> Callable[[type[T]], type[T]]:
-    """Make a class a group of options.
+class Panel:
+    """A group of options; each class that extends it is a frozen dataclass.
 
     Args:
         title: of the panel of the help in which the options stand.
     """
 
-    def make(group: type[T]) -> type[T]:
-        group.panel = title  # type: ignore[attr-defined]
-        return dataclass(frozen=True)(group)
+    title = "Input"
 
-    return make
+    def __init_subclass__(cls, *, title: str = "") -> None:
+        cls.title = title or cls.title
+        dataclass(frozen=True)(cls)
 
 
 def flattened(function: Callable[..., None]) -> Callable[..., None]:
     """The same command, with every option of its groups as an argument of its own.
 
     Args:
-        function: a command; arguments whose type is a dataclass are groups of options.
+        function: a command; arguments whose type is a `Panel` are groups of options.
 
-    >>> @panel("Size")
-    ... class Size:
+    >>> class Size(Panel, title="Size"):
     ...     '''How large.
     ...
     ...     Args:
@@ -77,18 +74,17 @@ def flattened(function: Callable[..., None]) -> Callable[..., None]:
         function(**{each.name: _gathered(each.name, hints[each.name], values) for each in arguments})
 
     command.__signature__ = inspect.Signature(leaves)  # type: ignore[attr-defined]
-    command.__annotations__ = {leaf.name: leaf.annotation for leaf in leaves}
     return command
 
 
 def _leaves(given: Parameter, hint: Any, texts: Mapping[str, str], title: str) -> Iterator[Parameter]:
     """The options of a group, in their order; what is in no group is its own leaf."""
-    if is_dataclass(hint):
+    if _is_panel(hint):
         hints = get_type_hints(hint, include_extras=True)
         for each in fields(hint):
             default = Parameter.empty if each.default is MISSING else each.default
             inner = Parameter(each.name, Parameter.KEYWORD_ONLY, default=default)
-            yield from _leaves(inner, hints[each.name], _texts(hint), getattr(hint, "panel", title))
+            yield from _leaves(inner, hints[each.name], _texts(hint), hint.title)
         return
     kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     flag = (f"--{given.name.replace('_', '-')}",) if kind is bool else ()
@@ -103,10 +99,14 @@ def _leaves(given: Parameter, hint: Any, texts: Mapping[str, str], title: str) -
 
 def _gathered(name: str, hint: Any, values: Mapping[str, Any]) -> Any:
     """The value of an option, or the group that holds the values of its options."""
-    if not is_dataclass(hint):
+    if not _is_panel(hint):
         return values[name]
-    hints: Any = get_type_hints(hint, include_extras=True)
-    return hint(**{each.name: _gathered(each.name, hints[each.name], values) for each in fields(hint)})  # type: ignore[operator]
+    hints = get_type_hints(hint, include_extras=True)
+    return hint(**{each.name: _gathered(each.name, hints[each.name], values) for each in fields(hint)})
+
+
+def _is_panel(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Panel)
 
 
 def _value(kind: Any) -> Any:
@@ -135,7 +135,7 @@ def _facts(text: str, given: Parameter, kind: Any, info: ParameterInfo, values: 
         yield f"Default: {info.show_default}."
     elif given.default is True:
         yield f"Default: --{given.name}."
-    elif given.default not in (None, False):
+    elif given.default is not None and given.default is not False:
         yield f"Default: {given.default}."
     if not isinstance(info, ArgumentInfo) and list in [get_origin(each) for each in (kind, *get_args(kind))]:
         yield "May be repeated."

@@ -7,13 +7,12 @@ from these options here, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_explain.cli.flatten import panel
+from cxr_explain.cli.flatten import Panel
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 Natural = Annotated[int, typer.Option(min=0)]
 Positive = Annotated[int, typer.Option(min=1)]
 OutPath = Annotated[Path, typer.Option("--out", "-o", rich_help_panel="Output")]
-Inputs = typer.Argument(metavar="INPUT")
 WeightsDir = Annotated[
     Path | None,
     typer.Option(
@@ -34,8 +32,7 @@ WeightsDir = Annotated[
 ]
 
 
-@panel("Input")
-class BoxPanel:
+class BoxPanel(Panel):
     """What is known of the images.
 
     Args:
@@ -45,8 +42,7 @@ class BoxPanel:
     boxes: Path | None = None
 
 
-@panel("Input")
-class ReadingPanel:
+class ReadingPanel(Panel):
     """How image files are read.
 
     Args:
@@ -79,8 +75,7 @@ class ReadingPanel:
         return {"voi": voi, "xrv_compatible": self.xrv_compatible, **limit, **more}
 
 
-@panel("Model")
-class WeightsPanel:
+class WeightsPanel(Panel, title="Model"):
     """Which model.
 
     Args:
@@ -93,7 +88,6 @@ class WeightsPanel:
     offline: bool = False
 
 
-@panel("Model")
 class DevicePanel(WeightsPanel):
     """Which model, and where it computes.
 
@@ -115,7 +109,6 @@ class DevicePanel(WeightsPanel):
         return Pretrained(self.weights, where | options)
 
 
-@panel("Model")
 class ModelPanel(DevicePanel):
     """Which model, and how it computes.
 
@@ -129,8 +122,7 @@ class ModelPanel(DevicePanel):
     allow_phantom_weights: bool = False
 
 
-@panel("Ranking")
-class TopPanel:
+class TopPanel(Panel, title="Ranking"):
     """How many pathologies are explained.
 
     Args:
@@ -140,7 +132,6 @@ class TopPanel:
     top_k: Positive = 5
 
 
-@panel("Ranking")
 class RankingPanel(TopPanel):
     """Which pathologies are explained.
 
@@ -165,8 +156,7 @@ class RankingPanel(TopPanel):
         return RankingSettings(self.top_k, self.rank_by, names, self.above_operating_point)
 
 
-@panel("Map")
-class RulePanel:
+class RulePanel(Panel, title="Map"):
     """How class maps are made.
 
     Args:
@@ -178,8 +168,7 @@ class RulePanel:
     fused: Annotated[bool, typer.Option("--fused/--not-fused")] = True
 
 
-@panel("Map")
-class FusionPanel:
+class FusionPanel(Panel, title="Map"):
     """How class maps become one map.
 
     Args:
@@ -196,8 +185,7 @@ class FusionPanel:
     fit: Fit = "crop"
 
 
-@panel("Run")
-class BatchPanel:
+class BatchPanel(Panel, title="Run"):
     """How the work is done.
 
     Args:
@@ -207,8 +195,7 @@ class BatchPanel:
     batch_size: Positive = 8
 
 
-@dataclass(frozen=True)
-class ExplainingPanels:
+class ExplainingPanels(Panel):
     """All that says how a radiograph is explained, from the file to the map."""
 
     reading: ReadingPanel

@@ -8,27 +8,26 @@ from typing import Annotated
 import typer
 
 from cxr_explain.cli.console import say, track
-from cxr_explain.cli.flatten import panel
+from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import Natural, OutPath
 
 
-@panel("Output")
-class PhantomPanel:
+class PhantomPanel(Panel, title="Output"):
     """What is written.
 
     Args:
         n: number of phantoms.
-        output: folder for the phantoms, a new or an empty one.
         seed: seed of the first phantom; each further one has the next number.
         size: side of each square image in pixels.
         bits: bits of each pixel in the DICOM files.
+        output: folder for the phantoms, a new or an empty one.
     """
 
     n: Annotated[int, typer.Option("--n", min=1)] = 20
-    output: OutPath = Path("phantoms")
     seed: Natural = 0
     size: Annotated[int, typer.Option(min=64, max=4096)] = 512
     bits: Annotated[int, typer.Option(min=9, max=16)] = 12
+    output: OutPath = Path("phantoms")
 
 
 def phantom(wanted: PhantomPanel) -> None:

@@ -75,7 +75,7 @@ def verify(
     """Check that the file is whole, safe, and the one recorded at its first use.
 
     Args:
-        name: weights, by name or file.
+        name: name from `cxr-explain weights list`, or a checkpoint file.
         weights_dir: folder that holds the weights.
         accept: record the file as it is now, also where it is not the one recorded.
 
