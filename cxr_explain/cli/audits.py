@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
 
 DataSet = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
-"""Names of `MANIFEST_READERS`, whose import would take longer than all the rest of the help."""
+"""The names in `MANIFEST_READERS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
 

@@ -88,8 +88,7 @@ def explain(
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
     )
-    explainer = explaining.pretrained(layers=layer or ()).load()
-    explainer.track = console.track
+    explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
     console.name_weights(explainer.classifier)
     results = explain_files(explainer, paths, job)
     if _show(results, paths, labelled=job.references is not None, page_in=output if figures.page else None):

@@ -10,6 +10,10 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class _Panels:
+    def get_usage(self, ctx: Any) -> str:
+        """How the command is called, for its help and for errors."""
+        return f"Usage: {usage_of(self, ctx.command_path)}"
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write(_help_of(self, ctx))
@@ -67,7 +71,7 @@ def _help_of(command: Any, ctx: Any) -> str:
 
     panels = _panels(command, ctx)
     width = max(len(name) for rows in panels.values() for name, _ in rows)
-    above = [f"Usage: {usage_of(command, ctx.command_path)}", *_paragraphs(command)]
+    above = [command.get_usage(ctx), *_paragraphs(command)]
     console = Console(highlight=False)
     with console.capture() as captured:
         console.print(Padding(Text("\n\n".join(above)), 1))

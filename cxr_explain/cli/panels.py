@@ -204,11 +204,12 @@ class ExplainingPanels(Panel):
     rule: RulePanel
     fusion: FusionPanel
 
-    def pretrained(self, *, layers: Sequence[str] = ()) -> Pretrained:
+    def pretrained(self, *, layers: Sequence[str] = (), **options: Any) -> Pretrained:
         """How to come to the explainer; `load` gives it.
 
         Args:
             layers: names of the layers to explain; none is the classifier's own.
+            **options: of the explainer beside these.
         """
         settings = MapSettings(
             **vars(self.rule),
@@ -218,4 +219,4 @@ class ExplainingPanels(Panel):
             dtype=self.model.dtype,
             allow_phantom_weights=self.model.allow_phantom_weights,
         )
-        return self.model.pretrained(**vars(settings))
+        return self.model.pretrained(**vars(settings), **options)

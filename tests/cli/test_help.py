@@ -164,7 +164,8 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cxr_explain.cli.main import app\n"
         f"for words in {[*map(str.split, ('', 'weights', *COMMANDS))]}:\n"
-        "    try:\n        app([*words, '--help'])\n    except SystemExit as end:\n        assert not end.code\n"
+        "    try:\n        app([*words, '--help'])\n"
+        "    except SystemExit as end:\n        assert not end.code\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'pydicom', 'skimage', 'monai'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
