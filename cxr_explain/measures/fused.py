@@ -24,7 +24,7 @@ Weight = Literal["saliency", "cells"]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class KeptEvidence:
     """One class of a fused map beside the same class's own map.
 
     Args:
@@ -101,7 +101,7 @@ def winner_entropy(maps: ArrayLike, *, weight: Weight = "saliency", normalised: 
     return bits / float(np.log2(len(shares))) if normalised else bits
 
 
-def agreement(fused: ArrayLike, class_maps: ArrayLike) -> tuple[Agreement, ...]:
+def kept_evidence(fused: ArrayLike, class_maps: ArrayLike) -> tuple[KeptEvidence, ...]:
     """What the fusion keeps of each class: the fused map's classes against the single-class maps.
 
     Args:
@@ -115,7 +115,7 @@ def agreement(fused: ArrayLike, class_maps: ArrayLike) -> tuple[Agreement, ...]:
     Raises:
         OptionError: maps of another shape, or that are not finite.
 
-    >>> agreement([[[3.0, 0.0]], [[0.0, 4.0]]], [[[3.0, 0.0]], [[1.0, 4.0]]])[1].survived
+    >>> kept_evidence([[[3.0, 0.0]], [[0.0, 4.0]]], [[[3.0, 0.0]], [[1.0, 4.0]]])[1].survived
     0.8
     """
     own = as_maps(class_maps)
@@ -123,7 +123,7 @@ def agreement(fused: ArrayLike, class_maps: ArrayLike) -> tuple[Agreement, ...]:
     if len(layers) != len(own):
         raise OptionError(f"a fused map of {len(layers)} classes", expected=f"{len(own)}, as the class maps")
     pairs = zip(_each_scaled(layers), _each_scaled(own), strict=True)
-    return tuple(Agreement(_cosine(a, b), _spearman(a, b), _survived(a, b)) for a, b in pairs)
+    return tuple(KeptEvidence(_cosine(a, b), _spearman(a, b), _survived(a, b)) for a, b in pairs)
 
 
 def saliency_outside(maps: ArrayLike, masks: Sequence[ArrayLike]) -> float | None:

@@ -51,6 +51,8 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
 def random_hit(mask: ArrayLike) -> float | None:
     """The expected :func:`peak_hit` of a peak drawn uniformly: the mask's share of the area; None if empty.
 
+    It is the energy of an even map, too, and the expected energy of a map whose values are shuffled.
+
     >>> random_hit([[True, False], [False, False]])
     0.25
     """
