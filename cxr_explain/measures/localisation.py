@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
 from cxr_explain.errors import OptionError
-from cxr_explain.support.arrays import Mask, as_map_of, as_maps_of, as_mask
+from cxr_explain.support.arrays import Mask, as_map, as_maps, as_mask
 
 
 def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
@@ -43,7 +43,7 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     (1.0, 0.5, None)
     """
     inside = as_mask(mask)
-    values = as_map_of(saliency, inside.shape)
+    values = as_map(saliency, inside.shape)
     highest = values.max()
     return float(inside[values == highest].mean()) if inside.any() and highest > 0 else None
 
@@ -117,7 +117,7 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     0.75
     """
     inside = as_mask(mask)
-    values = as_maps_of(maps, inside.shape)
+    values = as_maps(maps, inside.shape)
     if not 0 <= k < len(values):
         raise OptionError(f"class {k} of {len(values)}", expected=f"0 to {len(values) - 1}")
     if not inside.any() or not (values > 0).any():

@@ -19,7 +19,7 @@ from scipy.stats import hypergeom
 
 from cxr_explain.errors import OptionError
 from cxr_explain.options import check_option
-from cxr_explain.support.arrays import Map, as_map_of, as_mask, as_mask_pair, evidence
+from cxr_explain.support.arrays import Map, as_map, as_mask, as_mask_pair, evidence
 
 EmptyPrediction = Literal["left out", "zero"]
 """A reference mask without a predicted one: CheXlocalize leaves the case out; or it counts as a miss."""
@@ -170,7 +170,7 @@ def energy_in_mask(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     0.75
     """
     inside = as_mask(mask)
-    shown = evidence(as_map_of(saliency, inside.shape))
+    shown = evidence(as_map(saliency, inside.shape))
     return float(shown[inside].sum() / shown.sum()) if inside.any() and shown.any() else None
 
 
