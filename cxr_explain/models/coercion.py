@@ -31,7 +31,7 @@ def as_classifier(
             TorchXRayVision's models are calibrated values.
 
     Raises:
-        ModelError: a module that says too little of itself, or has no such layer.
+        ModelError: a module that says too little about itself, or has no such layer.
         OptionError: outputs for a classifier, which has them.
 
     >>> from monai.networks.nets import DenseNet121
