@@ -18,9 +18,10 @@ from cxr_explain.options import check_at_least
 class SmoothGradCAMPlusPlus:
     """Smooth Grad-CAM++: Grad-CAM++ of derivatives that are averaged over noisy copies of the input.
 
-    With g_n the gradient at copy n: the score's derivative is the mean of g_n, the second and third of its
-    exponential are the means of g_n^2 and g_n^3. Each copy counts the same: exp(score) is left out, as in
-    Grad-CAM++ here. The activations, also those in Grad-CAM++'s denominator, are those of the input itself.
+    With g_n the gradient at copy n: the score's derivative is the mean of g_n; the second and third
+    derivative of exp(score) are the means of g_n^2 and g_n^3. Each copy counts the same: exp(score) is left
+    out, as in Grad-CAM++ here. The activations, also those in Grad-CAM++'s denominator, are those of the
+    input itself.
 
     Behind global average pooling and a linear layer every copy has the same derivatives: the map is
     Grad-CAM++'s, and no copy is run.

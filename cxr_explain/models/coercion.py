@@ -23,15 +23,15 @@ def as_classifier(
     Args:
         model: a module of one of the `FAMILIES`, such as TorchXRayVision's DenseNet; or any other module,
             with `outputs` and `target_layer`.
-        outputs: names of the model's N outputs; only families that know them, such as TorchXRayVision's, can
+        outputs: names of the N outputs; only families that know them, such as TorchXRayVision's, can
             do without.
         target_layer: name in `model.named_modules()` of the layer to explain, for a module of no family. A
-            known family has a target layer already. Other layers of its models are explained with
+            known family has a target layer already. Other layers of such a model are explained with
             `Explainer(..., target_layers=...)`, as the output of such a model need not be logits: that of
             TorchXRayVision's models are calibrated values.
 
     Raises:
-        ModelError: a module that says too little of itself, or has no such layer.
+        ModelError: a module that says too little about itself, or has no such layer.
         OptionError: outputs for a classifier, which has them.
 
     >>> from monai.networks.nets import DenseNet121

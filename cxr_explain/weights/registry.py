@@ -52,7 +52,7 @@ class WeightsEntry:
     def bundled(self) -> bool:
         """Whether the file comes with the package.
 
-        >>> find_entry("phantom").bundled, find_published("nih").bundled
+        >>> find_entry("phantom").bundled, find_entry("nih").bundled
         (True, False)
         """
         return self.url is None
@@ -72,7 +72,7 @@ class WeightsEntry:
         RSNA, Google and SIIM are other labels on images of NIH ChestX-ray14, so that weights trained on any
         of the four may have seen images of the others.
 
-        >>> find_entry("rsna").saw_images_of("NIH"), find_published("chex").saw_images_of("NIH")
+        >>> find_entry("rsna").saw_images_of("NIH"), find_entry("chex").saw_images_of("NIH")
         (True, False)
         """
         return _image_source(data_set) in {_image_source(name) for name in self.training_sets}
