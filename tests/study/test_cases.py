@@ -130,7 +130,7 @@ def test_masks_on_disk_are_those_that_were_rendered(dataset: Path) -> None:
         for name, mask in case.masks.items():
             assert np.array_equal(mask, phantom.masks[name])
         assert case.radiograph.phantom
-        assert not case.boxed
+        assert not case.boxes
 
 
 def test_boxes_on_disk_hold_the_masks(dataset: Path) -> None:
@@ -140,7 +140,7 @@ def test_boxes_on_disk_hold_the_masks(dataset: Path) -> None:
     boxed = [case for case in file_cases(files, boxes) if isinstance(case, Case)]
     assert boxed
     for case in boxed:
-        assert case.boxed
+        assert case.boxes
         exact = masks.masks(f"{case.id}.png", case.radiograph.shape)
         for name, box in case.masks.items():
             assert (exact[name] & box).sum() > 0.9 * exact[name].sum()  # specks at the rim get no box
