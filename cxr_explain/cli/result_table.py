@@ -14,6 +14,9 @@ from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import DISCLAIMER, format_probability
 from cxr_explain.pages.index_page import IndexEntry
 
+_PLAIN: tuple[str, ...] = ("image", "top pathologies (probability)", "reference positive", "figure")
+_LABELLED = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
+
 MOST_LABELLED = 100
 """Images in a table with a line for each pathology; the others are counted."""
 
@@ -30,14 +33,7 @@ class ResultTable:
 
     def __init__(self, *, labelled: bool) -> None:
         self.labelled = labelled
-        self.columns: tuple[str, ...] = (
-            "image",
-            "top pathologies (probability)",
-            "reference positive",
-            "figure",
-        )
-        if labelled:
-            self.columns = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
+        self.columns = _LABELLED if labelled else _PLAIN
         self._table = Table(*self.columns, box=None, pad_edge=False)
         self._agreements: Counter[Agreement] = Counter()
         self._shown = self._left_out = 0

@@ -14,7 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.levels import look_up
-from cxr_explain.loaders.png import PngHeader, check_png
+from cxr_explain.loaders.png import check_png
 from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_raster_pixels
 from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
@@ -70,7 +70,7 @@ def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> R
     if request.frame not in (None, 0):
         raise OptionError(f"frame={request.frame} for a {kind} file", expected="no frame")
     notes = _Notes()
-    png = check_png(data) if kind == "PNG" else None
+    png_depth = check_png(data) if kind == "PNG" else None
     with _open(plugin, data, kind) as image:
         request.check_size(image.height, image.width)
         _check_mode(image)
@@ -83,7 +83,7 @@ def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> R
         original, upright = loaded, _turn(loaded, orientation)
     else:
         original, upright = _turn_back(loaded, orientation), loaded
-    _describe_decoding(kind, mode, bits, png, notes)
+    _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
     pixels, display = _scaled(grey, largest)
     _note_ignored(info, request, notes)
@@ -195,8 +195,8 @@ def _is_inverted_tiff(image: ImageFile) -> bool:
     return image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
 
 
-def _describe_decoding(kind: str, mode: str, bits: int | None, png: PngHeader | None, notes: _Notes) -> None:
-    depth = png.depth if png else bits or (16 if mode in _SIXTEEN_BIT else 8)
+def _describe_decoding(kind: str, mode: str, bits: int | None, png_depth: int | None, notes: _Notes) -> None:
+    depth = png_depth or bits or (16 if mode in _SIXTEEN_BIT else 8)
     colour = {"L": "grey", "LA": "grey with alpha", "P": "palette"}.get(
         mode, "grey" if mode in _SIXTEEN_BIT else mode
     )

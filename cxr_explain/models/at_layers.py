@@ -50,9 +50,7 @@ def forward_at(
         OptionError: no layer.
     """
     with classifier.undisturbed():
-        results = passes_at(classifier, classifier.suited(inputs), layers, grid)
-    classifier.check_logits(results[0].logits, len(inputs))
-    return results
+        return passes_at(classifier, classifier.suited(inputs), layers, grid)
 
 
 def passes_at(
@@ -81,7 +79,7 @@ def passes_at(
             logits = classifier.run(inputs)
     for name, tensors in zip(layers, kept, strict=True):
         _check_ran_once(name, len(tensors))
-    _check_matrix(logits, classifier.name)
+    classifier.check_logits(logits, len(inputs))
     return tuple(
         AutogradPass(tensors[0], logits, Layer(classifier, name, module, grid), inputs)
         for name, module, tensors in zip(layers, modules, kept, strict=True)
@@ -245,13 +243,6 @@ def _check_ran_once(name: str, times: int) -> None:
             f"a layer that ran {times} times in one forward pass",
             expected="a layer that runs once",
             source=name,
-        )
-
-
-def _check_matrix(logits: object, source: str) -> None:
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise ModelError(
-            f"an output of {type(logits).__name__}", expected="a (B, N) tensor of logits", source=source
         )
 
 

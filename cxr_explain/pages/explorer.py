@@ -36,7 +36,7 @@ class Explorer:
     Attributes:
         opacity: slider of the opacity, 0 to 1; None without ipywidgets.
         top_k: slider of the number of pathologies, 1 to K; None without ipywidgets.
-        shown: a checkbox for each rank; None without ipywidgets.
+        shown: a checkbox for each rank; none without ipywidgets.
     """
 
     def __init__(self, explanation: Explanation, radiograph: Radiograph | None = None) -> None:

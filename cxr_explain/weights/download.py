@@ -89,13 +89,16 @@ def fetch(
     target = place_of(entry, weights_dir)
     if target.is_file():
         return target
-    url = url or mirrored_url(entry)
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    url = url or (f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url)
     if entry.bundled or url is None:
         raise WeightsNotFoundError(
             "no such file, which comes with cxr-explain", remedy="Install cxr-explain again.", source=target
         )
     if offline:
-        raise missing(entry, target, url)
+        raise WeightsNotFoundError(
+            f"no file {target}", expected=f"the weights {entry.name}", remedy=_by_hand(target, url)
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(_beside(target, ".lock"), waiting=lambda: _say_waiting(progress, entry.name)):
@@ -108,18 +111,6 @@ def fetch(
         unwritable = WeightsDownloadError(f"a folder that cannot be written ({error.strerror or error})")
         raise _with_remedy(unwritable, target, url) from error
     return target
-
-
-def mirrored_url(entry: WeightsEntry) -> str | None:
-    """Return the address that `entry` is fetched from: the mirror's, where one is set, else its own."""
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    return f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
-
-
-def missing(entry: WeightsEntry, target: Path, url: str) -> WeightsNotFoundError:
-    """Return the error for weights that are not there and may not be fetched."""
-    found, expected = f"no file {target}", f"the weights {entry.name}"
-    return WeightsNotFoundError(found, expected=expected, remedy=_by_hand(target, url))
 
 
 def _with_remedy(error: WeightsDownloadError, target: Path, url: str) -> WeightsDownloadError:

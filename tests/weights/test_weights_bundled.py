@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from benchmarks.phantom_model.making import write_pin
 from cxr_explain.cli.main import app
 from cxr_explain.errors import UnknownWeightsError, WeightsIntegrityError, WeightsNotFoundError
 from cxr_explain.models.pretrained import from_pretrained
@@ -30,7 +31,7 @@ from cxr_explain.weights import (
     verify,
 )
 from cxr_explain.weights import folder as folder_module
-from cxr_explain.weights.digests import pin_path, pinned_digest, write_pin
+from cxr_explain.weights.digests import pin_path, pinned_digest
 
 ENTRY = find_entry("phantom")
 PATH = Path(folder_module.__file__).parent / "bundled" / ENTRY.file_name
