@@ -44,7 +44,7 @@ class ImageFolder:
         """Read one image.
 
         Args:
-            path: of the manifest, whose reader has refused `..` and absolute ones.
+            path: as the manifest has it, whose reader has refused `..` and absolute ones.
             settings: how to read it.
 
         Raises:

@@ -57,7 +57,7 @@ class Journal:
             self._path.unlink(missing_ok=True)  # the end was said
 
     def is_suspect(self, row: int) -> bool:
-        """Whether an image is to be tried in a process of its own."""
+        """Whether an image is to be tried in a separate process."""
         return self._ends[row] >= SUSPECT_FROM
 
     @contextmanager
@@ -96,7 +96,7 @@ def _ends_of(content: bytes) -> Counter[int]:
 
 
 def try_apart(images: ImageFolder, path: str, settings: ReadSettings, seconds: float = SECONDS) -> None:
-    """Read an image in a process of its own, for the process's sake alone.
+    """Read an image in a separate process, to see whether that survives it.
 
     Raises:
         RadiographError: the process died, or did not come back.

@@ -33,7 +33,7 @@ class Worker:
 
     Args:
         pretrained: how it comes to the model.
-        record: of the audit; other weights on this machine are refused.
+        record: the audit's identity; other weights on this machine are refused.
         images: where they are.
         where: the run's folder or URL.
         running: how it is run.

@@ -32,9 +32,9 @@ class ManifestRow:
     """A row of the manifest, as it is handed to a thread or to another machine.
 
     Args:
-        number: of the row, from 0.
+        number: the row's number, from 0.
         image_id: its name.
-        path: of the file, relative to the image folder.
+        path: the file's, relative to the image folder.
         boxed: pathologies with a reference box or mask there.
         view: as the manifest has it; None where it does not say.
     """
@@ -68,7 +68,7 @@ class Reader:
         prepare: `Explainer.prepare`.
         settings: how they are read.
         regions: whether to look for thorax, lungs, border and markers.
-        journal: of what is being read; None where nobody keeps one.
+        journal: notes what is being read; None where nobody keeps one.
     """
 
     images: ImageFolder

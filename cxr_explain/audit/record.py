@@ -35,7 +35,7 @@ class Record(ExplainerFacts):
         ranking_settings: which pathologies are explained.
         read_settings: how the images are read.
         uncertain: what an uncertain reference label counts as in the statistics.
-        manifest_sha256: of the manifest's bytes.
+        manifest_sha256: hexadecimal digest of the manifest's bytes.
         manifest_source: the data set and what was read of it, in words.
         rows: how many the manifest has.
     """
@@ -63,7 +63,7 @@ class Record(ExplainerFacts):
 
         Args:
             explainer: with a rule that has a name.
-            manifest: of the data set; its digest is of what `write_manifest` would write.
+            manifest: the images and their labels; its digest is that of what `write_manifest` would write.
             asked: which pathologies to explain.
             reading: how to read the images; by default as the explainer prepares them.
             uncertain: what an uncertain reference label counts as in the statistics.
@@ -148,7 +148,7 @@ class Record(ExplainerFacts):
 
 
 def _flat(record: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of a record and of its settings, under their own names."""
+    """The fields of a record and of the settings in it, under their own names."""
     for item in fields(record):
         value = getattr(record, item.name)
         if is_dataclass(value):

@@ -44,7 +44,7 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
 
     Args:
         run: an audit, finished or not.
-        image_id: of the manifest.
+        image_id: the image's name in the manifest.
 
     Raises:
         OptionError: no such image, or one that failed.

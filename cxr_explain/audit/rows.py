@@ -35,9 +35,9 @@ class Failed:
     """Why an image gave no explanation.
 
     Args:
-        code: of the error, for example "corrupt-image".
+        code: the error's, for example "corrupt-image".
         message: what was found and expected, without the file's path.
-        sha256: of the file's bytes, where they could be read.
+        sha256: hexadecimal digest of the file's bytes, where they could be read.
     """
 
     code: str
@@ -90,10 +90,10 @@ def explained_row(
     """What is stored of one explained image.
 
     Args:
-        row: of the manifest, from 0.
-        image_id: of the manifest.
+        row: number of the manifest's row, from 0.
+        image_id: the image's name in the manifest.
         explained: the image's explanation, and the class maps of what has reference boxes or masks there.
-        shares: of the saliency by region; None where not measured.
+        shares: share of the saliency, 0 to 1, by region; None where not measured.
         read_ms: milliseconds for reading and preparing.
         explain_ms: its share of the milliseconds in which its batch was explained.
     """
@@ -150,8 +150,8 @@ def explanation_of(row: Mapping[str, Any], record: Record) -> Explanation:
     Its maps differ from the first ones by the rounding of float16, 0.05 % of the largest value at most.
 
     Args:
-        row: of the results.
-        record: of the audit.
+        row: one row of the results.
+        record: the audit's identity.
     """
     return _rebuilt(row, record, _ranking(row, record, row["ranking"]), "map_scale", "class_maps")
 

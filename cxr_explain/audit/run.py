@@ -142,7 +142,7 @@ def run_audit(
 
     Args:
         explainer: with a rule that has a name.
-        manifest: of the data set.
+        manifest: the images, their labels and boxes.
         images: the folder that the manifest's paths are relative to.
         where: the run's folder, or a URL that pyarrow or fsspec can write to.
         reading: how the images are read; by default as the explainer prepares them.

@@ -53,7 +53,7 @@ class Parts:
 
     Args:
         place: the run's folder.
-        record: of the audit.
+        record: the audit's identity.
     """
 
     def __init__(self, place: Place, record: Record) -> None:

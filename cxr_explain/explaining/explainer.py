@@ -60,7 +60,7 @@ class Explained:
 
     Args:
         radiograph: that was explained.
-        explanation: of the K ranked pathologies.
+        explanation: what speaks for the K ranked pathologies.
         further: maps of the others that were asked for by name; None where none were.
     """
 
@@ -79,7 +79,7 @@ class Explainer:
         **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
     Raises:
-        OptionError: an option outside of its closed set.
+        OptionError: a value that an option does not take.
         ModelError: a module that is no classifier; see `as_classifier`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
@@ -174,7 +174,7 @@ class Explainer:
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
-            OptionError: an option outside of its closed set, or a radiograph that was read with another
+            OptionError: a value that an option does not take, or a radiograph that was read with another
                 `xrv_compatible`.
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
@@ -231,7 +231,7 @@ class Explainer:
             **options: see `explain`.
 
         Raises:
-            OptionError: an option outside of its closed set.
+            OptionError: a value that an option does not take.
             PhantomWeightsError: a model that knows phantoms alone, as nothing says that these are some.
         """
         self._refuse_phantom_weights("bare tensors, which nothing says are phantoms")
@@ -390,7 +390,7 @@ class Pretrained:
 
     Args:
         weights: a name or a file.
-        options: of `Explainer.from_pretrained`.
+        options: keyword arguments of `Explainer.from_pretrained`.
     """
 
     weights: str

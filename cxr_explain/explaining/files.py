@@ -91,7 +91,7 @@ def explain_files(
         batch_size: images in one forward pass.
 
     Raises:
-        OutputError: an output folder that cannot be made; every other error is the value of its file.
+        OutputError: an output folder that cannot be made; every other error is the value of one file.
         OptionError: what is asked in vain of every file.
     """
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)

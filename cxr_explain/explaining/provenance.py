@@ -16,8 +16,8 @@ class ExplainerFacts:
     """What an explainer is: the same for every radiograph that it explains.
 
     Args:
-        package_version: of cxr_explain.
-        torch_version: of torch.
+        package_version: version of cxr_explain.
+        torch_version: version of torch.
         model: the classifier's name, for example "densenet121-res224-nih".
         weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
         training_sets: data sets the weights were trained on, where known.
@@ -102,7 +102,7 @@ def from_plain(kind: type[T], values: Mapping[str, Any], **settings: type[Any]) 
     """A frozen object back from what JSON makes of it: lists become tuples.
 
     Args:
-        kind: of the object.
+        kind: class of the object.
         values: its fields.
         **settings: the kind of each field that is such an object itself.
 

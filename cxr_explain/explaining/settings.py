@@ -1,8 +1,8 @@
 """What is asked of a radiograph, and how it is answered: the settings that every way in shares.
 
 The command line, `Provenance`, the record of an audit and the MONAI transforms hold these objects; nothing
-heavy is imported, so that help texts can be made from them. The keyword arguments of `Explainer` and of its
-`explain` are their fields.
+heavy is imported, so that help texts can be made from them. The keyword arguments of `Explainer` and of
+`Explainer.explain` are their fields.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class MapSettings:
         target_layers: layers to explain, by their names in the classifier's module; several are combined as
             LayerCAM does. By default the classifier's own target layer.
         fused: False shows the K class maps as they are, scaled together, without the filter of equation 4.
-        normalisation: of the fusion; see `fm_g_cam`.
-        activation: of the fusion; see `fm_g_cam`.
+        normalisation: what the fusion divides by: "joint", "per-class" or "released"; see `fm_g_cam`.
+        activation: what the fusion ends with: "relu", "elu" or "gelu"; see `fm_g_cam`.
         fit: "crop" is TorchXRayVision's centre crop; "pad" shows the model the whole radiograph.
         xrv_compatible: preprocess with TorchXRayVision's own transforms. A radiograph that `read_radiograph`
             read otherwise is refused.
@@ -108,7 +108,7 @@ class MapSettings:
             Without it, such a model is refused for whatever is not known to be a phantom.
 
     Raises:
-        OptionError: a value outside of its set.
+        OptionError: a value that an option does not take.
 
     >>> MapSettings(fit="pad").normalisation
     'joint'

@@ -39,7 +39,7 @@ def write_output(path: str | PathLike[str], content: bytes, what: str) -> Path:
     """Write a result, whole or not at all; its folder is made where it is missing.
 
     Args:
-        path: of the file.
+        path: where the file will be.
         content: the file's bytes.
         what: the result is, for the message: "a manifest".
 

@@ -104,12 +104,12 @@ def radiographs_in(folder: str | PathLike[str]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class _Model:
-    """A classifier and the file of its weights.
+    """A classifier and the file with the weights.
 
     Args:
         classifier: for its names.
         weights: a pickle of tensors alone, as MONAI's tools load it.
-        from_sha256: of the file that the weights came from.
+        from_sha256: hexadecimal digest of the file that the weights came from.
     """
 
     classifier: Classifier

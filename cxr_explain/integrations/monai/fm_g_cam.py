@@ -49,13 +49,13 @@ class FMGCAM:
         postprocessing: a function of the upsampled maps; by default none.
         top_k: classes per sample where `class_idx` is None, the highest scores first; cut to the N there are.
         method: the rule that makes the class maps.
-        normalisation: of the fusion; see `fm_g_cam`.
-        activation: of the fusion; see `fm_g_cam`.
+        normalisation: what the fusion divides by; see `fm_g_cam`.
+        activation: what the fusion ends with; see `fm_g_cam`.
         fused: False leaves the filter out: K class maps on one scale.
 
     Raises:
         ModelError: no layer of that name.
-        OptionError: no layer, an option outside of its closed set, or no module.
+        OptionError: no layer, a value that an option does not take, or no module.
 
     Source:
         Silva and Bird, FM-G-CAM: A Holistic Approach for Explainable AI in Computer Vision, arXiv 2312.05975.
@@ -121,7 +121,7 @@ class FMGCAM:
             layer_idx: which of the target layers.
             retain_graph: without meaning here, as no graph is kept.
             img_size: spatial size of the result; by default that of `x`.
-            **kwargs: of the network.
+            **kwargs: keyword arguments of the network.
 
         Returns:
             (B, K, *img_size), at least float32, without a graph. Of a MetaTensor a MetaTensor with its

@@ -63,7 +63,7 @@ class SaveExplanations:
     For each image `<id>.png`, `<id>.json` and `<id>.npz`, see `Explanation.save`; at the end of the run
     `predictions.csv`. An image that fails is logged, counted in `failures`, and has its error in the table;
     the run goes on. The engine's state and the model are left as they are: the classifier is switched to
-    evaluation for its pass, and back. In a distributed run give each rank a folder of its own.
+    evaluation for its pass, and back. In a distributed run give each rank a separate folder.
 
     The figure shows the image that is in the batch. Where a pipeline resizes images before the network, keep
     a copy of what was read (`CopyItemsd`) and name it in `image_key`.
@@ -72,7 +72,7 @@ class SaveExplanations:
         output_dir: where to; made if missing.
         explainer: an Explainer, perhaps of the very network that is evaluated; or a name of weights, or a
             checkpoint file.
-        image_key: of the images in the engine's batch. A batch without keys is the images themselves, or
+        image_key: key of the images in the engine's batch. A batch without keys is the images themselves, or
             has them first.
         interval: take every N-th iteration.
         select: whether to take an item; by default all. It sees the engine's output, too, so that the false
@@ -83,7 +83,7 @@ class SaveExplanations:
             of `Explainer.from_pretrained`, too.
 
     Raises:
-        OptionError: an interval below 1, or an option outside of its set.
+        OptionError: an interval below 1, or a value that an option does not take.
 
     >>> import tempfile, torch
     >>> from ignite.engine import Engine
@@ -197,7 +197,7 @@ class SaveExplanations:
         """What was found of one image; of an error a line in the log and a failure."""
         if not isinstance(found, CxrExplainError):
             return found
-        fault = type(found) is CxrExplainError  # of no kind of its own: see `attempt`
+        fault = type(found) is CxrExplainError  # of no particular kind: see `attempt`
         self._logger.error("%s: %s", name, found, exc_info=found.__cause__ if fault else None)
         found.__cause__ = None  # whose frames hold pixels
         self.failures.append(Failure(name, found.with_traceback(None)))

@@ -76,7 +76,7 @@ def pixel_affine(spacing: tuple[float, float] | None) -> Tensor:
     """(4, 4): from (row, column, 0, 1) to (x, y, 0, 1), where columns run along x and rows along y.
 
     Args:
-        spacing: of rows and of columns in mm; 1 where it is unknown, as MONAI has it.
+        spacing: distance of rows and of columns in mm; 1 where it is unknown, as MONAI has it.
     """
     rows, columns = spacing or (1.0, 1.0)
     affine = torch.eye(4, dtype=torch.float64)

@@ -37,7 +37,7 @@ def empty_network(*, architecture: str, **configuration: Any) -> nn.Module:
 
     Args:
         architecture: name of a family in `cxr_explain.models.families` that is read from files.
-        **configuration: of the family's `empty`.
+        **configuration: keyword arguments of the family's `empty`.
 
     Raises:
         OptionError: another architecture.
@@ -68,10 +68,10 @@ def bundled_explainer(
     """Give an empty network its weights, and explain with it.
 
     Args:
-        network: of `empty_network`; what is explained is this very object.
+        network: what `empty_network` gave; what is explained is this very object.
         weights: the bundle's weights file, tensors alone.
-        facts: of `facts_of`.
-        **options: of `Explainer`.
+        facts: what `facts_of` gave.
+        **options: see `MapSettings`.
 
     Raises:
         WeightsIntegrityError: another file than the bundle was written with.

@@ -36,12 +36,12 @@ class ReadRadiographd(MapTransform):
     "format", "view", "laterality", "pixel_spacing", "steps", "warnings" and "phantom", no patient data.
 
     Args:
-        keys: of the paths.
+        keys: keys of the paths.
         allow_missing_keys: leave out a key that an item does not have.
-        **options: of `read_radiograph`, such as `voi="none"`; see `ReadSettings`.
+        **options: how to read, such as `voi="none"`; see `ReadSettings`.
 
     Raises:
-        RadiographError: a file that gives no radiograph; MONAI wraps it in a RuntimeError of its own.
+        RadiographError: a file that gives no radiograph; MONAI wraps it in a RuntimeError.
 
     >>> import tempfile, PIL.Image
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -72,11 +72,11 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
     the model did not see is 0 there. The interpolation is bilinear whatever `Invertd(nearest_interp=...)`.
 
     Args:
-        keys: of the images.
+        keys: keys of the images.
         explainer: an Explainer, a name of weights, or a checkpoint file.
         axes: how the images lie; see `Axes`.
         allow_missing_keys: leave out a key that an item does not have.
-        **options: of `Explainer.from_pretrained`, with weights.
+        **options: with weights, keyword arguments of `Explainer.from_pretrained`.
 
     Raises:
         OptionError: an image of another shape or range, or whose axes nobody told.
@@ -144,7 +144,7 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
 
 
 class ExplainRadiographd(MapTransform):
-    """Explain radiographs: where the model sees each of its top K pathologies.
+    """Explain radiographs: where the model sees each of the top K pathologies.
 
     For a key "image", the item gets
 
@@ -161,7 +161,7 @@ class ExplainRadiographd(MapTransform):
     A transform sees one image; over batches, `SaveExplanations` and `FMGCAM` take one forward pass for all.
 
     Args:
-        keys: of the images, as `ReadRadiographd` gives them.
+        keys: keys of the images, as `ReadRadiographd` gives them.
         explainer: an Explainer, a name of weights, or a checkpoint file. With weights, each worker process
             loads its own, when it needs it.
         keep_explanation: add the Explanation; a batch of such items needs
