@@ -60,7 +60,7 @@ def precision_recall_points(scores: ArrayLike, positives: ArrayLike) -> Points:
         OptionError: shapes that differ, or scores that are not finite.
 
     Source:
-        Davis and Goadrich, ICML 2006, section 2; see `evaluation.discrimination.average_precision`.
+        Davis and Goadrich, ICML 2006, section 2; see `measures.statistics.discrimination.average_precision`.
 
     >>> precision_recall_points([0.1, 0.4, 0.35, 0.8], [False, False, True, True]).round(3).tolist()
     [[0.5, 1.0], [0.5, 0.5], [1.0, 0.667], [1.0, 0.5]]

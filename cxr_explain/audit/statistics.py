@@ -90,9 +90,9 @@ def statistics(
         cases: the images that were explained.
         policy: what an uncertain reference label counts as; the other policies are shown beside it.
         located: how well class maps point, from `localisation_of`.
-        resamples: of the bootstrap.
-        level: of the intervals.
-        seed: of the draws.
+        resamples: number of resamples of the bootstrap.
+        level: share of the resamples that an interval holds.
+        seed: seed of the bootstrap's random draws.
         failures: images of the audit that could not be explained.
         notes: that come first.
         progress: is told what is being done.
@@ -162,9 +162,9 @@ def statistics_of(
     Args:
         run: the audit.
         policy: what an uncertain reference label counts as; as the audit was asked by default.
-        resamples: see :func:`statistics`.
-        level: likewise.
-        seed: likewise.
+        resamples: number of resamples of the bootstrap.
+        level: share of the resamples that an interval holds.
+        seed: seed of the bootstrap's random draws.
         progress: is told what is being done.
 
     Raises:

@@ -6,7 +6,7 @@ Saliency is the positive part of a class map. Scores are the class's own sigmoid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,6 @@ from cxr_explain.measures.subject import (
     baseline_of,
     check_batch_size,
     check_maps,
-    nothing,
     probabilities,
 )
 
@@ -78,7 +77,6 @@ def deletion(
     steps: int = STEPS,
     seed: int = 0,
     batch_size: int = BATCH,
-    advance: Callable[[int], None] = nothing,
 ) -> Curve:
     """Blank out the most salient cells first, and watch the score fall.
 
@@ -87,16 +85,15 @@ def deletion(
     class of a call; over many images, give each a seed of its own, and the luck averages out.
 
     Args:
-        score: of the model.
+        score: gives the model's logits.
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K), whose probability is watched.
         maps: (B, K, I, J), not finer than the inputs.
         baseline: what is left where pixels went. RISE leaves black; but black holes, which no radiograph has,
             change the score by themselves, so that any cells seem to matter.
         steps: T, at most; a map of fewer cells has one step a cell.
-        seed: of the order among equals.
-        batch_size: images scored at a time.
-        advance: called with the number of images just scored, B K (T + 1) in all.
+        seed: seed of the random order among cells of equal saliency.
+        batch_size: number of images scored at a time.
 
     Raises:
         OptionError: shapes that do not fit, maps that are not finite, or no step.
@@ -113,7 +110,7 @@ def deletion(
     """
     plan = _Plan.of(inputs, classes, maps, steps, seed)
     blank = baseline_of(inputs, baseline)
-    scores = _scores(score, inputs, blank, classes, plan, batch_size, advance)
+    scores = _scores(score, inputs, blank, classes, plan, batch_size)
     return Curve(plan.fractions, scores, plan.saliency, inserted=False)
 
 
@@ -127,11 +124,11 @@ def insertion(
     steps: int = STEPS,
     seed: int = 0,
     batch_size: int = BATCH,
-    advance: Callable[[int], None] = nothing,
 ) -> Curve:
-    """Put the most salient cells back first, and watch the score rise; see `deletion`.
+    """Put the most salient cells back first, and watch the score rise.
 
-    A blurred image has no new edges where cells come in; a black one would have them around each.
+    What :func:`deletion` takes away comes in here, in the same order; it has the same arguments, errors and
+    source. A blurred image has no new edges where cells come in; a black one would have them around each.
 
     >>> inputs, classes = torch.zeros(1, 1, 8, 8), torch.tensor([[0]])
     >>> maps = torch.rand(1, 1, 4, 4)
@@ -141,7 +138,7 @@ def insertion(
     """
     plan = _Plan.of(inputs, classes, maps, steps, seed)
     blank = baseline_of(inputs, baseline)
-    scores = _scores(score, blank, inputs, classes, plan, batch_size, advance)
+    scores = _scores(score, blank, inputs, classes, plan, batch_size)
     return Curve(plan.fractions, scores, plan.saliency, inserted=True)
 
 
@@ -216,7 +213,6 @@ def _scores(
     classes: Tensor,
     plan: _Plan,
     batch_size: int,
-    advance: Callable[[int], None],
 ) -> Rows:
     """(B, K, T + 1)."""
     check_batch_size(batch_size)
@@ -228,7 +224,6 @@ def _scores(
             own = classes[b, k].expand(len(images), 1)
             scores[b, k, done : done + len(images)] = probabilities(score, images, own)[:, 0]
             done += len(images)
-            advance(len(images))
     return scores
 
 

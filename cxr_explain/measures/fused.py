@@ -17,14 +17,14 @@ from scipy.stats import rankdata
 
 from cxr_explain.errors import OptionError
 from cxr_explain.options import check_option
-from cxr_explain.support.arrays import Map, as_maps, as_maps_of, as_mask, evidence
+from cxr_explain.support.arrays import Map, as_maps, as_mask, evidence
 
 Weight = Literal["saliency", "cells"]
 """Each class counts by its saliency, or by the cells where it is the strongest."""
 
 
 @dataclass(frozen=True)
-class Agreement:
+class KeptEvidence:
     """One class of a fused map beside the same class's own map.
 
     Args:
@@ -101,7 +101,7 @@ def winner_entropy(maps: ArrayLike, *, weight: Weight = "saliency", normalised: 
     return bits / float(np.log2(len(shares))) if normalised else bits
 
 
-def agreement(fused: ArrayLike, class_maps: ArrayLike) -> tuple[Agreement, ...]:
+def kept_evidence(fused: ArrayLike, class_maps: ArrayLike) -> tuple[KeptEvidence, ...]:
     """What the fusion keeps of each class: the fused map's classes against the single-class maps.
 
     Args:
@@ -115,15 +115,15 @@ def agreement(fused: ArrayLike, class_maps: ArrayLike) -> tuple[Agreement, ...]:
     Raises:
         OptionError: maps of another shape, or that are not finite.
 
-    >>> agreement([[[3.0, 0.0]], [[0.0, 4.0]]], [[[3.0, 0.0]], [[1.0, 4.0]]])[1].survived
+    >>> kept_evidence([[[3.0, 0.0]], [[0.0, 4.0]]], [[[3.0, 0.0]], [[1.0, 4.0]]])[1].survived
     0.8
     """
     own = as_maps(class_maps)
-    layers = as_maps_of(fused, own.shape[1:])
+    layers = as_maps(fused, own.shape[1:])
     if len(layers) != len(own):
         raise OptionError(f"a fused map of {len(layers)} classes", expected=f"{len(own)}, as the class maps")
     pairs = zip(_each_scaled(layers), _each_scaled(own), strict=True)
-    return tuple(Agreement(_cosine(a, b), _spearman(a, b), _survived(a, b)) for a, b in pairs)
+    return tuple(KeptEvidence(_cosine(a, b), _spearman(a, b), _survived(a, b)) for a, b in pairs)
 
 
 def saliency_outside(maps: ArrayLike, masks: Sequence[ArrayLike]) -> float | None:
@@ -148,7 +148,7 @@ def saliency_outside(maps: ArrayLike, masks: Sequence[ArrayLike]) -> float | Non
     inside = [as_mask(mask) for mask in masks]
     values = as_maps(maps)
     for mask in inside:
-        as_maps_of(values, mask.shape)
+        as_maps(values, mask.shape)
     covered = np.any(inside, axis=0) if inside else np.zeros(values.shape[1:], bool)
     shown = evidence(values)
     if not covered.any() or not shown.any():

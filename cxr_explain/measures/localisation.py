@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
 from cxr_explain.errors import OptionError
-from cxr_explain.support.arrays import Mask, as_map_of, as_maps_of, as_mask
+from cxr_explain.support.arrays import Mask, as_map, as_maps, as_mask
 
 
 def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
@@ -43,13 +43,15 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     (1.0, 0.5, None)
     """
     inside = as_mask(mask)
-    values = as_map_of(saliency, inside.shape)
+    values = as_map(saliency, inside.shape)
     highest = values.max()
     return float(inside[values == highest].mean()) if inside.any() and highest > 0 else None
 
 
 def random_hit(mask: ArrayLike) -> float | None:
     """The expected :func:`peak_hit` of a peak drawn uniformly: the mask's share of the area; None if empty.
+
+    It is the energy of an even map, too, and the expected energy of a map whose values are shuffled.
 
     >>> random_hit([[True, False], [False, False]])
     0.25
@@ -115,7 +117,7 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     0.75
     """
     inside = as_mask(mask)
-    values = as_maps_of(maps, inside.shape)
+    values = as_maps(maps, inside.shape)
     if not 0 <= k < len(values):
         raise OptionError(f"class {k} of {len(values)}", expected=f"0 to {len(values) - 1}")
     if not inside.any() or not (values > 0).any():

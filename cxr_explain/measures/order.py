@@ -21,7 +21,7 @@ def random_maps(shape: tuple[int, ...], *, seed: int) -> Tensor:
 
     Args:
         shape: (B, K, I, J), or any other.
-        seed: of the draw.
+        seed: seed of the random numbers.
 
     >>> random_maps((2, 1, 7, 7), seed=0).shape
     torch.Size([2, 1, 7, 7])
@@ -34,7 +34,7 @@ def cell_order(saliency: Tensor, *, seed: int) -> Tensor:
 
     Args:
         saliency: (..., I, J).
-        seed: of the order among equals; the same one for every map of the block.
+        seed: seed of the random order among equals, which is the same for every map of the block.
 
     Returns:
         int64 of the same shape, 0 for the first.
@@ -55,7 +55,7 @@ def pixel_order(saliency: Tensor, size: tuple[int, int], *, seed: int) -> Tensor
     Args:
         saliency: (..., I, J), 4 dimensions.
         size: (H, W) of the image.
-        seed: of the order among equals; the same one for every map of the block.
+        seed: seed of the random order among equals, which is the same for every map of the block.
 
     Returns:
         (..., H, W) int64, 0 for the first.

@@ -1,7 +1,8 @@
 """How much of a mask a map covers, and how much of the map lies in it, beside what chance would give.
 
 Masks and maps are (H, W) in the same pixels. Chance is a mask of as many pixels at random
-(:func:`random_iou`), an even map (:func:`random_energy`), or a map that lies in the middle whatever the
+(:func:`random_iou`), an even map, whose energy is
+:func:`cxr_explain.measures.localisation.random_hit`, or a map that lies in the middle whatever the
 radiograph (:func:`centre_map`), to be measured as any other.
 """
 
@@ -18,7 +19,7 @@ from scipy.stats import hypergeom
 
 from cxr_explain.errors import OptionError
 from cxr_explain.options import check_option
-from cxr_explain.support.arrays import Map, as_map_of, as_mask, as_mask_pair, evidence
+from cxr_explain.support.arrays import Map, as_map, as_mask, as_mask_pair, evidence
 
 EmptyPrediction = Literal["left out", "zero"]
 """A reference mask without a predicted one: CheXlocalize leaves the case out; or it counts as a miss."""
@@ -169,20 +170,8 @@ def energy_in_mask(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     0.75
     """
     inside = as_mask(mask)
-    shown = evidence(as_map_of(saliency, inside.shape))
+    shown = evidence(as_map(saliency, inside.shape))
     return float(shown[inside].sum() / shown.sum()) if inside.any() and shown.any() else None
-
-
-def random_energy(mask: ArrayLike) -> float | None:
-    """The :func:`energy_in_mask` of an even map: the mask's share of the area; None if it is empty.
-
-    It is the expected energy of any map whose values are shuffled over the image.
-
-    >>> random_energy([[True, False], [False, False]])
-    0.25
-    """
-    inside = as_mask(mask)
-    return float(inside.mean()) if inside.any() else None
 
 
 def random_iou(pixels: int, reference: ArrayLike) -> float | None:

@@ -44,7 +44,6 @@ def cascade(
     layers: Sequence[str] | None = None,
     how: How = "reinitialise",
     seed: int = 0,
-    advance: Callable[[], None] = lambda: None,
 ) -> list[Randomised]:
     """Randomise the layers from the output towards the input, one more each time, and compare the maps.
 
@@ -60,8 +59,7 @@ def cascade(
         layers: names of submodules, the first to be randomised first, each with all inside it. By default
             `blocks(module)`; `single_layers(module)` for a step a layer.
         how: "reinitialise" or "shuffle".
-        seed: of the random weights.
-        advance: called after each layer.
+        seed: seed of the random weights.
 
     Raises:
         OptionError: an unknown layer or way, or maps that are not finite.
@@ -85,7 +83,6 @@ def cascade(
             randomise(module, name, how=how, seed=seed)
             left = similarity(before, _maps(explain, inputs, classes))
             found.append(Randomised(**vars(left), layer=name))
-            advance()
     return found
 
 
@@ -131,7 +128,7 @@ def randomise(module: nn.Module, layer: str, *, how: How = "reinitialise", seed:
         module: is changed; see `weights_kept`.
         layer: name of a submodule; '' for the module itself.
         how: "reinitialise" or "shuffle".
-        seed: of the weights.
+        seed: seed of the random weights.
 
     Raises:
         OptionError: no layer of that name, or an unknown way.

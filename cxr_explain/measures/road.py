@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from cxr_explain.measures.subject import (
     Score,
     check_batch_size,
     check_maps,
-    nothing,
     probabilities,
 )
 
@@ -36,7 +35,6 @@ def road(
     noise: float = NOISE,
     seed: int = 0,
     batch_size: int = BATCH,
-    advance: Callable[[int], None] = nothing,
 ) -> Rows:
     """The mean over percentages p of (score without the p % least salient - without the p % most) / 2.
 
@@ -45,15 +43,15 @@ def road(
     filled from what is around them.
 
     Args:
-        score: of the model.
+        score: gives the model's logits.
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K).
         maps: (B, K, I, J).
-        percentages: p, between 0 and 100.
-        noise: standard deviation of the noise on filled pixels.
-        seed: of the noise and of the order among equals; over many images, give each a seed of its own.
-        batch_size: images filled and scored at a time.
-        advance: called with the number of images just scored, 2 B K times the number of percentages in all.
+        percentages: p, the percentages of the pixels that are taken away, between 0 and 100.
+        noise: standard deviation of the noise on filled pixels, in units of [-1024, 1024].
+        seed: seed of the random noise and of the random order among pixels of equal saliency; over many
+            images, give each a seed of its own.
+        batch_size: number of images filled and scored at a time.
 
     Returns:
         (B, K); higher is better.
@@ -86,7 +84,6 @@ def road(
             images = torch.where(holes, fill_in(image, holes) + draws.to(inputs), image)
             own = classes[b, k].expand(len(holes), 1)
             scores.append(probabilities(score, images, own)[:, 0])
-            advance(len(holes))
         least, most = np.concatenate(scores).reshape(2, -1)
         rows[b, k] = (least - most).mean() / 2
     return rows

@@ -29,7 +29,7 @@ class Repeatability:
     Args:
         again: the same batch once more; 0 for any rule without chance.
         alone: each image in a batch of its own; what arithmetic in another order leaves, 1e-5 or less.
-        reversed: the images in the opposite order; likewise.
+        reversed: the images in the opposite order; what arithmetic in another order leaves, 1e-5 or less.
     """
 
     again: Rows
@@ -90,7 +90,7 @@ def under_noise(
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K).
         sigma: standard deviation, in units of the inputs; the default is a hundredth of their range.
-        seed: of the pattern.
+        seed: seed of the noise.
 
     Raises:
         OptionError: a sigma that is negative, or no number.

@@ -44,7 +44,7 @@ the IoBB without a reference box; the entropy of fewer than two classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -67,7 +67,7 @@ from cxr_explain.measures.localisation import (
 from cxr_explain.measures.overlap import energy_in_mask, iou
 from cxr_explain.measures.segmentation import segment
 from cxr_explain.pathologies import ReferenceBox
-from cxr_explain.support.arrays import Mask, as_mask
+from cxr_explain.support.arrays import Map, Mask, as_maps, as_mask
 
 SAMPLES = 256
 """Along the longer side of a radiograph, at most."""
@@ -110,12 +110,6 @@ class SamplingGrid:
         left, top, right, bottom = self.geometry.seen_box
         (top, bottom), (left, right) = np.searchsorted(y, (top, bottom)), np.searchsorted(x, (left, right))
         return int(left), int(top), int(right), int(bottom)
-
-    @property
-    def seen_shape(self) -> tuple[int, int]:
-        """Rows and columns of the samples that were seen."""
-        left, top, right, bottom = self.seen
-        return bottom - top, right - left
 
     def maps(self, maps: ArrayLike) -> NDArray[np.float32]:
         """Maps (..., I, J) of the model's square at the samples that were seen, (..., rows, columns)."""
@@ -171,19 +165,17 @@ class Region:
     Args:
         mask: its samples.
         boxes: (n, 4), its reference boxes in samples, clipped to what was seen.
-        spacing: of the samples, down and across, in pixels of the radiograph.
-        tolerance: of the tolerant hit, in pixels of the radiograph.
+        grid: on which it lies.
     """
 
     mask: Mask
     boxes: BoxArray
-    spacing: tuple[float, float]
-    tolerance: float
+    grid: SamplingGrid
 
     @cached_property
     def near(self) -> Mask:
         """The samples where a peak is a tolerant hit."""
-        return within(self.mask, self.tolerance, self.spacing)
+        return within(self.mask, TOLERANCE * self.grid.geometry.side, self.grid.spacing)
 
 
 @dataclass(frozen=True)
@@ -269,7 +261,7 @@ class Ruler:
         geometry: Geometry,
         *,
         masks: Mapping[str, ArrayLike] | None = None,
-        boxes: Iterable[ReferenceBox] = (),
+        boxes: Sequence[ReferenceBox] = (),
     ) -> Self:
         """Sample what is known of a radiograph, once for all maps.
 
@@ -281,27 +273,15 @@ class Ruler:
         Raises:
             OptionError: a mask of another type or shape.
         """
-        grid = SamplingGrid(geometry)
-        drawn = {name: grid.mask(mask) for name, mask in (masks or {}).items()}
-        given = list(boxes)
-        corners = {name: boxes_of(given, name) for name in dict.fromkeys(box.pathology for box in given)}
-        nothing = grid.mask_of_boxes([])
-        found = {
-            name: drawn.get(name, nothing) | grid.mask_of_boxes(corners.get(name, []))
-            for name in dict.fromkeys((*drawn, *corners))
-        }
-        return cls(
-            grid,
-            {
-                name: Region(
-                    mask,
-                    grid.boxes(corners.get(name, np.empty((0, 4)))),
-                    grid.spacing,
-                    TOLERANCE * geometry.side,
-                )
-                for name, mask in found.items()
-            },
-        )
+        grid, drawn = SamplingGrid(geometry), masks or {}
+        regions = {}
+        for name in dict.fromkeys((*drawn, *(box.pathology for box in boxes))):
+            corners = boxes_of(boxes, name)
+            inside = grid.mask_of_boxes(corners)
+            if name in drawn:
+                inside = inside | grid.mask(drawn[name])
+            regions[name] = Region(inside, grid.boxes(corners), grid)
+        return cls(grid, regions)
 
     def class_map(self, pathology: str, class_map: ArrayLike) -> ClassMapMeasures:
         """Measure the class map of a pathology.
@@ -338,7 +318,7 @@ class Ruler:
         Raises:
             OptionError: another shape, or values that are not finite.
         """
-        sampled = self.grid.maps(maps)
+        sampled = as_maps(self.grid.maps(maps))
         nothing = ClassShares(None, None, None)
         if not (sampled > 0).any():
             return FusedMapMeasures(None, None, None, dict.fromkeys(self.regions, nothing))
@@ -364,14 +344,14 @@ class Ruler:
 
         A share of a map is one of its sums over parts, so that samples are added up once for all shares.
         """
-        codes = np.zeros(self.grid.seen_shape, np.int64)
+        codes = self.grid.mask_of_boxes([]).astype(np.int64)
         for at, region in enumerate(self.regions.values()):
             codes |= region.mask.astype(np.int64) << at
         found, part = np.unique(codes, return_inverse=True)
         bits = np.arange(len(self.regions))[:, None, None]
         return part.ravel(), (found >> bits & 1).astype(bool)
 
-    def _summed(self, maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _summed(self, maps: Map) -> Map:
         """(K, rows, columns) -> (K, 1, P)."""
         part, masks = self._parts
         sums = [np.bincount(part, layer.ravel(), masks.shape[-1]) for layer in maps]
@@ -390,14 +370,14 @@ def _largest_iobb(saliency: NDArray[np.float32], region: Region) -> float | None
     return float(iobb(found, region.boxes).max(initial=0.0))
 
 
-def _share(parts: NDArray[np.float64], k: int | None, mask: Mask) -> float | None:
+def _share(parts: Map, k: int | None, mask: Mask) -> float | None:
     """Of a fused map with evidence somewhere; 0 for a class that was not fused."""
     if k is None:
         return 0.0 if mask.any() else None
     return class_share(parts, k, mask)
 
 
-def _fused_hit(maps: NDArray[np.float32], k: int | None, near: Mask) -> float | None:
+def _fused_hit(maps: Map, k: int | None, near: Mask) -> float | None:
     """Of a fused map with evidence somewhere; 0 for a class that has no part of it."""
     if k is None or not (maps[k] > 0).any():
         return 0.0 if near.any() else None

@@ -89,10 +89,6 @@ def probabilities(score: Score, inputs: Tensor, classes: Tensor) -> NDArray[np.f
     return result
 
 
-def nothing(scored: int) -> None:
-    """Tell nobody how far a measure has come."""
-
-
 def check_batch_size(batch_size: int) -> None:
     """Refuse a number of images that is none.
 

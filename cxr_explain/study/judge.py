@@ -13,7 +13,7 @@ from torch import Tensor
 from cxr_explain.cam.fusion import FusedMaps
 from cxr_explain.measures.adcc import adcc
 from cxr_explain.measures.faithfulness import deletion, insertion
-from cxr_explain.measures.fused import agreement
+from cxr_explain.measures.fused import kept_evidence
 from cxr_explain.measures.road import road
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
@@ -94,7 +94,7 @@ def sharing(question: Question, top: Sequence[int], fused: FusedMaps) -> Iterato
     """
     maps = fused.maps[0].numpy()
     found = question.ruler.fused_map(maps, [question.names[index] for index in top])
-    kept = agreement(maps, fused.class_maps[0].numpy())
+    kept = kept_evidence(maps, fused.class_maps[0].numpy())
     for name, index in question.present.items():
         share = found.shares[name]
         yield (

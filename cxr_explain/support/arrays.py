@@ -38,8 +38,12 @@ def as_mask_pair(first: ArrayLike, second: ArrayLike) -> tuple[Mask, Mask]:
     return one, other
 
 
-def as_map(saliency: ArrayLike) -> Map:
+def as_map(saliency: ArrayLike, shape: tuple[int, ...] | None = None) -> Map:
     """A map as a float64 array (H, W).
+
+    Args:
+        saliency: (H, W).
+        shape: (H, W) of the mask that it is measured against; any without.
 
     Raises:
         OptionError: another shape, no pixel at all, or values that are not finite.
@@ -47,33 +51,20 @@ def as_map(saliency: ArrayLike) -> Map:
     >>> as_map([[1, 2]]).dtype
     dtype('float64')
     """
-    values = np.asarray(saliency, np.float64)
-    if values.ndim != 2 or not values.size:
-        raise OptionError(f"a map of shape {values.shape}", expected="(H, W)")
-    _check_finite(values)
-    return values
+    return _checked(saliency, "(H, W)", shape)
 
 
-def as_map_of(saliency: ArrayLike, shape: tuple[int, ...]) -> Map:
-    """A map (H, W) in the pixels of a mask.
-
-    Raises:
-        OptionError: another shape than the mask's, or values that are not finite.
-    """
-    return _as_maps(saliency, shape, f"{shape}, as its mask")
-
-
-def as_maps(maps: ArrayLike) -> Map:
+def as_maps(maps: ArrayLike, shape: tuple[int, ...] | None = None) -> Map:
     """Maps of K classes as a float64 array (K, H, W).
+
+    Args:
+        maps: (K, H, W).
+        shape: (H, W) of the mask that they are measured against; any without.
 
     Raises:
         OptionError: another shape, no pixel at all, or values that are not finite.
     """
-    values = np.asarray(maps, np.float64)
-    if values.ndim != 3 or 0 in values.shape[1:]:
-        raise OptionError(f"maps of shape {values.shape}", expected="(K, H, W)")
-    _check_finite(values)
-    return values
+    return _checked(maps, "(K, H, W)", shape)
 
 
 def evidence(maps: Map) -> Map:
@@ -87,24 +78,12 @@ def evidence(maps: Map) -> Map:
     return np.asarray(positive / largest if largest > 0 else positive)
 
 
-def as_maps_of(maps: ArrayLike, shape: tuple[int, ...]) -> Map:
-    """Maps (K, H, W) of K classes in the pixels of a mask.
-
-    Raises:
-        OptionError: another shape than the mask's, or values that are not finite.
-    """
-    K = len(np.atleast_1d(np.asarray(maps)))
-    return _as_maps(maps, (K, *shape), f"(K, {shape[0]}, {shape[1]}), as its mask")
-
-
-def _as_maps(maps: ArrayLike, shape: tuple[int, ...], expected: str) -> Map:
+def _checked(maps: ArrayLike, axes: str, shape: tuple[int, ...] | None) -> Map:
     values = np.asarray(maps, np.float64)
-    if values.shape != shape:
-        raise OptionError(f"a map of shape {values.shape}", expected=expected)
-    _check_finite(values)
-    return values
-
-
-def _check_finite(values: Map) -> None:
+    if values.ndim != axes.count(",") + 1 or 0 in values.shape[-2:]:
+        raise OptionError(f"a map of shape {values.shape}", expected=axes)
+    if shape is not None and values.shape[-2:] != shape:
+        raise OptionError(f"a map of {values.shape[-2:]} pixels", expected=f"{shape}, as its mask")
     if not np.isfinite(values).all():
         raise OptionError("a map with NaN or infinite values", expected="finite values")
+    return values

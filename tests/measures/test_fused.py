@@ -1,4 +1,4 @@
-"""What only a fused map can be asked: entropy, agreement, saliency outside; ties, K = 1, nothing at all."""
+"""What only a fused map can be asked: entropy, kept evidence, saliency outside; ties, K = 1, nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scipy.stats import entropy, spearmanr
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.fused import (
-    Agreement,
-    agreement,
+    KeptEvidence,
+    kept_evidence,
     saliency_outside,
     winner_entropy,
     winner_shares,
@@ -51,20 +51,20 @@ def slow_correlation(a: list[float], b: list[float]) -> float | None:
     return together / math.sqrt(alone) if alone else None
 
 
-def slow_agreement(layer: np.ndarray, own: np.ndarray) -> Agreement:
+def slow_kept(layer: np.ndarray, own: np.ndarray) -> KeptEvidence:
     a = [max(float(value), 0.0) for value in layer.flat]
     b = [max(float(value), 0.0) for value in own.flat]
     norms = math.sqrt(math.fsum(x * x for x in a)) * math.sqrt(math.fsum(y * y for y in b))
     product = math.fsum(x * y for x, y in zip(a, b, strict=True))
     kept = math.fsum(y for x, y in zip(a, b, strict=True) if x > 0)
-    return Agreement(
+    return KeptEvidence(
         product / norms if norms else None,
         slow_correlation(slow_ranks(a), slow_ranks(b)),
         kept / math.fsum(b) if any(b) else None,
     )
 
 
-def same(found: Agreement, expected: Agreement) -> bool:
+def same(found: KeptEvidence, expected: KeptEvidence) -> bool:
     pairs = zip(vars(found).values(), vars(expected).values(), strict=True)
     return all(a == pytest.approx(b, abs=1e-12) for a, b in pairs)
 
@@ -87,17 +87,17 @@ def test_the_shares_and_their_entropy_are_their_definition(maps: np.ndarray, wei
 
 
 @given(blocks, st.sampled_from(["joint", "per-class", "released"]))
-def test_the_agreement_is_its_definition(class_maps: np.ndarray, normalisation: str) -> None:
+def test_the_kept_evidence_is_its_definition(class_maps: np.ndarray, normalisation: str) -> None:
     fused = fuse(torch.from_numpy(class_maps)[None], normalisation=normalisation)  # type: ignore[arg-type]
     layers = fused.maps[0].numpy()
-    for found, layer, own in zip(agreement(layers, class_maps), layers, class_maps, strict=True):
-        assert same(found, slow_agreement(layer, own))
+    for found, layer, own in zip(kept_evidence(layers, class_maps), layers, class_maps, strict=True):
+        assert same(found, slow_kept(layer, own))
 
 
 def test_the_rank_correlation_is_scipys() -> None:
     draws = np.random.default_rng(0)
     a, b = draws.integers(0, 4, (2, 1, 6, 6)).astype(float)
-    assert agreement(a, b)[0].spearman == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
+    assert kept_evidence(a, b)[0].spearman == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 def test_the_entropy_of_one_of_even_and_of_lopsided_maps() -> None:
@@ -124,7 +124,7 @@ def test_one_class_none_and_no_evidence() -> None:
     assert winner_entropy(one) is winner_entropy(-np.ones((3, 2, 2))) is None
     assert winner_shares(np.zeros((3, 2, 2))) is winner_shares(np.zeros((0, 2, 2))) is None
     assert winner_entropy(np.zeros((0, 2, 2))) is None
-    assert agreement(np.zeros((0, 2, 2)), np.zeros((0, 2, 2))) == ()
+    assert kept_evidence(np.zeros((0, 2, 2)), np.zeros((0, 2, 2))) == ()
     assert saliency_outside(np.zeros((0, 2, 2)), [np.ones((2, 2), bool)]) is None
 
 
@@ -134,17 +134,17 @@ def test_classes_that_do_not_meet_survive_whole() -> None:
     class_maps[1, :, 2:] = [[6, 5], [4, 3], [2, 1]]
     for normalisation in ("joint", "per-class"):
         fused = fuse(torch.from_numpy(class_maps)[None], normalisation=normalisation)  # type: ignore[arg-type]
-        for found in agreement(fused.maps[0].numpy(), class_maps):
-            assert same(found, Agreement(1.0, 1.0, 1.0))
+        for found in kept_evidence(fused.maps[0].numpy(), class_maps):
+            assert same(found, KeptEvidence(1.0, 1.0, 1.0))
 
 
 def test_a_class_that_wins_nowhere() -> None:
     class_maps = np.stack([np.full((2, 2), 2.0), np.array([[1.0, 0.5], [1.0, 1.0]]), -np.ones((2, 2))])
     fused = fuse(torch.from_numpy(class_maps)[None]).maps[0].numpy()
-    strongest, loser, against = agreement(fused, class_maps)
-    assert same(strongest, Agreement(1.0, None, 1.0))  # constant: no ranks
-    assert loser == Agreement(None, None, 0.0)
-    assert against == Agreement(None, None, None)
+    strongest, loser, against = kept_evidence(fused, class_maps)
+    assert same(strongest, KeptEvidence(1.0, None, 1.0))  # constant: no ranks
+    assert loser == KeptEvidence(None, None, 0.0)
+    assert against == KeptEvidence(None, None, None)
 
 
 def test_saliency_outside_of_perfect_inverted_even_and_random_maps() -> None:
@@ -171,7 +171,7 @@ def test_without_a_mask_or_without_saliency_nothing_is_outside() -> None:
 def test_huge_values_do_not_overflow() -> None:
     huge = np.full((2, 3, 3), 1e308)
     assert winner_entropy(huge) == pytest.approx(1)
-    assert agreement(huge, huge)[0].cosine == pytest.approx(1)
+    assert kept_evidence(huge, huge)[0].cosine == pytest.approx(1)
     assert saliency_outside(huge, [np.eye(3, dtype=bool)]) == pytest.approx(2 / 3)
 
 
@@ -181,8 +181,8 @@ def test_huge_values_do_not_overflow() -> None:
         lambda: winner_shares(np.zeros((2, 2))),
         lambda: winner_shares(np.full((1, 2, 2), np.nan)),
         lambda: winner_entropy(np.ones((2, 2, 2)), weight="area"),  # type: ignore[arg-type]
-        lambda: agreement(np.ones((2, 2, 2)), np.ones((3, 2, 2))),
-        lambda: agreement(np.ones((2, 2, 3)), np.ones((2, 2, 2))),
+        lambda: kept_evidence(np.ones((2, 2, 2)), np.ones((3, 2, 2))),
+        lambda: kept_evidence(np.ones((2, 2, 3)), np.ones((2, 2, 2))),
         lambda: saliency_outside(np.ones((2, 2, 2)), [np.ones((3, 2), bool)]),
         lambda: saliency_outside(np.ones((2, 2, 2)), [np.ones((2, 2))]),
     ],

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cxr_explain.errors import OptionError
+from cxr_explain.measures.localisation import random_hit
 from cxr_explain.measures.overlap import (
     CaseMean,
     centre_map,
     energy_in_mask,
     iou,
     mean_iou,
-    random_energy,
     random_iou,
 )
 from cxr_explain.measures.segmentation import segment
@@ -98,9 +98,9 @@ def test_no_case_is_not_estimable() -> None:
 def test_the_energy_of_perfect_inverted_even_and_empty_maps() -> None:
     assert energy_in_mask(MASK * 2.0, MASK) == 1.0
     assert energy_in_mask(1.0 - MASK, MASK) == 0.0
-    assert energy_in_mask(np.full(MASK.shape, 7.0), MASK) == pytest.approx(random_energy(MASK))
+    assert energy_in_mask(np.full(MASK.shape, 7.0), MASK) == pytest.approx(random_hit(MASK))
     assert energy_in_mask(-1.0 * MASK, MASK) is energy_in_mask(np.zeros(MASK.shape), MASK) is None
-    assert energy_in_mask(np.ones(MASK.shape), EMPTY) is random_energy(EMPTY) is None
+    assert energy_in_mask(np.ones(MASK.shape), EMPTY) is random_hit(EMPTY) is None
     assert energy_in_mask(np.full(MASK.shape, 1e308), MASK) == pytest.approx(4 / 48)
 
 
@@ -113,7 +113,7 @@ def test_random_maps_are_at_chance() -> None:
         saliency = draws.exponential(size=mask.shape)
         energies.append(energy_in_mask(saliency, mask))
         ious.append(iou(segment(saliency), mask) - random_iou(int(segment(saliency).sum()), mask))
-    assert np.mean(energies) == pytest.approx(random_energy(mask), abs=0.005)
+    assert np.mean(energies) == pytest.approx(random_hit(mask), abs=0.005)
     assert np.mean(ious) == pytest.approx(0, abs=0.005)
 
 
@@ -144,9 +144,9 @@ def test_the_centre_map_peaks_in_the_middle_and_fits_any_shape() -> None:
     assert found[2, 8] == pytest.approx(math.exp(-(((4 / 9) / 0.25) ** 2) / 2))
     middle = np.zeros((100, 100), bool)
     middle[40:60, 40:60] = True
-    assert energy_in_mask(centre_map((100, 100)), middle) > 2 * random_energy(middle)
+    assert energy_in_mask(centre_map((100, 100)), middle) > 2 * random_hit(middle)
     wide = energy_in_mask(centre_map((100, 100), spread=100), middle)
-    assert wide == pytest.approx(random_energy(middle), rel=1e-3)
+    assert wide == pytest.approx(random_hit(middle), rel=1e-3)
 
 
 @pytest.mark.parametrize(

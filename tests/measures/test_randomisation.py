@@ -281,19 +281,10 @@ def test_each_step_adds_a_layer_to_those_before_it() -> None:
             assert getattr(step, field).shape == (2, 2)
 
 
-def test_layers_may_be_chosen_and_progress_is_told() -> None:
+def test_layers_may_be_chosen() -> None:
     module = small_net().eval()
-    told: list[int] = []
-    steps = cascade(
-        module,
-        logit_maps(module),
-        images(2),
-        CLASSES,
-        layers=["11", "9"],
-        advance=lambda: told.append(1),
-    )
+    steps = cascade(module, logit_maps(module), images(2), CLASSES, layers=["11", "9"])
     assert [step.layer for step in steps] == ["11", "9"]
-    assert len(told) == 2
     assert cascade(module, logit_maps(module), images(2), CLASSES, layers=[]) == []
 
 

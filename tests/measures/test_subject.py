@@ -15,7 +15,6 @@ from cxr_explain.measures.subject import (
     baseline_of,
     check_batch_size,
     check_maps,
-    nothing,
     probabilities,
 )
 
@@ -132,7 +131,6 @@ def test_another_blank_and_no_batch_are_refused() -> None:
     with pytest.raises(OptionError, match="1 or more"):
         check_batch_size(0)
     check_batch_size(1)
-    nothing(3)
 
 
 @pytest.mark.parametrize(

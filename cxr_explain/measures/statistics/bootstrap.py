@@ -140,8 +140,8 @@ def percentile_interval(
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
 
-    >>> percentile_interval(np.arange(101.0), 0.9)
-    (5.0, 95.0)
+    >>> percentile_interval(np.arange(101.0), 0.5)
+    (25.0, 75.0)
     >>> percentile_interval(np.array([1.0, 1.0, 1.0])), percentile_interval(np.array([1.0, np.nan, np.nan]))
     ((None, None), (None, None))
     """

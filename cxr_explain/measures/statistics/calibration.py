@@ -34,8 +34,8 @@ class CalibrationBin:
         cases: in the bin, one or more.
         mean: of their probabilities.
         observed: share of positives among them.
-        observed_low: lower end of its interval.
-        observed_high: upper end.
+        observed_low: lower end of the interval of `observed`.
+        observed_high: upper end of the interval of `observed`.
     """
 
     low: float
@@ -251,7 +251,7 @@ class GroupedCalibration:
         return ratio(weighed_sums(self.squares, drawn)[0], weighed_sums(self.cases, drawn)[0])
 
     def expected_calibration_error(self, drawn: Multiplicities) -> NDArray[np.float64]:
-        """:func:`expected_calibration_error`, likewise."""
+        """:func:`expected_calibration_error` of the same cases; (groups, b) -> (b,)."""
         gaps = np.abs(weighed_sums(self.gaps, drawn))
         return ratio(gaps.sum(axis=0), weighed_sums(self.cases, drawn)[0])
 
