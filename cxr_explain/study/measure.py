@@ -23,7 +23,7 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
-from cxr_explain.measures.ruler import Region
+from cxr_explain.measures.ruler import TOLERANCE, Region
 from cxr_explain.measures.similarity import unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
@@ -275,7 +275,8 @@ def _take_out(explainer: Explainer, question: Question, tables: Tables) -> None:
 
 def _cells(region: Region) -> float:
     """The area of a finding that the model sees, in cells of a map of 28 x 28."""
-    return float(region.mask.sum() * np.prod(region.spacing) / region.tolerance**2)
+    cell = TOLERANCE * region.grid.geometry.side
+    return float(region.mask.sum() * np.prod(region.grid.spacing) / cell**2)
 
 
 def _randomise(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:

@@ -49,7 +49,7 @@ def test_the_validity_is_written_like_a_study_and_goes_on(tmp_path: Path) -> Non
         "# Validity of the weights phantom, on phantoms of 256 x 256 pixels from seed 1000"
     )
     assert "in 4 images of 4 patients" in report
-    for title in ("Over all findings", "Pointing game: grad-cam", "By area", "Class share of FM-G-CAM"):
+    for title in ("At a glance", "Pointing game: grad-cam", "By area", "Class share of FM-G-CAM"):
         assert f"### {title}" in report
         assert title in result.output
     tables = {row["table"] for row in csv.DictReader((tmp_path / "summary.csv").open(encoding="utf-8"))}
