@@ -13,5 +13,5 @@ cell of the map is told where the finding is, and each phantom comes with the sa
 
 All is drawn from one seed: on one machine with one number of threads the command makes the same file again.
 On another processor sums round differently, and training amplifies that; see the model card for what to
-expect of `python -m cxr_explain.study.validity` then.
+expect of `cxr-explain evaluate --validity` then.
 """

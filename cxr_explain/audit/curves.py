@@ -85,7 +85,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
         return points
     way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))])
     chosen = np.searchsorted(way, np.linspace(0, way[-1], most)[:-1], side="left")
-    return points[np.unique([*chosen.tolist(), len(points) - 1])]
+    return points.take(np.unique([*chosen.tolist(), len(points) - 1]), axis=0)
 
 
 def curves_of(scored: Scored, *, level: float) -> dict[str, list[Any]]:

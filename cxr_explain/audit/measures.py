@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.measures.statistics.bootstrap import Estimate, Weights, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.bootstrap import Estimate, Multiplicities, ratio, summed, weighed_sums
 from cxr_explain.measures.statistics.calibration import GroupedCalibration
 from cxr_explain.measures.statistics.discrimination import GroupedScores
 from cxr_explain.options import Uncertain, check_option
@@ -116,7 +116,7 @@ class AgreementMeasures:
         self.measures = tuple(measures)
         self._scored = scored
 
-    def __call__(self, weights: Weights) -> NDArray[np.float64]:
+    def __call__(self, drawn: Multiplicities) -> NDArray[np.float64]:
         """(patients, b) -> (measures, b)."""
         found: dict[str, Draws] = {}
         for names, measure in (
@@ -125,25 +125,25 @@ class AgreementMeasures:
             (_OF_CALIBRATION, self._of_calibration),
         ):
             if not names.isdisjoint(self.measures):
-                found |= measure(weights)
+                found |= measure(drawn)
         return np.stack([found[name] for name in self.measures])
 
-    def _areas(self, weights: Weights) -> dict[str, Draws]:
-        weighed = self._order.weighed(weights)
+    def _areas(self, drawn: Multiplicities) -> dict[str, Draws]:
+        weighed = self._order.weighed(drawn)
         found = {"auroc": weighed.auroc()}
         return found | {"auprc": weighed.average_precision()} if "auprc" in self.measures else found
 
-    def _of_calibration(self, weights: Weights) -> dict[str, Draws]:
+    def _of_calibration(self, drawn: Multiplicities) -> dict[str, Draws]:
         return {
-            "brier": self._calibration.brier(weights),
-            "ece": self._calibration.expected_calibration_error(weights),
+            "brier": self._calibration.brier(drawn),
+            "ece": self._calibration.expected_calibration_error(drawn),
         }
 
-    def _at_operating_point(self, weights: Weights) -> dict[str, Draws]:
+    def _at_operating_point(self, drawn: Multiplicities) -> dict[str, Draws]:
         if self._outcomes is None:
-            nothing = np.full(weights.shape[1], np.nan)
+            nothing = np.full(drawn.shape[1], np.nan)
             return dict.fromkeys(_AT_OPERATING_POINT, nothing)
-        tn, fp, fn, tp = weighed_sums(self._outcomes, weights)
+        tn, fp, fn, tp = weighed_sums(self._outcomes, drawn)
         both = (tp + fn > 0) & (tn + fp > 0)
         return {
             "sensitivity": ratio(tp, tp + fn),
@@ -172,36 +172,11 @@ class AgreementMeasures:
         return GroupedCalibration.of(scored.probabilities, scored.positive, scored.patients, scored.groups)
 
 
-class MeanMeasures:
-    """Means over images as a function of how often each patient was drawn.
-
-    Args:
-        values: (m, q), a row for each image; NaN, "not estimable", is left out of its column's mean.
-        patients: (m,) numbers, from 0.
-        groups: how many patients the audit has.
-
-    >>> mean = MeanMeasures(np.array([[1.0], [np.nan], [3.0]]), np.array([0, 0, 1]), 2)
-    >>> mean(np.array([[1.0, 2.0], [1.0, 0.0]])).tolist()
-    [[2.0, 1.0]]
-    """
-
-    def __init__(self, values: NDArray[np.float64], patients: NDArray[np.intp], groups: int) -> None:
-        there = ~np.isnan(values)
-        image, column = np.nonzero(there)
-        shape = values.shape[1], groups
-        self._sums = summed(column, patients[image], shape, values[there])
-        self._counts = summed(column, patients[image], shape)
-
-    def __call__(self, weights: Weights) -> NDArray[np.float64]:
-        """(patients, b) -> (q, b)."""
-        return ratio(weighed_sums(self._sums, weights), weighed_sums(self._counts, weights))
-
-
 def as_cells(names: Sequence[str], estimates: Sequence[Estimate]) -> dict[str, dict[str, Any]]:
     """Estimates by name, as the statistics' document has them.
 
     >>> as_cells(["auroc"], [Estimate(0.5)])
-    {'auroc': {'value': 0.5, 'low': None, 'high': None}}
+    {'auroc': {'value': 0.5, 'low': None, 'high': None, 'resamples': 0}}
     """
     return {name: as_cell(estimate) for name, estimate in zip(names, estimates, strict=True)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
 from cxr_explain.figures.output import ExplanationFigure
+from cxr_explain.support.whole_file import safe_stem
 
 STATISTICS = "statistics.json"
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST = 100
 
 
 def write_statistics(run: AuditRun, **options: Any) -> Statistics:
@@ -72,9 +69,8 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
     ...     figure_of(done, done.manifest.ids[0]).save(Path(folder, "one.png")).name
     'one.png'
     """
-    at = position_of(run, image_id)
-    radiograph = run.radiograph(at)
-    return run.explanation(at).figure(run.reference(at), radiograph=radiograph)
+    case = run.case(position_of(run, image_id))
+    return case.explanation.figure(case.reference_labels, radiograph=case.radiograph())
 
 
 def position_of(run: AuditRun, image_id: str) -> int:
@@ -102,4 +98,4 @@ def safe_name(image_id: str, ending: str) -> Path:
     >>> str(safe_name("../../etc/passwd", ".png"))
     'etc_passwd.png'
     """
-    return Path((_UNSAFE.sub("_", image_id).strip("._")[:_LONGEST] or "figure") + ending)
+    return Path((safe_stem(image_id) or "figure") + ending)

@@ -19,14 +19,15 @@ from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.curves import curves_of
 from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
-from cxr_explain.audit.measures import MEASURES, MeanMeasures, Scored, as_cells
+from cxr_explain.audit.measures import MEASURES, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes, training_overlap
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
 from cxr_explain.measures.statistics.bootstrap import (
-    ResampledEstimate,
+    Estimate,
     WeightedStatistics,
     bootstrap_weighted,
+    grouped_means,
 )
 from cxr_explain.options import Uncertain
 
@@ -60,7 +61,7 @@ class _Section:
         self.names.append(names)
         self.measures.append(measures)
 
-    def filled(self, estimates: Sequence[Sequence[ResampledEstimate]]) -> list[dict[str, Any]]:
+    def filled(self, estimates: Sequence[Sequence[Estimate]]) -> list[dict[str, Any]]:
         """The entries with their estimates."""
         together = zip(self.entries, self.names, estimates, strict=True)
         return [{**entry, "estimates": as_cells(names, found)} for entry, names, found in together]
@@ -82,8 +83,8 @@ def statistics(
 
     An estimate is {"value", "low", "high", "resamples"}: the interval is of percentiles of the bootstrap over
     patients, and "resamples" says in how many the measure was estimable. A value of null is not estimable; an
-    interval is withheld as `evaluation.bootstrap.bootstrap_weighted` says. The calibration curve's
-    intervals are Wilson's, see `evaluation.calibration.calibration_curve`.
+    interval is withheld as `measures.statistics.bootstrap.percentile_interval` says. The calibration curve's
+    intervals are Wilson's, see `measures.statistics.calibration.calibration_curve`.
 
     Args:
         cases: the images that were explained.
@@ -108,7 +109,7 @@ def statistics(
     >>> mass["estimates"]["auroc"]["value"], mass["estimates"]["sensitivity"]["value"]
     (0.75, 0.5)
     """
-    tell = progress or (lambda text: None)
+    tell = progress or (lambda _: None)
     sections = {
         "pathologies": _pathologies(cases, policy, level),
         "subgroups": _subgroups(cases, policy),
@@ -176,7 +177,7 @@ def statistics_of(
     without_patient = sum(run.manifest.patients[row] is None for row in rows)
     return statistics(
         cases,
-        policy=policy or run.record.ask.uncertain,
+        policy=policy or run.record.uncertain,
         located=localisation.located,
         resamples=resamples,
         level=level,
@@ -236,7 +237,7 @@ def _where(cases: Cases) -> _Section:
             "flagged": int((known >= FLAGGED_FROM).sum()),
             "threshold": FLAGGED_FROM,
         }
-        section.add(entry, ["mean"], MeanMeasures(share[:, None], cases.patients, cases.groups))
+        section.add(entry, ["mean"], grouped_means(share[:, None], cases.patients, cases.groups))
     return section
 
 
@@ -247,7 +248,7 @@ def _located(cases: Cases, located: Sequence[Located]) -> _Section:
         patients = cases.patients[[each.at for each in chosen]]
         entry = {"pathology": pathology, "images": len(chosen), "patients": len(np.unique(patients))}
         values = np.array([each.values for each in chosen], np.float64)
-        section.add(entry, LOCALISATION_MEASURES, MeanMeasures(values, patients, cases.groups))
+        section.add(entry, LOCALISATION_MEASURES, grouped_means(values, patients, cases.groups))
     return section
 
 

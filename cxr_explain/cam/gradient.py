@@ -75,10 +75,10 @@ def occurrence_weighted(activations: Tensor, first: Tensor, third_by_second: Ten
     The quotient instead of the derivatives themselves, as their powers of a small gradient underflow.
 
     Args:
-        activations: (B, C, I, J).
-        first: derivative of the score, (B, K, C, I, J).
-        third_by_second: the third over the second derivative of exp(score), likewise; g where they are g^3
-            and g^2. A denominator of 0 gives an alpha of 0.
+        activations: a, (B, C, I, J).
+        first: first derivative of the score, (B, K, C, I, J).
+        third_by_second: third derivative of exp(score) divided by the second, (B, K, C, I, J): g, where the
+            derivatives are g^3 and g^2. A denominator of 0 gives an alpha of 0.
     """
     total = activations.sum(dim=(-2, -1), keepdim=True)[:, None]
     denominator = 2 + total * third_by_second

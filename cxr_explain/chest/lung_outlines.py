@@ -117,7 +117,7 @@ def _to_diaphragm(levels: Floats, points: Points, step: float) -> Points:
 def _at(levels: Floats, at: Points) -> Floats:
     """Grey levels of the cells that hold the points (..., 2), or the nearest ones."""
     columns, rows = (at[..., axis].astype(np.intp).clip(0, levels.shape[1 - axis] - 1) for axis in (0, 1))
-    return levels[rows, columns]
+    return np.asarray(levels[rows, columns])
 
 
 def _moved_together(points: Points, edges: _Edges, step: float) -> Points:

@@ -63,7 +63,7 @@ class Placed:
         """(2, POINTS, 2) outlines of both lungs in cells of an image, the one on its left first."""
         side = max(shape)
         centre = np.array([self.x * side - (side - shape[1]) / 2, self.y * side - (side - shape[0]) / 2])
-        return _outlines() * (np.array([self.width, self.height]) * side / 2) + centre
+        return np.asarray(_outlines() * (np.array([self.width, self.height]) * side / 2) + centre)
 
 
 def normalised(image: Floats) -> Floats:
@@ -102,7 +102,7 @@ def _as_square(image: Floats) -> Floats:
     rows, columns = at - (side - h) / 2, at - (side - w) / 2
     inside = np.outer((rows >= 0) & (rows < h), (columns >= 0) & (columns < w))
     picked = image[np.clip(rows.astype(int), 0, h - 1)][:, np.clip(columns.astype(int), 0, w - 1)]
-    return (picked * inside).reshape(_MATCHED, samples, _MATCHED, samples).mean(axis=(1, 3))
+    return np.asarray((picked * inside).reshape(_MATCHED, samples, _MATCHED, samples).mean(axis=(1, 3)))
 
 
 @lru_cache(maxsize=1)
@@ -145,4 +145,4 @@ def _template(x: float, y: float, width: float, height: float) -> Floats:
     chest = (np.abs(u) < np.interp(v, _CHEST[:, 1], _CHEST[:, 0]) + _WALL) & (np.abs(v + 0.01) < 1.2)
     around = chest.ravel() & ~lungs
     template = around / around.sum() - lungs / lungs.sum()
-    return (template / np.linalg.norm(template)).astype(np.float32)
+    return np.asarray(template / np.linalg.norm(template), np.float32)

@@ -287,4 +287,4 @@ def _covered(
         np.clip(np.minimum(edges[1:], stop) - np.maximum(edges[:-1], start), 0, None)
         for start, stop in (span, seen)
     )
-    return np.divide(within, whole, out=np.zeros(cells), where=whole > 0)
+    return np.asarray(np.divide(within, whole, out=np.zeros(cells), where=whole > 0))

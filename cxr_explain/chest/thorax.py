@@ -110,7 +110,7 @@ def filled(polygons: tuple[Points, ...], shape: tuple[int, int]) -> Mask:
     >>> filled((np.array([[0.4, 0.0], [2.6, 0.0], [2.6, 1.0], [0.4, 1.0]]),), (2, 4)).astype(int).tolist()
     [[1, 1, 1, 0], [0, 0, 0, 0]]
     """
-    return np.logical_or.reduce([_filled(polygon, shape) for polygon in polygons])
+    return np.asarray(np.logical_or.reduce([_filled(polygon, shape) for polygon in polygons]))
 
 
 def _filled(polygon: Points, shape: tuple[int, int]) -> Mask:

@@ -17,11 +17,11 @@ from cxr_explain.errors import OptionError
 from cxr_explain.options import Uncertain
 
 if TYPE_CHECKING:
-    from cxr_explain.audit.run import Progress
+    from cxr_explain.audit.run import Crew, Progress
     from cxr_explain.audit.store import AuditRun
 
 DataSet = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
-"""The names in `MANIFEST_READERS`, which is not imported for a help text: it needs numpy."""
+"""The names in `DATA_SETS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
 
@@ -153,16 +153,10 @@ def audit(
         cxr-explain audit phantoms.csv --images phantoms/images --weights phantom --out run
     """
     from cxr_explain.audit.place import is_url
-    from cxr_explain.audit.record import Ask
-    from cxr_explain.audit.run import Means
+    from cxr_explain.audit.run import RunSettings, run_audit
     from cxr_explain.reference import check_manifest, read_manifest
 
-    ask = Ask(
-        **vars(explaining.ranking.settings()),
-        read_options=explaining.reading.options(),
-        uncertain=uncertain,
-    )
-    means = Means(run.batch_size, run.workers, follow_links, run.retry_failed)
+    reading, ranking = explaining.reading.settings(), explaining.ranking.settings()
     table = read_manifest(manifest)
     pretrained = explaining.pretrained()
     explainer = pretrained.load()
@@ -170,21 +164,29 @@ def audit(
     if not is_url(images):
         for line in check_manifest(table, Path(images), explainer.classifier.pathologies).lines():
             console.note(line)
+    crew: Crew | None = None
+    if run.distributed == "ray":
+        from cxr_explain.audit.ray_run import RayCrew
+
+        crew = RayCrew(pretrained, run.ray_workers)
     with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
 
         def done(batch: Progress) -> None:
             advance(batch.explained + len(batch.failed), failed=len(batch.failed))
 
-        how: dict[str, Any] = {"ask": ask, "means": means, "advance": done, "stop": asked}
-        if run.distributed == "ray":
-            from cxr_explain.audit.ray_run import run_audit_on_ray
-
-            how["workers"] = run.ray_workers
-            audited = run_audit_on_ray(pretrained, explainer, table, images, output, **how)
-        else:
-            from cxr_explain.audit.run import run_audit
-
-            audited = run_audit(explainer, table, images, output, **how)
+        audited = run_audit(
+            explainer,
+            table,
+            images,
+            output,
+            reading=reading,
+            uncertain=uncertain,
+            running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
+            crew=crew,
+            advance=done,
+            stop=asked,
+            **vars(ranking),
+        )
     _summarise(audited, output)
     failed = console.EXIT_SOME_FAILED if len(audited.failures) else 0
     raise typer.Exit(failed if audited.joined else console.EXIT_INTERRUPTED)
@@ -303,7 +305,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the batch, the second stops at once."""
     asked = False
 
-    def ask(number: int, frame: object) -> None:
+    def ask(*_: object) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

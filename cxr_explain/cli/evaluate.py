@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
-from cxr_explain.cli.panels import BoxPanel, DevicePanel, FusionPanel, OutPath, Positive, TopPanel
+from cxr_explain.cli.panels import BoxPanel, DevicePanel, FusionPanel, Natural, OutPath, Positive, TopPanel
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.options import Method
 
 
 class ReferencePanel(BoxPanel):
@@ -22,13 +22,18 @@ class ReferencePanel(BoxPanel):
         segmentations: JSON file of CheXlocalize with reference outlines, either its segmentations or its
             annotations.
         n: number of images to evaluate, at most.
+        seed: seed of the first phantom that is rendered; from the default on, no phantom was trained on.
     """
 
     masks: Path | None = None
     segmentations: Path | None = None
     n: Annotated[
-        int | None, typer.Option("--n", min=1, show_default="all files; without files, 160 phantoms")
+        int | None,
+        typer.Option(
+            "--n", min=1, show_default="all files; without files, 160 phantoms, or 1000 with --validity"
+        ),
     ] = None
+    seed: Natural = 10_000_000
 
 
 class EvaluatedPanel(DevicePanel):
@@ -43,11 +48,13 @@ class StudyPanel(Panel, title="Run"):
     Args:
         study: compare rules, numbers K, normalisations and activations, and randomise the weights; --top-k,
             --normalisation and --activation are then not used.
+        validity: measure the model and its maps on phantoms with and without each finding.
         quick: take fewer images and steps: to see that it runs, not to judge by.
         jobs: number of processes, each of one thread.
     """
 
     study: bool = False
+    validity: bool = False
     quick: bool = False
     jobs: Positive = 1
 
@@ -66,6 +73,10 @@ def evaluate(
         Method,
     ] = None,
     fusion: FusionPanel,
+    resamples: Annotated[
+        int | None,
+        typer.Option(min=1, show_default="1000, or 200 with --quick", rich_help_panel="Statistics"),
+    ] = None,
     output: OutPath = Path("evaluation"),
     run: StudyPanel,
 ) -> None:
@@ -83,6 +94,7 @@ def evaluate(
         ranking: how many pathologies are explained.
         method: rule that makes the class maps.
         fusion: how class maps become one map.
+        resamples: number of times that the bootstrap draws patients at random, for confidence intervals.
         output: folder for the report and its tables.
         run: what is compared, and how.
 
@@ -92,7 +104,7 @@ def evaluate(
     from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
 
     given = {"boxes": reference.boxes, "masks": reference.masks, "segmentations": reference.segmentations}
-    source = Source()
+    source = Source(seed=reference.seed)
     if inputs or any(given.values()):
         source = Source(tuple(console.files_of(inputs or [])), references_of(**given))
     request = Request(
@@ -100,11 +112,13 @@ def evaluate(
         model.pretrained(fit=fusion.fit),
         methods=checked_methods(method or ()),
         study=run.study,
+        validity=run.validity,
         quick=run.quick,
         n=reference.n,
         top_k=ranking.top_k,
         normalisation=fusion.normalisation,
         activation=fusion.activation,
+        resamples=resamples,
     )
     failures: list[CxrExplainError] = []
 

@@ -11,13 +11,12 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, OutPath
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.options import FigureFormat
 
 if TYPE_CHECKING:
-    from cxr_explain.explaining.files import FileResult
-    from cxr_explain.pathologies import ReferenceLabels
-    from cxr_explain.reference.label_tables import ReferenceTable
+    from cxr_explain.explaining.files import LabelsFor
+    from cxr_explain.explaining.many import Saved
 
 
 class FilePanel(BoxPanel):
@@ -75,45 +74,59 @@ def explain(
     Example:
         cxr-explain explain phantoms/images --weights phantom --top-k 3 --page
     """
-    from cxr_explain.explaining.files import Job, explain_files
+    from cxr_explain.explaining.files import explain_files, unlabelled
 
-    read_options = explaining.reading.options(frame=files.frame)
+    reading = explaining.reading.settings(frame=files.frame)
+    labels_for = _labels_for(files.labels or None, files.boxes)
     paths = console.files_of(inputs)
-    job = Job(
-        output=output,
+    explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
+    console.name_weights(explainer.classifier)
+    results = explain_files(
+        explainer,
+        paths,
+        output,
+        asked=explaining.ranking.settings(),
+        reading=reading,
+        labels_for=labels_for or unlabelled,
         figure_format=figures.figure_format,
-        **vars(explaining.ranking.settings()),
-        read_options=read_options,
-        references=_references(files.labels or None, files.boxes),
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
     )
-    explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
-    console.name_weights(explainer.classifier)
-    results = explain_files(explainer, paths, job)
-    if _show(results, paths, labelled=job.references is not None, page_in=output if figures.page else None):
+    if _show(results, paths, labelled=labels_for is not None, page_in=output if figures.page else None):
         raise typer.Exit(console.EXIT_SOME_FAILED)
 
 
 def _show(
-    results: Iterator[FileResult], files: Sequence[Path], *, labelled: bool, page_in: Path | None
+    results: Iterator[tuple[Path, Saved | CxrExplainError]],
+    files: Sequence[Path],
+    *,
+    labelled: bool,
+    page_in: Path | None,
 ) -> int:
     """Print a table of results and a line for each failure, write the page; return how many failed."""
     from cxr_explain.cli.result_table import ResultTable
-    from cxr_explain.pages.index_page import IndexPage
+    from cxr_explain.pages.index_page import Card, IndexPage
 
     table, index = ResultTable(labelled=labelled), IndexPage()
     numbers = {path: number for number, path in enumerate(files, start=1)}
     with console.progress("explaining", len(files)) as advance:
-        for result in results:
-            if result.error is not None:
-                index.fail(result.error, result.path, numbers[result.path])
-                message = str(result.error)  # which may name something else than the input, such as an output
-                console.failed(message if str(result.path) in message else f"{result.path}: {message}")
-            elif result.card is not None:
-                index.add(result.card)
-                table.add(result)
-            advance(failed=result.error is not None)
+        for path, result in results:
+            if isinstance(result, CxrExplainError):
+                index.fail(result, path, numbers[path])
+                message = str(result)  # which may name something else than the input, such as an output
+                console.failed(message if str(path) in message else f"{path}: {message}")
+            else:
+                card = Card.of(
+                    result.explanation,
+                    result.radiograph,
+                    result.labels,
+                    figure=result.figure.name if result.figure else "",
+                    saved=result.json.name,
+                    figure_size=result.figure_size,
+                )
+                index.add(card)
+                table.add(card)
+            advance(failed=isinstance(result, CxrExplainError))
     table.print(console.out)
     if index.failed:
         console.err.print(f"{index.failed} of {len(files)} inputs failed")
@@ -122,18 +135,20 @@ def _show(
     return index.failed
 
 
-def _references(labels: str | None, boxes: Path | None) -> ReferenceLabels | ReferenceTable | None:
+def _labels_for(labels: str | None, boxes: Path | None) -> LabelsFor | None:
+    """The reference labels of a file of that path and shape; None where none are given at all."""
     from cxr_explain.pathologies import ReferenceLabels
-    from cxr_explain.reference.label_tables import read_reference_table
+    from cxr_explain.reference.standard import read_references
 
     is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
     if boxes is None and not is_table:
-        return None if labels is None else ReferenceLabels.from_text(labels)
-    table = read_reference_table(labels if is_table else None, boxes)
+        one = None if labels is None else ReferenceLabels.from_text(labels)
+        return None if one is None else lambda _path, _shape: one
+    standard = read_references(labels=labels if is_table else None, boxes=boxes)
     if labels is not None and not is_table:
         raise OptionError(
             f"--labels {labels!r} together with --boxes",
             expected="a CSV of labels beside a CSV of boxes",
             remedy="Give the labels of each image in a CSV with the columns image and labels.",
         )
-    return table
+    return standard.labels_for

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy
 
 if TYPE_CHECKING:
     from cxr_explain.explaining.explainer import Pretrained
+    from cxr_explain.loaders.settings import ReadSettings
 
 Natural = Annotated[int, typer.Option(min=0)]
 Positive = Annotated[int, typer.Option(min=1)]
@@ -55,24 +57,20 @@ class ReadingPanel(Panel):
     xrv_compatible: bool = False
     max_pixels: Annotated[int | None, typer.Option(min=1, show_default="100 million")] = None
 
-    def options(self, **more: Any) -> dict[str, Any]:
-        """The same for `read_radiograph`.
+    def settings(self, *, frame: int | None = None) -> ReadSettings:
+        """The same for a reader.
 
         Args:
-            **more: options of the reader beside these.
+            frame: index of the frame of a multi-frame object.
 
-        Raises:
-            OptionError: a window that is none.
-
-        >>> ReadingPanel(voi="1").options(frame=2)
-        {'voi': 1, 'xrv_compatible': False, 'frame': 2}
+        >>> ReadingPanel(voi="1").settings(frame=2)
+        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=100000000)
         """
-        from cxr_explain.loaders.voi import parse_voi
+        from cxr_explain.loaders.settings import ReadSettings
 
         voi = int(self.voi) if self.voi.lstrip("-").isdigit() else self.voi
-        parse_voi(voi)
         limit = {"max_pixels": self.max_pixels} if self.max_pixels else {}
-        return {"voi": voi, "xrv_compatible": self.xrv_compatible, **limit, **more}
+        return ReadSettings(voi, self.xrv_compatible, frame, **limit)
 
 
 class WeightsPanel(Panel, title="Model"):

@@ -50,7 +50,7 @@ class ClassGrid:
         """Draw from the top left corner."""
         if not self.content.styles:
             return
-        which = "before fusion" if self.content.explanation.provenance.fused else "one by one"
+        which = "before fusion" if self.content.explanation.provenance.map_settings.fused else "one by one"
         page.heading(x, y, "Class maps", aside=f"{which}, relative to own peak", room=self.width)
         y += _TITLE
         shape = (page.samples(self._image[1]), page.samples(self._image[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from cxr_explain.explaining.explanation import Provenance
+from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import wrap
 from cxr_explain.figures.output import DISCLAIMER
@@ -146,7 +146,8 @@ def _method(content: Content) -> list[Fact]:
     explanation = content.explanation
     provenance = explanation.provenance
     by = "sigmoid probability" if explanation.ranking.by == "probability" else "calibrated value"
-    asked = "" if provenance.top_k == explanation.ranking.k else f" ({provenance.top_k} asked for)"
+    top_k = provenance.ranking_settings.top_k
+    asked = "" if top_k == explanation.ranking.k else f" ({top_k} asked for)"
     return [
         ("method", provenance.method),
         ("K", f"{explanation.ranking.k}{asked}, ranked by {by}"),
@@ -159,8 +160,9 @@ def _method(content: Content) -> list[Fact]:
 
 
 def _fusion(provenance: Provenance) -> str:
-    how = f"normalisation {provenance.normalisation}, activation {provenance.activation}"
-    return how if provenance.fused else f"none; class maps scaled together, {how}"
+    settings = provenance.map_settings
+    how = f"normalisation {settings.normalisation}, activation {settings.activation}"
+    return how if settings.fused else f"none; class maps scaled together, {how}"
 
 
 def _model(content: Content) -> list[Fact]:
@@ -171,7 +173,7 @@ def _model(content: Content) -> list[Fact]:
         ("weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
         ("trained on", _training(content)),
         ("software", f"cxr-explain {provenance.package_version}, torch {provenance.torch_version}"),
-        ("arithmetic", f"{provenance.dtype} on {provenance.device}"),
+        ("arithmetic", f"{provenance.map_settings.dtype} on {provenance.device}"),
         ("scores", "probabilities are sigmoids, not calibrated"),
         ("operating point", "the probability from which the weights' authors call a pathology positive"),
     ]

@@ -17,7 +17,8 @@ from cxr_explain.figures.key import ColourKey, Legend
 from cxr_explain.figures.lettering import width
 from cxr_explain.figures.output import DISCLAIMER, ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
-from cxr_explain.figures.page import BODY, QUIET, Block, Page
+from cxr_explain.figures.page import BODY, Block, Page
+from cxr_explain.figures.palette import QUIET
 from cxr_explain.figures.palette import ALERT
 from cxr_explain.figures.panels import Panels
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
@@ -77,15 +78,10 @@ def draw_explanation(
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
     >>> import numpy as np
-    >>> from cxr_explain.geometry import Geometry
-    >>> from cxr_explain.explaining.explanation import Provenance
-    >>> from cxr_explain.explaining.ranking import rank
+    >>> from cxr_explain.explaining.explainer import Explainer
+    >>> explainer = Explainer.from_pretrained("phantom", device="cpu", allow_phantom_weights=True)
     >>> radiograph = Radiograph.from_array(np.zeros((64, 64), np.float32))
-    >>> maps = np.ones((1, 7, 7), np.float32) / 7
-    >>> explanation = Explanation(
-    ...     radiograph.id, rank([1.0], ["Mass"]), maps, maps, Geometry.fit_square((64, 64), 224),
-    ...     Provenance("0", "2", "m", None, (), "features", "Grad-CAM", "closed form", "joint", "relu", 1,
-    ...                "cpu", "float32", radiograph.sha256, (), ()))
+    >>> explanation = explainer.explain(radiograph, top_k=2)
     >>> draw_explanation(explanation, radiograph, reference_labels="Mass").to_bytes()[1:4]
     b'PNG'
     """

@@ -58,7 +58,7 @@ class ColourKey:
             y += self._row
         if self._shows_hollow:
             _hollow(page, x, y + _LINE / 2, QUIET)
-            fused = self.content.explanation.provenance.fused
+            fused = self.content.explanation.provenance.map_settings.fused
             hollow = "wins nowhere in the fused map" if fused else "no positive evidence"
             page.text(x + _TEXT, y + 0.11, hollow, size=SMALL, colour=QUIET)
 

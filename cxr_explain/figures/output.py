@@ -72,8 +72,8 @@ class _Canvas(FigureCanvasAgg):
         **_: Any,  # what `savefig` passes for other formats
     ) -> None:
         """Write the figure; an opaque one without its alpha channel."""
-        self.draw()
-        pixels = np.asarray(self.buffer_rgba())
+        self.draw()  # type: ignore[no-untyped-call]  # Matplotlib's, without types
+        pixels = np.asarray(self.buffer_rgba())  # type: ignore[no-untyped-call]
         image = Image.fromarray(pixels)
         if (pixels[..., 3] == 255).all():
             image = image.convert("RGB")

@@ -17,7 +17,8 @@ from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
-from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot, put_text
+from cxr_explain.figures.page import BODY, SMALL, Page, dot, put_text
+from cxr_explain.figures.palette import QUIET
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 
@@ -94,7 +95,7 @@ class Panels:
 
     @property
     def _fused(self) -> bool:
-        return self.content.explanation.provenance.fused
+        return self.content.explanation.provenance.map_settings.fused
 
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
@@ -254,7 +255,7 @@ def view_text(content: Content) -> str:
 def _message(content: Content) -> str:
     if content.explanation.ranking.k == 0:
         return "No pathology to explain"
-    maps = "fused map" if content.explanation.provenance.fused else "class maps"
+    maps = "fused map" if content.explanation.provenance.map_settings.fused else "class maps"
     return f"No positive evidence in the {maps}"
 
 

@@ -21,9 +21,10 @@ from scipy.ndimage import find_objects, label
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.segmentation import min_max
 from cxr_explain.pathologies import ReferenceBox
-from cxr_explain.support.arrays import as_mask
+from cxr_explain.support.arrays import as_map, as_mask
 
-Boxes = NDArray[np.float64]
+BoxArray = NDArray[np.float64]
+"""(n, 4): left, top, right, bottom."""
 
 NIH_LEVELS = (60.0, 180.0)
 """Grey levels of 255 at which Wang et al. cut a map."""
@@ -51,7 +52,7 @@ class BoxAccuracy:
     cases: int
 
 
-def region_boxes(mask: ArrayLike) -> Boxes:
+def region_boxes(mask: ArrayLike) -> BoxArray:
     """The box around each connected region of a mask; pixels that touch by a corner are connected.
 
     Args:
@@ -68,15 +69,15 @@ def region_boxes(mask: ArrayLike) -> Boxes:
     return np.array(found, np.float64).reshape(-1, 4)
 
 
-def map_boxes(saliency: ArrayLike, *, levels: Sequence[float] = NIH_LEVELS) -> Boxes:
-    """The boxes around the regions of a map above each level.
+def map_boxes(saliency: ArrayLike, *, levels: Sequence[float] = NIH_LEVELS) -> BoxArray | None:
+    """The boxes around the regions of a map's positive part above each level.
 
     Args:
-        saliency: (H, W), signed; scaled to 0 ... 255 by its least and largest value.
+        saliency: (H, W), signed; its positive part is scaled to 0 ... 255 by its least and largest value.
         levels: of 255; a region is what is greater.
 
     Returns:
-        (n, 4), by level; none for a constant map.
+        (n, 4), by level; no box (0, 4) for an even map; None for a map without a positive value.
 
     Raises:
         OptionError: a level out of range, or a map that is not finite.
@@ -89,11 +90,14 @@ def map_boxes(saliency: ArrayLike, *, levels: Sequence[float] = NIH_LEVELS) -> B
     """
     if not all(0 <= level < 255 for level in levels):
         raise OptionError(f"the levels {tuple(levels)}", expected="0 to below 255")
-    scaled = min_max(saliency)
+    positive = np.maximum(as_map(saliency), 0)
+    if not positive.any():
+        return None
+    scaled = min_max(positive)
     return np.concatenate([np.empty((0, 4)), *(region_boxes(scaled > level / 255) for level in levels)])
 
 
-def boxes_of(references: Iterable[ReferenceBox], pathology: str) -> Boxes:
+def boxes_of(references: Iterable[ReferenceBox], pathology: str) -> BoxArray:
     """The reference boxes of a pathology, (n, 4).
 
     >>> boxes_of([ReferenceBox("Mass", 10, 20, 30, 40)], "Mass").tolist()
@@ -134,13 +138,13 @@ def iobb(boxes: ArrayLike, references: ArrayLike) -> NDArray[np.float64]:
 
 
 def box_accuracy(
-    cases: Iterable[tuple[ArrayLike, ArrayLike]], *, thresholds: Sequence[float] = IOBB_THRESHOLDS
+    cases: Iterable[tuple[ArrayLike | None, ArrayLike]], *, thresholds: Sequence[float] = IOBB_THRESHOLDS
 ) -> tuple[BoxAccuracy, ...]:
     """Accuracy and false positives at each T(IoBB).
 
     Args:
-        cases: for each image with a reference box of the pathology, the boxes of its map (n, 4), none of them
-            allowed, and the reference boxes (m, 4). Images without a reference box are left out.
+        cases: for each image the boxes of its map (n, 4), as :func:`map_boxes` gives them, and the reference
+            boxes (m, 4). Images without a reference box, or without evidence in the map (None), are left out.
         thresholds: T; a box is right where its IoBB is greater.
 
     Returns:
@@ -157,11 +161,13 @@ def box_accuracy(
     """
     if not all(0 <= threshold < 1 for threshold in thresholds):
         raise OptionError(f"the thresholds {tuple(thresholds)}", expected="0 to below 1")
-    best = [iobb(boxes, there).max(axis=1) for boxes, there in cases if len(as_boxes(there))]
+    best = [
+        iobb(boxes, there).max(axis=1) for boxes, there in cases if boxes is not None and len(as_boxes(there))
+    ]
     return tuple(_accuracy(best, threshold) for threshold in thresholds)
 
 
-def whole_box(shape: tuple[int, int]) -> Boxes:
+def whole_box(shape: tuple[int, int]) -> BoxArray:
     """One box around everything, (1, 4). Its IoBB is the reference's share of the area: what chance gives.
 
     >>> iobb(whole_box((10, 10)), [[0, 0, 5, 5]]).item()
@@ -171,7 +177,7 @@ def whole_box(shape: tuple[int, int]) -> Boxes:
     return np.array([[0.0, 0.0, width, height]])
 
 
-def as_boxes(boxes: ArrayLike) -> Boxes:
+def as_boxes(boxes: ArrayLike) -> BoxArray:
     """Boxes as a float64 array (n, 4).
 
     Raises:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError
-from cxr_explain.measures.localisation import peak_hit
 from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, LeftOut, case_iou
 from cxr_explain.measures.segmentation import chexlocalize_threshold, segment
 from cxr_explain.options import check_option
 from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
 from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES, OutlineSet, chexlocalize_pathology
-from cxr_explain.reference.outlines import Outline, Shape, checked_shape, shortened
+from cxr_explain.reference.outlines import Outline, Shape, checked_shape
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Map, Mask, as_map
 
 Threshold = float | Literal["otsu", "tuned"]
@@ -152,8 +152,9 @@ def hit_rates(
 ) -> Scores:
     """The hit rate of each pathology: the share of maps whose peak lies in the reference mask.
 
-    CheXlocalize takes the first of equal peaks; here each counts by its share, see
-    :func:`cxr_explain.measures.localisation.peak_hit`. A map without a positive value misses.
+    As the authors' code has it: the peak is the largest value, whatever its sign, and of equal ones the first
+    row by row. The pointing game of this package is another, see
+    :func:`cxr_explain.measures.localisation.peak_hit`.
 
     Args:
         maps: (id, pathology, map), a map once for each; of any resolution, over the whole radiograph.
@@ -173,7 +174,7 @@ def hit_rates(
     for image_id, pathology, saliency in maps:
         name = chexlocalize_pathology(pathology)
         if image_id in found.get(name, {}):
-            raise ReferenceLabelError(f"a second map of {name} for {shortened(image_id)}", expected="one")
+            raise ReferenceLabelError(f"a second map of {name} for {quoted(image_id)}", expected="one")
         reference = references.outline(image_id, name)
         if name in found:
             found[name][image_id] = _hit(saliency, reference)
@@ -195,10 +196,10 @@ def _stretched(values: Map, samples: int) -> Map:
 
 
 def _hit(saliency: ArrayLike, reference: Outline) -> float | LeftOut:
-    if reference.is_empty:
+    if reference.is_empty or not (there := reference.mask()).any():
         return "no reference"
-    hit = peak_hit(full_resolution(saliency, reference.shape), reference.mask())
-    return "no reference" if hit is None else hit
+    peak = full_resolution(saliency, reference.shape).argmax()
+    return float(there.flat[peak])
 
 
 def _in_order(
@@ -228,14 +229,14 @@ def _case_iou(
     try:
         return case_iou(found, there, empty_prediction=empty_prediction)
     except OptionError as error:
-        raise error.at(f"{predictions.source}, {shortened(image_id)}, {pathology}") from error
+        raise error.at(f"{predictions.source}, {quoted(image_id)}, {pathology}") from error
 
 
 def _check_ids(predictions: Collection[str], references: OutlineSet) -> None:
     unknown = sorted(set(predictions) - set(references.ids))
     if unknown:
         raise ReferenceLabelError(
-            f"predictions for {len(unknown)} radiographs without references, such as {shortened(unknown[0])}",
+            f"predictions for {len(unknown)} radiographs without references, such as {quoted(unknown[0])}",
             expected="ids of the references",
             source=references.source,
         )

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from cxr_explain.errors import OptionError
 from cxr_explain.options import check_option
-from cxr_explain.support.arrays import Map, as_maps, as_maps_of, as_mask
+from cxr_explain.support.arrays import Map, as_maps, as_maps_of, as_mask, evidence
 
 Weight = Literal["saliency", "cells"]
 """Each class counts by its saliency, or by the cells where it is the strongest."""
@@ -60,14 +60,14 @@ def winner_shares(maps: ArrayLike, *, weight: Weight = "saliency") -> NDArray[np
     [0.5, 0.5]
     """
     check_option("weight", weight, Weight)
-    evidence = _evidence(as_maps(maps))
-    if not evidence.any():
+    shown = evidence(as_maps(maps))
+    if not shown.any():
         return None
     if weight == "saliency":
-        amounts = evidence.sum(axis=(1, 2))
+        amounts = shown.sum(axis=(1, 2))
     else:
-        winner = evidence.argmax(axis=0)[evidence.any(axis=0)]
-        amounts = np.bincount(winner, minlength=len(evidence)).astype(np.float64)
+        winner = shown.argmax(axis=0)[shown.any(axis=0)]
+        amounts = np.bincount(winner, minlength=len(shown)).astype(np.float64)
     return np.asarray(amounts / amounts.sum())
 
 
@@ -150,21 +150,14 @@ def saliency_outside(maps: ArrayLike, masks: Sequence[ArrayLike]) -> float | Non
     for mask in inside:
         as_maps_of(values, mask.shape)
     covered = np.any(inside, axis=0) if inside else np.zeros(values.shape[1:], bool)
-    evidence = _evidence(values)
-    if not covered.any() or not evidence.any():
+    shown = evidence(values)
+    if not covered.any() or not shown.any():
         return None
-    return float(evidence[:, ~covered].sum() / evidence.sum())
-
-
-def _evidence(maps: Map) -> Map:
-    """The positive part, scaled so that no sum overflows."""
-    positive = np.maximum(maps, 0)
-    largest = positive.max(initial=0)
-    return positive / largest if largest > 0 else positive
+    return float(shown[:, ~covered].sum() / shown.sum())
 
 
 def _each_scaled(maps: Map) -> list[Map]:
-    return [_evidence(of_class).ravel() for of_class in maps]
+    return [evidence(of_class).ravel() for of_class in maps]
 
 
 def _cosine(a: Map, b: Map) -> float | None:

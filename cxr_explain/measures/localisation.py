@@ -6,7 +6,7 @@ taken in float64.
 The peak of a map is every pixel that has its largest value. A peak of several pixels hits by the share of
 them that lie in the mask, which is the expected hit of one drawn among them: so a constant map is worth as
 much as a random peak, wherever a library's `argmax` would have put it. A map without a positive value has no
-peak, and misses.
+peak: whether it hits is not estimable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
         mask: (H, W) bool.
 
     Returns:
-        0 to 1, see above for peaks of several pixels; None for an empty mask.
+        0 to 1, a fraction for a peak of several pixels; None for an empty mask, and for a map without a
+        positive value.
 
     Raises:
         OptionError: shapes that differ, or a map that is not finite.
@@ -39,14 +40,12 @@ def peak_hit(saliency: ArrayLike, mask: ArrayLike) -> float | None:
 
     >>> mask = [[True, False], [False, False]]
     >>> peak_hit([[2, 1], [0, 0]], mask), peak_hit([[1, 1], [0, 0]], mask), peak_hit([[0, 0], [0, 0]], mask)
-    (1.0, 0.5, 0.0)
+    (1.0, 0.5, None)
     """
     inside = as_mask(mask)
     values = as_map_of(saliency, inside.shape)
-    if not inside.any():
-        return None
     highest = values.max()
-    return float(inside[values == highest].mean()) if highest > 0 else 0.0
+    return float(inside[values == highest].mean()) if inside.any() and highest > 0 else None
 
 
 def random_hit(mask: ArrayLike) -> float | None:
@@ -72,33 +71,34 @@ def centre_hit(mask: ArrayLike) -> float | None:
     return float(inside[rows, columns].mean()) if inside.any() else None
 
 
-def within(mask: ArrayLike, distance: float) -> Mask:
+def within(mask: ArrayLike, distance: float, spacing: tuple[float, float] = (1.0, 1.0)) -> Mask:
     """The pixels whose centre is no further than `distance` from the centre of a pixel of the mask.
 
     Args:
         mask: (H, W) bool.
-        distance: in pixels, Euclidean. Half a cell of the map is 0.5 * (pixels a cell): a peak within it
-            cannot be told from one in the mask.
+        distance: Euclidean, in the unit of `spacing`. A peak within half a cell of the map of the mask cannot
+            be told from one in it.
+        spacing: distance of two pixels, down and across.
 
     Raises:
         OptionError: a negative distance.
 
-    >>> within([[True, False, False]], 1).tolist()
-    [[True, True, False]]
+    >>> within([[True, False, False]], 1).tolist(), within([[True, False, False]], 1, (2.0, 2.0)).tolist()
+    ([[True, True, False]], [[True, False, False]])
     """
     if not distance >= 0:
         raise OptionError(f"a distance of {distance}", expected="0 or more pixels")
     inside = as_mask(mask)
     if not inside.any():
         return inside.copy()
-    return np.asarray(distance_transform_edt(~inside) <= distance)
+    return np.asarray(distance_transform_edt(~inside, sampling=spacing) <= distance)
 
 
 def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     """How much of what a reader sees within a mask has the colour of class k.
 
     sum of max(m_k, 0) over the mask, divided by the sum over the mask and all K classes. Of fused maps, that
-    is the saliency whose winner is k. Where there is no saliency at all, the share is 0: nothing points to k.
+    is the saliency whose winner is k. Where all of it lies outside of the mask, the share is 0.
 
     Args:
         maps: (K, H, W), for example a fused map by class; negatives (ELU, GELU) are no evidence.
@@ -106,7 +106,7 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
         mask: (H, W) bool.
 
     Returns:
-        0 to 1; None for an empty mask.
+        0 to 1; None for an empty mask, and for maps without any positive value.
 
     Raises:
         OptionError: shapes that do not fit, maps that are not finite, or no such class.
@@ -118,7 +118,7 @@ def class_share(maps: ArrayLike, k: int, mask: ArrayLike) -> float | None:
     values = as_maps_of(maps, inside.shape)
     if not 0 <= k < len(values):
         raise OptionError(f"class {k} of {len(values)}", expected=f"0 to {len(values) - 1}")
-    if not inside.any():
+    if not inside.any() or not (values > 0).any():
         return None
     sums = np.maximum(values[:, inside], 0).sum(axis=1)
     return float(sums[k] / sums.sum()) if sums.any() else 0.0

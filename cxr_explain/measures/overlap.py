@@ -18,7 +18,7 @@ from scipy.stats import hypergeom
 
 from cxr_explain.errors import OptionError
 from cxr_explain.options import check_option
-from cxr_explain.support.arrays import Map, as_map_of, as_mask, as_mask_pair
+from cxr_explain.support.arrays import Map, as_map_of, as_mask, as_mask_pair, evidence
 
 EmptyPrediction = Literal["left out", "zero"]
 """A reference mask without a predicted one: CheXlocalize leaves the case out; or it counts as a miss."""
@@ -157,7 +157,7 @@ def energy_in_mask(saliency: ArrayLike, mask: ArrayLike) -> float | None:
         mask: (H, W) bool.
 
     Returns:
-        0 to 1; 0 for a map without positive saliency; None for an empty mask.
+        0 to 1; None for an empty mask, and for a map without positive saliency.
 
     Raises:
         OptionError: shapes that differ, or a map that is not finite.
@@ -169,14 +169,8 @@ def energy_in_mask(saliency: ArrayLike, mask: ArrayLike) -> float | None:
     0.75
     """
     inside = as_mask(mask)
-    values = np.maximum(as_map_of(saliency, inside.shape), 0)
-    if not inside.any():
-        return None
-    largest = values.max()
-    if largest == 0:
-        return 0.0
-    values = values / largest  # the sum of very large values would overflow
-    return float(values[inside].sum() / values.sum())
+    shown = evidence(as_map_of(saliency, inside.shape))
+    return float(shown[inside].sum() / shown.sum()) if inside.any() and shown.any() else None
 
 
 def random_energy(mask: ArrayLike) -> float | None:

@@ -283,7 +283,8 @@ def audit_run_card(run: AuditRun) -> Card:
     facts = [
         f"{explained} of {_counted(record.rows, 'image')} explained, {failed} failed"
         + (f", {waiting} to do" if waiting else ""),
-        f"{record.method_title}{', fused' if record.fused else ''}, top {record.ask.top_k}, by {record.model}"
+        f"{record.rule_title}{', fused' if record.map_settings.fused else ''}, "
+        f"top {record.ranking_settings.top_k}, by {record.model}"
         + (f" (SHA-256 {record.weights_sha256[:12]})" if record.weights_sha256 else ""),
         f"manifest: {record.manifest_source}",
     ]

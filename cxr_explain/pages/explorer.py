@@ -57,12 +57,12 @@ class Explorer:
         """The fused map of the first `top_k` ranks by class, (top_k, I, J)."""
         if top_k == len(self.explanation.maps):
             return self.explanation.maps
-        provenance = self.explanation.provenance
+        settings = self.explanation.provenance.map_settings
         fused = fuse(
             torch.from_numpy(self.explanation.class_maps[:top_k].copy())[None],
-            normalisation=provenance.normalisation,  # type: ignore[arg-type]
-            activation=provenance.activation,  # type: ignore[arg-type]
-            fused=provenance.fused,
+            normalisation=settings.normalisation,
+            activation=settings.activation,
+            fused=settings.fused,
         )
         return fused.maps[0].numpy()
 

@@ -21,7 +21,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from cxr_explain.errors import CxrExplainError, OutputError
-from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.comparison import Agreement, ComparisonRow, compare
 from cxr_explain.figures.lettering import display_name, one_line
 from cxr_explain.figures.output import DISCLAIMER
@@ -144,7 +145,7 @@ class Card:
         """What the figure shows, for those who do not see it."""
         shown = "; ".join(_spoken(row) for row in self.explained) or "no pathology to explain"
         kind = "Computed chest phantom" if self.provenance.phantom else "Chest radiograph"
-        maps = "fused map" if self.provenance.fused else "class maps"
+        maps = "fused map" if self.provenance.map_settings.fused else "class maps"
         boxes = f" Reference boxes are outlined for {_names(self.boxes)}." if self.boxes else ""
         return (
             f"{kind} {self.id}, beside the same image under the {maps} of its "
@@ -322,6 +323,7 @@ def _facts(cards: Sequence[Card]) -> list[Fact]:
     if not cards:
         return []
     card, provenance = cards[0], cards[0].provenance
+    settings = provenance.map_settings
     sha = provenance.weights_sha256
     methods = " and ".join(sorted({card.provenance.method for card in cards}))
     by = "sigmoid probability" if card.ranked_by == "probability" else "calibrated value"
@@ -329,10 +331,10 @@ def _facts(cards: Sequence[Card]) -> list[Fact]:
         ("Model", provenance.model),
         ("Weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
         ("Trained on", ", ".join(provenance.training_sets) or "unknown"),
-        ("Method", f"{methods}, K = {provenance.top_k}, ranked by {by}"),
-        ("Fusion", f"normalisation {provenance.normalisation}, activation {provenance.activation}"),
+        ("Method", f"{methods}, K = {provenance.ranking_settings.top_k}, ranked by {by}"),
+        ("Fusion", f"normalisation {settings.normalisation}, activation {settings.activation}"),
         ("Gradient", f"{provenance.gradient}, at {provenance.target_layer}"),
-        ("Arithmetic", f"{provenance.dtype} on {provenance.device}"),
+        ("Arithmetic", f"{settings.dtype} on {provenance.device}"),
         ("Software", f"cxr-explain {provenance.package_version}, torch {provenance.torch_version}"),
     ]
 

@@ -60,7 +60,7 @@ def _inside(chest: Chest, side: Side, solid: Solid) -> Image:
 def _distance(chest: Chest, centre: Point, radii: tuple[float, float]) -> Image:
     """Elliptic distance from a centre in the image plane, 1 at the radii."""
     dx, dy = chest.grid.x - np.float32(centre[0]), chest.grid.y - np.float32(centre[1])
-    return np.hypot(dx / np.float32(radii[0]), dy / np.float32(radii[1]))
+    return np.asarray(np.hypot(dx / np.float32(radii[0]), dy / np.float32(radii[1])))
 
 
 def _ramp(value: Image) -> Image:
@@ -140,11 +140,11 @@ def _plate(chest: Chest, centre: Point, radii: tuple[float, float], turn: float,
     dx, dy = chest.grid.x - centre[0], chest.grid.y - centre[1]
     along = (dx * cos + dy * sin) / radii[0]
     across = (dy * cos - dx * sin) / radii[1] - bend * radii[0] / radii[1] * along**2
-    return (np.exp(-0.5 * (across * 1.7) ** 2) * _ramp(1.6 * (1 - np.abs(along)))).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * (across * 1.7) ** 2) * _ramp(1.6 * (1 - np.abs(along))), np.float32)
 
 
 def _drawn_up(chest: Chest, side: Side, rise: float) -> Image:
-    return np.maximum(chest.lungs[side] - _lung_over(chest, side, flattened=-rise), 0)
+    return np.asarray(np.maximum(chest.lungs[side] - _lung_over(chest, side, flattened=-rise), 0))
 
 
 def _lung_over(chest: Chest, side: Side, *, flattened: float) -> Image:

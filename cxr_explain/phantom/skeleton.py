@@ -155,7 +155,7 @@ def _vertebral_bodies(patient: Patient, grid: Grid) -> Image:
     off = np.abs(grid.y[:, 0] - centre[nearest]) / (tall[nearest] / 2)
     profile = np.where(off < 0.7, 1.0, np.where(off < 0.86, 1.5, 0.15))
     waist = 1 - 0.06 * np.cos(np.pi * off)
-    return (body * (profile * waist)[:, None]).astype(np.float32)
+    return np.asarray(body * (profile * waist)[:, None], np.float32)
 
 
 def _processes(patient: Patient, grid: Grid) -> Image:

@@ -84,7 +84,7 @@ class Interval:
     def length(self) -> Image:
         """(H, W) path length in mm, 0 where the ray misses."""
         depth = self.front - self.back
-        return np.maximum(depth, 0, out=depth)
+        return np.asarray(np.maximum(depth, 0, out=depth))
 
     def __getitem__(self, window: Window) -> Interval:
         """The same for the rays of a window."""

@@ -64,4 +64,4 @@ def _bent(start: Array, heading: Array, reach: Array, draw: np.random.Generator)
     t = np.linspace(0, 1, POINTS)
     bend = draw.normal(0, 0.1, unit.shape)
     steps = unit[:, None] * t[:, None] + bend[:, None] * (t * (1 - t) * 4)[:, None]
-    return start[:, None] + steps * reach[:, None, None]
+    return np.asarray(start[:, None] + steps * reach[:, None, None])

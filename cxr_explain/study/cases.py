@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from scipy.ndimage import label
 
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.phantom.patient import sample_patient
-from cxr_explain.phantom.render import render, to_radiograph
+from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.reference.finding_masks import Boxes, References
+from cxr_explain.reference.standard import ReferenceStandard
 
 Mask = NDArray[np.bool_]
 
@@ -36,21 +38,27 @@ class Case:
         group: the patient; cases of one group are resampled together.
         radiograph: the pixels.
         masks: by pathology (canonical names), (H, W) bool, none of them empty.
-        boxed: the masks are boxes.
+        boxes: reference boxes, in pixels of the radiograph; a pathology with a box has no other mask.
+        hidden: pathologies that were rendered and changed no pixel, because other findings lie over them.
+        without: by pathology that has a mask, the same phantom without it; empty where none was asked for.
     """
 
     id: str
     group: str
     radiograph: Radiograph
     masks: Mapping[str, Mask]
-    boxed: bool = False
+    boxes: tuple[ReferenceBox, ...] = ()
+    hidden: tuple[str, ...] = ()
+    without: Mapping[str, Radiograph] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Of the pixels and the masks: two cases of one name may differ."""
+        """Of the pixels, the masks and the boxes: two cases of one name may differ."""
         known = sha256(self.radiograph.sha256.encode())
         for name, mask in sorted(self.masks.items()):
             known.update(f"{name} {mask.shape}".encode() + np.packbits(mask).tobytes())
+        for box in self.boxes:
+            known.update(repr(box).encode())
         return known.hexdigest()
 
     def strata(self, pathology: str) -> dict[str, Any]:
@@ -63,13 +71,15 @@ class Case:
         }
 
 
-def phantom_cases(n: int, *, seed: int, size: int = 256) -> Iterator[Case]:
+def phantom_cases(n: int, *, seed: int, size: int = 256, counterfactuals: bool = False) -> Iterator[Case]:
     """Render phantoms that have at least one finding that can be seen.
 
     Args:
-        n: how many of them.
-        seed: of the first one tried.
+        n: number of phantoms.
+        seed: seed of the first phantom tried; the next ones follow.
         size: pixels a side.
+        counterfactuals: render each phantom also without each of its findings; phantoms that have none to be
+            seen are cases then, too.
 
     >>> [case.id for case in phantom_cases(1, seed=10_000_002, size=64)]
     ['phantom-10000002']
@@ -77,19 +87,30 @@ def phantom_cases(n: int, *, seed: int, size: int = 256) -> Iterator[Case]:
     while n > 0:
         phantom = render(sample_patient(seed), size=size)
         masks = {name: mask for name, mask in phantom.masks.items() if mask.any()}
-        if masks:
-            name = f"phantom-{seed}"
-            yield Case(name, name, to_radiograph(phantom), masks)
+        if masks or counterfactuals:
+            yield Case(
+                *(f"phantom-{seed}",) * 2,
+                to_radiograph(phantom),
+                masks,
+                hidden=tuple(name for name in phantom.masks if name not in masks),
+                without=_without(phantom, masks) if counterfactuals else {},
+            )
             n -= 1
         seed += 1
 
 
-def file_cases(files: Iterable[Path], references: References) -> Iterator[Case | CxrExplainError]:
+def _without(phantom: Phantom, pathologies: Iterable[str]) -> dict[str, Radiograph]:
+    """The same patient, exposure and noise, and all other findings."""
+    make = partial(render, phantom.patient, phantom.findings, size=len(phantom.pixels))
+    return {name: to_radiograph(make(without=name)) for name in pathologies}
+
+
+def file_cases(files: Iterable[Path], references: ReferenceStandard) -> Iterator[Case | CxrExplainError]:
     """Read the radiographs whose findings are outlined; a file that cannot be read comes as its error.
 
     Args:
         files: images.
-        references: images that it does not cover are passed over.
+        references: where the findings are; images that it does not cover are passed over.
 
     Yields:
         A case, or the error that names the file.
@@ -101,13 +122,15 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
         try:
             radiograph = read_radiograph(path)
             masks = references.masks(path, radiograph.shape)
+            labels = references.labels_for(path, radiograph.shape)
         except CxrExplainError as error:
             yield error.at(path)
             continue
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
             name = _name(path, radiograph, seen)
-            yield Case(name, _patient_of(path), radiograph, present, isinstance(references, Boxes))
+            boxes = labels.boxes if labels else ()
+            yield Case(name, _patient_of(path), radiograph, present, boxes)
 
 
 def _name(path: Path, radiograph: Radiograph, seen: dict[str, str]) -> str:

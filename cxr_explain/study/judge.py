@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,13 +12,9 @@ from torch import Tensor
 
 from cxr_explain.cam.fusion import FusedMaps
 from cxr_explain.measures.adcc import adcc
-from cxr_explain.measures.boxes import box_accuracy, map_boxes, region_boxes
 from cxr_explain.measures.faithfulness import deletion, insertion
-from cxr_explain.measures.fused import agreement, saliency_outside, winner_entropy
-from cxr_explain.measures.localisation import centre_hit, class_share, peak_hit, random_hit
-from cxr_explain.measures.overlap import energy_in_mask, iou, random_energy
+from cxr_explain.measures.fused import agreement
 from cxr_explain.measures.road import road
-from cxr_explain.measures.segmentation import segment
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.plan import Plan
@@ -27,7 +23,7 @@ from cxr_explain.study.question import Question
 Numbers = dict[str, float]
 
 IOBB = 0.25
-"""Of reference boxes: the share of a map's box that must lie in one."""
+"""T(IoBB) of the tables: a map finds the boxes where its IoBB exceeds it."""
 
 
 def faithfulness(
@@ -70,71 +66,52 @@ def faithfulness(
 
 
 def localisation(question: Question, name: str, class_map: NDArray[np.float32]) -> Numbers:
-    """Where one class map (I, J) lies, against the mask of its pathology."""
-    reference = question.fine
-    saliency = reference.field.maps(class_map)
-    inside, near = reference.masks[name], reference.near[name]
-    found = {
-        "peak": _number(peak_hit(saliency, inside)),
-        "peak, tolerant": _number(peak_hit(saliency, near)),
-        "peak, at random": _number(random_hit(near)),
-        "peak, at the centre": _number(centre_hit(near)),
-        "IoU": _number(iou(segment(np.maximum(saliency, 0)), inside)),
-        "energy": _number(energy_in_mask(saliency, inside)),
-        "energy, spread evenly": _number(random_energy(inside)),
+    """Where one class map (I, J) lies, against the finding of its pathology."""
+    found = question.ruler.class_map(name, class_map)
+    numbers = {
+        "peak": found.peak_hit,
+        "peak, tolerant": found.tolerant_hit,
+        "peak, at random": found.random_tolerant_hit,
+        "peak, at the centre": found.centre_tolerant_hit,
+        "peak, strict, at the centre": found.centre_hit,
+        "IoU": found.iou,
+        "energy": found.energy,
+        "energy, spread evenly": found.random_hit,
     }
-    if question.case.boxed:
-        at_one_level = box_accuracy([(map_boxes(saliency), region_boxes(inside))], thresholds=(IOBB,))
-        found[f"T(IoBB) {IOBB:g}"] = _number(at_one_level[0].accuracy)
-    return found
+    if question.case.boxes:
+        over = None if found.iobb is None else float(found.iobb > IOBB)
+        numbers |= {"IoBB": found.iobb, f"T(IoBB) {IOBB:g}": over}
+    return _numbers(numbers)
 
 
 def sharing(question: Question, top: Sequence[int], fused: FusedMaps) -> Iterator[tuple[str, Numbers]]:
     """How a fused map of some classes shares the radiograph out, for each pathology that is there.
-
-    A pathology that is not among the classes has no colour in its mask: its share is 0.
 
     Args:
         question: the case.
         top: the K classes, best first.
         fused: of one image.
     """
-    reference = question.coarse
-    maps = reference.field.maps(fused.maps[0].numpy())
-    every = list(reference.masks.values())
-    shared = {
-        "outside": _number(saliency_outside(maps, every)),
-        "outside, magnitude": _number(saliency_outside(np.abs(maps), every)),
-        "winner entropy": _number(winner_entropy(maps, normalised=True)),
-    }
-    kept = agreement(fused.maps[0].numpy(), fused.class_maps[0].numpy())
+    maps = fused.maps[0].numpy()
+    found = question.ruler.fused_map(maps, [question.names[index] for index in top])
+    kept = agreement(maps, fused.class_maps[0].numpy())
     for name, index in question.present.items():
-        at = list(top).index(index) if index in top else None
+        share = found.shares[name]
         yield (
             name,
-            shared
-            | _share(reference.masks[name], reference.own[name], maps, at)
-            | {
-                "fused peak, tolerant": _peak(reference.near[name], maps, at),
-                "survived": np.nan if at is None else _number(kept[at].survived),
-            },
+            _numbers(
+                {
+                    "outside": found.outside,
+                    "outside, magnitude": found.outside_magnitude,
+                    "winner entropy": found.winner_entropy,
+                    "class share": share.whole,
+                    "class share, own pixels": share.own,
+                    "fused peak, tolerant": share.tolerant_hit,
+                    "survived": kept[list(top).index(index)].survived if index in top else None,
+                }
+            ),
         )
 
 
-def _peak(near: NDArray[np.bool_], maps: NDArray[np.float32], at: int | None) -> float:
-    if at is None:
-        return 0.0 if near.any() else np.nan
-    return _number(peak_hit(maps[at], near))
-
-
-def _share(
-    mask: NDArray[np.bool_], own: NDArray[np.bool_], maps: NDArray[np.float32], at: int | None
-) -> Numbers:
-    regions = {"class share": mask, "class share, own pixels": own}
-    if at is None:
-        return {measure: 0.0 if region.any() else np.nan for measure, region in regions.items()}
-    return {measure: _number(class_share(maps, at, region)) for measure, region in regions.items()}
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
+def _numbers(found: Mapping[str, float | None]) -> Numbers:
+    return {name: np.nan if value is None else value for name, value in found.items()}

@@ -23,9 +23,11 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
+from cxr_explain.measures.ruler import Region
 from cxr_explain.measures.similarity import unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
+from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import Numbers, faithfulness, localisation, sharing
 from cxr_explain.study.plan import Contender, Plan
@@ -50,6 +52,8 @@ class Tables:
         ranks: each of the top five, by its part of the fused map: the paper's table 3.
         randomised: the maps of randomised weights beside those of the model.
         robust: the maps of the same image with noise, less contrast, mirrored, shifted, and once more.
+        scores: each pathology that phantoms can have and the model predicts: its logit, and if it is there.
+        removed: each pathology that is there: what the logits do when it is taken out of the phantom.
     """
 
     alone: list[Row] = field(default_factory=list)
@@ -57,6 +61,8 @@ class Tables:
     ranks: list[Row] = field(default_factory=list)
     randomised: list[Row] = field(default_factory=list)
     robust: list[Row] = field(default_factory=list)
+    scores: list[Row] = field(default_factory=list)
+    removed: list[Row] = field(default_factory=list)
 
     def copy(self, method: str, name: str) -> None:
         """Give the rows of one method to another one, which has the same maps."""
@@ -76,7 +82,8 @@ def measure(
 
     Args:
         explainer: its classifier and preprocessing are used; the plan says the rest.
-        cases: with at least one finding each; a finding that the classifier does not predict is left out.
+        cases: a finding that the classifier does not predict is left out, and a case that has no other one
+            is asked for its scores alone.
         plan: what is compared.
         first: how many cases were measured before these; the first ones of all are asked for more.
         track: shows the progress.
@@ -93,6 +100,8 @@ def measure(
             early = [question for question in questions if question.number < first_cases]
             if early:
                 check(explainer.classifier, early, plan, tables)
+    for question in asked[: max(plan.counterfactual - first, 0)]:
+        _take_out(explainer, question, tables)
     return tables
 
 
@@ -182,8 +191,9 @@ def _bounds(classifier: Classifier, question: Question, side: int, plan: Plan, t
 
 def _fused(question: Question, own: dict[int, Tensor], method: str, plan: Plan, tables: Tables) -> None:
     """One row for each K, normalisation, activation, and pathology that is there."""
+    even = _even_shares(question) if plan.present else {}
     for k, normalisation, activation in plan.fusions:
-        top = question.ranked[:k]
+        top = _classes(question, k)
         fused = fuse(
             torch.stack([own[index] for index in top])[None],
             normalisation=normalisation,
@@ -192,7 +202,23 @@ def _fused(question: Question, own: dict[int, Tensor], method: str, plan: Plan, 
         chosen = {"method": method, "K": k, "normalisation": normalisation, "activation": activation}
         for name, numbers in sharing(question, top, fused):
             row = question.key | chosen | {"pathology": name, "ranked": question.present[name] in top}
+            if plan.present:
+                row |= {"1 / K": 1 / len(top), "class share, spread evenly": even[name]}
             tables.fused.append(row | question.case.strata(name) | numbers)
+
+
+def _classes(question: Question, k: int | str) -> list[int]:
+    """What is fused, best first: the top K, or what is there."""
+    if isinstance(k, int):
+        return list(question.ranked[:k])
+    return [index for index in question.ranked if index in question.present.values()]
+
+
+def _even_shares(question: Question) -> dict[str, float]:
+    """The class share of a map that fills every finding evenly, and overlaps in all their colours alike."""
+    masks = {name: region.mask for name, region in question.ruler.regions.items()}
+    colours = np.sum(list(masks.values()), axis=0)
+    return {name: float((1 / colours[mask]).mean()) if mask.any() else np.nan for name, mask in masks.items()}
 
 
 def _ranks(
@@ -217,6 +243,39 @@ def _ranks(
             "shown": float((layer[at] > 0).any()),
         }
         tables.ranks.append(row | faith[at])
+
+
+def _take_out(explainer: Explainer, question: Question, tables: Tables) -> None:
+    """What the model says of a phantom, and of the same one without each of its findings in turn.
+
+    A finding that others hide counts neither as present nor as absent.
+    """
+    case, classifier = question.case, explainer.classifier
+    names = [name for name in FINDINGS if name in question.names and name not in case.hidden]
+    outputs = [question.names.index(name) for name in names]
+    inputs = [question.tensor, *(explainer.prepare(case.without[name]).tensor for name in question.present)]
+    whole, *without = classifier.logits(torch.stack(inputs))[:, outputs].double().cpu().numpy()
+    for name, output, logit in zip(names, outputs, whole, strict=True):
+        point = classifier.operating_points[output]
+        tables.scores.append(
+            question.key
+            | {"pathology": name, "there": name in case.masks, "logit": float(logit)}
+            | {"operating point": np.nan if point is None else point}
+        )
+    for name, logits in zip(question.present, without, strict=True):
+        at, fall = names.index(name), whole - logits
+        others = np.abs(np.delete(fall, at))
+        tables.removed.append(
+            question.key
+            | {"pathology": name, "logit falls": float(fall[at] > 0), "fall": float(fall[at])}
+            | {"others' change": float(others.mean()) if others.size else np.nan}
+            | {"cells": _cells(question.ruler.regions[name])}
+        )
+
+
+def _cells(region: Region) -> float:
+    """The area of a finding that the model sees, in cells of a map of 28 x 28."""
+    return float(region.mask.sum() * np.prod(region.spacing) / region.tolerance**2)
 
 
 def _randomise(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:

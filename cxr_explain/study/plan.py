@@ -8,13 +8,17 @@ from itertools import product
 from typing import get_args
 
 from cxr_explain.cam.perturbation import ScoreCAM
+from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.cam.rules import Rule
-from cxr_explain.options import Activation, Method, Normalisation
+from cxr_explain.options import Activation, Normalisation
 
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 _FEW = 8  # channels
+
+PRESENT = "present"
+"""Stands in the place of K where the findings that are there are fused, however many they are."""
 
 ALL = 10**9
 """More cases than any study has."""
@@ -59,6 +63,9 @@ class Plan:
             weights; 0 leaves it out.
         robust: of the first so many cases the images are changed in ways that should not matter; likewise.
         ranked: contenders whose fused maps are judged rank by rank.
+        counterfactual: of the first so many cases, which must be phantoms, the scores are compared with
+            those of the same phantom without each of its findings; 0 leaves it out.
+        present: fuse the findings that are there, too.
     """
 
     contenders: tuple[Contender, ...]
@@ -72,11 +79,14 @@ class Plan:
     randomised: int = 12
     robust: int = 8
     ranked: tuple[str, ...] = ("grad-cam",)
+    counterfactual: int = 0
+    present: bool = False
 
     @property
-    def fusions(self) -> Iterator[tuple[int, Normalisation, Activation]]:
+    def fusions(self) -> Iterator[tuple[int | str, Normalisation, Activation]]:
         """Every K with every normalisation and activation."""
-        return product(self.ks, self.normalisations, self.activations)
+        chosen: tuple[int | str, ...] = (PRESENT, *self.ks) if self.present else self.ks
+        return product(chosen, self.normalisations, self.activations)
 
     @property
     def quick(self) -> Plan:
@@ -98,7 +108,7 @@ def contenders(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> tu
     >>> [each.name for each in contenders(["cam"], ["a", "b"])]
     ['cam', 'layercam, 2 layers']
     """
-    chosen = [Contender(method, method) for method in methods or get_args(Method)]
+    chosen = [Contender(method, method) for method in methods or RULES]
     if layers:
         chosen.append(Contender(f"layercam, {len(layers)} layers", "layercam", tuple(layers)))
     return tuple(chosen)
@@ -123,3 +133,18 @@ def plain_plan(
         robust=0,
         ranked=tuple(methods),
     )
+
+
+def validity_plan(
+    methods: Sequence[Method] = ("grad-cam",), *, k: int = 5, activation: Activation = "relu"
+) -> Plan:
+    """How far a model and its maps can be trusted as an instrument, on phantoms of which all is known.
+
+    Args:
+        methods: rules, each alone and fused.
+        k: K of the fusion of the top classes; the findings that are there are fused beside it.
+        activation: activation of the fusions.
+    """
+    plan = plain_plan(methods, k=k, normalisation="joint", activation=activation)
+    plan = replace(plan, normalisations=NORMALISATIONS, faithful=0, ranked=())
+    return replace(plan, counterfactual=ALL, present=True)

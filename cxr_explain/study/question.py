@@ -1,4 +1,4 @@
-"""One case as a model sees it: what it predicts, what is there, and the grids on which maps are judged."""
+"""One case as a model sees it: what it predicts, what is there, and the ruler for its maps."""
 
 from __future__ import annotations
 
@@ -8,23 +8,14 @@ from functools import cached_property
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 from torch import Tensor
 
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.ranking import rank
 from cxr_explain.geometry import Geometry
-from cxr_explain.measures.localisation import own_pixels, within
+from cxr_explain.measures.ruler import Ruler
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.study.cases import Case, Mask
-from cxr_explain.study.field import Field
-
-TOLERANCE = 1 / 28
-"""Of the pointing game, as a share of the side of the model's square: half a cell of a 14 x 14 map.
-
-The same for all maps, so that a coarse one is not judged more kindly than a fine one."""
-
-_FINE, _COARSE = 256, 128  # samples of the longer side: for one class map; for each of the many fusions
+from cxr_explain.study.cases import Case
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,43 +56,11 @@ class Question:
         return top + [index for index in self.present.values() if index not in top]
 
     @cached_property
-    def fine(self) -> Reference:
-        """To judge one class map on."""
-        return Reference.of(self, Field(self.geometry, _FINE))
-
-    @cached_property
-    def coarse(self) -> Reference:
-        """To judge fused maps on."""
-        return Reference.of(self, Field(self.geometry, _COARSE))
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """The masks of a case on one grid.
-
-    Args:
-        field: the grid.
-        masks: by pathology, all that is there.
-        near: by pathology that is predicted, its mask and what a peak cannot be told from.
-        own: by pathology that is predicted, the part of its mask that is in no other.
-    """
-
-    field: Field
-    masks: Mapping[str, Mask]
-    near: Mapping[str, Mask]
-    own: Mapping[str, Mask]
-
-    @classmethod
-    def of(cls, question: Question, field: Field) -> Reference:
-        """Sample the masks once for all rules."""
-        masks = {name: field.mask(mask) for name, mask in question.case.masks.items()}
-        stack, names = np.stack(list(masks.values())), list(masks)
-        return cls(
-            field,
-            masks,
-            {name: within(masks[name], TOLERANCE * field.pitch) for name in question.present},
-            {name: own_pixels(stack, names.index(name)) for name in question.present},
-        )
+    def ruler(self) -> Ruler:
+        """What the case's maps are measured with."""
+        boxed = {box.pathology for box in self.case.boxes}
+        drawn = {name: mask for name, mask in self.case.masks.items() if name not in boxed}
+        return Ruler.of(self.geometry, masks=drawn, boxes=self.case.boxes)
 
 
 def ask(explainer: Explainer, case: Case, number: int) -> Question:
@@ -111,7 +70,6 @@ def ask(explainer: Explainer, case: Case, number: int) -> Question:
         PhantomWeightsError: a model that knows phantoms alone, and a case that is none.
         ModelError: scores that are not numbers.
     """
-    explainer.check_suits(case.radiograph)
     prepared, classifier = explainer.prepare(case.radiograph), explainer.classifier
     logits = classifier.logits(prepared.tensor[None])[0].double().tolist()
     named = sum(map(bool, classifier.pathologies))

@@ -8,7 +8,7 @@ from typing import Any
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables
-from cxr_explain.study.plan import Plan
+from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.summary import STRATA, Summary, differences, summarise
 from cxr_explain.support.plain_table import Table
 
@@ -62,7 +62,7 @@ class Findings:
     @classmethod
     def of(cls, title: str, plan: Plan, tables: Tables) -> Findings:
         """Sum up the rows of a study."""
-        summaries = dict(_summaries(tables, plan))
+        summaries = dict(summaries_of(tables, plan))
         return cls(title, plan, tables, summaries, tuple(_tables(summaries, tables, plan)))
 
     def to_text(self) -> str:
@@ -79,9 +79,9 @@ class Findings:
         return "\n\n".join(filter(None, said)) + "\n"
 
     def _facts(self) -> str:
-        findings = {(row["case"], row["pathology"]) for row in self.tables.alone}
-        patients = {row["group"] for row in self.tables.alone}
-        images = {row["case"] for row in self.tables.alone}
+        rows = self.tables.alone
+        findings = {(row["case"], row["pathology"]) for row in rows}
+        images, patients = ({row[name] for row in (*rows, *self.tables.scores)} for name in ("case", "group"))
         return (
             f"{len(findings)} findings in {len(images)} images of {len(patients)} patients. Means over "
             f"findings, with 95 % intervals from {self.plan.resamples} resamples of patients. ↑: high is "
@@ -89,13 +89,15 @@ class Findings:
         )
 
 
-def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
+def summaries_of(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
+    """The means of each table, by its name."""
     n = plan.resamples
     yield "alone", summarise(tables.alone, ("method",), strata=STRATA, resamples=n)
     yield "less grad-cam", differences(tables.alone, ("method",), {"method": _USUAL_RULE}, resamples=n)
     choice = ("method", "K", "normalisation", "activation")
     yield "fused", summarise(tables.fused, choice, resamples=n)
-    usual = [row for row in tables.fused if (row["K"], row["activation"]) == _usual(plan)]
+    k, activation = _usual(plan)
+    usual = [row for row in tables.fused if row["K"] in (k, PRESENT) and row["activation"] == activation]
     yield "fused, by finding", summarise(usual, choice, strata=STRATA, resamples=n)
     yield "ranks", summarise(tables.ranks, ("method", "rank"), resamples=n)
     yield "randomised", summarise(tables.randomised, ("method", "step"), resamples=n)
@@ -319,20 +321,23 @@ def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> 
     )
 
 
-def cell(estimate: MeanEstimate) -> str:
-    """A mean with its interval.
+def cell(estimate: MeanEstimate, digits: int = 2) -> str:
+    """A mean with its interval, to so many digits after the point.
 
-    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(None))
-    ('0.50 (0.40 to 0.60)', 'not estimable')
+    >>> cell(MeanEstimate(0.5, 0.4, 0.6)), cell(MeanEstimate(1.0)), cell(MeanEstimate(None))
+    ('0.50 (0.40 to 0.60)', '1.00 (no interval)', 'not estimable')
     """
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return plain(estimate)
-    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+    if estimate.value is None:
+        return plain(estimate, digits)
+    if estimate.low is None or estimate.high is None:
+        return f"{plain(estimate, digits)} (no interval)"
+    low, high = (_number(end, digits) for end in (estimate.low, estimate.high))
+    return f"{plain(estimate, digits)} ({low} to {high})"
 
 
-def plain(estimate: MeanEstimate) -> str:
-    """A mean alone."""
-    return "not estimable" if estimate.value is None else _number(estimate.value)
+def plain(estimate: MeanEstimate, digits: int = 2) -> str:
+    """A mean alone, to so many digits after the point."""
+    return "not estimable" if estimate.value is None else _number(estimate.value, digits)
 
 
 def signed(estimate: MeanEstimate) -> str:
@@ -347,5 +352,5 @@ def signed(estimate: MeanEstimate) -> str:
     return f"{estimate.value:+.2f}{'*' if clear else ''}"
 
 
-def _number(value: float) -> str:
-    return f"{value + 0.0:.2f}".replace("-0.00", "0.00")
+def _number(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"

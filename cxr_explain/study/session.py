@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
-from cxr_explain.options import Activation, Method, Normalisation, check_option
-from cxr_explain.reference.finding_masks import Boxes, MaskFolder, References, read_outlines
-from cxr_explain.reference.label_tables import read_reference_table
+from cxr_explain.options import Activation, Normalisation, check_option
+from cxr_explain.reference.standard import ReferenceStandard, read_references
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
-from cxr_explain.study.plan import Plan, full_plan, plain_plan
+from cxr_explain.study.plan import Plan, full_plan, plain_plan, validity_plan
 from cxr_explain.study.plots import draw_plots
 from cxr_explain.study.report import Findings
 from cxr_explain.study.run import run_study, write_file
 from cxr_explain.study.summary import as_csv
+from cxr_explain.study.validity import validity_of
 
-_FULL, _QUICK = 160, 4  # phantoms
+_FULL, _QUICK, _VALIDITY = 160, 4, 1000  # phantoms
 
 UNSEEN = 10_000_000
 """The seed of the first phantom of a study; the bundled model was trained on others."""
@@ -43,7 +43,7 @@ class Source:
     """
 
     files: tuple[Path, ...] = ()
-    references: References | None = None
+    references: ReferenceStandard | None = None
     seed: int = UNSEEN
     size: int = 256
 
@@ -61,16 +61,18 @@ class Source:
             )
         return found
 
-    def cases(self, n: int, failed: Callable[[CxrExplainError], None]) -> Iterator[Case]:
+    def cases(
+        self, n: int, failed: Callable[[CxrExplainError], None], *, counterfactuals: bool = False
+    ) -> Iterator[Case]:
         """The first n cases; a file that cannot be read is reported, and is none."""
         if self.references is None:
-            return phantom_cases(n, seed=self.seed, size=self.size)
+            return phantom_cases(n, seed=self.seed, size=self.size, counterfactuals=counterfactuals)
         return islice(_readable(file_cases(self.files, self.references), failed), n)
 
     def __str__(self) -> str:
         if self.references is None:
             return f"phantoms of {self.size} x {self.size} pixels from seed {self.seed}"
-        return f"radiographs with {self.references}"
+        return f"radiographs with {self.references.kind}"
 
 
 def _readable(
@@ -85,23 +87,27 @@ def _readable(
 
 def references_of(
     *, boxes: Path | None = None, masks: Path | None = None, segmentations: Path | None = None
-) -> References:
-    """The one kind of reference that was given.
+) -> ReferenceStandard:
+    """Read the one kind of reference that was given.
+
+    Args:
+        boxes: NIH's BBox_List_2017.csv.
+        masks: a folder of masks, `IMAGE-pathology.png` each.
+        segmentations: either of CheXlocalize's two kinds of JSON.
 
     Raises:
         OptionError: none, or several.
-        ReferenceLabelError: a file that cannot be read.
+        ManifestError: a table of boxes that cannot be read.
+        ReferenceLabelError: masks or outlines that cannot be read.
     """
-    given = [option for option in (boxes, masks, segmentations) if option is not None]
-    if len(given) != 1:
+    given = sum(option is not None for option in (boxes, masks, segmentations))
+    if given != 1:
         raise OptionError(
-            f"{len(given)} kinds of reference for the images",
+            f"{given} kinds of reference for the images",
             expected="--boxes, --masks or --segmentations",
             remedy="Without images, phantoms are rendered, and their findings are known.",
         )
-    if boxes is not None:
-        return Boxes(read_reference_table(None, boxes))
-    return MaskFolder(masks) if masks is not None else read_outlines(Path(str(segmentations)))
+    return read_references(boxes=boxes, masks=masks, segmentations=segmentations)
 
 
 def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
@@ -112,7 +118,7 @@ def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """
     for name in names:
         check_option("method", name, Method)
-    return tuple(cast(Method, name) for name in dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -124,22 +130,26 @@ class Request:
         model: the classifier.
         methods: rules; none for Grad-CAM, or for all of them in a study.
         study: compare every fusion, and randomise the weights.
+        validity: measure the model and its maps on phantoms with and without each finding, instead.
         quick: fewer cases and steps.
-        n: cases at most; by default 160 phantoms (4 quick ones), or all files.
-        top_k: K of the fusion, unless it is a study.
-        normalisation: likewise.
-        activation: likewise.
+        n: cases at most; by default 160 phantoms (1000 for the validity, 4 quick ones), or all files.
+        top_k: K of the fusion; a study tries several.
+        normalisation: normalisation of the fusion; a study and the validity try all of them.
+        activation: activation of the fusion; a study tries all of them.
+        resamples: number of the bootstrap's resamples; by default the plan's.
     """
 
     source: Source
     model: Pretrained
     methods: tuple[Method, ...] = ()
     study: bool = False
+    validity: bool = False
     quick: bool = False
     n: int | None = None
     top_k: int = 5
     normalisation: Normalisation = "joint"
     activation: Activation = "relu"
+    resamples: int | None = None
 
     @property
     def most(self) -> int:
@@ -147,23 +157,34 @@ class Request:
         if self.source.references is not None:
             covered = len(self.source.covered())
             return min(self.n or covered, covered)
-        return self.n or (_QUICK if self.quick else _FULL)
+        return self.n or (_QUICK if self.quick else _VALIDITY if self.validity else _FULL)
 
     def plan(self) -> Plan:
         """What is compared.
 
         Raises:
+            OptionError: a study and the validity at once, or the validity without phantoms.
             WeightsError: the model cannot be had; it is asked for the layers that it has.
         """
+        plan = self._plan()
+        plan = plan.quick if self.quick else plan
+        return replace(plan, resamples=self.resamples or plan.resamples)
+
+    def _plan(self) -> Plan:
+        methods: tuple[Method, ...] = self.methods or ("grad-cam",)
+        if self.validity and (self.study or self.source.references is not None):
+            raise OptionError(
+                f"the validity together with {'a study' if self.study else 'images'}",
+                expected="phantoms alone, which are rendered with and without each finding",
+            )
+        if self.validity:
+            return validity_plan(methods, k=self.top_k, activation=self.activation)
         if not self.study:
-            methods: tuple[Method, ...] = self.methods or ("grad-cam",)
-            plan = plain_plan(
+            return plain_plan(
                 methods, k=self.top_k, normalisation=self.normalisation, activation=self.activation
             )
-        else:
-            layers = () if self.methods else stack_of_layers(self.model.load().classifier)
-            plan = full_plan(self.methods, layers)
-        return plan.quick if self.quick else plan
+        layers = () if self.methods else stack_of_layers(self.model.load().classifier)
+        return full_plan(self.methods, layers)
 
 
 def evaluate_maps(
@@ -172,7 +193,7 @@ def evaluate_maps(
     *,
     jobs: int = 1,
     failed: Callable[[CxrExplainError], None],
-    advance: Callable[[int], None] = lambda cases: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Findings:
     """Measure, summarise, and write the report.
 
@@ -188,15 +209,15 @@ def evaluate_maps(
         OutputError: a folder that cannot be used.
     """
     plan = request.plan()
-    cases = request.source.cases(request.most, failed)
+    cases = request.source.cases(request.most, failed, counterfactuals=request.validity)
     tables = run_study(request.model, cases, plan, folder, of=str(request.source), jobs=jobs, advance=advance)
     if not tables.alone:
         raise OptionError(
             f"no finding that {request.model.weights} predicts in any image that could be read",
             expected="readable images, and references of pathologies that the model knows",
         )
-    title = f"Class maps with the weights {request.model.weights}, on {request.source}"
-    findings = Findings.of(title, plan, tables)
+    report, of = (validity_of, "Validity of") if request.validity else (Findings.of, "Class maps with")
+    findings = report(f"{of} the weights {request.model.weights}, on {request.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())

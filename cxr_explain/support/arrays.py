@@ -76,6 +76,17 @@ def as_maps(maps: ArrayLike) -> Map:
     return values
 
 
+def evidence(maps: Map) -> Map:
+    """The positive part of maps, divided by its largest value so that no sum of it overflows.
+
+    >>> evidence(np.array([-1.0, 2.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    positive = np.maximum(maps, 0)
+    largest = positive.max(initial=0)
+    return np.asarray(positive / largest if largest > 0 else positive)
+
+
 def as_maps_of(maps: ArrayLike, shape: tuple[int, ...]) -> Map:
     """Maps (K, H, W) of K classes in the pixels of a mask.
 

@@ -122,8 +122,8 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
 
     Args:
         weights: the weights file.
-        digest: its SHA-256.
-        replace: accept `digest` in place of the one recorded.
+        digest: SHA-256 of the file, in hexadecimal.
+        replace: whether `digest` takes the place of the one recorded.
     """
     if not replace and recorded_digest(weights) is not None:
         return

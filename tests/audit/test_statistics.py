@@ -16,12 +16,12 @@ from sklearn import metrics
 
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.document import Statistics
-from cxr_explain.audit.measures import MEASURES, MeanMeasures, Scored
+from cxr_explain.audit.measures import MEASURES, Scored
 from cxr_explain.audit.notes import image_sources, training_overlap
 from cxr_explain.audit.statistics import FLAGGED_FROM, statistics, statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
-from cxr_explain.measures.statistics.bootstrap import bootstrap, bootstrap_weighted
+from cxr_explain.measures.statistics.bootstrap import bootstrap, bootstrap_weighted, grouped_means
 
 images = st.tuples(st.integers(0, 8).map(lambda k: k / 8), st.booleans(), st.integers(0, 3))
 samples = st.lists(images, min_size=1, max_size=20)
@@ -225,7 +225,7 @@ def test_shares_are_means_by_patient_with_quantiles() -> None:
 def test_means_leave_out_what_is_missing(sample: list[tuple[float, bool, int]], drawn: list[int]) -> None:
     values = [chance if there else math.nan for chance, there, _ in sample]
     patients = np.array([patient for *_, patient in sample])
-    found = MeanMeasures(np.array(values)[:, None], patients, 4)(np.array(drawn, np.float64)[:, None])
+    found = grouped_means(np.array(values)[:, None], patients, 4)(np.array(drawn, np.float64)[:, None])
     kept = [v for v in literal.copies(values, [drawn[p] for p in patients]) if not math.isnan(v)]
     assert found.item() == pytest.approx(sum(kept) / len(kept) if kept else math.nan, nan_ok=True)
 
@@ -275,7 +275,7 @@ def test_statistics_of_a_run(finished: AuditRun) -> None:
     found = statistics_of(finished, resamples=100, progress=told.append)
     document = found.document
     assert (document["images"], document["patients"], document["failures"]) == (24, 24, 0)
-    assert document["policy"] == finished.record.ask.uncertain
+    assert document["policy"] == finished.record.uncertain
     assert told
     results = finished.results
     there = [str(entry.labels["Nodule"]) == "positive" for entry in finished.manifest]

@@ -37,6 +37,27 @@ def test_phantoms_are_rendered_where_no_image_is_given(tmp_path: Path) -> None:
     assert {row["method"] for row in rows} == {"grad-cam", "random map", "reference mask"}
 
 
+def test_the_validity_is_written_like_a_study_and_goes_on(tmp_path: Path) -> None:
+    arguments = ("--validity", "--seed", 10_000_002, "--resamples", 5, "--out", tmp_path)
+    first = evaluate(*arguments, "--n", 2)
+    assert first.exit_code == 0, first.output
+    before = (tmp_path / "parts" / "00000.json").stat().st_mtime_ns
+    result = evaluate(*arguments, "--n", 4)
+    assert result.exit_code == 0, result.output
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert report.startswith(
+        "# Validity of the weights phantom, on phantoms of 256 x 256 pixels from seed 1000"
+    )
+    assert "in 4 images of 4 patients" in report
+    for title in ("Over all findings", "Pointing game: grad-cam", "By area", "Class share of FM-G-CAM"):
+        assert f"### {title}" in report
+        assert title in result.output
+    tables = {row["table"] for row in csv.DictReader((tmp_path / "summary.csv").open(encoding="utf-8"))}
+    assert {"scores", "removed", "by finding", "by area", "fused, by finding"} <= tables
+    assert (tmp_path / "parts" / "00000.json").stat().st_mtime_ns == before
+    assert (tmp_path / "parts" / "00001.json").exists()
+
+
 @pytest.mark.parametrize("option", ["masks", "boxes"])
 def test_images_are_measured_against_their_masks_or_boxes(dataset: Path, tmp_path: Path, option: str) -> None:
     reference = dataset / "masks" if option == "masks" else dataset / "BBox_List_2017.csv"
@@ -78,6 +99,8 @@ def test_a_broken_image_fails_and_the_others_are_done(dataset: Path, tmp_path: P
     ("arguments", "said"),
     [
         (["--method", "gradcam"], "method='gradcam'"),
+        (["--validity", "--study"], "the validity together with a study"),
+        (["{images}", "--masks", "{masks}", "--validity"], "the validity together with images"),
         (["{images}"], "0 kinds of reference"),
         (["{images}", "--masks", "{masks}", "--boxes", "{boxes}"], "2 kinds of reference"),
         (["--boxes", "{boxes}"], "no image in"),

@@ -76,12 +76,24 @@ def test_a_map_of_the_reference_box_is_found_at_every_threshold() -> None:
     assert box_accuracy([(found, reference)]) == tuple(
         BoxAccuracy(threshold, 1.0, 0.0, 1) for threshold in IOBB_THRESHOLDS
     )
-    inverted = box_accuracy([(map_boxes(-saliency), reference)])
+    inverted = box_accuracy([(map_boxes(3 - saliency), reference)])
     share = 14 * 6 / 32**2  # a box around all the rest is one around everything
     assert [row.accuracy for row in inverted] == [float(share > t) for t in IOBB_THRESHOLDS]
 
 
-def test_a_constant_map_has_no_box_and_misses() -> None:
+def test_a_map_without_a_positive_value_has_no_boxes_and_is_no_case() -> None:
+    """Min-max alone would draw a box around the least negative values, and call it found."""
+    assert map_boxes(-np.eye(5)) is map_boxes(np.zeros((5, 5))) is None
+    (row,) = box_accuracy([(None, [[0, 0, 2, 2]])], thresholds=[0.1])
+    assert row == BoxAccuracy(0.1, None, None, 0)
+
+
+def test_what_is_negative_is_no_part_of_a_box() -> None:
+    saliency = np.array([[-9.0, 0.0, 1.0, 2.0, 4.0]])  # of 0 ... 255: 0, 0, 63.75, 127.5, 255
+    np.testing.assert_array_equal(map_boxes(saliency), [[2, 0, 5, 1], [4, 0, 5, 1]])
+
+
+def test_an_even_map_has_no_box_and_misses() -> None:
     assert map_boxes(np.ones((5, 5))).shape == (0, 4)
     (row,) = box_accuracy([([], [[0, 0, 2, 2]])], thresholds=[0.1])
     assert row == BoxAccuracy(0.1, 0.0, 0.0, 1)
@@ -113,7 +125,7 @@ def test_a_random_single_pixel_is_at_chance_and_so_is_the_whole_image() -> None:
 
 
 def test_levels_cut_at_255ths_of_the_range() -> None:
-    ramp = np.arange(256.0)[None] - 100
+    ramp = np.arange(256.0)[None] + 7
     np.testing.assert_array_equal(map_boxes(ramp, levels=[60, 180]), [[61, 0, 256, 1], [181, 0, 256, 1]])
 
 

@@ -182,17 +182,20 @@ def test_the_hit_rate_counts_maps_whose_peak_is_inside(tmp_path: Path) -> None:
         (IDS[4], "Lung Opacity", np.zeros((4, 6))),
     ]
     found = hit_rates(maps, there).means["Lung Opacity"]
-    share = found.values[3]
-    assert share == pytest.approx(MASK.mean())  # a constant map is worth a random peak
-    assert found.values == (
-        0.5,
-        0.0,
-        None,
-        share,
-        0.0,
-        None,
-    )  # rows 14 and 15 peak alike: one of them is inside
+    # Rows 14, inside, and 15 peak alike, and an even map peaks in the corner: the first counts.
+    assert found.values == (1.0, 0.0, None, 0.0, 0.0, None)
     assert (found.cases, found.without_reference, found.without_prediction) == (4, 1, 1)
+
+
+def test_the_hit_is_the_authors_whatever_the_sign() -> None:
+    there = OutlineSet.of_masks({IDS[0]: {"Edema": MASK}})
+    draws = np.random.default_rng(0)
+    for saliency in (draws.normal(size=MASK.shape) for _ in range(20)):
+        for each in (saliency, saliency - 9):
+            x, y = np.unravel_index(np.argmax(each, axis=None), each.shape)
+            found = hit_rates([(IDS[0], "Edema", each)], there).means["Edema"]
+            assert found.value == float(MASK[x][y])
+    assert hit_rates([(IDS[0], "Edema", MASK - 2.0)], there).means["Edema"].value == 1.0
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:

@@ -33,17 +33,17 @@ def slow_peak_hit(saliency: np.ndarray, mask: np.ndarray) -> float | None:
         return None
     best = max(float(value) for value in saliency.flat)
     if best <= 0:
-        return 0.0
+        return None
     hits = [bool(mask[index]) for index in np.ndindex(mask.shape) if saliency[index] == best]
     return sum(hits) / len(hits)
 
 
-def slow_within(mask: np.ndarray, distance: float) -> np.ndarray:
+def slow_within(mask: np.ndarray, distance: float, spacing: tuple[float, float]) -> np.ndarray:
     """Measure the distance of every pixel to every pixel of the mask."""
     result = np.zeros_like(mask)
     for i, j in np.ndindex(mask.shape):
         for k, m in np.ndindex(mask.shape):
-            if mask[k, m] and math.hypot(i - k, j - m) <= distance:
+            if mask[k, m] and math.hypot((i - k) * spacing[0], (j - m) * spacing[1]) <= distance:
                 result[i, j] = True
     return result
 
@@ -51,7 +51,7 @@ def slow_within(mask: np.ndarray, distance: float) -> np.ndarray:
 def slow_class_share(values: np.ndarray, k: int, mask: np.ndarray) -> float | None:
     """Add up pixel by pixel."""
     inside = [index for index in np.ndindex(mask.shape) if mask[index]]
-    if not inside:
+    if not inside or not any(float(value) > 0 for value in values.flat):
         return None
     own = math.fsum(max(float(values[k][index]), 0.0) for index in inside)
     everything = math.fsum(max(float(of_class[index]), 0.0) for of_class in values for index in inside)
@@ -61,8 +61,8 @@ def slow_class_share(values: np.ndarray, k: int, mask: np.ndarray) -> float | No
 def test_a_perfect_map_hits_and_an_inverted_one_misses() -> None:
     assert peak_hit(MASK.astype(float), MASK) == 1.0
     assert peak_hit(1.0 - MASK, MASK) == 0.0
-    assert peak_hit(-1.0 * ~MASK, MASK) == 0.0  # nothing positive: no peak
-    assert peak_hit(np.zeros(MASK.shape), MASK) == 0.0
+    assert peak_hit(-1.0 * ~MASK, MASK) is None  # nothing positive: no peak
+    assert peak_hit(np.zeros(MASK.shape), MASK) is None
 
 
 def test_a_constant_map_is_worth_a_random_peak() -> None:
@@ -104,7 +104,8 @@ def test_the_share_of_a_perfect_an_inverted_an_even_and_an_empty_map() -> None:
     perfect = np.stack([MASK, ~MASK]).astype(float)
     assert (class_share(perfect, 0, MASK), class_share(perfect, 1, MASK)) == (1.0, 0.0)
     assert class_share(np.ones((4, *MASK.shape)), 2, MASK) == 0.25
-    assert class_share(np.zeros((2, *MASK.shape)), 0, MASK) == 0.0
+    assert class_share(np.zeros((2, *MASK.shape)), 0, MASK) is None
+    assert class_share(np.stack([~MASK, -1.0 * MASK]), 1, MASK) == 0.0  # none of it in the mask
     assert class_share(np.stack([MASK * 3.0, MASK * -5.0]), 0, MASK) == 1.0
 
 
@@ -122,9 +123,11 @@ def test_the_pointing_game_is_its_definition(saliency: np.ndarray, mask: np.ndar
     assert peak_hit(saliency, mask) == pytest.approx(slow_peak_hit(saliency, mask))
 
 
-@given(masks, st.sampled_from([0, 1, 1.5, 2.3]))
-def test_the_tolerance_is_its_definition(mask: np.ndarray, distance: float) -> None:
-    np.testing.assert_array_equal(within(mask, distance), slow_within(mask, distance))
+@given(masks, st.sampled_from([0, 1, 1.5, 2.3]), st.sampled_from([(1.0, 1.0), (0.7, 1.3)]))
+def test_the_tolerance_is_its_definition(
+    mask: np.ndarray, distance: float, spacing: tuple[float, float]
+) -> None:
+    np.testing.assert_array_equal(within(mask, distance, spacing), slow_within(mask, distance, spacing))
 
 
 @given(st.lists(maps, min_size=1, max_size=3), masks)

@@ -14,6 +14,7 @@ from cxr_explain import Explainer, class_maps, fuse
 from cxr_explain.measures.adcc import adcc
 from cxr_explain.measures.faithfulness import deletion, insertion
 from cxr_explain.measures.road import road
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import localisation, sharing
@@ -66,17 +67,19 @@ def test_a_random_peak_counts_by_the_area_that_counts(explainer: Explainer, case
 
 
 def test_perfect_inverted_and_empty_maps(explainer: Explainer, cases: list[Case]) -> None:
-    question = question_of(explainer, replace(cases[0], boxed=True), ("Mass", np.s_[24:48, 48:72]))
+    box = ReferenceBox("Mass", 48, 24, 24, 24)
+    question = question_of(explainer, replace(cases[0], boxes=(box,)), ("Mass", np.s_[24:48, 48:72]))
     perfect = np.zeros((96, 96), np.float32)
     perfect[24:48, 48:72] = 1
     good, bad = localisation(question, "Mass", perfect), localisation(question, "Mass", 1 - perfect)
-    assert good["peak"] == good["peak, tolerant"] == good["T(IoBB) 0.25"] == 1
+    assert good["peak"] == good["peak, tolerant"] == good["IoBB"] == good["T(IoBB) 0.25"] == 1
     assert good["IoU"] == pytest.approx(1)
     assert good["energy"] == pytest.approx(1)
     assert bad["IoU"] == bad["peak"] == pytest.approx(0)
     assert bad["energy"] == pytest.approx(0)
-    nothing = localisation(question, "Mass", np.zeros((4, 4), np.float32))
-    assert nothing["energy"] == nothing["IoU"] == 0
+    nothing = localisation(question, "Mass", -np.ones((4, 4), np.float32))
+    found = {name for name, value in nothing.items() if not math.isnan(value)}
+    assert found == {"peak, at random", "peak, at the centre", "energy, spread evenly"}
 
 
 def test_a_finding_that_the_model_did_not_see_is_not_estimable(
@@ -87,8 +90,8 @@ def test_a_finding_that_the_model_did_not_see_is_not_estimable(
     mask = np.zeros(case.radiograph.shape, bool)
     mask[10:30, 2:22] = True
     lean = replace(plan, contenders=contenders(("grad-cam",)), ks=(1, 5), faithful=0, randomised=0, robust=0)
-    for boxed in (False, True):
-        tables = measure(explainer, [replace(case, masks={"Mass": mask}, boxed=boxed)], lean)
+    for boxes in ((), (ReferenceBox("Mass", 2, 10, 20, 20),)):
+        tables = measure(explainer, [replace(case, masks={"Mass": mask}, boxes=boxes)], lean)
         strata = {"size", "parts", "kinds", "case", "group", "method", "pathology"}
         for row in tables.alone:
             assert all(math.isnan(value) for name, value in row.items() if name not in strata)

@@ -12,9 +12,11 @@ import torch
 
 from cxr_explain import Explainer, class_maps
 from cxr_explain.errors import PhantomWeightsError
+from cxr_explain.measures.boxes import region_boxes
 from cxr_explain.measures.localisation import class_share, peak_hit, within
 from cxr_explain.measures.overlap import energy_in_mask, iou
 from cxr_explain.measures.segmentation import segment
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables, measure
@@ -142,7 +144,12 @@ def test_a_model_of_phantoms_refuses_a_radiograph(explainer: Explainer, cases: l
 
 def test_boxes_are_scored_by_iobb(explainer: Explainer, cases: list[Case], plan: Plan) -> None:
     lean = replace(plan, faithful=0, randomised=0, robust=0, ks=(1,))
-    boxed = measure(explainer, [replace(cases[0], boxed=True)], lean)
+    boxes = tuple(
+        ReferenceBox(name, left, top, right - left, bottom - top)
+        for name, mask in cases[0].masks.items()
+        for left, top, right, bottom in region_boxes(mask)
+    )
+    boxed = measure(explainer, [replace(cases[0], boxes=boxes)], lean)
     assert {row["T(IoBB) 0.25"] for row in rows_of(boxed.alone, method=REFERENCE)} == {1.0}
     assert all(row["T(IoBB) 0.25"] in (0.0, 1.0) for row in boxed.alone)
 

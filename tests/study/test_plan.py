@@ -7,13 +7,14 @@ from typing import get_args
 import pytest
 
 from cxr_explain.cam.perturbation import ScoreCAM
-from cxr_explain.options import Activation, Method, Normalisation
-from cxr_explain.study.plan import ALL, Contender, contenders, full_plan, plain_plan
+from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.options import Activation, Normalisation
+from cxr_explain.study.plan import ALL, PRESENT, Contender, contenders, full_plan, plain_plan, validity_plan
 
 
 def test_the_full_plan_has_every_rule_and_every_fusion() -> None:
     plan = full_plan(layers=("a", "b"))
-    assert [each.name for each in plan.contenders] == [*get_args(Method), "layercam, 2 layers"]
+    assert [each.name for each in plan.contenders] == [*RULES, "layercam, 2 layers"]
     assert plan.contenders[-1].layers == ("a", "b")
     fusions = list(plan.fusions)
     assert len(set(fusions)) == len(fusions) == 5 * len(get_args(Normalisation)) * len(get_args(Activation))
@@ -23,6 +24,14 @@ def test_the_plain_plan_is_one_fusion_for_all_cases() -> None:
     plan = plain_plan(("cam",), k=3, normalisation="per-class", activation="elu")
     assert list(plan.fusions) == [(3, "per-class", "elu")]
     assert (plan.faithful, plan.randomised, plan.robust, plan.ranked) == (ALL, 0, 0, ("cam",))
+
+
+def test_the_validity_fuses_the_top_k_and_what_is_there_in_every_phantom() -> None:
+    plan = validity_plan(k=3, activation="elu")
+    assert [each.name for each in plan.contenders] == ["grad-cam"]
+    assert list(plan.fusions) == [(k, name, "elu") for k in (PRESENT, 3) for name in get_args(Normalisation)]
+    assert (plan.counterfactual, plan.faithful, plan.randomised, plan.robust) == (ALL, 0, 0, 0)
+    assert plan.quick.counterfactual == ALL
 
 
 def test_a_quick_plan_has_fewer_steps_and_adds_nothing() -> None:

@@ -65,7 +65,7 @@ def test_differences_are_finding_by_finding() -> None:
     assert found.cases == 23
     alike = [row | {"IoU": 0.5} for row in rows()]
     none = differences(alike, ("method",), {"method": "grad-cam"}, resamples=5).of("IoU", method="other")
-    assert (none.value, none.low, none.high) == (0, 0, 0)
+    assert (none.value, none.low, none.high) == (0, None, None)  # no width: no interval
     assert not differences(rows(), ("method",), {"method": "absent"}).lines
 
 

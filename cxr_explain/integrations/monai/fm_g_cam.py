@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -119,7 +119,7 @@ class FMGCAM:
                 tensor (B, K) of int64 for others in each sample. Where two are equal at a position, it goes
                 to the first.
             layer_idx: which of the target layers.
-            retain_graph: without meaning here; see above.
+            retain_graph: without meaning here, as no graph is kept.
             img_size: spatial size of the result; by default that of `x`.
             **kwargs: of the network.
 
@@ -145,7 +145,7 @@ class FMGCAM:
         self,
         x: Tensor,
         class_idx: ClassIndex = None,
-        retain_graph: bool = False,
+        retain_graph: bool = False,  # noqa: ARG002 - MONAI's signature
         layer_idx: int = -1,
         **kwargs: Any,
     ) -> Tensor:
@@ -206,7 +206,7 @@ class _Network(HookedClassifier):
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return self.module(inputs, **self._arguments)
+        return cast(Tensor, self.module(inputs, **self._arguments))
 
     def look(self, inputs: Tensor) -> AutogradPass:
         """One forward pass."""

@@ -2,6 +2,8 @@
 
 Images of one patient belong together: resampled one by one, they pretend to be more than they are. With
 `groups`, whole groups are drawn with replacement, as many as there are.
+
+Whether an estimate has an interval is decided for all of them by :func:`percentile_interval`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,33 +25,51 @@ Statistic = Callable[[NDArray[np.intp]], float | None]
 Groups = Sequence[object]
 """For each case the name of its group, for example its patient."""
 
-Weights = NDArray[np.floating[Any]]
+Multiplicities = NDArray[np.floating[Any]]
 """How often each group was drawn, (groups, b) for b resamples: whole numbers. float32 holds them exactly up
 to 16.7 million, and is fetched in half of the time."""
 
-WeightedStatistics = Callable[[Weights], NDArray[np.float64]]
+WeightedStatistics = Callable[[Multiplicities], NDArray[np.float64]]
 """From how often each group was drawn, (groups, b) for b resamples, to the measures, (measures, b); NaN where
 one is not estimable."""
 
 LEAST_ESTIMABLE = 0.5
 """Share of the resamples in which a measure must be estimable to have an interval."""
 
+_ROUNDING = 1e-12  # of the largest number: means of equal numbers differ by less
 _AT_ONCE = 16  # resamples: enough to be fast, few enough that a hundred thousand groups stay in the cache
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic and its interval.
+    """A statistic of a sample and its interval.
 
     Args:
         value: of the whole sample; None where it is not estimable.
-        low: lower end of the interval; None without one.
-        high: upper end, likewise.
+        low: lower end of the interval; None where it is withheld.
+        high: upper end of the interval; None where it is withheld.
+        resamples: number of resamples in which the statistic was estimable; 0 where the value is None.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
+    resamples: int = 0
+
+    @classmethod
+    def of(cls, value: float | None, draws: NDArray[np.float64], level: float, **more: Any) -> Self:
+        """An estimate from its resamples.
+
+        Args:
+            value: of the whole sample; None or NaN where it is not estimable.
+            draws: (b,), the statistic of each resample; NaN where it is not estimable.
+            level: share of the resamples that the interval holds.
+            more: other fields of the class.
+        """
+        if value is None or np.isnan(value):
+            return cls(None, **more)
+        low, high = percentile_interval(draws, level)
+        return cls(float(value), low, high, int((~np.isnan(draws)).sum()), **more)
 
 
 @dataclass(frozen=True)
@@ -58,11 +78,12 @@ class MeanEstimate(Estimate):
 
     Args:
         value: None where no case has a number.
-        low: lower end of the interval; None without one.
-        high: upper end, likewise.
-        cases: with a number.
-        groups: that these cases belong to; None where cases were resampled one by one.
-        asked: cases with or without a number.
+        low: lower end of the interval; None where it is withheld.
+        high: upper end of the interval; None where it is withheld.
+        resamples: number of resamples in which a case had a number.
+        cases: number of cases with a number.
+        groups: number of groups that these cases belong to; None where cases were resampled one by one.
+        asked: number of cases with or without a number.
 
     >>> print(MeanEstimate(0.5, 0.4, 0.6, cases=9, groups=7, asked=12))
     0.500 (0.400 to 0.600; 9 of 12 cases in 7 groups)
@@ -89,30 +110,48 @@ class Comparison(Estimate):
 
     Args:
         value: the first less the second, of the whole sample; None where one of them is not estimable.
-        low: lower end of the interval of the difference; None without one.
-        high: upper end, likewise.
-        below: share of the resamples with a difference below zero; None without a resample.
+        low: lower end of the interval of the difference; None where it is withheld.
+        high: upper end of the interval of the difference; None where it is withheld.
+        resamples: number of resamples in which both statistics were estimable.
+        below: share of these resamples with a difference below zero; None without a resample.
         p: two-sided; None without a resample. Never 0: it cannot be below 2 / (resamples + 1).
-        resamples: in which both statistics were estimable.
     """
 
     below: float | None = None
     p: float | None = None
-    resamples: int = 0
 
 
-@dataclass(frozen=True)
-class ResampledEstimate(Estimate):
-    """A measure of the whole sample, its interval, and the resamples that the interval rests on.
+def percentile_interval(
+    draws: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float] | tuple[None, None]:
+    """The interval between two percentiles of the resamples, where it says no more than is known.
+
+    It is withheld where fewer than half of the resamples have a number (`LEAST_ESTIMABLE`), since it would
+    describe the lucky ones; and where it has no width, as for five hits of five, since it would claim
+    certainty.
 
     Args:
-        value: None where it is not estimable.
-        low: lower end of the interval; None without one.
-        high: upper end, likewise.
-        resamples: in which the measure was estimable.
-    """
+        draws: (b,), the statistic of each resample; NaN where it is not estimable.
+        level: share of the resamples that the interval holds.
 
-    resamples: int = 0
+    Returns:
+        Its ends; None twice where it is withheld.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+
+    >>> percentile_interval(np.arange(101.0), 0.9)
+    (5.0, 95.0)
+    >>> percentile_interval(np.array([1.0, 1.0, 1.0])), percentile_interval(np.array([1.0, np.nan, np.nan]))
+    ((None, None), (None, None))
+    """
+    numbers = draws[~np.isnan(draws)]
+    if not len(numbers) or len(numbers) < LEAST_ESTIMABLE * len(draws):
+        return None, None
+    low, high = np.quantile(numbers, [(1 - level) / 2, (1 + level) / 2])
+    if high - low <= _ROUNDING * np.abs(numbers).max():
+        return None, None
+    return float(low), float(high)
 
 
 def bootstrap(
@@ -128,11 +167,11 @@ def bootstrap(
 
     Args:
         statistic: takes indices below n: n of them, or those of all cases of the groups drawn.
-        n: size of the sample.
+        n: number of cases in the sample.
         groups: (n,), what belongs together, such as the patient of each image; each case by itself without.
-        resamples: how many; those in which the statistic is not estimable are left out.
-        level: of the interval.
-        seed: of the draws.
+        resamples: number of resamples; those in which the statistic is not estimable are left out.
+        level: share of the resamples that the interval holds.
+        seed: seed of the bootstrap's random draws.
 
     Raises:
         OptionError: a level outside of (0, 1), no resample, or groups of another number.
@@ -143,15 +182,11 @@ def bootstrap(
 
     >>> data = np.arange(101.0)
     >>> bootstrap(lambda index: float(data[index].mean()), 101)
-    Estimate(value=50.0, low=44..., high=55...)
+    Estimate(value=50.0, low=44..., high=55..., resamples=1000)
     """
     _check(level, resamples)
-    draws = _resampled(n, groups, resamples, seed)
-    value = statistic(np.arange(n))
-    if value is None:
-        return Estimate(None)
-    found = [statistic(index) for index in draws]
-    return Estimate(value, *_interval([number for number in found if number is not None], level))
+    value, draws = _replicated(statistic, n, groups, resamples, seed)
+    return Estimate.of(value, draws, level)
 
 
 def mean_estimate(
@@ -166,37 +201,26 @@ def mean_estimate(
 
     Args:
         values: one for each case; None, "not estimable", is left out of the mean, and of its resamples.
-        groups: see :func:`bootstrap`; all cases are resampled, with or without a number.
-        resamples: how many.
-        level: of the interval.
-        seed: of the draws.
+        groups: (n,), what belongs together; all cases are resampled, with or without a number.
+        resamples: number of resamples.
+        level: share of the resamples that the interval holds.
+        seed: seed of the bootstrap's random draws.
 
     Raises:
-        OptionError: see :func:`bootstrap`; or values that are not finite.
+        OptionError: values that are NaN or infinite, a level outside of (0, 1), no resample, or groups of
+            another number.
 
     >>> print(mean_estimate([1.0, None, 0.0, 1.0], groups=["a", "a", "b", "b"]))
     0.667 (0.500 to 1.000; 3 of 4 cases in 2 groups)
     """
-    numbers = np.array([np.nan if value is None else value for value in values], np.float64)
-    estimable = np.array([value is not None for value in values], bool)
-    if not np.isfinite(numbers[estimable]).all():
+    numbers = np.array([value for value in values if value is not None], np.float64)
+    if not np.isfinite(numbers).all():
         raise OptionError("values that are NaN or infinite", expected="finite values, or None")
-
-    def mean(index: NDArray[np.intp]) -> float | None:
-        chosen = index[estimable[index]]
-        return float(numbers[chosen].mean()) if len(chosen) else None
-
-    found = bootstrap(mean, len(numbers), groups=groups, resamples=resamples, level=level, seed=seed)
-    return MeanEstimate(
-        found.value,
-        found.low,
-        found.high,
-        cases=int(estimable.sum()),
-        groups=None
-        if groups is None
-        else len({group for group, there in zip(groups, estimable, strict=True) if there}),
-        asked=len(numbers),
+    column = np.array([[np.nan if value is None else value] for value in values], np.float64)
+    (found,) = mean_estimates(
+        column.reshape(-1, 1), groups=groups, resamples=resamples, level=level, seed=seed
     )
+    return found
 
 
 def mean_estimates(
@@ -213,44 +237,37 @@ def mean_estimates(
 
     Args:
         values: (n, M), a row for each case; NaN, "not estimable", is left out of its column's mean.
-        groups: see :func:`bootstrap`.
-        resamples: how many, the same ones for all columns.
-        level: of the intervals.
-        seed: of the draws.
+        groups: (n,), what belongs together; all cases are resampled, with or without a number.
+        resamples: number of resamples, the same ones for all columns.
+        level: share of the resamples that an interval holds.
+        seed: seed of the bootstrap's random draws.
 
     Returns:
         M estimates.
 
     Raises:
-        OptionError: see :func:`bootstrap`; or infinite values.
+        OptionError: infinite values, a level outside of (0, 1), no resample, or groups of another number.
 
-    >>> [str(each) for each in mean_estimates(np.array([[1.0, 0.0], [1.0, np.nan]]))]
-    ['1.000 (1.000 to 1.000; 2 of 2 cases)', '0.000 (0.000 to 0.000; 1 of 2 cases)']
+    >>> [str(each) for each in mean_estimates(np.array([[1.0, 0.0], [3.0, np.nan]]))]
+    ['2.000 (1.000 to 3.000; 2 of 2 cases)', '0.000 (no interval; 1 of 2 cases)']
     """
-    _check(level, resamples)
     n, there = len(values), ~np.isnan(values)
     if np.isinf(values).any():
         raise OptionError("infinite values", expected="finite values, or NaN")
-    if groups is not None and len(groups) != n:
-        raise OptionError(f"{len(groups)} groups", expected=f"{n}, one for each case")
+    _check_groups(groups, n)
     member = numbered(range(n) if groups is None else groups)
-    sums, counts = (
-        _by_group(each, member) for each in (np.where(there, values, 0.0), there.astype(np.float64))
+    number = int(member.max(initial=-1)) + 1
+    (found,) = bootstrap_weighted(
+        [grouped_means(values, member, number)], number, resamples=resamples, level=level, seed=seed
     )
-    means = ratio(sums.sum(axis=0), counts.sum(axis=0))
-    drawn = np.stack([np.bincount(d, minlength=len(sums)) for d in _drawn(len(sums), resamples, seed)])
-    draws = ratio(drawn @ sums, drawn @ counts)
-    intervals = [_interval(column[~np.isnan(column)].tolist(), level) for column in draws.T]
     return [
         MeanEstimate(
-            None if np.isnan(mean) else float(mean),
-            low,
-            high,
-            cases=int(there[:, at].sum()),
-            groups=None if groups is None else len(np.unique(member[there[:, at]])),
+            **vars(each),
+            cases=int(column.sum()),
+            groups=None if groups is None else len(np.unique(member[column])),
             asked=n,
         )
-        for at, (mean, (low, high)) in enumerate(zip(means, intervals, strict=True))
+        for each, column in zip(found, there.T, strict=True)
     ]
 
 
@@ -267,20 +284,20 @@ def compare(
     """Two statistics of the same cases, on the same resamples: the first less the second.
 
     Args:
-        first: see :func:`bootstrap`.
-        second: likewise.
-        n: size of the sample.
-        groups: see :func:`bootstrap`.
-        resamples: how many; those in which one of both is not estimable are left out.
-        level: of the interval of the difference.
-        seed: of the draws.
+        first: takes indices below n: n of them, or those of all cases of the groups drawn.
+        second: takes the same indices as `first`.
+        n: number of cases in the sample.
+        groups: (n,), what belongs together, such as the patient of each image; each case by itself without.
+        resamples: number of resamples; those in which one of both is not estimable are left out.
+        level: share of the resamples that the interval of the difference holds.
+        seed: seed of the bootstrap's random draws.
 
     Returns:
         The difference and its interval; p is twice the smaller of the shares of resamples at or below zero
         and at or above zero, each with one added to its count and to their number, and at most 1.
 
     Raises:
-        OptionError: see :func:`bootstrap`.
+        OptionError: a level outside of (0, 1), no resample, or groups of another number.
 
     Source:
         Efron and Tibshirani (1993), section 15.4: the achieved significance level from the percentile
@@ -296,29 +313,23 @@ def compare(
         one, other = first(index), second(index)
         return None if one is None or other is None else one - other
 
-    draws = _resampled(n, groups, resamples, seed)
-    value = difference(np.arange(n))
-    if value is None:
-        return Comparison(None)
-    found = [number for number in map(difference, draws) if number is not None]
-    if not found:
+    value, draws = _replicated(difference, n, groups, resamples, seed)
+    numbers = draws[~np.isnan(draws)]
+    if not len(numbers):
         return Comparison(value)
-    numbers = np.array(found)
-    low, high = _interval(found, level)
     fewer = min(int((numbers <= 0).sum()), int((numbers >= 0).sum()))
-    return Comparison(
+    return Comparison.of(
         value,
-        low,
-        high,
+        draws,
+        level,
         below=float((numbers < 0).mean()),
-        p=min(1.0, 2 * (fewer + 1) / (len(found) + 1)),
-        resamples=len(found),
+        p=min(1.0, 2 * (fewer + 1) / (len(numbers) + 1)),
     )
 
 
 def multiplicities(
     n: int, *, resamples: int = 1000, seed: int = 0, at_once: int = _AT_ONCE
-) -> Iterator[Weights]:
+) -> Iterator[Multiplicities]:
     """How often each of n groups is drawn in each resample; the draws are those of :func:`bootstrap`.
 
     A statistic that is a function of sums over groups needs no indices, and many statistics can share the
@@ -326,9 +337,9 @@ def multiplicities(
 
     Args:
         n: number of groups, or of cases that are resampled one by one.
-        resamples: how many.
-        seed: of the draws.
-        at_once: resamples in a block.
+        resamples: number of resamples.
+        seed: seed of the bootstrap's random draws.
+        at_once: number of resamples in a block.
 
     Yields:
         (n, b) float32, whole numbers that sum to n in each of the b columns; b is `at_once`, or what is left.
@@ -351,19 +362,18 @@ def bootstrap_weighted(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> list[list[ResampledEstimate]]:
+) -> list[list[Estimate]]:
     """Many statistics with their percentile intervals, all on the same resamples of groups.
 
-    An interval is withheld where it would say more than is known: where fewer than half of the resamples have
-    a number (`LEAST_ESTIMABLE`), so that it would describe the lucky ones; and where it has no width, as for
-    five hits of five, since that would claim certainty.
+    The draws, the values and the intervals are those of :func:`bootstrap`.
 
     Args:
-        statistics: of the multiplicities of the groups; see :data:`WeightedStatistics`.
-        groups: how many there are.
-        resamples: how many; those in which a measure is not estimable are left out of its interval.
-        level: of the intervals.
-        seed: of the draws.
+        statistics: functions of how often each group was drawn; see :data:`WeightedStatistics`.
+        groups: number of groups.
+        resamples: number of resamples; those in which a measure is not estimable are left out of its
+            interval.
+        level: share of the resamples that an interval holds.
+        seed: seed of the bootstrap's random draws.
 
     Returns:
         For each statistic its measures, in their order.
@@ -371,13 +381,10 @@ def bootstrap_weighted(
     Raises:
         OptionError: a level outside of (0, 1), or no resample.
 
-    Source:
-        See :func:`bootstrap`: the same draws, value and interval.
-
     >>> values = np.array([1.0, 2.0, 3.0, 6.0])
     >>> mean = lambda counts: (values @ counts / counts.sum(axis=0))[None]
     >>> bootstrap_weighted([mean], 4, resamples=200)
-    [[ResampledEstimate(value=3.0, low=1.5, high=4.75, resamples=200)]]
+    [[Estimate(value=3.0, low=1.5, high=4.75, resamples=200)]]
     """
     _check(level, resamples)
     values = [statistic(np.ones((groups, 1)))[:, 0] for statistic in statistics]
@@ -386,7 +393,7 @@ def bootstrap_weighted(
         for statistic, blocks in zip(statistics, found, strict=True):
             blocks.append(statistic(counts))
     return [
-        [_resampled_estimate(*each, level) for each in zip(value, np.hstack(blocks), strict=True)]
+        [Estimate.of(*each, level) for each in zip(value, np.hstack(blocks), strict=True)]
         for value, blocks in zip(values, found, strict=True)
     ]
 
@@ -400,13 +407,13 @@ def summed(
     """Values of cases, summed by row and group.
 
     Args:
-        row: (n,) from 0.
-        group: (n,) from 0.
-        shape: rows and groups.
-        values: (n,); 1 each by default.
+        row: (n,), the row of each case, from 0.
+        group: (n,), the group of each case, from 0.
+        shape: numbers of rows and of groups.
+        values: (n,); 1 for each case by default.
 
     Returns:
-        A sparse array of that shape, float32 where it counts, for :func:`weighed_sums`.
+        A sparse array (rows, groups), float32 where cases are counted, for :func:`weighed_sums`.
 
     >>> summed(np.array([0, 0, 1]), np.array([0, 0, 1]), (2, 2)).toarray().tolist()
     [[2.0, 0.0], [0.0, 1.0]]
@@ -415,13 +422,13 @@ def summed(
     return csr_array((numbers, (row, group)), shape=shape)
 
 
-def weighed_sums(sums: Any, weights: Weights) -> NDArray[np.float64]:
-    """The sums of :func:`summed`, each group as often as it weighs; (rows, groups), (groups, b) -> (rows, b).
+def weighed_sums(sums: Any, drawn: Multiplicities) -> NDArray[np.float64]:
+    """The sums of :func:`summed`, each group as often as drawn; (rows, groups), (groups, b) -> (rows, b).
 
     >>> weighed_sums(summed(np.array([0, 0]), np.array([0, 1]), (1, 2)), np.array([[2.0, 0.0], [1.0, 1.0]]))
     array([[3., 1.]])
     """
-    return np.asarray(sums @ weights, np.float64)
+    return np.asarray(sums @ drawn, np.float64)
 
 
 def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -431,6 +438,29 @@ def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.
     [0.5, nan]
     """
     return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
+
+
+def grouped_means(values: NDArray[np.float64], member: NDArray[np.intp], groups: int) -> WeightedStatistics:
+    """Means over cases as a function of how often each group was drawn.
+
+    Args:
+        values: (n, M), a row for each case; NaN, "not estimable", is left out of its column's mean.
+        member: (n,), the group of each case, from 0.
+        groups: number of groups.
+
+    Returns:
+        A function from (groups, b) to (M, b).
+
+    >>> mean = grouped_means(np.array([[1.0], [np.nan], [3.0]]), np.array([0, 0, 1]), 2)
+    >>> mean(np.array([[1.0, 2.0], [1.0, 0.0]])).tolist()
+    [[2.0, 1.0]]
+    """
+    there = ~np.isnan(values)
+    case, column = np.nonzero(there)
+    shape = values.shape[1], groups
+    sums = summed(column, member[case], shape, values[there])
+    counts = summed(column, member[case], shape)
+    return lambda drawn: ratio(weighed_sums(sums, drawn), weighed_sums(counts, drawn))
 
 
 def numbered(groups: Iterable[object]) -> NDArray[np.intp]:
@@ -443,49 +473,34 @@ def numbered(groups: Iterable[object]) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.intp)
 
 
-def _resampled_estimate(value: float, draws: NDArray[np.float64], level: float) -> ResampledEstimate:
-    if np.isnan(value):
-        return ResampledEstimate(None)
-    numbers = draws[~np.isnan(draws)]
-    low, high = _interval(numbers.tolist(), level)
-    told = low is not None and low != high and len(numbers) >= LEAST_ESTIMABLE * len(draws)
-    ends = (low, high) if told else (None, None)
-    return ResampledEstimate(float(value), *ends, resamples=len(numbers))
-
-
 def _check(level: float, resamples: int) -> None:
     if not 0 < level < 1 or resamples < 1:
         raise OptionError(f"level {level} of {resamples} resamples", expected="a level in (0, 1), 1 or more")
 
 
-def _resampled(n: int, groups: Groups | None, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
-    """The indices of each resample; checked at once, drawn one by one."""
-    if groups is None:
-        return (index for index in _drawn(n, resamples, seed))
-    if len(groups) != n:
+def _check_groups(groups: Groups | None, n: int) -> None:
+    if groups is not None and len(groups) != n:
         raise OptionError(f"{len(groups)} groups", expected=f"{n}, one for each case")
-    members: dict[object, list[int]] = {}
-    for case, group in enumerate(groups):
-        members.setdefault(group, []).append(case)
-    together = [np.array(cases, np.intp) for cases in members.values()]
-    drawn = _drawn(len(together), resamples, seed)
-    return (np.concatenate([together[at] for at in chosen]) for chosen in drawn)
 
 
-def _by_group(values: NDArray[np.float64], member: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(n, M) -> (groups, M), summed."""
-    sums = np.zeros((member.max(initial=-1) + 1, values.shape[1]))
-    np.add.at(sums, member, values)
-    return sums
+def _replicated(
+    statistic: Statistic, n: int, groups: Groups | None, resamples: int, seed: int
+) -> tuple[float | None, NDArray[np.float64]]:
+    """The statistic of the whole sample, and of each resample, NaN where it is not estimable."""
+    _check_groups(groups, n)
+    value = statistic(np.arange(n))
+    if value is None:
+        return None, np.empty(0)
+    member = numbered(range(n) if groups is None else groups)
+    counts = np.bincount(member)
+    together = np.split(np.argsort(member, kind="stable"), np.cumsum(counts)[:-1])
+    found = (
+        statistic(chosen if groups is None else np.concatenate([together[at] for at in chosen]))
+        for chosen in _drawn(len(counts), resamples, seed)
+    )
+    return value, np.array([np.nan if number is None else number for number in found], np.float64)
 
 
 def _drawn(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
     draws = np.random.default_rng(seed)
     return (draws.integers(n, size=n) for _ in range(resamples))
-
-
-def _interval(numbers: Sequence[float], level: float) -> tuple[float, float] | tuple[None, None]:
-    if not numbers:
-        return None, None
-    low, high = np.quantile(numbers, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from cxr_explain.errors import OptionError
-from cxr_explain.measures.statistics.bootstrap import Groups, Weights, numbered, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.bootstrap import (
+    Groups,
+    Multiplicities,
+    numbered,
+    ratio,
+    summed,
+    weighed_sums,
+)
 from cxr_explain.measures.statistics.discrimination import scored
 
 BINS = 10
@@ -239,14 +246,14 @@ class GroupedCalibration:
             summed(first, member, (1, groups)),
         )
 
-    def brier(self, weights: Weights) -> NDArray[np.float64]:
-        """:func:`brier` of the cases, each as often as its group weighs; (groups, b) -> (b,)."""
-        return ratio(weighed_sums(self.squares, weights)[0], weighed_sums(self.cases, weights)[0])
+    def brier(self, drawn: Multiplicities) -> NDArray[np.float64]:
+        """:func:`brier` of the cases, each as often as its group was drawn; (groups, b) -> (b,)."""
+        return ratio(weighed_sums(self.squares, drawn)[0], weighed_sums(self.cases, drawn)[0])
 
-    def expected_calibration_error(self, weights: Weights) -> NDArray[np.float64]:
+    def expected_calibration_error(self, drawn: Multiplicities) -> NDArray[np.float64]:
         """:func:`expected_calibration_error`, likewise."""
-        gaps = np.abs(weighed_sums(self.gaps, weights))
-        return ratio(gaps.sum(axis=0), weighed_sums(self.cases, weights)[0])
+        gaps = np.abs(weighed_sums(self.gaps, drawn))
+        return ratio(gaps.sum(axis=0), weighed_sums(self.cases, drawn)[0])
 
 
 def _bin_of(chances: NDArray[np.float64], bins: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.errors import OptionError
-from cxr_explain.measures.statistics.bootstrap import Weights, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.bootstrap import Multiplicities, ratio, summed, weighed_sums
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ class GroupedScores:
             summed(low + high, member[~there], (2 * shape[0] + 1, groups)),
         )
 
-    def weighed(self, weights: Weights) -> WeighedScores:
-        """The cases, each as often as its group weighs.
+    def weighed(self, drawn: Multiplicities) -> WeighedScores:
+        """The cases, each as often as its group was drawn.
 
         Args:
-            weights: (groups, b).
+            drawn: (groups, b), how often each group was drawn.
         """
-        negatives = np.cumsum(weighed_sums(self.negatives, weights), axis=0)
-        positives = weighed_sums(self.positives, weights)
+        negatives = np.cumsum(weighed_sums(self.negatives, drawn), axis=0)
+        positives = weighed_sums(self.positives, drawn)
         return WeighedScores(positives, negatives[:-1:2], negatives[1::2], negatives[-1])
 
 

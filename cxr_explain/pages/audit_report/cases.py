@@ -14,7 +14,7 @@ from cxr_explain.figures.overlay import peak_point
 from cxr_explain.geometry import Geometry
 from cxr_explain.pages.audit_report.images import CaseImage
 from cxr_explain.pages.audit_report.script_data import column
-from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.pages.audit_report.source import AuditSource, CaseSource
 from cxr_explain.pathologies import ReferenceLabels
 
 
@@ -28,30 +28,30 @@ def case_data(run: AuditSource, position: int) -> dict[str, Any]:
         run: the audit.
         position: in its results.
     """
-    explanation = run.explanation(position)
-    labels, problem = _reference(run, position)
+    case = run.case(position)
+    labels, problem = _reference(case)
     return {
-        "image": _image(run, position),
-        **_maps(explanation),
-        "referenceMaps": _reference_maps(run.reference_explanation(position)),
+        "image": _image(case),
+        **_maps(case.explanation),
+        "referenceMaps": _reference_maps(case.reference_explanation),
         "boxes": [[box.pathology, box.x, box.y, box.width, box.height] for box in labels.boxes],
         "labelSource": labels.source if labels.states else None,
         "problem": problem,
-        **_facts(run, position, explanation),
+        **_facts(case),
     }
 
 
-def _image(run: AuditSource, position: int) -> dict[str, Any]:
+def _image(case: CaseSource) -> dict[str, Any]:
     try:
-        image = CaseImage.of(run.radiograph(position).display)
+        image = CaseImage.of(case.radiograph().display)
     except CxrExplainError as error:
         return {"missing": _bare(error)}
     return {"url": image.url, "width": image.width, "height": image.height}
 
 
-def _reference(run: AuditSource, position: int) -> tuple[ReferenceLabels, str | None]:
+def _reference(case: CaseSource) -> tuple[ReferenceLabels, str | None]:
     try:
-        return run.reference(position), None
+        return case.reference_labels, None
     except CxrExplainError as error:
         return ReferenceLabels(), _bare(error)
 
@@ -87,11 +87,11 @@ def _reference_maps(explanation: Explanation | None) -> dict[str, Any] | None:
     }
 
 
-def _facts(run: AuditSource, position: int, explanation: Explanation) -> dict[str, Any]:
-    provenance = explanation.provenance
+def _facts(case: CaseSource) -> dict[str, Any]:
+    provenance = case.explanation.provenance
     sides = image_sides(provenance.patient_orientation)
     return {
-        "file": run.results["format"][position].as_py() or "unknown",
+        "file": case.row["format"] or "unknown",
         "sha256": provenance.radiograph_sha256,
         "headerView": provenance.view,
         "laterality": provenance.laterality,

@@ -128,7 +128,7 @@ class Listing:
     def disagrees(self) -> NDArray[np.bool_]:
         """(n, P): a prediction and a positive or negative reference label that say the opposite."""
         decided = (self.output_states == 0) | (self.output_states == 1)
-        return decided & (self.above >= 0) & (self.above != self.output_states)
+        return np.asarray(decided & (self.above >= 0) & (self.above != self.output_states))
 
     @property
     def _label_of(self) -> list[int]:

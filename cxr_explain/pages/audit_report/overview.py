@@ -11,6 +11,7 @@ import numpy as np
 
 from cxr_explain.audit.notes import training_overlap
 from cxr_explain.audit.record import Record
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.plots import Bin, Interval, bins, interval, polyline, steps
 from cxr_explain.pages.audit_report.source import AuditSource
@@ -237,7 +238,7 @@ def _data(run: AuditSource, listing: Listing) -> tuple[Fact, ...]:
     ages = [int(age.rstrip("+")) for age in listing.facts["age"] if age]
     return (
         ("Data set", run.manifest.source),
-        ("Manifest", f"SHA-256 {run.manifest.digest[:12]}, {run.record.rows:,} rows"),
+        ("Manifest", f"SHA-256 {run.record.manifest_sha256[:12]}, {run.record.rows:,} rows"),
         ("Views", _tally(listing.facts["view"])),
         ("Sex", _tally(listing.facts["sex"])),
         ("Age", f"median {np.median(ages):.0f} years ({len(ages):,} known)" if ages else "unknown"),
@@ -267,33 +268,35 @@ def _model(record: Record) -> tuple[Fact, ...]:
         ("Trained on", ", ".join(record.training_sets) or "unknown"),
         ("Trained outputs", f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
         ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
-        ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.fit}"),
+        ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
     )
 
 
 def _record(record: Record) -> tuple[Fact, ...]:
-    by = "sigmoid probability" if record.ask.rank_by == "probability" else "calibrated value"
-    settings = f" ({record.method_settings})" if record.method_settings else ""
-    fusion = f"normalisation {record.normalisation}, activation {record.activation}"
+    asked, maps = record.ranking_settings, record.map_settings
+    by = "sigmoid probability" if asked.rank_by == "probability" else "calibrated value"
+    settings = f" ({record.rule_settings})" if record.rule_settings else ""
+    fusion = f"normalisation {maps.normalisation}, activation {maps.activation}"
     return (
-        ("Class maps", f"{record.method_title}{settings} at {record.target_layer}"),
-        ("Explained", f"K = {record.ask.top_k}, ranked by {by}{_only_above(record)}"),
-        ("Fusion", f"FM-G-CAM, {fusion}" if record.fused else f"none; class maps scaled together, {fusion}"),
-        ("Uncertain labels", record.ask.uncertain),
-        (
-            "Reading",
-            _options(record.ask.read_options) + (", as torchxrayvision" if record.xrv_compatible else ""),
-        ),
-        ("Software", f"cxr-explain {record.package_version}, torch {record.torch_version}, {record.dtype}"),
+        ("Class maps", f"{record.rule_title}{settings} at {record.target_layer}"),
+        ("Explained", f"K = {asked.top_k}, ranked by {by}{_only_above(record)}"),
+        ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else f"none; class maps scaled together, {fusion}"),
+        ("Uncertain labels", record.uncertain),
+        ("Reading", _reading(record.read_settings)),
+        ("Software", f"cxr-explain {record.package_version}, torch {record.torch_version}, {maps.dtype}"),
     )
 
 
 def _only_above(record: Record) -> str:
-    return ", only those at or above their operating point" if record.ask.above_operating_point else ""
+    return (
+        ", only those at or above their operating point"
+        if record.ranking_settings.above_operating_point
+        else ""
+    )
 
 
-def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in options.items()) or "usual options"
+def _reading(settings: ReadSettings) -> str:
+    return f"voi: {settings.voi}" + (", as torchxrayvision" if settings.xrv_compatible else "")
 
 
 def _basis(statistics: Mapping[str, Any]) -> str:

@@ -79,4 +79,4 @@ def _environment() -> Environment:
 
     shared = environment()
     own = PackageLoader("cxr_explain.pages.audit_report", "templates")
-    return shared.overlay(loader=ChoiceLoader([own, shared.loader]))  # type: ignore[list-item]
+    return shared.overlay(loader=ChoiceLoader([own, shared.loader]))  # type: ignore[list-item]  # never None here

@@ -102,16 +102,16 @@ def write_pdf(
 
 def _add(pdf: PdfPages, figure: Figure) -> None:
     """`ExplanationFigure.savefig` writes a file of its own; here the figure becomes a page of one."""
-    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]
+    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]  # Matplotlib takes a PdfPages
 
 
 def _case(run: AuditSource, contents: Contents, image: int) -> Figure:
     """The figure of an image; where it cannot be drawn, the reason."""
     position = int(contents.listing.positions[image])
     try:
-        explanation = run.explanation(position)
+        case = run.case(position)
         return draw_explanation(
-            explanation, run.radiograph(position), reference_labels=run.reference(position), dpi=_DPI
+            case.explanation, case.radiograph(), reference_labels=case.reference_labels, dpi=_DPI
         )
     except CxrExplainError as error:
         bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,6 @@ class ManifestSource(Protocol):
     @property
     def source(self) -> str:
         """The data set, and what was read of it."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest's bytes."""
 
     @property
     def pathologies(self) -> Sequence[str]:
@@ -55,6 +51,29 @@ class ManifestSource(Protocol):
         """train, valid, test, ..."""
 
 
+class CaseSource(Protocol):
+    """One explained image; `cxr_explain.audit.store.StoredCase` has it."""
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """What is kept of it."""
+
+    @property
+    def explanation(self) -> Explanation:
+        """From the stored maps, without pixels."""
+
+    @property
+    def reference_explanation(self) -> Explanation | None:
+        """Of the pathologies that have a reference box or mask there."""
+
+    @property
+    def reference_labels(self) -> ReferenceLabels:
+        """The reference labels, their boxes in the radiograph's pixels."""
+
+    def radiograph(self) -> Radiograph:
+        """Read the image again; refuses other bytes."""
+
+
 class AuditSource(Protocol):
     """An audit, to be read. Positions count the explained rows from 0."""
 
@@ -78,14 +97,5 @@ class AuditSource(Protocol):
     def is_complete(self) -> bool:
         """Whether every row of the manifest was explained, or failed."""
 
-    def explanation(self, at: int) -> Explanation:
-        """Of one result, without pixels."""
-
-    def reference_explanation(self, at: int) -> Explanation | None:
-        """Of the pathologies that have a reference box or mask there."""
-
-    def radiograph(self, at: int) -> Radiograph:
-        """Read the image of one result again; refuses other bytes."""
-
-    def reference(self, at: int) -> ReferenceLabels:
-        """The reference labels of one result, its boxes in the radiograph's pixels."""
+    def case(self, at: int) -> CaseSource:
+        """Everything that is kept of one result, read once."""

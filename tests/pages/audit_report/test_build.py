@@ -19,6 +19,7 @@ from synthetic_audit import SyntheticAudit, statistics
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
+from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.images import LONGEST, CaseImage
 
 
@@ -32,6 +33,20 @@ def digest(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*") if path.is_file()
     }  # fmt: skip
+
+
+def test_a_row_is_read_once_for_the_page_of_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    audit, rows = SyntheticAudit(), []
+    plain = SyntheticAudit.case
+
+    def case(self: SyntheticAudit, at: int) -> Any:
+        rows.append(at)
+        return plain(self, at)
+
+    monkeypatch.setattr(SyntheticAudit, "case", case)
+    shown = case_data(audit, 4)
+    assert shown["sha256"] == audit.results["sha256"][4].as_py()
+    assert rows == [4]
 
 
 def test_the_policy_allows_no_network_and_no_script_within_the_page(report: Path) -> None:
@@ -123,7 +138,7 @@ def test_a_case_has_its_maps_as_they_were_fused(tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=6, failed=())
     folder = build_report(audit, tmp_path / "report", cases=None, statistics={}).parent
     for row in range(6):
-        case, explanation = case_of(folder, row), audit.explanation(row)
+        case, explanation = case_of(folder, row), audit.case(row).explanation
         maps = np.frombuffer(base64.b64decode(case["maps"]["data"]), "<f4").reshape(case["cells"])
         np.testing.assert_array_equal(maps, explanation.maps)
         raw = np.frombuffer(base64.b64decode(case["classMaps"]["data"]), "<f4").reshape(case["cells"])

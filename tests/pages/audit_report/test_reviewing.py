@@ -149,7 +149,7 @@ def test_the_maps_are_those_of_the_printed_figure(
     row = first_of(audit, "disagreements")
     page = opened(report, f"#case={row}")
     shown_case(page)
-    explanation = audit.explanation(audit.explained.index(row))
+    explanation = audit.case(audit.explained.index(row)).explanation
     height, width = audit.shape
     maps = explanation.geometry.maps_to_radiograph(explanation.maps)
     for k, expected in enumerate(maps):

@@ -1,0 +1,264 @@
+"""How far a model and its maps can be trusted as an instrument, by phantoms that it has never seen.
+
+Of a phantom all is known: which findings it has, where each changed the image, and the same chest without
+each. So what a classifier trained on phantoms says, and what its maps show, can be compared with what is
+there. A finding that others hide changed no pixel; it counts neither as present nor as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.measures.statistics.bootstrap import MeanEstimate, bootstrap, numbered
+from cxr_explain.measures.statistics.calibration import brier, expected_calibration_error
+from cxr_explain.measures.statistics.discrimination import auroc, operate, youden
+from cxr_explain.phantom.findings import FINDINGS
+from cxr_explain.study.measure import Row, Tables
+from cxr_explain.study.plan import PRESENT, Plan
+from cxr_explain.study.report import Findings, cell, plain, summaries_of
+from cxr_explain.study.summary import Line, Summary, summarise
+from cxr_explain.support.plain_table import Table
+
+AREAS = {
+    **{f"{least:g} to {below:g}": least for least, below in pairwise((0.0, 1.0, 2.0, 4.0, 8.0, 32.0))},
+    "32 and more": 32.0,
+}
+"""Areas of findings by the rows of their table: from how many cells of a map of 28 x 28 on."""
+
+ALL, ALIKE = "all findings", "mean of findings"
+"""In the place of a pathology: all findings together; and the mean of the pathologies' means, in which a rare
+one counts as much as a frequent one."""
+
+_SCORES = ("AUROC", "Brier", "ECE", "threshold", "sensitivity", "specificity")
+_REMOVED = ("logit falls", "median fall", "others' change")
+_BY_AREA = ("logit falls", "peak", "peak, tolerant")
+_POINTING = {
+    "peak": "in mask",
+    "energy, spread evenly": "random",  # a random peak hits by the share of the image, too
+    "peak, strict, at the centre": "centre",
+    "peak, tolerant": "tolerant",
+    "peak, at random": "random",
+    "peak, at the centre": "centre",
+}
+
+_DIGITS = 3
+
+Matrix = NDArray[np.float64]
+
+
+def validity_of(title: str, plan: Plan, tables: Tables) -> Findings:
+    """Sum up the rows of phantoms and their counterfactuals.
+
+    Args:
+        title: title of the report.
+        plan: what was compared; see :func:`~cxr_explain.study.plan.validity_plan`.
+        tables: rows of phantoms, all with their counterfactuals.
+    """
+    summaries = dict(summaries_of(tables, plan)) | dict(_summaries(tables, plan))
+    return Findings(title, plan, tables, summaries, tuple(_tables(summaries, tables, plan)))
+
+
+# -- estimates ----
+
+
+def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
+    n = plan.resamples
+    removed = {(row["case"], row["pathology"]): row for row in tables.removed}
+    rows = [row | removed[row["case"], row["pathology"]] for row in tables.alone]
+    yield "scores", Summary(tuple(_scores(tables.scores, n)))
+    yield "removed", Summary(tuple(_taken_out(tables.removed, n)))
+    each = summarise(rows, ("method", "pathology"), resamples=n)
+    yield "by finding", Summary((*each.lines, *_peaks(rows, plan)))
+    yield "by area", summarise([row | {"area": _area(row)} for row in rows], ("method", "area"), resamples=n)
+
+
+def _area(row: Row) -> str:
+    return [name for name, least in AREAS.items() if least <= row["cells"]][-1]
+
+
+def _scores(rows: Sequence[Row], n: int) -> Iterator[Line]:
+    """Discrimination and calibration, by pathology."""
+    for name in _pathologies(rows):
+        chosen = [row for row in rows if row["pathology"] == name]
+        count = len(chosen)
+        for measure, number in _scored(chosen).items():
+            yield _line(measure, MeanEstimate(number, cases=count, asked=count), pathology=name)
+    yield _line("AUROC", _estimate(_mean_auroc, rows, ("logit", "there"), n), pathology=ALIKE)
+
+
+def _scored(rows: Sequence[Row]) -> dict[str, float | None]:
+    logits, there = (np.array([row[name] for row in rows]) for name in ("logit", "there"))
+    chances, point = np.exp(-np.logaddexp(0, -logits)), rows[0]["operating point"]
+    at = youden(chances, there) if np.isnan(point) else operate(chances, there, point)
+    return {
+        "AUROC": auroc(logits, there),
+        "Brier": brier(chances, there),
+        "ECE": expected_calibration_error(chances, there),
+    } | (asdict(at) if at else {})
+
+
+def _taken_out(rows: Sequence[Row], n: int) -> Iterator[Line]:
+    """What the logits do, by pathology and over all findings."""
+    for name in (*_pathologies(rows), ALL):
+        chosen = [row for row in rows if name in (row["pathology"], ALL)]
+        for line in summarise(chosen, (), resamples=n).lines:
+            yield replace(line, chosen=(("pathology", name),))
+        yield _line("median fall", _estimate(_median, chosen, ("fall",), n), pathology=name)
+
+
+def _peaks(rows: Sequence[Row], plan: Plan) -> Iterator[Line]:
+    for contender in plan.contenders:
+        chosen = [row for row in rows if row["method"] == contender.name]
+        for measure in _POINTING:
+            found = _estimate(_mean_of_findings, chosen, (measure,), plan.resamples)
+            yield _line(measure, found, method=contender.name, pathology=ALIKE)
+
+
+def _line(measure: str, estimate: MeanEstimate, **chosen: str) -> Line:
+    return Line(tuple(chosen.items()), "all", measure, estimate)
+
+
+def _estimate(
+    statistic: Callable[..., float], rows: Sequence[Row], measures: Sequence[str], n: int
+) -> MeanEstimate:
+    """A statistic of (phantoms, pathologies) matrices, one a measure, NaN where a phantom has no such row."""
+    phantoms = numbered(row["group"] for row in rows)
+    places = phantoms, [FINDINGS.index(row["pathology"]) for row in rows]
+    values = np.full((len(measures), phantoms.max(initial=-1) + 1, len(FINDINGS)), np.nan)
+    for matrix, measure in zip(values, measures, strict=True):
+        matrix[places] = [row[measure] for row in rows]
+
+    def of(index: NDArray[np.intp]) -> float | None:
+        value = statistic(*values[:, index])
+        return None if np.isnan(value) else float(value)
+
+    found = bootstrap(of, values.shape[1], resamples=n)
+    known = ~np.isnan(values[0])
+    cases, groups = int(known.sum()), int(known.any(axis=1).sum())
+    return MeanEstimate(**vars(found), cases=cases, groups=groups, asked=len(rows))
+
+
+def _mean_of_findings(values: Matrix) -> float:
+    return _mean(np.array([_mean(column) for column in values.T]))
+
+
+def _mean_auroc(logits: Matrix, there: Matrix) -> float:
+    found = [auroc(x[~np.isnan(x)], y[~np.isnan(x)] > 0) for x, y in zip(logits.T, there.T, strict=True)]
+    return _mean(np.array(found, float))
+
+
+def _median(values: Matrix) -> float:
+    return float(np.median(values[~np.isnan(values)]))
+
+
+def _mean(values: Matrix) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else np.nan
+
+
+def _pathologies(rows: Sequence[Row]) -> list[str]:
+    there = {row["pathology"] for row in rows}
+    return [name for name in FINDINGS if name in there]
+
+
+# -- tables ----
+
+
+def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[Table]:
+    names = _pathologies(tables.scores)
+    methods = [contender.name for contender in plan.contenders]
+    yield _headlines(summaries, methods)
+    yield _discrimination(summaries["scores"], tables.scores)
+    yield _counterfactuals(summaries["removed"], names)
+    for method in methods:
+        yield _pointing(summaries["by finding"], names, method)
+        yield _by_area(summaries["by area"], method)
+        yield _shares(summaries["fused, by finding"], method, plan)
+
+
+def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Table:
+    scores, removed, peaks = (summaries[name] for name in ("scores", "removed", "by finding"))
+    found = [(f"AUROC, {ALIKE}", scores.of("AUROC", pathology=ALIKE))]
+    found += [(f"{measure}, {ALL}", removed.of(measure, pathology=ALL)) for measure in _REMOVED]
+    found += [
+        (f"{measure}: {method}, {ALIKE}", peaks.of(measure, method=method, pathology=ALIKE))
+        for method in methods
+        for measure in ("peak", "peak, tolerant")
+    ]
+    rows = [[said, cell(estimate, _DIGITS)] for said, estimate in found]
+    return Table("At a glance", ("measure", "value (95 % interval)"), rows)
+
+
+def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
+    cells = []
+    for name in _pathologies(rows):
+        total, *numbers = _row(summary, _SCORES, pathology=name)
+        there = sum(row["there"] for row in rows if row["pathology"] == name)
+        cells.append([name, str(there), str(int(total) - there), *numbers])
+    mean = plain(summary.of("AUROC", pathology=ALIKE), _DIGITS)
+    own = not np.isnan([row["operating point"] for row in rows]).all()
+    said = "the classifier's operating point" if own else "Youden's on these very phantoms, which flatters"
+    return Table(
+        "Discrimination and calibration",
+        ("finding", "with", "without", *_SCORES),
+        [*cells, [ALIKE, "", "", mean, *[""] * (len(_SCORES) - 1)]],
+        f"Threshold: {said}. Hidden findings count on neither side.",
+    )
+
+
+def _counterfactuals(summary: Summary, names: Sequence[str]) -> Table:
+    return Table(
+        "The same phantom without the finding",
+        ("finding", "pairs", *_REMOVED),
+        [[name, *_row(summary, _REMOVED, pathology=name)] for name in (*names, ALL)],
+        "Others' change: mean absolute change of the logits of all other findings.",
+    )
+
+
+def _pointing(summary: Summary, names: Sequence[str], method: str) -> Table:
+    return Table(
+        f"Pointing game: {method}",
+        ("finding", "n", *_POINTING.values()),
+        [[name, *_row(summary, _POINTING, method=method, pathology=name)] for name in (*names, ALIKE)],
+        "Three columns: the peak in the mask; three: no further beside it than a 28th of the model's square.",
+    )
+
+
+def _by_area(summary: Summary, method: str) -> Table:
+    return Table(
+        f"By area of the finding: {method}",
+        ("cells of a map of 28 x 28", "n", *_BY_AREA),
+        [[name, *_row(summary, _BY_AREA, method=method, area=name)] for name in AREAS],
+    )
+
+
+def _shares(fused: Summary, method: str, plan: Plan) -> Table:
+    rows, even = [], MeanEstimate(None)
+    for k, normalisation, activation in plan.fusions:
+        chosen = {"method": method, "K": k, "normalisation": normalisation, "activation": activation}
+        whole, own, chance, even = (
+            fused.of(measure, stratum="several kinds", **chosen)
+            for measure in ("class share", "class share, own pixels", "1 / K", "class share, spread evenly")
+        )
+        classes = k if k == PRESENT else f"top {k}"
+        shares = [cell(whole, _DIGITS), cell(own, _DIGITS), plain(chance, _DIGITS)]
+        rows.append([str(classes), normalisation, str(whole.cases), *shares])
+    return Table(
+        f"Class share of FM-G-CAM, in phantoms with two findings or more: {method}",
+        ("classes", "normalisation", "n", "in mask (95 %)", "own pixels (95 %)", "1 / K"),
+        rows,
+        "Share of the saliency within a finding's mask that has its own colour; none at all counts as 0.\n"
+        "Own pixels belong to no other finding's mask. A map that filled every mask evenly, overlaps in all\n"
+        f"their colours alike, would have {plain(even, _DIGITS)} in mask and 1 in own pixels.",
+    )
+
+
+def _row(summary: Summary, measures: Iterable[str], **chosen: str) -> list[str]:
+    """How many findings, and the measures of them."""
+    found = [summary.of(measure, stratum="all", **chosen) for measure in measures]
+    return [str(max(each.cases for each in found)), *(plain(each, _DIGITS) for each in found)]
