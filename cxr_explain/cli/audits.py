@@ -17,10 +17,11 @@ from cxr_explain.errors import OptionError
 from cxr_explain.options import Uncertain
 
 if TYPE_CHECKING:
+    from cxr_explain.audit.run import Crew, Progress
     from cxr_explain.audit.store import AuditRun
 
 DataSet = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
-"""The names in `MANIFEST_READERS`, which is not imported for a help text: it needs numpy."""
+"""The names in `DATA_SETS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
 
@@ -152,11 +153,10 @@ def audit(
         cxr-explain audit phantoms.csv --images phantoms/images --weights phantom --out run
     """
     from cxr_explain.audit.place import is_url
-    from cxr_explain.audit.run import Crew, RunSettings, run_audit
+    from cxr_explain.audit.run import RunSettings, run_audit
     from cxr_explain.reference import check_manifest, read_manifest
 
-    reading, asked = explaining.reading.settings(), explaining.ranking.settings()
-    running = RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed)
+    reading, ranking = explaining.reading.settings(), explaining.ranking.settings()
     table = read_manifest(manifest)
     pretrained = explaining.pretrained()
     explainer = pretrained.load()
@@ -169,7 +169,11 @@ def audit(
         from cxr_explain.audit.ray_run import RayCrew
 
         crew = RayCrew(pretrained, run.ray_workers)
-    with _asked_to_stop() as stop, console.progress("auditing", len(table)) as advance:
+    with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
+
+        def done(batch: Progress) -> None:
+            advance(batch.explained + len(batch.failed), failed=len(batch.failed))
+
         audited = run_audit(
             explainer,
             table,
@@ -177,11 +181,11 @@ def audit(
             output,
             reading=reading,
             uncertain=uncertain,
-            running=running,
+            running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
             crew=crew,
-            advance=lambda batch: advance(batch.explained + len(batch.failed), failed=len(batch.failed)),
-            stop=stop,
-            **vars(asked),
+            advance=done,
+            stop=asked,
+            **vars(ranking),
         )
     _summarise(audited, output)
     failed = console.EXIT_SOME_FAILED if len(audited.failures) else 0
@@ -301,7 +305,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the batch, the second stops at once."""
     asked = False
 
-    def ask(_number: int, _frame: object) -> None:
+    def ask(*_: object) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

@@ -22,15 +22,16 @@ class ReferencePanel(BoxPanel):
         segmentations: JSON file of CheXlocalize with reference outlines, either its segmentations or its
             annotations.
         n: number of images to evaluate, at most.
-        seed: seed of the first phantom that is rendered; the model was trained on none of the phantoms from
-            the default on.
+        seed: seed of the first phantom that is rendered; from the default on, no phantom was trained on.
     """
 
     masks: Path | None = None
     segmentations: Path | None = None
     n: Annotated[
         int | None,
-        typer.Option("--n", min=1, show_default="all files; 160 phantoms, 1000 with --validity"),
+        typer.Option(
+            "--n", min=1, show_default="all files; without files, 160 phantoms, or 1000 with --validity"
+        ),
     ] = None
     seed: Natural = 10_000_000
 
@@ -49,14 +50,12 @@ class StudyPanel(Panel, title="Run"):
             --normalisation and --activation are then not used.
         validity: measure the model and its maps on phantoms with and without each finding.
         quick: take fewer images and steps: to see that it runs, not to judge by.
-        resamples: number of times that the bootstrap draws patients at random, for confidence intervals.
         jobs: number of processes, each of one thread.
     """
 
     study: bool = False
     validity: bool = False
     quick: bool = False
-    resamples: Annotated[int | None, typer.Option(min=1, show_default="1000, or 200 with --quick")] = None
     jobs: Positive = 1
 
 
@@ -74,6 +73,10 @@ def evaluate(
         Method,
     ] = None,
     fusion: FusionPanel,
+    resamples: Annotated[
+        int | None,
+        typer.Option(min=1, show_default="1000, or 200 with --quick", rich_help_panel="Statistics"),
+    ] = None,
     output: OutPath = Path("evaluation"),
     run: StudyPanel,
 ) -> None:
@@ -91,6 +94,7 @@ def evaluate(
         ranking: how many pathologies are explained.
         method: rule that makes the class maps.
         fusion: how class maps become one map.
+        resamples: number of times that the bootstrap draws patients at random, for confidence intervals.
         output: folder for the report and its tables.
         run: what is compared, and how.
 
@@ -110,11 +114,11 @@ def evaluate(
         study=run.study,
         validity=run.validity,
         quick=run.quick,
-        resamples=run.resamples,
         n=reference.n,
         top_k=ranking.top_k,
         normalisation=fusion.normalisation,
         activation=fusion.activation,
+        resamples=resamples,
     )
     failures: list[CxrExplainError] = []
 

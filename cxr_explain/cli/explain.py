@@ -77,7 +77,6 @@ def explain(
     from cxr_explain.explaining.files import explain_files, unlabelled
 
     reading = explaining.reading.settings(frame=files.frame)
-    asked = explaining.ranking.settings()
     labels_for = _labels_for(files.labels or None, files.boxes)
     paths = console.files_of(inputs)
     explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
@@ -86,7 +85,7 @@ def explain(
         explainer,
         paths,
         output,
-        asked=asked,
+        asked=explaining.ranking.settings(),
         reading=reading,
         labels_for=labels_for or unlabelled,
         figure_format=figures.figure_format,
@@ -117,7 +116,7 @@ def _show(
                 message = str(result)  # which may name something else than the input, such as an output
                 console.failed(message if str(path) in message else f"{path}: {message}")
             else:
-                entry = IndexEntry.of(
+                card = IndexEntry.of(
                     result.explanation,
                     result.radiograph,
                     result.labels,
@@ -125,8 +124,8 @@ def _show(
                     saved=result.json.name,
                     figure_size=result.figure_size,
                 )
-                index.add(entry)
-                table.add(entry)
+                index.add(card)
+                table.add(card)
             advance(failed=isinstance(result, CxrExplainError))
     table.print(console.out)
     if index.failed:

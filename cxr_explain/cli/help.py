@@ -50,7 +50,7 @@ def name_of(parameter: Any) -> str:
 
     >>> import typer
     >>> from cxr_explain.cli.main import app
-    >>> inputs, *_, output, ids, help = typer.main.get_command(app).commands["explain"].params
+    >>> inputs, *_, output, ids, batch_size = typer.main.get_command(app).commands["explain"].params
     >>> name_of(inputs), name_of(output)
     ('INPUT...', '--out, -o PATH')
     """

@@ -61,13 +61,10 @@ class ReadingPanel(Panel):
         """The same for a reader.
 
         Args:
-            frame: index of the frame of a multi-frame object; None for the only frame.
+            frame: index of the frame of a multi-frame object.
 
-        Raises:
-            OptionError: a window that is none.
-
-        >>> ReadingPanel(voi="1").settings(frame=2).voi
-        1
+        >>> ReadingPanel(voi="1").settings(frame=2)
+        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=100000000)
         """
         from cxr_explain.loaders.settings import ReadSettings
 

@@ -15,10 +15,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from cxr_explain.cam.registry import RULES
 from cxr_explain.cli.audits import DataSet
 from cxr_explain.cli.main import app
-from cxr_explain.options import Method
-from cxr_explain.reference import MANIFEST_READERS, manifest_options
+from cxr_explain.reference import DATA_SETS
 
 RUN = CliRunner()
 ROOT: Any = typer.main.get_command(app)
@@ -99,11 +99,11 @@ def test_panels_come_in_the_order_of_the_path_of_an_image(words: str) -> None:
 
 
 def test_an_option_says_the_same_wherever_it_is() -> None:
-    """But for its default; what is another thing in each command is listed."""
+    """But for its bounds and its default; what is another thing in each command is listed."""
     texts: dict[str, set[str]] = defaultdict(set)
     for command in COMMANDS.values():
         for parameter in command.params:
-            text = re.sub(r"(?: One of| Default:| Required\.).*", "", parameter.help)
+            text = re.sub(r"(?: One of| At least| Default:| Required\.).*", "", parameter.help)
             texts[parameter.opts[0]].add(text)
     different = {name for name, found in texts.items() if len(found) > 1}
     assert different == {
@@ -119,12 +119,12 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
 
 
 def test_every_data_set_and_rule_has_its_name_in_the_help() -> None:
-    assert get_args(DataSet) == tuple(MANIFEST_READERS)
-    assert f"One of {', '.join(MANIFEST_READERS)}." in joined(help_of("manifest"))
+    assert get_args(DataSet) == tuple(DATA_SETS)
+    assert f"One of {', '.join(DATA_SETS)}." in joined(help_of("manifest"))
     options = {parameter.name for parameter in COMMANDS["manifest"].params}
-    assert {option for name in MANIFEST_READERS for option in manifest_options(name)} <= options
+    assert {option for data_set in DATA_SETS.values() for option in data_set.options} <= options
     for words in ("explain", "audit", "evaluate"):
-        assert f"One of {', '.join(get_args(Method))}." in joined(help_of(words))
+        assert f"One of {', '.join(RULES)}." in joined(help_of(words))
 
 
 @pytest.mark.parametrize("words", COMMANDS)
