@@ -19,7 +19,11 @@ from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray Data reads its own settings, an old one among them.
+    pytest.mark.filterwarnings("ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"),
+]
 ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
 
 RUNNING = RunSettings(batch_size=4, workers=1, part_rows=4)
