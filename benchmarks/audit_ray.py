@@ -22,7 +22,7 @@ import torch
 from benchmarks.facts import machine
 from cxr_explain import Explainer, ensure_torchvision_imports
 from cxr_explain.audit.ray_run import RayCrew
-from cxr_explain.audit.run import Progress, RunSettings, run_audit
+from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.manifest import Manifest
@@ -61,7 +61,7 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
 
     firsts: list[float] = []
 
-    def advance(_: Progress) -> None:
+    def advance(_: BatchProgress) -> None:
         firsts.append(time.perf_counter())
 
     began = time.perf_counter()

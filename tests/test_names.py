@@ -18,25 +18,8 @@ import cxr_explain
 PACKAGE = Path(cxr_explain.__file__).parent
 
 EXCEPTIONS: dict[str, str] = {
-    "Agreement": "to be mended: of a prediction with its label (figures), of two maps (measures)",
-    "Baseline": "to be mended: what replaces the perturbed pixels, with other choices in cam and measures",
-    "Boxes": "to be mended: an array (measures), what a finding's masks give (reference)",
-    "Column": "to be mended: a column of a manifest (audit), a column of tissue (phantom)",
-    "Device": "to be mended: an option (cli), an implant (phantom)",
     "Entry": "a type variable of look-up tables (loaders), an entry of a manifest (reference)",
-    "Field": "to be mended: what the model saw of a radiograph, in audit and study",
-    "Geometry": "to be mended: where maps lie on a radiograph, how pixels lie in a file (loaders)",
-    "Grid": "to be mended: a function from tokens to a grid (models), a grid of rays (phantom)",
-    "Mask": "to be mended: its home is support.arrays",
-    "Masks": "to be mended: two files' types of many masks (reference)",
-    "Progress": "to be mended: a batch of an audit, functions that are told how far something is",
-    "Row": "to be mended: rows of three tables",
-    "Rule": "to be mended: a function (cam), an option (cli)",
-    "Sex": "of a phantom, with more than its letter; as a manifest has it",
-    "Shape": "to be mended: its home is support.arrays",
-    "Threshold": "to be mended: measures, twice, with other choices",
-    "Voi": "to be mended: an option (cli), what a header has (loaders)",
-    "Weights": "to be mended: an option (cli), how often a group was drawn (measures), a file of weights",
+    "Sex": "an enumeration that decides how a phantom is built (phantom); a column of a manifest (reference)",
 }
 """Names that more than one module defines, and why."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
     from cxr_explain.reference import Manifest
 
-Column = tuple[str | None, ...]
+TextColumn = tuple[str | None, ...]
 
 AGE_BANDS: tuple[tuple[int, str], ...] = (
     (18, "0-17"),
@@ -61,7 +61,7 @@ class Cases:
     operating_points: tuple[float | None, ...]
     labels: tuple[str, ...]
     states: NDArray[np.int8]
-    columns: Mapping[str, Column] = field(default_factory=dict)
+    columns: Mapping[str, TextColumn] = field(default_factory=dict)
     shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     rankings: tuple[tuple[str, ...], ...] = ()
 
@@ -187,7 +187,7 @@ def age_band(age: float | None) -> str | None:
 
 def subgroup_columns(
     manifest: Manifest, rows: NDArray[np.int32], views: Sequence[str | None]
-) -> dict[str, Column]:
+) -> dict[str, TextColumn]:
     """The columns of a manifest that make subgroups: sex, age, view, and those with a few values.
 
     Args:
@@ -199,7 +199,7 @@ def subgroup_columns(
         By name; without those of which nothing is known.
     """
     seen = [manifest.views[row] or view for row, view in zip(rows, views, strict=True)]
-    columns: dict[str, Column] = {
+    columns: dict[str, TextColumn] = {
         "sex": tuple(manifest.sexes[row] for row in rows),
         "age": tuple(age_band(manifest.ages[row]) for row in rows),
         "view": tuple(seen),

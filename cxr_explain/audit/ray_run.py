@@ -21,7 +21,7 @@ from cxr_explain.audit.place import place_at
 from cxr_explain.audit.reading import ManifestRow
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Row
-from cxr_explain.audit.run import Audit, Progress, RunSettings
+from cxr_explain.audit.run import Audit, BatchProgress, RunSettings
 from cxr_explain.audit.store import Parts
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Pretrained
@@ -98,7 +98,7 @@ class RayCrew:
 
     def __call__(
         self, audit: Audit, todo: Sequence[ManifestRow], log: Callable[[str], None]
-    ) -> Generator[Progress]:
+    ) -> Generator[BatchProgress]:
         """What became of each block, in the order in which they are done."""
         if not todo:
             return
@@ -110,7 +110,7 @@ class RayCrew:
         try:
             log(f"on Ray, with {self.workers} workers")
             for batch in self._blocks(ray, audit, todo).iter_batches(batch_size=None, batch_format="numpy"):
-                yield Progress.of(pa.table(batch).to_pylist())
+                yield BatchProgress.of(pa.table(batch).to_pylist())
         finally:
             if started:
                 ray.shutdown()

@@ -71,7 +71,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """What became of one batch.
 
     Args:
@@ -83,7 +83,7 @@ class Progress:
     failed: Mapping[str, Failed]
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Progress:
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> BatchProgress:
         """Count rows, each with "image_id" and, where it failed, "code" and "message"."""
         failed = {row["image_id"]: Failed(row["code"], row["message"]) for row in rows if row.get("code")}
         return cls(len(rows) - len(failed), failed)
@@ -117,7 +117,7 @@ class Audit:
                 yield [_row(outcome) for outcome in batch]
 
 
-Crew = Callable[[Audit, Sequence[ManifestRow], Callable[[str], None]], Generator[Progress]]
+Crew = Callable[[Audit, Sequence[ManifestRow], Callable[[str], None]], Generator[BatchProgress]]
 """Who works on the rows that are left, and writes their parts; is given the log, and tells what was done."""
 
 
@@ -131,7 +131,7 @@ def run_audit(
     uncertain: Uncertain = "ignore",
     running: RunSettings | None = None,
     crew: Crew | None = None,
-    advance: Callable[[Progress], None] = lambda _: None,
+    advance: Callable[[BatchProgress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     **options: Unpack[RankingOptions],
 ) -> AuditRun:
@@ -259,13 +259,15 @@ def _row(outcome: Outcome[ManifestRow]) -> Row:
 def _this_process(explainer: Explainer) -> Crew:
     """Write parts as rows come, also where they are interrupted."""
 
-    def work(audit: Audit, todo: Sequence[ManifestRow], log: Callable[[str], None]) -> Generator[Progress]:
+    def work(
+        audit: Audit, todo: Sequence[ManifestRow], log: Callable[[str], None]
+    ) -> Generator[BatchProgress]:
         parts, waiting, since = Parts(audit.place, audit.record), list[Row](), time.perf_counter()
 
         def write() -> None:
             if waiting:
                 name = parts.write(waiting)
-                log(f"{name}: {len(waiting)} rows, {len(Progress.of(waiting).failed)} of them failed")
+                log(f"{name}: {len(waiting)} rows, {len(BatchProgress.of(waiting).failed)} of them failed")
                 waiting.clear()
 
         with Journal(audit.place) as journal, closing(audit.rows(explainer, todo, journal)) as batches:
@@ -276,7 +278,7 @@ def _this_process(explainer: Explainer) -> Crew:
                     if len(waiting) >= audit.running.part_rows or late:
                         write()
                         since = time.perf_counter()
-                    yield Progress.of(rows)
+                    yield BatchProgress.of(rows)
             except (GeneratorExit, KeyboardInterrupt):
                 write()
                 raise

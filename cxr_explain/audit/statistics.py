@@ -39,8 +39,6 @@ FLAGGED_FROM = 0.5
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-Progress = Callable[[str], None]
-
 
 @dataclass
 class _Section:
@@ -77,7 +75,7 @@ def statistics(
     seed: int = 0,
     failures: int = 0,
     notes: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Statistics:
     """All statistics of an audit.
 
@@ -155,7 +153,7 @@ def statistics_of(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Statistics:
     """The statistics of a run, finished or not, from its store.
 

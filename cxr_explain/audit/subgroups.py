@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.audit.cases import AGE_BANDS, Cases, Column
+from cxr_explain.audit.cases import AGE_BANDS, Cases, TextColumn
 from cxr_explain.audit.measures import Measure, Scored
 from cxr_explain.options import Uncertain
 
@@ -77,7 +77,7 @@ def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[Cell]:
                     yield Cell(column, value, scored)
 
 
-def members(values: Column) -> dict[str, NDArray[np.bool_]]:
+def members(values: TextColumn) -> dict[str, NDArray[np.bool_]]:
     """The images of each value, (n,) bool: ages in their order, others by name, the unknown last.
 
     >>> [(value, at.tolist()) for value, at in members(("M", None, "F")).items()]

@@ -19,13 +19,13 @@ from cxr_explain.cam.evidence import Evidence
 from cxr_explain.models.base import BLACK
 from cxr_explain.options import check_at_least, check_option
 
-Baseline = Literal["black", "grey"]
+Fill = Literal["black", "grey"]
 """What is seen where a mask is 0."""
 
 Weighting = Literal["softmax", "none"]
 """How the increases of the channels become their weights."""
 
-_BASELINES: dict[Baseline, float] = {"black": BLACK, "grey": 0.0}
+_BASELINES: dict[Fill, float] = {"black": BLACK, "grey": 0.0}
 _AT_ONCE = 64  # changed activations in one go
 _ELEMENTS = 2**25  # and numbers in them: 128 MiB of float32
 
@@ -73,12 +73,12 @@ class ScoreCAM:
     title: ClassVar[str] = "Score-CAM"
 
     channels: int | None = None
-    baseline: Baseline = "black"
+    baseline: Fill = "black"
     normalise: Weighting = "softmax"
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        check_option("baseline", self.baseline, Baseline)
+        check_option("baseline", self.baseline, Fill)
         check_option("normalise", self.normalise, Weighting)
         check_at_least(1, batch_size=self.batch_size)
         if self.channels is not None:

@@ -17,10 +17,10 @@ from cxr_explain.errors import OptionError
 from cxr_explain.options import Uncertain
 
 if TYPE_CHECKING:
-    from cxr_explain.audit.run import Crew, Progress
+    from cxr_explain.audit.run import BatchProgress, Crew
     from cxr_explain.audit.store import AuditRun
 
-DataSet = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
+DataSetName = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
 """The names in `DATA_SETS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
@@ -97,7 +97,7 @@ class ReportPanel(Panel, title="Output"):
 
 
 def manifest(
-    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), DataSet],
+    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), DataSetName],
     tables: DataSetPanel,
     output: OutPath,
 ) -> None:
@@ -171,7 +171,7 @@ def audit(
         crew = RayCrew(pretrained, run.ray_workers)
     with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
 
-        def done(batch: Progress) -> None:
+        def done(batch: BatchProgress) -> None:
             advance(batch.explained + len(batch.failed), failed=len(batch.failed))
 
         audited = run_audit(

@@ -101,13 +101,19 @@ def evaluate(
     Example:
         cxr-explain evaluate phantoms/images --masks phantoms/masks --quick
     """
-    from cxr_explain.study.session import Request, Source, checked_methods, evaluate_maps, references_of
+    from cxr_explain.study.session import (
+        CaseSource,
+        EvaluationSettings,
+        checked_methods,
+        evaluate_maps,
+        references_of,
+    )
 
     given = {"boxes": reference.boxes, "masks": reference.masks, "segmentations": reference.segmentations}
-    source = Source(seed=reference.seed)
+    source = CaseSource(seed=reference.seed)
     if inputs or any(given.values()):
-        source = Source(tuple(console.files_of(inputs or [])), references_of(**given))
-    request = Request(
+        source = CaseSource(tuple(console.files_of(inputs or [])), references_of(**given))
+    settings = EvaluationSettings(
         source,
         model.pretrained(fit=fusion.fit),
         methods=checked_methods(method or ()),
@@ -126,8 +132,8 @@ def evaluate(
         failures.append(error)
         console.failed(str(error))
 
-    with console.progress("evaluating", request.most) as advance:
-        findings = evaluate_maps(request, output, jobs=run.jobs, failed=fail, advance=advance)
+    with console.progress("evaluating", settings.most) as advance:
+        findings = evaluate_maps(settings, output, jobs=run.jobs, failed=fail, advance=advance)
     console.say(findings.to_text())
     console.say(f"Read {output / 'report.md'}.")
     if failures:

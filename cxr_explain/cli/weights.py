@@ -12,7 +12,7 @@ from cxr_explain.cli.panels import WeightsDir
 if TYPE_CHECKING:
     from cxr_explain.weights import Weights
 
-Name = Annotated[
+WeightsName = Annotated[
     str, typer.Argument(metavar="NAME", help="Name from `cxr-explain weights list`, or a checkpoint file.")
 ]
 
@@ -44,7 +44,7 @@ def list_(weights_dir: WeightsDir = None) -> None:
     out.print(f"folder: {weights_folder(weights_dir)}", style="dim", markup=False)
 
 
-def path(name: Name, weights_dir: WeightsDir = None) -> None:
+def path(name: WeightsName, weights_dir: WeightsDir = None) -> None:
     """Print where the file of these weights lies; exit 1 where it is missing.
 
     Example:
@@ -55,7 +55,7 @@ def path(name: Name, weights_dir: WeightsDir = None) -> None:
     say(str(resolve(name, weights_dir, fetch=False)))
 
 
-def fetch(name: Name, weights_dir: WeightsDir = None) -> None:
+def fetch(name: WeightsName, weights_dir: WeightsDir = None) -> None:
     """Download these weights unless they are there; print their SHA-256 and where they lie.
 
     Example:
@@ -68,7 +68,7 @@ def fetch(name: Name, weights_dir: WeightsDir = None) -> None:
 
 
 def verify(
-    name: Name,
+    name: WeightsName,
     weights_dir: WeightsDir = None,
     accept: Annotated[bool, typer.Option("--accept", rich_help_panel="Model")] = False,
 ) -> None:

@@ -11,10 +11,10 @@ from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageE
 from cxr_explain.loaders.acceptance import check_acceptable
 from cxr_explain.loaders.acquisition import read_acquisition
 from cxr_explain.loaders.codecs import FrameFormat, StoredPixels, codec_for, decode_frame
+from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
 from cxr_explain.loaders.grayscale import Rendering, render
 from cxr_explain.loaders.header import check_keywords, parse_dicom, requested, text, whole
 from cxr_explain.loaders.identity import choose_id
-from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
 from cxr_explain.radiograph import PHANTOM_MAKER, Radiograph
 
@@ -25,28 +25,28 @@ _UNCOMPRESSED = {
 }
 
 
-def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
+def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
     """Turn the bytes of a DICOM file into a Radiograph.
 
     Raises:
         RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
-    check_keywords(request.metadata)
-    dataset = parse_dicom(data, request.max_pixels)
+    check_keywords(settings.metadata)
+    dataset = parse_dicom(data, settings.max_pixels)
     warnings = check_acceptable(dataset)
     syntax_notes = _settle_syntax(dataset)
-    layout = _layout(dataset, request)
-    frame = _choose_frame(layout, request.frame)
+    layout = _layout(dataset, settings)
+    frame = _choose_frame(layout, settings.frame)
     _check_length(dataset, layout)
     stored = decode_frame(dataset, layout, frame)
-    rendering = render(dataset, stored, layout, request.voi)
-    name, id_notes = choose_id(dataset, request)
+    rendering = render(dataset, stored, layout, settings.voi)
+    name, id_notes = choose_id(dataset, settings)
     acquisition = read_acquisition(dataset)
-    pixels, steps = _pixels(dataset, stored, layout, rendering, request)
+    pixels, steps = _pixels(dataset, stored, layout, rendering, settings)
     return Radiograph(
         pixels=pixels,
         display=rendering.display,
-        sha256=request.sha256,
+        sha256=settings.sha256,
         id=name,
         format="DICOM",
         view=acquisition.view,
@@ -58,11 +58,11 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
         warnings=(
             *(warnings + syntax_notes + id_notes + acquisition.warnings + rendering.warnings),
             *size_warnings(layout.rows, layout.columns),
-            *(xrv_warnings(pixels) if request.xrv_compatible else ()),
+            *(xrv_warnings(pixels) if settings.xrv_compatible else ()),
         ),
         frame=frame if layout.frames > 1 else None,
-        xrv_compatible=request.xrv_compatible,
-        metadata=requested(dataset, request.metadata),
+        xrv_compatible=settings.xrv_compatible,
+        metadata=requested(dataset, settings.metadata),
         phantom=(text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName")) == PHANTOM_MAKER,
     )
 
@@ -72,9 +72,9 @@ def _pixels(
     stored: StoredPixels,
     layout: FrameFormat,
     rendering: Rendering,
-    request: ReadRequest,
+    settings: DecodeSettings,
 ) -> tuple[NDArray[np.float32], list[str]]:
-    if not request.xrv_compatible:
+    if not settings.xrv_compatible:
         return rendering.pixels, rendering.steps
     inverted = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
     return xrv_dicom_pixels(stored, layout.bits_allocated, layout.bits_stored, inverted)
@@ -97,7 +97,7 @@ def _settle_syntax(dataset: pydicom.Dataset) -> list[str]:
     return [f"no transfer syntax in the file: read as {syntax.name}"]
 
 
-def _layout(dataset: pydicom.Dataset, request: ReadRequest) -> FrameFormat:
+def _layout(dataset: pydicom.Dataset, settings: DecodeSettings) -> FrameFormat:
     """Read how the pixels are stored, and refuse what contradicts itself before anything is allocated."""
     layout = FrameFormat(
         syntax=uid.UID(str(dataset.file_meta.TransferSyntaxUID)),
@@ -109,7 +109,7 @@ def _layout(dataset: pydicom.Dataset, request: ReadRequest) -> FrameFormat:
         signed=whole(dataset, "PixelRepresentation", 0) == 1,
     )
     codec_for(layout.syntax)
-    request.check_size(layout.rows, layout.columns)
+    settings.check_size(layout.rows, layout.columns)
     if layout.bits_allocated not in (8, 16):
         raise UnsupportedImageError(f"{layout.bits_allocated} bits allocated", expected="8 or 16")
     if not 2 <= layout.bits_stored <= layout.bits_allocated:

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from cxr_explain.loaders.request import ReadRequest
+    from cxr_explain.loaders.decode_settings import DecodeSettings
     from cxr_explain.radiograph import Radiograph
 
 
@@ -25,8 +25,8 @@ _EXPLICIT_VRS: Final = frozenset(
 _FIRST_GROUPS: Final = (0x0002, 0x0008)
 
 
-Reader: TypeAlias = "Callable[[bytes, ReadRequest], Radiograph]"
-"""From a file's bytes, and what is asked of them, to the radiograph."""
+FormatReader: TypeAlias = "Callable[[bytes, DecodeSettings], Radiograph]"
+"""From a file's bytes, and how they are to be decoded, to the radiograph."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ImageFormat:
         endings: endings of the files' names, in small letters with their dot. Where a folder is searched, a
             file with one of them is taken for an image even if it is broken.
         recognises: function that says whether bytes are of this format, from a file's first 2048 or all.
-        reader: module in `cxr_explain.loaders` and `Reader` in it, "module:function".
+        reader: where in `cxr_explain.loaders` the format's reading function is, as "module:function".
     """
 
     name: str
@@ -46,9 +46,9 @@ class ImageFormat:
     recognises: Callable[[bytes], bool]
     reader: str
 
-    def load(self) -> Reader:
+    def load(self) -> FormatReader:
         """The function that reads this format."""
-        return cast(Reader, resolve_name(f"cxr_explain.loaders.{self.reader}"))
+        return cast(FormatReader, resolve_name(f"cxr_explain.loaders.{self.reader}"))
 
 
 def _begins(*signatures: bytes) -> Callable[[bytes], bool]:

@@ -7,8 +7,8 @@ from typing import Final
 
 import pydicom
 
+from cxr_explain.loaders.decode_settings import DecodeSettings
 from cxr_explain.loaders.header import element
-from cxr_explain.loaders.request import ReadRequest
 
 _ID_KEYWORDS: Final = (
     *("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "IssuerOfPatientID"),
@@ -30,17 +30,17 @@ _MIN_NAME, _MIN_IDEOGRAMS, _MIN_ID = 3, 2, 4
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
-def choose_id(dataset: pydicom.Dataset, request: ReadRequest) -> tuple[str, list[str]]:
+def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, list[str]]:
     """Take the file's stem as the id, unless it repeats patient data; then a part of the digest.
 
     Returns:
         The id, and a warning that does not repeat what was found.
     """
-    if _repeats_header(request.stem, dataset):
-        return request.hashed_id, [
+    if _repeats_header(settings.stem, dataset):
+        return settings.hashed_id, [
             "the file's name repeats data of the header: id taken from the SHA-256 digest"
         ]
-    return request.safe_id, []
+    return settings.safe_id, []
 
 
 def _repeats_header(stem: str, dataset: pydicom.Dataset) -> bool:

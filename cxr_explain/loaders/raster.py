@@ -13,9 +13,9 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImag
 from PIL.ImageFile import ImageFile
 
 from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
+from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
 from cxr_explain.loaders.levels import look_up
 from cxr_explain.loaders.png import check_png
-from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_raster_pixels
 from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
 
@@ -51,7 +51,7 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> Radiograph:
+def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) -> Radiograph:
     """Turn the bytes of a raster file into a Radiograph.
 
     Colour becomes luminance with the weights of ITU-R BT.601, in Pillow's fixed-point form: they sum to
@@ -61,18 +61,18 @@ def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> R
         plugin: Pillow's class of the format. `Image.open` would apply a global size limit, which belongs to
             the caller's process, and would take other formats.
         data: the file's bytes.
-        request: what the caller asked for.
+        settings: how the file is to be decoded.
 
     Raises:
         RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
-    kind = request.format
-    if request.frame not in (None, 0):
-        raise OptionError(f"frame={request.frame} for a {kind} file", expected="no frame")
+    kind = settings.format
+    if settings.frame not in (None, 0):
+        raise OptionError(f"frame={settings.frame} for a {kind} file", expected="no frame")
     notes = _Notes()
     png_depth = check_png(data) if kind == "PNG" else None
     with _open(plugin, data, kind) as image:
-        request.check_size(image.height, image.width)
+        settings.check_size(image.height, image.width)
         _check_mode(image)
         orientation = _orientation(image, notes)
         bits = _tiff_bits(image)
@@ -86,24 +86,24 @@ def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> R
     _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
     pixels, display = _scaled(grey, largest)
-    _note_ignored(info, request, notes)
+    _note_ignored(info, settings, notes)
     notes.steps.append(f"scaled to [-1024, 1024] by {largest}")
     if pixels.min() == pixels.max():
         notes.warnings.append("all pixels have one value")
     steps = notes.steps
-    if request.xrv_compatible:
+    if settings.xrv_compatible:
         pixels, xrv_steps = xrv_raster_pixels(_xrv_samples(original, kind, mode, info))
         display = to_display(pixels) if display.shape != pixels.shape else display
         steps = [notes.steps[0], *xrv_steps]
     return Radiograph(
         pixels=np.ascontiguousarray(pixels),
         display=np.ascontiguousarray(display),
-        sha256=request.sha256,
-        id=request.safe_id,
+        sha256=settings.sha256,
+        id=settings.safe_id,
         format=kind,
         steps=tuple(steps),
         warnings=(*notes.warnings, *size_warnings(*pixels.shape)),
-        xrv_compatible=request.xrv_compatible,
+        xrv_compatible=settings.xrv_compatible,
         phantom=kind == "PNG" and info.get("Software") == " ".join(PHANTOM_MAKER),
     )
 
@@ -273,14 +273,14 @@ def _over_black(
     return ((product + 127) // 255).astype(np.uint8)
 
 
-def _note_ignored(info: dict[Any, Any], request: ReadRequest, notes: _Notes) -> None:
+def _note_ignored(info: dict[Any, Any], settings: DecodeSettings, notes: _Notes) -> None:
     """Profiles and gamma describe a screen, and the models were trained on the values as stored."""
     if info.get("icc_profile"):
         notes.steps.append("ICC profile ignored")
     gamma = info.get("gamma")
     if isinstance(gamma, float):
         notes.steps.append(f"gamma {gamma:g} ignored")
-    if request.voi.kind in ("index", "window"):
+    if settings.voi.kind in ("index", "window"):
         notes.warnings.append("voi= has no effect on a raster image")
 
 

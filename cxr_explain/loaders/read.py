@@ -16,8 +16,8 @@ from cxr_explain.errors import (
     OptionError,
     RadiographError,
 )
-from cxr_explain.loaders.formats import FORMATS, ImageFormat, Reader
-from cxr_explain.loaders.request import ReadRequest
+from cxr_explain.loaders.decode_settings import DecodeSettings
+from cxr_explain.loaders.formats import FORMATS, FormatReader, ImageFormat
 from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.loaders.sniff import describe, sniff
 from cxr_explain.loaders.voi import parse_voi
@@ -80,7 +80,7 @@ def read_radiograph(
         _check_options(frame, max_pixels)
         data = _read_bytes(path, max_pixels)
         known = _format_of(data)
-        request = ReadRequest(
+        settings = DecodeSettings(
             format=known.name,
             sha256=hashlib.sha256(data).hexdigest(),
             stem=Path(path).stem,
@@ -90,7 +90,7 @@ def read_radiograph(
             max_pixels=max_pixels,
             metadata=tuple(metadata),
         )
-        return _decode(known.load(), data, request)
+        return _decode(known.load(), data, settings)
     except CxrExplainError as error:
         error.at(path)
         raise
@@ -104,22 +104,22 @@ def _format_of(data: bytes) -> ImageFormat:
     return known
 
 
-def _decode(read: Reader, data: bytes, request: ReadRequest) -> Radiograph:
+def _decode(read: FormatReader, data: bytes, settings: DecodeSettings) -> Radiograph:
     """Read; nothing but this package's own errors comes out."""
     try:
         with quiet_decoders():
-            return read(data, request)
+            return read(data, settings)
     except CxrExplainError:
         raise
     except MemoryError:
         raise ImageTooLargeError(
-            f"a {request.format} file that needs more memory than there is",
+            f"a {settings.format} file that needs more memory than there is",
             remedy="Lower max_pixels= / --max-pixels to refuse such files early.",
         ) from None
     except Exception as error:
         # The text of an unexpected exception may quote the header, so only its type is passed on.
         raise CorruptImageError(
-            f"a {request.format} file that cannot be decoded ({type(error).__name__})",
+            f"a {settings.format} file that cannot be decoded ({type(error).__name__})",
             remedy="Check that the file was transferred completely.",
         ) from None
 

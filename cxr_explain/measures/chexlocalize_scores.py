@@ -16,16 +16,16 @@ from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError
 from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, LeftOut, case_iou
-from cxr_explain.measures.segmentation import chexlocalize_threshold, segment
+from cxr_explain.measures.segmentation import Threshold, chexlocalize_threshold, segment
 from cxr_explain.options import check_option
 from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
 from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES, OutlineSet, chexlocalize_pathology
-from cxr_explain.reference.outlines import Outline, Shape, checked_shape
+from cxr_explain.reference.outlines import Outline, checked_shape
 from cxr_explain.reference.problems import quoted
-from cxr_explain.support.arrays import Map, Mask, as_map
+from cxr_explain.support.arrays import Map, Mask, Shape, as_map
 
-Threshold = float | Literal["otsu", "tuned"]
-"""Of a min-max normalised map: a number, Otsu's, or CheXlocalize's own for the pathology."""
+ScoreThreshold = Threshold | Literal["tuned"]
+"""Threshold of a min-max normalised map: a number, Otsu's, or CheXlocalize's own for the pathology."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def full_resolution(saliency: ArrayLike, shape: Shape) -> Map:
 
 
 def predicted_mask(
-    saliency: ArrayLike, pathology: str, shape: Shape, *, threshold: Threshold = "otsu"
+    saliency: ArrayLike, pathology: str, shape: Shape, *, threshold: ScoreThreshold = "otsu"
 ) -> Mask:
     """From a class map to CheXlocalize's predicted mask: upsample, min-max, threshold.
 

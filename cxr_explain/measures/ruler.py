@@ -159,7 +159,7 @@ class SamplingGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class FindingRegion:
     """One finding on the grid.
 
     Args:
@@ -253,7 +253,7 @@ class Ruler:
     """
 
     grid: SamplingGrid
-    regions: Mapping[str, Region]
+    regions: Mapping[str, FindingRegion]
 
     @classmethod
     def of(
@@ -280,7 +280,7 @@ class Ruler:
             inside = grid.mask_of_boxes(corners)
             if name in drawn:
                 inside = inside | grid.mask(drawn[name])
-            regions[name] = Region(inside, grid.boxes(corners), grid)
+            regions[name] = FindingRegion(inside, grid.boxes(corners), grid)
         return cls(grid, regions)
 
     def class_map(self, pathology: str, class_map: ArrayLike) -> ClassMapMeasures:
@@ -363,7 +363,7 @@ def _iou(saliency: NDArray[np.float32], mask: Mask) -> float | None:
     return iou(segment(evidence), mask) if evidence.any() else None
 
 
-def _largest_iobb(saliency: NDArray[np.float32], region: Region) -> float | None:
+def _largest_iobb(saliency: NDArray[np.float32], region: FindingRegion) -> float | None:
     found = map_boxes(saliency)
     if found is None or not len(region.boxes) or not region.mask.any():
         return None

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier, ForwardPass
 
-Grid = Callable[[Tensor], Tensor]
+GridFunction = Callable[[Tensor], Tensor]
+"""From what a layer gives to feature maps (B, C, I, J)."""
+
 Hook = Callable[[Tensor], Tensor]
 
 _VARIANTS_AT_ONCE = 32
@@ -32,7 +34,7 @@ class InvertibleGrid(Protocol):
 
 
 def forward_at(
-    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: Grid | None = None
+    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: GridFunction | None = None
 ) -> tuple[ForwardPass, ...]:
     """Run a classifier once and look at layers of any name; the module is left as it came.
 
@@ -56,7 +58,7 @@ def forward_at(
 
 
 def passes_at(
-    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: Grid | None = None
+    classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: GridFunction | None = None
 ) -> tuple[AutogradPass, ...]:
     """What `forward_at` does, for inputs that are suited already, within `Classifier.undisturbed`."""
     if not layers:
@@ -98,7 +100,9 @@ class Layer:
         grid: function from the layer's output to (B, C, I, J); by default the output has that shape already.
     """
 
-    def __init__(self, classifier: Classifier, name: str, module: nn.Module, grid: Grid | None) -> None:
+    def __init__(
+        self, classifier: Classifier, name: str, module: nn.Module, grid: GridFunction | None
+    ) -> None:
         self._classifier = classifier
         self._name = name
         self._module = module

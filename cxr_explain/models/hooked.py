@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError
-from cxr_explain.models.at_layers import Grid, find_layer, passes_at
+from cxr_explain.models.at_layers import GridFunction, find_layer, passes_at
 from cxr_explain.models.base import Classifier, ForwardPass, Outputs
 
 
@@ -50,7 +50,7 @@ class HookedClassifier(Classifier):
         *,
         input_size: int = 224,
         prepare: Callable[[Tensor], Tensor] | None = None,
-        grid: Grid | None = None,
+        grid: GridFunction | None = None,
         **description: Any,
     ) -> None:
         description.setdefault("name", type(module).__name__)

@@ -31,9 +31,9 @@ from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError, naming
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape
+from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, checked_shape
 from cxr_explain.reference.problems import quoted
-from cxr_explain.support.arrays import Mask
+from cxr_explain.support.arrays import Mask, Shape
 from cxr_explain.support.whole_file import write_output
 
 CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(

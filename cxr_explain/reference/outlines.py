@@ -16,11 +16,8 @@ from PIL import Image, ImageDraw
 from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS
 from cxr_explain.reference.problems import quoted
-from cxr_explain.support.arrays import Mask, as_mask
+from cxr_explain.support.arrays import Mask, Shape, as_mask
 from cxr_explain.support.extras import require
-
-Shape = tuple[int, int]
-"""Size (H, W) in pixels."""
 
 Point = tuple[float, float]
 """A point (x, y) in pixels of the radiograph."""

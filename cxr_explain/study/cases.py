@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from cxr_explain.errors import CxrExplainError
@@ -20,8 +19,7 @@ from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.standard import ReferenceStandard
-
-Mask = NDArray[np.bool_]
+from cxr_explain.support.arrays import Mask
 
 SMALL = 0.025
 """A finding below this share of the radiograph is small: a square of 16 % of its side."""

@@ -18,7 +18,7 @@ from cxr_explain.measures.road import road
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.plan import Plan
-from cxr_explain.study.question import Question
+from cxr_explain.study.seen_case import SeenCase
 
 Numbers = dict[str, float]
 
@@ -29,7 +29,7 @@ IOBB = 0.25
 def faithfulness(
     classifier: Classifier,
     explain: Explain,
-    question: Question,
+    seen: SeenCase,
     indices: Sequence[int],
     maps: Tensor,
     plan: Plan,
@@ -39,15 +39,15 @@ def faithfulness(
     Args:
         classifier: whose scores they are.
         explain: made the maps; asked again for the masked image.
-        question: the case.
-        indices: K classes.
-        maps: (K, I, J).
-        plan: how many steps.
+        seen: the case as the model sees it.
+        indices: outputs of the K classes.
+        maps: (K, I, J) class maps.
+        plan: how many steps the curves have, and what ROAD removes.
     """
-    inputs, classes, maps = question.tensor[None], torch.tensor([list(indices)]), maps[None]
+    inputs, classes, maps = seen.tensor[None], torch.tensor([list(indices)]), maps[None]
     score = partial(classifier.logits, batch_size=32)
-    gone = deletion(score, inputs, classes, maps, steps=plan.steps, seed=question.seed)
-    come = insertion(score, inputs, classes, maps, steps=plan.steps, seed=question.seed)
+    gone = deletion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
+    come = insertion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
     parts = adcc(score, explain, inputs, classes, maps)
     columns = {
         "DAUC": gone.area,
@@ -61,13 +61,13 @@ def faithfulness(
         "ADCC": parts.adcc,
     }
     if plan.percentages:
-        columns["ROAD"] = road(score, inputs, classes, maps, percentages=plan.percentages, seed=question.seed)
+        columns["ROAD"] = road(score, inputs, classes, maps, percentages=plan.percentages, seed=seen.seed)
     return [{name: float(column[0, k]) for name, column in columns.items()} for k in range(len(indices))]
 
 
-def localisation(question: Question, name: str, class_map: NDArray[np.float32]) -> Numbers:
+def localisation(seen: SeenCase, name: str, class_map: NDArray[np.float32]) -> Numbers:
     """Where one class map (I, J) lies, against the finding of its pathology."""
-    found = question.ruler.class_map(name, class_map)
+    found = seen.ruler.class_map(name, class_map)
     numbers = {
         "peak": found.peak_hit,
         "peak, tolerant": found.tolerant_hit,
@@ -78,24 +78,24 @@ def localisation(question: Question, name: str, class_map: NDArray[np.float32]) 
         "energy": found.energy,
         "energy, spread evenly": found.random_hit,
     }
-    if question.case.boxes:
+    if seen.case.boxes:
         over = None if found.iobb is None else float(found.iobb > IOBB)
         numbers |= {"IoBB": found.iobb, f"T(IoBB) {IOBB:g}": over}
     return _numbers(numbers)
 
 
-def sharing(question: Question, top: Sequence[int], fused: FusedMaps) -> Iterator[tuple[str, Numbers]]:
+def sharing(seen: SeenCase, top: Sequence[int], fused: FusedMaps) -> Iterator[tuple[str, Numbers]]:
     """How a fused map of some classes shares the radiograph out, for each pathology that is there.
 
     Args:
-        question: the case.
-        top: the K classes, best first.
-        fused: of one image.
+        seen: the case as the model sees it.
+        top: outputs of the K classes, the most probable first.
+        fused: fused map and class maps of this one image.
     """
     maps = fused.maps[0].numpy()
-    found = question.ruler.fused_map(maps, [question.names[index] for index in top])
+    found = seen.ruler.fused_map(maps, [seen.names[index] for index in top])
     kept = kept_evidence(maps, fused.class_maps[0].numpy())
-    for name, index in question.present.items():
+    for name, index in seen.present.items():
         share = found.shares[name]
         yield (
             name,

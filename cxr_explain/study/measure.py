@@ -23,7 +23,7 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
-from cxr_explain.measures.ruler import TOLERANCE, Region
+from cxr_explain.measures.ruler import TOLERANCE, FindingRegion
 from cxr_explain.measures.similarity import unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
@@ -31,9 +31,9 @@ from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import Numbers, faithfulness, localisation, sharing
 from cxr_explain.study.plan import Contender, Plan
-from cxr_explain.study.question import Question, ask
+from cxr_explain.study.seen_case import SeenCase, show
 
-Row = dict[str, Any]
+MeasureRow = dict[str, Any]
 
 RANDOM, REFERENCE = "random map", "reference mask"
 """Two contenders that are no rules: what chance is worth, and what can be reached."""
@@ -56,13 +56,13 @@ class Tables:
         removed: each pathology that is there: what the logits do when it is taken out of the phantom.
     """
 
-    alone: list[Row] = field(default_factory=list)
-    fused: list[Row] = field(default_factory=list)
-    ranks: list[Row] = field(default_factory=list)
-    randomised: list[Row] = field(default_factory=list)
-    robust: list[Row] = field(default_factory=list)
-    scores: list[Row] = field(default_factory=list)
-    removed: list[Row] = field(default_factory=list)
+    alone: list[MeasureRow] = field(default_factory=list)
+    fused: list[MeasureRow] = field(default_factory=list)
+    ranks: list[MeasureRow] = field(default_factory=list)
+    randomised: list[MeasureRow] = field(default_factory=list)
+    robust: list[MeasureRow] = field(default_factory=list)
+    scores: list[MeasureRow] = field(default_factory=list)
+    removed: list[MeasureRow] = field(default_factory=list)
 
     def copy(self, method: str, name: str) -> None:
         """Give the rows of one method to another one, which has the same maps."""
@@ -92,45 +92,45 @@ def measure(
         ModelError: a method that needs another head.
     """
     tables = Tables()
-    asked = [ask(explainer, case, number) for number, case in enumerate(cases, start=first)]
-    questions = [question for question in asked if question.present]
-    if questions:
-        _measure(explainer.classifier, questions, plan, tables, track)
+    shown = [show(explainer, case, number) for number, case in enumerate(cases, start=first)]
+    seen_cases = [seen for seen in shown if seen.present]
+    if seen_cases:
+        _measure(explainer.classifier, seen_cases, plan, tables, track)
         for check, first_cases in ((_randomise, plan.randomised), (_disturb, plan.robust)):
-            early = [question for question in questions if question.number < first_cases]
+            early = [seen for seen in seen_cases if seen.number < first_cases]
             if early:
                 check(explainer.classifier, early, plan, tables)
-    for question in asked[: max(plan.counterfactual - first, 0)]:
-        _take_out(explainer, question, tables)
+    for seen in shown[: max(plan.counterfactual - first, 0)]:
+        _take_out(explainer, seen, tables)
     return tables
 
 
 def _measure(
-    classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables, track: Track
+    classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables, track: Track
 ) -> None:
     """The maps of a rule come from one pass for all images; then each image is judged by itself."""
-    inputs = torch.stack([question.tensor for question in questions])
-    lists = [question.classes(max(plan.ks)) for question in questions]
+    inputs = torch.stack([seen.tensor for seen in seen_cases])
+    lists = [seen.classes(max(plan.ks)) for seen in seen_cases]
     width = max(map(len, lists))
     classes = torch.tensor([each + [each[0]] * (width - len(each)) for each in lists])
-    seen: dict[str, Tensor] = {}
+    earlier: dict[str, Tensor] = {}
     for contender in track(plan.contenders, "measuring"):
         explain = partial(_explained, classifier, contender)
         maps = explain(inputs, classes).cpu()
-        twin = next((name for name, other in seen.items() if _proportional(maps, other)), None)
-        seen[contender.name] = maps
+        twin = next((name for name, other in earlier.items() if _proportional(maps, other)), None)
+        earlier[contender.name] = maps
         if twin is not None:
             tables.copy(twin, contender.name)
-        for number, question in enumerate(questions):
+        for number, seen in enumerate(seen_cases):
             own = dict(zip(lists[number], maps[number], strict=False))
             if twin is None:
-                _alone(classifier, explain, question, own, contender.name, plan, tables)
-                _fused(question, own, contender.name, plan, tables)
-            if contender.name in plan.ranked and question.number < plan.faithful:
-                _ranks(classifier, explain, question, own, contender.name, plan, tables)
-    side = int(seen[plan.contenders[0].name].shape[-1])
-    for question in questions:
-        _bounds(classifier, question, side, plan, tables)
+                _alone(classifier, explain, seen, own, contender.name, plan, tables)
+                _fused(seen, own, contender.name, plan, tables)
+            if contender.name in plan.ranked and seen.number < plan.faithful:
+                _ranks(classifier, explain, seen, own, contender.name, plan, tables)
+    side = int(earlier[plan.contenders[0].name].shape[-1])
+    for seen in seen_cases:
+        _bounds(classifier, seen, side, plan, tables)
 
 
 def _proportional(maps: Tensor, other: Tensor) -> bool:
@@ -153,29 +153,29 @@ def _explained(classifier: Classifier, contender: Contender, inputs: Tensor, cla
 def _alone(
     classifier: Classifier,
     explain: Explain,
-    question: Question,
+    seen: SeenCase,
     own: dict[int, Tensor],
     method: str,
     plan: Plan,
     tables: Tables,
 ) -> None:
     """One row for each pathology that is there."""
-    indices = list(question.present.values())
+    indices = list(seen.present.values())
     maps = torch.stack([own[index] for index in indices])
     faith: list[Numbers] = [{} for _ in indices]
-    if question.number < plan.faithful:
-        faith = faithfulness(classifier, explain, question, indices, maps, plan)
-    for at, name in enumerate(question.present):
-        row = question.key | {"method": method, "pathology": name} | question.case.strata(name)
-        tables.alone.append(row | localisation(question, name, maps[at].numpy()) | faith[at])
+    if seen.number < plan.faithful:
+        faith = faithfulness(classifier, explain, seen, indices, maps, plan)
+    for at, name in enumerate(seen.present):
+        row = seen.key | {"method": method, "pathology": name} | seen.case.strata(name)
+        tables.alone.append(row | localisation(seen, name, maps[at].numpy()) | faith[at])
 
 
-def _bounds(classifier: Classifier, question: Question, side: int, plan: Plan, tables: Tables) -> None:
+def _bounds(classifier: Classifier, seen: SeenCase, side: int, plan: Plan, tables: Tables) -> None:
     """What chance is worth, and the reference masks at the resolution of the maps."""
-    indices = list(question.present.values())
-    draws = np.random.default_rng(question.seed)
-    masks = np.stack([question.case.masks[name] for name in question.present])
-    coarse = torch.from_numpy(question.geometry.maps_to_model(masks, side))
+    indices = list(seen.present.values())
+    draws = np.random.default_rng(seen.seed)
+    masks = np.stack([seen.case.masks[name] for name in seen.present])
+    coarse = torch.from_numpy(seen.geometry.maps_to_model(masks, side))
 
     def drawn(_: Tensor, classes: Tensor) -> Tensor:
         return torch.from_numpy(draws.random((*classes.shape, side, side), np.float32))
@@ -184,39 +184,39 @@ def _bounds(classifier: Classifier, question: Question, side: int, plan: Plan, t
         return coarse[[indices.index(int(index)) for index in classes[0]]][None]
 
     for method, explain in ((RANDOM, drawn), (REFERENCE, known)):
-        maps = explain(question.tensor[None], torch.tensor([indices]))[0]
+        maps = explain(seen.tensor[None], torch.tensor([indices]))[0]
         own = dict(zip(indices, maps, strict=True))
-        _alone(classifier, explain, question, own, method, plan, tables)
+        _alone(classifier, explain, seen, own, method, plan, tables)
 
 
-def _fused(question: Question, own: dict[int, Tensor], method: str, plan: Plan, tables: Tables) -> None:
+def _fused(seen: SeenCase, own: dict[int, Tensor], method: str, plan: Plan, tables: Tables) -> None:
     """One row for each K, normalisation, activation, and pathology that is there."""
-    even = _even_shares(question) if plan.present else {}
+    even = _even_shares(seen) if plan.present else {}
     for k, normalisation, activation in plan.fusions:
-        top = _classes(question, k)
+        top = _classes(seen, k)
         fused = fuse(
             torch.stack([own[index] for index in top])[None],
             normalisation=normalisation,
             activation=activation,
         )
         chosen = {"method": method, "K": k, "normalisation": normalisation, "activation": activation}
-        for name, numbers in sharing(question, top, fused):
-            row = question.key | chosen | {"pathology": name, "ranked": question.present[name] in top}
+        for name, numbers in sharing(seen, top, fused):
+            row = seen.key | chosen | {"pathology": name, "ranked": seen.present[name] in top}
             if plan.present:
                 row |= {"1 / K": 1 / len(top), "class share, spread evenly": even[name]}
-            tables.fused.append(row | question.case.strata(name) | numbers)
+            tables.fused.append(row | seen.case.strata(name) | numbers)
 
 
-def _classes(question: Question, k: int | str) -> list[int]:
+def _classes(seen: SeenCase, k: int | str) -> list[int]:
     """What is fused, best first: the top K, or what is there."""
     if isinstance(k, int):
-        return list(question.ranked[:k])
-    return [index for index in question.ranked if index in question.present.values()]
+        return list(seen.ranked[:k])
+    return [index for index in seen.ranked if index in seen.present.values()]
 
 
-def _even_shares(question: Question) -> dict[str, float]:
+def _even_shares(seen: SeenCase) -> dict[str, float]:
     """The class share of a map that fills every finding evenly, and overlaps in all their colours alike."""
-    masks = {name: region.mask for name, region in question.ruler.regions.items()}
+    masks = {name: region.mask for name, region in seen.ruler.regions.items()}
     colours = np.sum(list(masks.values()), axis=0)
     return {name: float((1 / colours[mask]).mean()) if mask.any() else np.nan for name, mask in masks.items()}
 
@@ -224,75 +224,75 @@ def _even_shares(question: Question) -> dict[str, float]:
 def _ranks(
     classifier: Classifier,
     explain: Explain,
-    question: Question,
+    seen: SeenCase,
     own: dict[int, Tensor],
     method: str,
     plan: Plan,
     tables: Tables,
 ) -> None:
     """The paper's table 3 with the classes that were meant: each of the top five, by its part of the map."""
-    top = list(question.ranked[: max(plan.ks)])
+    top = list(seen.ranked[: max(plan.ks)])
     layer = fuse(torch.stack([own[index] for index in top])[None]).maps[0]
-    faith = faithfulness(classifier, explain, question, top, layer, plan)
+    faith = faithfulness(classifier, explain, seen, top, layer, plan)
     for at, index in enumerate(top):
-        row = question.key | {
+        row = seen.key | {
             "method": method,
             "rank": at + 1,
-            "pathology": question.names[index],
-            "there": question.names[index] in question.case.masks,
+            "pathology": seen.names[index],
+            "there": seen.names[index] in seen.case.masks,
             "shown": float((layer[at] > 0).any()),
         }
         tables.ranks.append(row | faith[at])
 
 
-def _take_out(explainer: Explainer, question: Question, tables: Tables) -> None:
+def _take_out(explainer: Explainer, seen: SeenCase, tables: Tables) -> None:
     """What the model says of a phantom, and of the same one without each of its findings in turn.
 
     A finding that others hide counts neither as present nor as absent.
     """
-    case, classifier = question.case, explainer.classifier
-    names = [name for name in FINDINGS if name in question.names and name not in case.hidden]
-    outputs = [question.names.index(name) for name in names]
-    inputs = [question.tensor, *(explainer.prepare(case.without[name]).tensor for name in question.present)]
+    case, classifier = seen.case, explainer.classifier
+    names = [name for name in FINDINGS if name in seen.names and name not in case.hidden]
+    outputs = [seen.names.index(name) for name in names]
+    inputs = [seen.tensor, *(explainer.prepare(case.without[name]).tensor for name in seen.present)]
     whole, *without = classifier.logits(torch.stack(inputs))[:, outputs].double().cpu().numpy()
     for name, output, logit in zip(names, outputs, whole, strict=True):
         point = classifier.operating_points[output]
         tables.scores.append(
-            question.key
+            seen.key
             | {"pathology": name, "there": name in case.masks, "logit": float(logit)}
             | {"operating point": np.nan if point is None else point}
         )
-    for name, logits in zip(question.present, without, strict=True):
+    for name, logits in zip(seen.present, without, strict=True):
         at, fall = names.index(name), whole - logits
         others = np.abs(np.delete(fall, at))
         tables.removed.append(
-            question.key
+            seen.key
             | {"pathology": name, "logit falls": float(fall[at] > 0), "fall": float(fall[at])}
             | {"others' change": float(others.mean()) if others.size else np.nan}
-            | {"cells": _cells(question.ruler.regions[name])}
+            | {"cells": _cells(seen.ruler.regions[name])}
         )
 
 
-def _cells(region: Region) -> float:
+def _cells(region: FindingRegion) -> float:
     """The area of a finding that the model sees, in cells of a map of 28 x 28."""
     cell = TOLERANCE * region.grid.geometry.side
     return float(region.mask.sum() * np.prod(region.grid.spacing) / cell**2)
 
 
-def _randomise(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:
+def _randomise(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
     """Compare the maps of the top class with those of randomised weights, block by block from the output."""
-    inputs, classes = _top(questions)
+    inputs, classes = _top(seen_cases)
     for contender in plan.contenders:
         explain = partial(_explained, classifier, contender)
         tables.randomised.extend(
-            question.key | {"method": contender.name} | found
-            for question, found in _similarities(classifier, explain, questions, inputs, classes)
+            seen.key | {"method": contender.name} | found
+            for seen, found in _similarities(classifier, explain, seen_cases, inputs, classes)
         )
 
 
-def _disturb(classifier: Classifier, questions: Sequence[Question], plan: Plan, tables: Tables) -> None:
+def _disturb(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
     """Compare the maps of the top class with those of the same image when nothing that matters changes."""
-    inputs, classes = _top(questions)
+    inputs, classes = _top(seen_cases)
     for contender in plan.contenders:
         explain = partial(_explained, classifier, contender)
         noisy = under_noise(classifier.logits, explain, inputs, classes)
@@ -307,28 +307,28 @@ def _disturb(classifier: Classifier, questions: Sequence[Question], plan: Plan, 
             "shifted": shift_equivariance(explain, inputs, classes).spearman,
             "repeated": np.maximum.reduce([again.again, again.alone, again.reversed]),
         }
-        for number, question in enumerate(questions):
+        for number, seen in enumerate(seen_cases):
             numbers = {name: float(column[number, 0]) for name, column in columns.items()}
-            tables.robust.append(question.key | {"method": contender.name} | numbers)
+            tables.robust.append(seen.key | {"method": contender.name} | numbers)
 
 
-def _top(questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+def _top(seen_cases: Sequence[SeenCase]) -> tuple[Tensor, Tensor]:
     """(B, 1, S, S), and the most probable class of each, (B, 1)."""
-    inputs = torch.stack([question.tensor for question in questions])
-    return inputs, torch.tensor([[question.ranked[0]] for question in questions])
+    inputs = torch.stack([seen.tensor for seen in seen_cases])
+    return inputs, torch.tensor([[seen.ranked[0]] for seen in seen_cases])
 
 
 def _similarities(
-    classifier: Classifier, explain: Explain, questions: Sequence[Question], inputs: Tensor, classes: Tensor
-) -> Iterator[tuple[Question, Row]]:
-    if len(questions) > 1:
+    classifier: Classifier, explain: Explain, seen_cases: Sequence[SeenCase], inputs: Tensor, classes: Tensor
+) -> Iterator[tuple[SeenCase, MeasureRow]]:
+    if len(seen_cases) > 1:
         chance = unrelated(explain(inputs, classes).cpu().numpy())
-        for number, question in enumerate(questions):
-            yield question, {"step": 0, "layer": UNRELATED} | _of_pair(chance, number)
+        for number, seen in enumerate(seen_cases):
+            yield seen, {"step": 0, "layer": UNRELATED} | _of_pair(chance, number)
     for step, found in enumerate(cascade(classifier.module, explain, inputs, classes), start=1):
-        for number, question in enumerate(questions):
-            yield question, {"step": step, "layer": found.layer} | _of_pair(found, number)
+        for number, seen in enumerate(seen_cases):
+            yield seen, {"step": step, "layer": found.layer} | _of_pair(found, number)
 
 
-def _of_pair(found: Any, number: int) -> Row:
+def _of_pair(found: Any, number: int) -> MeasureRow:
     return {"Spearman": float(found.spearman[number, 0]), "SSIM": float(found.ssim[number, 0])}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate
-from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables
+from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, MeasureRow, Tables
 from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.summary import STRATA, Summary, differences, summarise
 from cxr_explain.support.plain_table import PlainTable
@@ -209,7 +209,7 @@ def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterato
     )
 
 
-def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[Row]) -> PlainTable:
+def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[MeasureRow]) -> PlainTable:
     strata = [name for name in STRATA if any(STRATA[name](row) for row in rows)]
     first = _first(alone)
     counts = [alone.of("peak, tolerant", method=first, stratum=name).cases for name in strata]
@@ -301,7 +301,7 @@ def _ranks(ranks: Summary) -> Iterator[PlainTable]:
         )
 
 
-def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> PlainTable:
+def _randomised(summary: Summary, rows: Sequence[MeasureRow], rules: Sequence[str]) -> PlainTable:
     layers = {row["step"]: row["layer"] for row in rows}
     last = max(layers)
     chosen = [step for step in (1, (last + 1) // 2, last, 0) if step in layers]

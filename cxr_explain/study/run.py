@@ -22,7 +22,7 @@ from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
-from cxr_explain.study.measure import Row, Tables, measure
+from cxr_explain.study.measure import MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan
 from cxr_explain.support.whole_file import write_whole
 
@@ -239,7 +239,7 @@ def write_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _as_csv(rows: list[Row]) -> bytes:
+def _as_csv(rows: list[MeasureRow]) -> bytes:
     """Numbers to six digits; empty where one is not estimable."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
@@ -256,7 +256,7 @@ def _cell(value: Any) -> Any:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _without_nan(tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+def _without_nan(tables: Mapping[str, list[MeasureRow]]) -> dict[str, list[MeasureRow]]:
     """JSON knows no NaN; null stands for it."""
     return {
         name: [{key: None if value != value else value for key, value in row.items()} for row in rows]
@@ -264,5 +264,5 @@ def _without_nan(tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
     }
 
 
-def _with_nan(row: Row) -> Row:
+def _with_nan(row: MeasureRow) -> MeasureRow:
     return {key: math.nan if value is None else value for key, value in row.items()}

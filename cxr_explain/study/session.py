@@ -1,4 +1,4 @@
-"""A study as the command line asks for it: which cases, which plan, and where the results go."""
+"""An evaluation from its settings to its report: which cases, which plan, and where the results go."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TRANSITION = re.compile(r"features\.transition\d+\.relu")
 
 
 @dataclass(frozen=True)
-class Source:
+class CaseSource:
     """Where cases come from.
 
     Args:
         files: images; none for phantoms that are rendered.
-        references: of the files.
-        seed: of the first phantom.
+        references: reference standard of the files; None for phantoms, whose findings are known.
+        seed: seed of the first phantom; the others follow.
         size: pixels a side of a phantom.
     """
 
@@ -122,12 +122,12 @@ def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be evaluated.
+class EvaluationSettings:
+    """What an evaluation measures, with which model, rules and fusion.
 
     Args:
-        source: the cases.
-        model: the classifier.
+        source: where the cases come from.
+        model: the classifier whose maps are measured, as it is loaded.
         methods: rules; none for Grad-CAM, or for all of them in a study.
         study: compare every fusion, and randomise the weights.
         validity: measure the model and its maps on phantoms with and without each finding, instead.
@@ -139,7 +139,7 @@ class Request:
         resamples: number of the bootstrap's resamples; by default the plan's.
     """
 
-    source: Source
+    source: CaseSource
     model: Pretrained
     methods: tuple[Method, ...] = ()
     study: bool = False
@@ -188,7 +188,7 @@ class Request:
 
 
 def evaluate_maps(
-    request: Request,
+    settings: EvaluationSettings,
     folder: Path,
     *,
     jobs: int = 1,
@@ -198,9 +198,9 @@ def evaluate_maps(
     """Measure, summarise, and write the report.
 
     Args:
-        request: what.
-        folder: for the results.
-        jobs: processes.
+        settings: what is measured.
+        folder: folder for the report and its tables.
+        jobs: number of processes.
         failed: called with each file that cannot be read.
         advance: called with the number of cases that were just done.
 
@@ -208,16 +208,18 @@ def evaluate_maps(
         OptionError: no image with a reference.
         OutputError: a folder that cannot be used.
     """
-    plan = request.plan()
-    cases = request.source.cases(request.most, failed, counterfactuals=request.validity)
-    tables = run_study(request.model, cases, plan, folder, of=str(request.source), jobs=jobs, advance=advance)
+    plan = settings.plan()
+    cases = settings.source.cases(settings.most, failed, counterfactuals=settings.validity)
+    tables = run_study(
+        settings.model, cases, plan, folder, of=str(settings.source), jobs=jobs, advance=advance
+    )
     if not tables.alone:
         raise OptionError(
-            f"no finding that {request.model.weights} predicts in any image that could be read",
+            f"no finding that {settings.model.weights} predicts in any image that could be read",
             expected="readable images, and references of pathologies that the model knows",
         )
-    report, of = (validity_of, "Validity of") if request.validity else (Findings.of, "Class maps with")
-    findings = report(f"{of} the weights {request.model.weights}, on {request.source}", plan, tables)
+    report, of = (validity_of, "Validity of") if settings.validity else (Findings.of, "Class maps with")
+    findings = report(f"{of} the weights {settings.model.weights}, on {settings.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_file(folder / "report.md", findings.to_markdown(before=shown).encode())

@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate, mean_estimates
-from cxr_explain.study.measure import Row
+from cxr_explain.study.measure import MeasureRow
 
 Key = tuple[tuple[str, object], ...]
 """What was chosen: ("method", "cam"), ("K", 5), ..."""
 
-STRATA: Mapping[str, Callable[[Row], bool]] = {
+STRATA: Mapping[str, Callable[[MeasureRow], bool]] = {
     "all": lambda _: True,
     "small": lambda row: row["size"] == "small",
     "large": lambda row: row["size"] == "large",
@@ -92,7 +92,7 @@ _IDENTITY = ("case", "group", "pathology", "size", "parts", "kinds", "ranked", "
 
 
 def summarise(
-    rows: Sequence[Row],
+    rows: Sequence[MeasureRow],
     choice: Sequence[str],
     *,
     strata: Iterable[str] = ("all",),
@@ -119,7 +119,11 @@ def summarise(
 
 
 def differences(
-    rows: Sequence[Row], choice: Sequence[str], reference: Mapping[str, object], *, resamples: int = 1000
+    rows: Sequence[MeasureRow],
+    choice: Sequence[str],
+    reference: Mapping[str, object],
+    *,
+    resamples: int = 1000,
 ) -> Summary:
     """Each choice less one of them, finding by finding: a paired comparison.
 
@@ -156,7 +160,7 @@ class _Pivot:
     values: np.ndarray
 
 
-def _pivot(rows: Sequence[Row], choice: Sequence[str]) -> _Pivot:
+def _pivot(rows: Sequence[MeasureRow], choice: Sequence[str]) -> _Pivot:
     findings: dict[tuple[object, object], int] = {}
     columns: dict[tuple[Key, str], int] = {}
     groups: list[object] = []

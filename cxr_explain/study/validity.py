@@ -18,7 +18,7 @@ from cxr_explain.measures.statistics.bootstrap import MeanEstimate, bootstrap, n
 from cxr_explain.measures.statistics.calibration import brier, expected_calibration_error
 from cxr_explain.measures.statistics.discrimination import auroc, operate, youden
 from cxr_explain.phantom.findings import FINDINGS
-from cxr_explain.study.measure import Row, Tables
+from cxr_explain.study.measure import MeasureRow, Tables
 from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.report import Findings, cell, plain, summaries_of
 from cxr_explain.study.summary import Line, Summary, summarise
@@ -77,11 +77,11 @@ def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
     yield "by area", summarise([row | {"area": _area(row)} for row in rows], ("method", "area"), resamples=n)
 
 
-def _area(row: Row) -> str:
+def _area(row: MeasureRow) -> str:
     return [name for name, least in AREAS.items() if least <= row["cells"]][-1]
 
 
-def _scores(rows: Sequence[Row], n: int) -> Iterator[Line]:
+def _scores(rows: Sequence[MeasureRow], n: int) -> Iterator[Line]:
     """Discrimination and calibration, by pathology."""
     for name in _pathologies(rows):
         chosen = [row for row in rows if row["pathology"] == name]
@@ -91,7 +91,7 @@ def _scores(rows: Sequence[Row], n: int) -> Iterator[Line]:
     yield _line("AUROC", _estimate(_mean_auroc, rows, ("logit", "there"), n), pathology=ALIKE)
 
 
-def _scored(rows: Sequence[Row]) -> dict[str, float | None]:
+def _scored(rows: Sequence[MeasureRow]) -> dict[str, float | None]:
     logits, there = (np.array([row[name] for row in rows]) for name in ("logit", "there"))
     chances, point = np.exp(-np.logaddexp(0, -logits)), rows[0]["operating point"]
     at = youden(chances, there) if np.isnan(point) else operate(chances, there, point)
@@ -102,7 +102,7 @@ def _scored(rows: Sequence[Row]) -> dict[str, float | None]:
     } | (asdict(at) if at else {})
 
 
-def _taken_out(rows: Sequence[Row], n: int) -> Iterator[Line]:
+def _taken_out(rows: Sequence[MeasureRow], n: int) -> Iterator[Line]:
     """What the logits do, by pathology and over all findings."""
     for name in (*_pathologies(rows), ALL):
         chosen = [row for row in rows if name in (row["pathology"], ALL)]
@@ -111,7 +111,7 @@ def _taken_out(rows: Sequence[Row], n: int) -> Iterator[Line]:
         yield _line("median fall", _estimate(_median, chosen, ("fall",), n), pathology=name)
 
 
-def _peaks(rows: Sequence[Row], plan: Plan) -> Iterator[Line]:
+def _peaks(rows: Sequence[MeasureRow], plan: Plan) -> Iterator[Line]:
     for contender in plan.contenders:
         chosen = [row for row in rows if row["method"] == contender.name]
         for measure in _POINTING:
@@ -124,7 +124,7 @@ def _line(measure: str, estimate: MeanEstimate, **chosen: str) -> Line:
 
 
 def _estimate(
-    statistic: Callable[..., float], rows: Sequence[Row], measures: Sequence[str], n: int
+    statistic: Callable[..., float], rows: Sequence[MeasureRow], measures: Sequence[str], n: int
 ) -> MeanEstimate:
     """A statistic of (phantoms, pathologies) matrices, one a measure, NaN where a phantom has no such row."""
     phantoms = numbered(row["group"] for row in rows)
@@ -161,7 +161,7 @@ def _mean(values: Matrix) -> float:
     return float(there.mean()) if there.size else np.nan
 
 
-def _pathologies(rows: Sequence[Row]) -> list[str]:
+def _pathologies(rows: Sequence[MeasureRow]) -> list[str]:
     there = {row["pathology"] for row in rows}
     return [name for name in FINDINGS if name in there]
 
@@ -194,7 +194,7 @@ def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Plai
     return PlainTable("At a glance", ("measure", "value (95 % interval)"), rows)
 
 
-def _discrimination(summary: Summary, rows: Sequence[Row]) -> PlainTable:
+def _discrimination(summary: Summary, rows: Sequence[MeasureRow]) -> PlainTable:
     cells = []
     for name in _pathologies(rows):
         total, *numbers = _row(summary, _SCORES, pathology=name)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MIRROR_VARIABLE = "CXR_EXPLAIN_WEIGHTS_URL"
 
-Progress = Callable[[int, int | None], None]
+BytesDone = Callable[[int, int | None], None]
 """Called with the bytes received so far and their total, where it is known."""
 
 _CONNECT_AND_READ_TIMEOUT = (10.0, 60.0)  # seconds
@@ -61,7 +61,7 @@ def fetch(
     *,
     weights_dir: str | PathLike[str] | None = None,
     url: str | None = None,
-    progress: Progress | Literal["auto"] | None = "auto",
+    progress: BytesDone | Literal["auto"] | None = "auto",
     offline: bool = False,
     backoff: float = 0.5,
 ) -> Path:
@@ -139,7 +139,7 @@ def _beside(target: Path, ending: str) -> Path:
 class _Download:
     """One download, over several attempts. The caller holds the lock."""
 
-    def __init__(self, url: str, target: Path, report: Progress) -> None:
+    def __init__(self, url: str, target: Path, report: BytesDone) -> None:
         self._url = url
         self._target = target
         self._part = _beside(target, ".part")
@@ -300,7 +300,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterator[Progress]:
+def _reporting(progress: BytesDone | Literal["auto"] | None, name: str) -> Iterator[BytesDone]:
     if callable(progress):
         yield progress
     elif progress == "auto" and sys.stderr.isatty():
@@ -310,13 +310,13 @@ def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterat
         yield lambda *_: None
 
 
-def _say_waiting(progress: Progress | Literal["auto"] | None, name: str) -> None:
+def _say_waiting(progress: BytesDone | Literal["auto"] | None, name: str) -> None:
     if progress == "auto":
         sys.stderr.write(f"another process downloads {name}; waiting for it\n")
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress]:
+def _bar(name: str) -> Iterator[BytesDone]:
     from rich import progress as rich_progress
     from rich.console import Console
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from cxr_explain import Explainer, read_radiograph
 from cxr_explain.audit.record import Record
-from cxr_explain.audit.run import Progress, RunSettings, run_audit
+from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
 from cxr_explain.explaining.settings import RankingSettings
@@ -180,7 +180,7 @@ def test_a_run_that_was_stopped_goes_on(
     where = tmp_path / "run"
     seen: list[int] = []
 
-    def advance(progress: Progress) -> None:
+    def advance(progress: BatchProgress) -> None:
         seen.append(progress.explained)
 
     for stops_after in (1, 2, 3):
@@ -398,7 +398,7 @@ def test_images_that_go_or_change_while_it_runs(
     shutil.copytree(phantoms / "images", images)
     gone, changed = images / manifest.paths[-1], images / manifest.paths[-2]
 
-    def advance(progress: Progress) -> None:
+    def advance(progress: BatchProgress) -> None:
         gone.unlink(missing_ok=True)
         shutil.copy(images / manifest.paths[0], changed)
 

@@ -29,7 +29,7 @@ from cxr_explain.measures.similarity import Similarity, similarity, unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.study.cases import phantom_cases
-from cxr_explain.study.question import ask
+from cxr_explain.study.seen_case import show
 from tests.networks import images, small_net, small_xrv, snapshot, unsettle
 
 ensure_torchvision_imports()
@@ -358,9 +358,9 @@ class Phantoms:
         explainer = Explainer.from_pretrained("phantom", device="cpu")
         self.classifier: Classifier = explainer.classifier
         cases = phantom_cases(count, seed=10_000_002)
-        asked = [ask(explainer, case, number) for number, case in enumerate(cases)]
-        self.inputs = torch.stack([question.tensor for question in asked])
-        self.top = torch.tensor([[question.ranked[0]] for question in asked])
+        shown = [show(explainer, case, number) for number, case in enumerate(cases)]
+        self.inputs = torch.stack([seen.tensor for seen in shown])
+        self.top = torch.tensor([[seen.ranked[0]] for seen in shown])
 
     def rule(self, method: Method) -> Explain:
         return partial(class_maps, self.classifier, method=method)

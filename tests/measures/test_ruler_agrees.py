@@ -22,7 +22,7 @@ from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import localisation, sharing
 from cxr_explain.study.measure import measure as measure_cases
 from cxr_explain.study.plan import PRESENT, Contender, validity_plan
-from cxr_explain.study.question import Question, ask
+from cxr_explain.study.seen_case import SeenCase, show
 
 Numbers = Mapping[str, float]
 
@@ -36,7 +36,7 @@ class Example:
 
     Args:
         explainer: the model, and the fit.
-        question: the radiograph as the model saw it.
+        seen: the case as the model saw it.
         boxes: that outline some findings.
         masks: that outline the others.
         maps: by pathology, (I, J).
@@ -45,7 +45,7 @@ class Example:
     """
 
     explainer: Explainer
-    question: Question
+    seen: SeenCase
     boxes: tuple[ReferenceBox, ...]
     masks: Mapping[str, np.ndarray]
     maps: Mapping[str, np.ndarray]
@@ -54,7 +54,7 @@ class Example:
 
     @property
     def geometry(self) -> Geometry:
-        return self.question.geometry
+        return self.seen.geometry
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def example(
     maps = {name: draws.normal(size=(9, 9)).astype(np.float32) for name in case.masks}
     fused = fuse(torch.from_numpy(np.stack([maps[name] for name in fusion]))[None])
     fitted = Explainer(explainer.classifier, fit=fit)
-    return Example(fitted, ask(fitted, case, 0), boxes, masks, maps, fused, fusion)
+    return Example(fitted, show(fitted, case, 0), boxes, masks, maps, fused, fusion)
 
 
 def negative(one: Example) -> Example:
@@ -98,11 +98,11 @@ def negative(one: Example) -> Example:
 
 
 def by_study(one: Example) -> dict[str, Numbers]:
-    question = one.question
-    shares = dict(sharing(question, [question.present[name] for name in one.fusion], one.fused))
+    seen = one.seen
+    shares = dict(sharing(seen, [seen.present[name] for name in one.fusion], one.fused))
     found = {}
     for name, class_map in one.maps.items():
-        where, share = localisation(question, name, class_map), shares[name]
+        where, share = localisation(seen, name, class_map), shares[name]
         found[name] = {
             "peak hit": where["peak"],
             "tolerant hit": where["peak, tolerant"],
@@ -135,12 +135,12 @@ def by_validity(one: Example) -> dict[str, Numbers]:
     """As its plan measures, with these maps for a rule; it has no boxes, and fuses what is there."""
 
     def given(evidence: Evidence) -> torch.Tensor:
-        names = [one.question.names[int(index)] for index in evidence.classes[0]]
+        names = [one.seen.names[int(index)] for index in evidence.classes[0]]
         empty = np.zeros((9, 9), np.float32)
         return torch.from_numpy(np.stack([one.maps.get(name, empty) for name in names]))[None]
 
     plan = replace(validity_plan(), contenders=(Contender("given", given),), counterfactual=0)
-    tables = measure_cases(one.explainer, [one.question.case], plan)
+    tables = measure_cases(one.explainer, [one.seen.case], plan)
     columns = {"peak hit": "peak", "tolerant hit": "peak, tolerant", "energy": "energy", "IoU": "IoU"}
     found = {
         row["pathology"]: {measure: row[column] for measure, column in columns.items()}

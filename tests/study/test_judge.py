@@ -20,16 +20,16 @@ from cxr_explain.study.cases import Case
 from cxr_explain.study.judge import localisation, sharing
 from cxr_explain.study.measure import Tables, measure
 from cxr_explain.study.plan import Plan, contenders
-from cxr_explain.study.question import Question, ask
+from cxr_explain.study.seen_case import SeenCase, show
 
 
-def question_of(explainer: Explainer, case: Case, *masks: tuple[str, tuple[slice, slice]]) -> Question:
+def seen_with(explainer: Explainer, case: Case, *masks: tuple[str, tuple[slice, slice]]) -> SeenCase:
     """The case with these masks instead of its own."""
     found = {}
     for name, region in masks:
         found[name] = np.zeros(case.radiograph.shape, bool)
         found[name][region] = True
-    return ask(explainer, replace(case, masks=found), 0)
+    return show(explainer, replace(case, masks=found), 0)
 
 
 def wide(case: Case) -> Case:
@@ -40,9 +40,9 @@ def wide(case: Case) -> Case:
 
 def test_a_map_is_scored_on_the_pixels_that_the_model_saw(explainer: Explainer, cases: list[Case]) -> None:
     """Half of the finding lies outside of the crop: it neither counts for nor against the map."""
-    question = question_of(explainer, wide(cases[0]), ("Mass", np.s_[20:60, 22:52]))
-    saliency = question.geometry.maps_to_radiograph(np.eye(6, dtype=np.float32)[::-1] + 0.1)[:, 32:128]
-    found = localisation(question, "Mass", np.eye(6, dtype=np.float32)[::-1] + 0.1)
+    seen = seen_with(explainer, wide(cases[0]), ("Mass", np.s_[20:60, 22:52]))
+    saliency = seen.geometry.maps_to_radiograph(np.eye(6, dtype=np.float32)[::-1] + 0.1)[:, 32:128]
+    found = localisation(seen, "Mass", np.eye(6, dtype=np.float32)[::-1] + 0.1)
     inside = total = pixels = 0.0
     for y, x in np.ndindex(96, 96):
         total += saliency[y, x]
@@ -57,8 +57,8 @@ def test_a_map_is_scored_on_the_pixels_that_the_model_saw(explainer: Explainer, 
 
 
 def test_a_random_peak_counts_by_the_area_that_counts(explainer: Explainer, cases: list[Case]) -> None:
-    question = question_of(explainer, cases[0], ("Mass", np.s_[30:50, 40:60]))
-    found = localisation(question, "Mass", np.ones((4, 4), np.float32))
+    seen = seen_with(explainer, cases[0], ("Mass", np.s_[30:50, 40:60]))
+    found = localisation(seen, "Mass", np.ones((4, 4), np.float32))
     reach, near = 96 / 28, 0
     for y, x in np.ndindex(96, 96):
         dy, dx = max(30 - y, y - 49, 0), max(40 - x, x - 59, 0)
@@ -68,16 +68,16 @@ def test_a_random_peak_counts_by_the_area_that_counts(explainer: Explainer, case
 
 def test_perfect_inverted_and_empty_maps(explainer: Explainer, cases: list[Case]) -> None:
     box = ReferenceBox("Mass", 48, 24, 24, 24)
-    question = question_of(explainer, replace(cases[0], boxes=(box,)), ("Mass", np.s_[24:48, 48:72]))
+    seen = seen_with(explainer, replace(cases[0], boxes=(box,)), ("Mass", np.s_[24:48, 48:72]))
     perfect = np.zeros((96, 96), np.float32)
     perfect[24:48, 48:72] = 1
-    good, bad = localisation(question, "Mass", perfect), localisation(question, "Mass", 1 - perfect)
+    good, bad = localisation(seen, "Mass", perfect), localisation(seen, "Mass", 1 - perfect)
     assert good["peak"] == good["peak, tolerant"] == good["IoBB"] == good["T(IoBB) 0.25"] == 1
     assert good["IoU"] == pytest.approx(1)
     assert good["energy"] == pytest.approx(1)
     assert bad["IoU"] == bad["peak"] == pytest.approx(0)
     assert bad["energy"] == pytest.approx(0)
-    nothing = localisation(question, "Mass", -np.ones((4, 4), np.float32))
+    nothing = localisation(seen, "Mass", -np.ones((4, 4), np.float32))
     found = {name for name, value in nothing.items() if not math.isnan(value)}
     assert found == {"peak, at random", "peak, at the centre", "energy, spread evenly"}
 
@@ -102,15 +102,13 @@ def test_a_finding_that_the_model_did_not_see_is_not_estimable(
 
 
 def test_shares_of_a_fused_map_are_sums_over_samples(explainer: Explainer, cases: list[Case]) -> None:
-    question = question_of(
-        explainer, cases[0], ("Mass", np.s_[20:60, 20:60]), ("Effusion", np.s_[40:80, 40:80])
-    )
+    seen = seen_with(explainer, cases[0], ("Mass", np.s_[20:60, 20:60]), ("Effusion", np.s_[40:80, 40:80]))
     draws = torch.from_numpy(np.random.default_rng(0).random((1, 3, 7, 7)).astype(np.float32))
-    mass, effusion = question.present["Mass"], question.present["Effusion"]
-    other = next(index for index in question.ranked if index not in (mass, effusion))
+    mass, effusion = seen.present["Mass"], seen.present["Effusion"]
+    other = next(index for index in seen.ranked if index not in (mass, effusion))
     fused = fuse(draws)
-    found = dict(sharing(question, [other, mass, effusion], fused))
-    maps = question.geometry.maps_to_radiograph(fused.maps[0].numpy())
+    found = dict(sharing(seen, [other, mass, effusion], fused))
+    maps = seen.geometry.maps_to_radiograph(fused.maps[0].numpy())
     in_mass = np.zeros((96, 96), bool)
     in_mass[20:60, 20:60] = True
     in_effusion = np.zeros((96, 96), bool)
@@ -126,7 +124,7 @@ def test_shares_of_a_fused_map_are_sums_over_samples(explainer: Explainer, cases
         assert found[name]["outside"] == pytest.approx(outside, rel=1e-4)
         kept = sum(float(draws[0, at, i, j]) for i, j in np.ndindex(7, 7) if draws[0, :, i, j].argmax() == at)
         assert found[name]["survived"] == pytest.approx(kept / float(draws[0, at].sum()), rel=1e-4)
-    missing = dict(sharing(question, [other, effusion], fuse(draws[:, :2])))
+    missing = dict(sharing(seen, [other, effusion], fuse(draws[:, :2])))
     assert missing["Mass"]["class share"] == missing["Mass"]["fused peak, tolerant"] == 0
     assert math.isnan(missing["Mass"]["survived"])
 
@@ -135,16 +133,16 @@ def test_a_row_has_the_faithfulness_of_direct_calls(
     tables: Tables, cases: list[Case], explainer: Explainer, plan: Plan
 ) -> None:
     """One class at a time here; all of an image's at once in the study."""
-    question, classifier = ask(explainer, cases[0], 0), explainer.classifier
-    name, index = next(iter(question.present.items()))
-    inputs, classes = question.tensor[None], torch.tensor([[index]])
+    seen, classifier = show(explainer, cases[0], 0), explainer.classifier
+    name, index = next(iter(seen.present.items()))
+    inputs, classes = seen.tensor[None], torch.tensor([[index]])
     explain = partial(class_maps, classifier, method="grad-cam")
     maps = explain(inputs, classes)
-    chosen = {"seed": question.seed, "steps": plan.steps}
+    chosen = {"seed": seen.seed, "steps": plan.steps}
     gone = deletion(classifier.logits, inputs, classes, maps, **chosen)
     come = insertion(classifier.logits, inputs, classes, maps, **chosen)
     parts = adcc(classifier.logits, explain, inputs, classes, maps)
-    removed = road(classifier.logits, inputs, classes, maps, percentages=plan.percentages, seed=question.seed)
+    removed = road(classifier.logits, inputs, classes, maps, percentages=plan.percentages, seed=seen.seed)
     expected = {
         "DAUC": gone.area,
         "IAUC": come.area,

@@ -19,12 +19,12 @@ from cxr_explain.measures.segmentation import segment
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
-from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables, measure
+from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan, contenders
-from cxr_explain.study.question import ask
+from cxr_explain.study.seen_case import show
 
 
-def rows_of(rows: Sequence[Row], **chosen: object) -> list[Row]:
+def rows_of(rows: Sequence[MeasureRow], **chosen: object) -> list[MeasureRow]:
     return [row for row in rows if all(row[name] == value for name, value in chosen.items())]
 
 
@@ -42,10 +42,10 @@ def test_a_row_has_what_the_functions_say_at_full_resolution(
 ) -> None:
     """Phantoms of 96 pixels are judged in their own pixels, by one map and by a fusion."""
     case = cases[0]
-    question = ask(explainer, case, 0)
-    for name, index in question.present.items():
-        maps = class_maps(explainer.classifier, question.tensor[None], torch.tensor([[index]]))
-        saliency = question.geometry.maps_to_radiograph(maps[0, 0].numpy())
+    seen = show(explainer, case, 0)
+    for name, index in seen.present.items():
+        maps = class_maps(explainer.classifier, seen.tensor[None], torch.tensor([[index]]))
+        saliency = seen.geometry.maps_to_radiograph(maps[0, 0].numpy())
         (row,) = rows_of(tables.alone, case=case.id, pathology=name, method="grad-cam")
         assert row["peak"] == peak_hit(saliency, case.masks[name])
         assert row["peak, tolerant"] == peak_hit(saliency, within(case.masks[name], 96 / 28))
@@ -91,7 +91,7 @@ def test_random_is_chance_and_the_reference_is_the_top(tables: Tables) -> None:
 def test_one_map_under_two_names_has_the_same_rows(tables: Tables) -> None:
     """Behind a linear head CAM and Grad-CAM are proportional; Eigen-CAM is another map."""
 
-    def numbers(rows: list[Row], method: str) -> list[dict[str, object]]:
+    def numbers(rows: list[MeasureRow], method: str) -> list[dict[str, object]]:
         return [
             {name: str(value) for name, value in row.items() if name != "method"}
             for row in rows_of(rows, method=method)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from cxr_explain.measures.statistics.bootstrap import mean_estimate
-from cxr_explain.study.measure import Row
+from cxr_explain.study.measure import MeasureRow
 from cxr_explain.study.summary import as_csv, differences, summarise
 
 
-def rows() -> list[Row]:
+def rows() -> list[MeasureRow]:
     draws = np.random.default_rng(0)
     made = []
     for case in range(12):

@@ -40,7 +40,7 @@ T = TypeVar("T")
 PREDICTIONS = "predictions.csv"
 """One row an image: its id, the sigmoid probability of each pathology, and why it failed."""
 
-Item = Mapping[str, Any]
+BatchItem = Mapping[str, Any]
 """One image of a batch, with what the engine put out for it: "image", "label", "pred" in MONAI's engines."""
 
 
@@ -105,7 +105,7 @@ class SaveExplanations:
         *,
         image_key: str = "image",
         interval: int = 1,
-        select: Callable[[Item], bool] | None = None,
+        select: Callable[[BatchItem], bool] | None = None,
         figure_format: FigureFormat | None = "png",
         axes: Axes = "recorded",
         **options: Any,
@@ -169,14 +169,14 @@ class SaveExplanations:
         told = self._logger.warning if self.failures else self._logger.info
         told("%d explanations in %s, %d failed", len(self.saved), self.output_dir, len(self.failures))
 
-    def _name(self, item: Item) -> str:
+    def _name(self, item: BatchItem) -> str:
         """Before it is known whether there is a radiograph."""
         self._seen += 1
         image = item.get(self.image_key)
         known = image.meta.get("id") if isinstance(image, MetaTensor) else None
         return str(known or f"image {self._seen} of the run")
 
-    def _prepared(self, item: Item) -> ModelInput | None:
+    def _prepared(self, item: BatchItem) -> ModelInput | None:
         if self.select is not None and not self.select(item):
             return None
         if self.image_key not in item:
@@ -204,7 +204,7 @@ class SaveExplanations:
         return None
 
 
-def _items(batch: Any, output: Any, image_key: str) -> list[Item]:
+def _items(batch: Any, output: Any, image_key: str) -> list[BatchItem]:
     """The batch one by one, each with what the engine put out for it."""
     items = [_keyed(item, image_key) for item in _one_by_one(batch)]
     outputs = _one_by_one(output)
@@ -223,7 +223,7 @@ def _one_by_one(batch: Any) -> list[Any]:
     return []
 
 
-def _keyed(item: Any, image_key: str) -> Item:
+def _keyed(item: Any, image_key: str) -> BatchItem:
     if isinstance(item, Mapping):
         return item
     return {image_key: item[0] if isinstance(item, Sequence) else item}

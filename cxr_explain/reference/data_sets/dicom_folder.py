@@ -145,12 +145,12 @@ def _dataset(path: Path) -> pydicom.Dataset:
 
 def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
     """As the loaders name the image: the digest is only computed where the file name may not be used."""
+    from cxr_explain.loaders.decode_settings import DecodeSettings
     from cxr_explain.loaders.identity import choose_id
-    from cxr_explain.loaders.request import ReadRequest
     from cxr_explain.loaders.voi import parse_voi
 
-    def request(sha256: str) -> ReadRequest:
-        return ReadRequest(format="DICOM", sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
+    def request(sha256: str) -> DecodeSettings:
+        return DecodeSettings(format="DICOM", sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
 
     image_id, warnings = choose_id(dataset, request(""))
     return image_id if image_id and not warnings else choose_id(dataset, request(_digest(path)))[0]

@@ -1,4 +1,4 @@
-"""What the boundary asks of a reader."""
+"""How one file is to be decoded: what the boundary hands to the reader of a format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TINY = 32
 
 
 @dataclass(frozen=True)
-class ReadRequest:
+class DecodeSettings:
     """The caller's options, and what is known of the file besides its bytes.
 
     Args:

@@ -19,17 +19,17 @@ from cxr_explain.study.cases import Case
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked of every rule about one case.
+class SeenCase:
+    """One case as the model sees it: what every rule is then judged by.
 
     Args:
-        case: what is there.
-        number: of the case in the study, from 0; the first ones are asked for more.
+        case: the radiograph with its findings.
+        number: the case's place in the study, from 0; more is measured on the first ones.
         tensor: (1, S, S), what the model sees.
-        geometry: where its square lies.
+        geometry: where the model's square lies on the radiograph.
         ranked: indices of all named outputs, the most probable first.
         present: for each pathology that is there and predicted, its index.
-        names: of the outputs, canonical.
+        names: canonical name of the pathology of each output; "" for an output without a name.
     """
 
     case: Case
@@ -47,7 +47,7 @@ class Question:
 
     @property
     def seed(self) -> int:
-        """Of whatever is drawn for this case: its own, and the same in every process."""
+        """Seed of every random draw for this case: its own, and the same in every process."""
         return crc32(self.case.id.encode())
 
     def classes(self, k: int) -> list[int]:
@@ -63,8 +63,13 @@ class Question:
         return Ruler.of(self.geometry, masks=drawn, boxes=self.case.boxes)
 
 
-def ask(explainer: Explainer, case: Case, number: int) -> Question:
-    """Show a case to the model.
+def show(explainer: Explainer, case: Case, number: int) -> SeenCase:
+    """Show a case to the model, and keep what it saw and ranked.
+
+    Args:
+        explainer: the model, with how it prepares a radiograph.
+        case: the radiograph with its findings.
+        number: the case's place in the study, from 0.
 
     Raises:
         PhantomWeightsError: a model that knows phantoms alone, and a case that is none.
@@ -77,4 +82,4 @@ def ask(explainer: Explainer, case: Case, number: int) -> Question:
     names = tuple(canonical_pathology(name) if name else "" for name in classifier.pathologies)
     present = {name: names.index(name) for name in case.masks if name in names}
     ranked = tuple(prediction.index for prediction in ranking.top)
-    return Question(case, number, prepared.tensor, prepared.geometry, ranked, present, names)
+    return SeenCase(case, number, prepared.tensor, prepared.geometry, ranked, present, names)
