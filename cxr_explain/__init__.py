@@ -1,4 +1,4 @@
-"""Where a chest radiograph classifier sees each of its top K pathologies: FM-G-CAM, from file to figure.
+"""Where a chest radiograph classifier sees its top K pathologies: FM-G-CAM, from file to figure.
 
 >>> import cxr_explain as cxr
 >>> cxr.rank([0.0, 2.0], ["Mass", "Edema"]).pathologies

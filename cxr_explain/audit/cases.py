@@ -164,7 +164,7 @@ def counted(states: NDArray[np.int8], policy: Uncertain) -> Counted:
 
 
 def patient_numbers(patients: Iterable[str | None]) -> NDArray[np.intp]:
-    """(n,) the number of each image's patient; without one, an image is a patient of its own.
+    """(n,) the number of each image's patient; an image without one counts as another patient.
 
     >>> patient_numbers(["b", None, "b", None]).tolist()
     [0, 1, 0, 2]
@@ -191,9 +191,9 @@ def subgroup_columns(
     """The columns of a manifest that make subgroups: sex, age, view, and those with a few values.
 
     Args:
-        manifest: of the audit.
-        rows: (n,) of it, the images.
-        views: (n,) from the images' headers, where the manifest says nothing.
+        manifest: the audit's manifest.
+        rows: (n,) the manifest's row of each image.
+        views: (n,) the view that each image's header has, used where the manifest says nothing.
 
     Returns:
         By name; without those of which nothing is known.

@@ -92,7 +92,7 @@ def curves_of(scored: Scored, *, level: float) -> dict[str, list[Any]]:
 
     Args:
         scored: the images that count.
-        level: of the calibration's intervals.
+        level: confidence level of the calibration's intervals, between 0 and 1.
     """
     given = scored.probabilities, scored.positive
     bins = calibration_curve(*given, groups=scored.patients.tolist(), level=level)

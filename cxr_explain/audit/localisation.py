@@ -44,8 +44,8 @@ class Located:
 
     Args:
         at: position of the image in the results.
-        pathology: that is outlined there.
-        values: of `LOCALISATION_MEASURES`; NaN where not estimable.
+        pathology: the outlined pathology that the map is of.
+        values: one number for each of `LOCALISATION_MEASURES`; NaN where it is not estimable.
     """
 
     at: int
@@ -63,10 +63,10 @@ def locate(
     """Measure all class maps of one image.
 
     Args:
-        maps: by pathology, (I, J), raw and signed.
-        geometry: of the image.
-        boxes: of the reference, in radiograph pixels.
-        masks: of the reference by pathology, (H, W) bool.
+        maps: class map (I, J) by pathology, raw and signed.
+        geometry: where the maps lie on the radiograph.
+        boxes: reference boxes, in radiograph pixels.
+        masks: reference mask (H, W) bool by pathology.
 
     Returns:
         By pathology.

@@ -57,8 +57,8 @@ class Scored:
         """Choose them.
 
         Args:
-            cases: of the audit.
-            pathology: one of its trained outputs.
+            cases: images of the audit with their probabilities and reference labels.
+            pathology: one that the model was trained for.
             policy: what an uncertain reference label counts as.
             among: (n,) bool, the images to choose from; all by default.
         """

@@ -36,8 +36,8 @@ def training_overlap(training_sets: Sequence[str], source: str) -> list[str]:
     """Whether the model may have been trained on what is audited, in a sentence; [] if nothing says so.
 
     Args:
-        training_sets: of the weights.
-        source: of the manifest.
+        training_sets: names of the data sets that the weights were trained on.
+        source: what the manifest says of where the images come from.
 
     >>> print(*training_overlap(["PadChest", "RSNA"], "NIH ChestX-ray14, Data_Entry_2017.csv"))
     Possible training overlap: the weights were trained on RSNA, which shares images with the data set ...
@@ -57,8 +57,8 @@ def data_notes(cases: Cases, without_patient: int) -> Iterator[str]:
     """What the images and their reference labels lack.
 
     Args:
-        cases: of the audit.
-        without_patient: images whose patient is not known.
+        cases: images of the audit with their reference labels.
+        without_patient: number of images whose patient is not known.
     """
     if without_patient:
         yield (

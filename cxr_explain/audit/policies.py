@@ -44,7 +44,7 @@ def policy_cases(cases: Cases) -> Iterator[PolicyCase]:
     """Each pathology that has an uncertain reference label, under each policy.
 
     Args:
-        cases: of the audit.
+        cases: images of the audit with their probabilities and reference labels.
     """
     for pathology in cases.pathologies:
         if (cases.states_of(pathology) == UNCERTAIN).any():

@@ -1,8 +1,8 @@
 """The same audit on the machines of a Ray cluster: a pool of models, the same parts, the same table.
 
-Ray Data hands blocks of tasks to actors, each of which has loaded the model once. An actor writes the part of
-its block itself and reports only counts, so that no pixels and no maps travel. A block whose actor was killed
-is given to another one, as Ray Data does by default: the part is written again under the same name, whole as
+Ray Data hands blocks of tasks to actors, each of which has loaded the model once. An actor writes its block's
+part itself and reports only counts, so that no pixels and no maps travel. A block whose actor was killed is
+given to another one, as Ray Data does by default: the part is written again under the same name, whole as
 before.
 """
 

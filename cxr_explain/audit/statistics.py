@@ -45,9 +45,9 @@ class _Section:
     """Entries of the document that wait for their estimates.
 
     Args:
-        entries: without them.
-        names: of the measures of each entry.
-        measures: of each entry.
+        entries: the document's entries, without their estimates.
+        names: names of the measures, for each entry.
+        measures: function that gives the measures, for each entry.
     """
 
     entries: list[dict[str, Any]] = field(default_factory=list)

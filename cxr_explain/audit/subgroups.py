@@ -29,8 +29,8 @@ class Cell:
 
     Args:
         column: what makes the subgroup, for example "sex".
-        value: of it, for example "F"; "unknown" where the manifest says nothing.
-        scored: its images.
+        value: the subgroup's value in that column, such as "F"; "unknown" where the manifest says nothing.
+        scored: the subgroup's images that count for the pathology.
     """
 
     column: str
@@ -66,7 +66,7 @@ def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[Cell]:
     """Each pathology in each subgroup that has a reference label of it.
 
     Args:
-        cases: of the audit.
+        cases: images of the audit with their probabilities and reference labels.
         policy: what an uncertain reference label counts as.
     """
     for column, values in cases.columns.items():

@@ -13,7 +13,7 @@ _WIDEST = 0.25  # of the side: what is wider is not a margin, but another kind o
 def margins_of(values: NDArray[np.float32]) -> tuple[int, int, int, int]:
     """Lines of cells of one level, from each edge inwards: left, top, right and bottom.
 
-    A line belongs to a margin if nearly all of its cells have the grey level of the edge's own line.
+    A line belongs to a margin if nearly all the cells in it have the grey level of the edge's own line.
 
     Args:
         values: (h, w) grey levels of a thumbnail, 0 black to 1 white.

@@ -37,7 +37,7 @@ class SegmentationNetwork(Protocol):
 
 
 def segment_by(network: SegmentationNetwork) -> Segment:
-    """A function from a radiograph to masks of its lungs, for :func:`regions.regions_of`.
+    """A function from a radiograph to masks of the lungs, for :func:`regions.regions_of`.
 
     The whole radiograph is padded to a square and resized to 512 x 512; a pixel belongs to a lung where its
     logit is above 0, a probability of one half.

@@ -31,7 +31,7 @@ class Panel:
     """A group of options; each class that extends it is a frozen dataclass.
 
     Args:
-        title: of the panel of the help in which the options stand.
+        title: title of the panel that shows the options in the help.
     """
 
     title = "Input"
@@ -42,7 +42,7 @@ class Panel:
 
 
 def flattened(function: Callable[..., None]) -> Callable[..., None]:
-    """The same command, with every option of its groups as an argument of its own.
+    """The same command, with every option of a group as one argument.
 
     Args:
         function: a command; arguments whose type is a `Panel` are groups of options.
@@ -98,7 +98,7 @@ def _leaves(given: Parameter, hint: Any, texts: Mapping[str, str], title: str) -
 
 
 def _gathered(name: str, hint: Any, values: Mapping[str, Any]) -> Any:
-    """The value of an option, or the group that holds the values of its options."""
+    """The value of an option, or the group that holds its options' values."""
     if not _is_panel(hint):
         return values[name]
     hints = get_type_hints(hint, include_extras=True)

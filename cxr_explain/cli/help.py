@@ -87,7 +87,7 @@ def _help_of(command: Any, ctx: Any) -> str:
 
 
 def _panels(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
-    """Name and text of each line, by the title of its panel."""
+    """Name and text of each line, by the title of the panel that it stands in."""
     panels: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for each in command.get_params(ctx):
         if not getattr(each, "hidden", False):

@@ -40,7 +40,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Show where a chest radiograph classifier sees each of its top K pathologies (FM-G-CAM)."""
+    """Show where a chest radiograph classifier sees its top K pathologies (FM-G-CAM)."""
 
 
 def _group(commands: Iterable[Callable[..., None]], **settings: object) -> typer.Typer:

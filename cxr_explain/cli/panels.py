@@ -99,7 +99,7 @@ class DevicePanel(WeightsPanel):
         """How to come to the explainer; `load` gives it.
 
         Args:
-            **options: of the explainer.
+            **options: options of the explainer.
         """
         from cxr_explain.explaining.explainer import Pretrained
 
@@ -207,7 +207,7 @@ class ExplainingPanels(Panel):
 
         Args:
             layers: names of the layers to explain; none is the classifier's own.
-            **options: of the explainer beside these.
+            **options: further options of the explainer.
         """
         settings = MapSettings(
             **vars(self.rule),

@@ -84,7 +84,7 @@ class TextLine(Text):
 
 
 class Samples(AxesImage):
-    """An image that is not resampled where each of its samples is one pixel of the page.
+    """An image that is not resampled where each sample is one pixel of the page.
 
     Args:
         axes: the axes that the image is drawn in and clipped to.

@@ -165,7 +165,7 @@ class ClassGrid:
 
     @cached_property
     def _name_lines(self) -> list[int]:
-        """For each row of the grid, the lines of its longest name."""
+        """For each row of the grid, the lines of the longest name in it."""
         counts = [len(lines) for lines, _ in self._names]
         return [max(counts[i : i + self._columns]) for i in range(0, len(counts), self._columns)]
 

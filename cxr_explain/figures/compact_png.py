@@ -11,7 +11,7 @@ from PIL import Image
 _COMMON = _RARE = 64
 _WHITE = 250
 _SEEN = 10
-"""A difference in one channel, of 255, from which a pixel asks for a colour of its own."""
+"""A difference in one channel, of 255, from which a pixel asks for its own colour."""
 
 _WRONG = 80
 """A difference that no pixel may have, on the soft edge of a letter either: then all colours are kept."""

@@ -28,7 +28,7 @@ class Content:
         labels: reference labels; without states where none were given.
         boxes: reference boxes to outline, in the radiograph's pixels.
         max_opacity: opacity of the strongest evidence, in (0, 1].
-        contours: whether to outline each pathology at half of its own peak.
+        contours: whether to outline each pathology at half the peak of that pathology.
     """
 
     explanation: Explanation

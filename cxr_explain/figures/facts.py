@@ -147,7 +147,7 @@ class Closing:
 
 
 def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
-    """What a figure says of its method, its model and its radiograph."""
+    """What a figure says of the method, the model and the radiograph."""
     model = [
         *model_facts(content.explanation.provenance),
         ("scores", "probabilities are sigmoids, not calibrated"),

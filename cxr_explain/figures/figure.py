@@ -68,7 +68,7 @@ def draw_explanation(
         boxes: reference boxes in the radiograph's pixels; those of the reference labels by default.
         dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.
         max_opacity: opacity of the strongest evidence, in (0, 1].
-        contours: outline each pathology at half of its own peak.
+        contours: outline each pathology at half the peak of that pathology.
 
     Returns:
         A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.

@@ -61,7 +61,7 @@ NOTEBOOK_DPI = 100
 
 
 class _Canvas(FigureCanvasAgg):
-    """Agg's canvas with a PNG writer of its own: half the time of Matplotlib's, and no larger a file."""
+    """Agg's canvas with another PNG writer: half the time of Matplotlib's, and no larger a file."""
 
     def print_png(
         self,

@@ -9,8 +9,8 @@ At a pixel x with grey value g, fused maps m_k and colours c_k::
 
 The exponent lifts weaker evidence to where an eye can see it on grey; the key's ramp has it too.
 
-Each map is interpolated by itself before the mixing, so that a border shows the mixture of its two sides and
-no third colour.
+Each map is interpolated by itself before the mixing, so that a border shows the mixture of the colours on
+either side and no third one.
 """
 
 from __future__ import annotations

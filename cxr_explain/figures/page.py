@@ -112,7 +112,7 @@ class Page:
         height: float,
         extent: tuple[float, float, float, float],
     ) -> Axes:
-        """An image in axes of its own, aligned to whole pixels of the page.
+        """An image in axes that hold nothing else, aligned to whole pixels of the page.
 
         Args:
             pixels: (h, w, 3) red, green and blue.

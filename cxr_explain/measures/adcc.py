@@ -75,7 +75,7 @@ def adcc(
     empty or flat, nothing of the explanation came back, and coherency is 0 too.
 
     Args:
-        score: of the model.
+        score: gives the model's logits.
         explain: the rule that made the maps.
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K).

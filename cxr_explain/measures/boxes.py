@@ -74,7 +74,7 @@ def map_boxes(saliency: ArrayLike, *, levels: Sequence[float] = NIH_LEVELS) -> B
 
     Args:
         saliency: (H, W), signed; its positive part is scaled to 0 ... 255 by its least and largest value.
-        levels: of 255; a region is what is greater.
+        levels: grey levels from 0 to 255; a region is what is greater than the level.
 
     Returns:
         (n, 4), by level; no box (0, 4) for an even map; None for a map without a positive value.
@@ -143,7 +143,7 @@ def box_accuracy(
     """Accuracy and false positives at each T(IoBB).
 
     Args:
-        cases: for each image the boxes of its map (n, 4), as :func:`map_boxes` gives them, and the reference
+        cases: for each image the map's boxes (n, 4), as :func:`map_boxes` gives them, and the reference
             boxes (m, 4). Images without a reference box, or without evidence in the map (None), are left out.
         thresholds: T; a box is right where its IoBB is greater.
 

@@ -33,8 +33,8 @@ class Scores:
     """One measure, by pathology.
 
     Args:
-        ids: of the radiographs, in the order of each mean's `values`.
-        means: by pathology.
+        ids: names of the radiographs, in the order of each mean's `values`.
+        means: mean of the measure by pathology.
         notes: pathologies that were left out, and why; predictions that are missing.
     """
 
@@ -93,8 +93,8 @@ def predicted_mask(
 
     Args:
         saliency: (I, J), over the whole radiograph; at full resolution it is used as it is.
-        pathology: one of the ten, under any of its names.
-        shape: (H, W) of the radiograph.
+        pathology: one of the ten, under any name that it has.
+        shape: the radiograph's height and width (H, W) in pixels.
         threshold: see :func:`cxr_explain.measures.segmentation.segment`; "tuned" is CheXlocalize's own.
 
     Raises:
@@ -117,7 +117,7 @@ def mean_ious(
     """The mean IoU of each pathology over all radiographs with references.
 
     Args:
-        predictions: of some or all of them; without one, the predicted mask is empty, as in CheXlocalize.
+        predictions: predicted masks; where a radiograph has none, it counts as empty, as in CheXlocalize.
         references: the reference masks.
         predicted: what the model has an output for; what it has none for is left out, with a note.
         empty_prediction: see :func:`cxr_explain.measures.overlap.mean_iou`.

@@ -36,7 +36,7 @@ _ROUNDING = 1e-12  # as a share of the largest value: the sums over an image's p
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A class's probability while an image goes, or comes, in the order of its saliency.
+    """A class's probability while an image goes, or comes, the most salient cells first.
 
     Args:
         fractions: (B, K, T + 1), the share of pixels that have changed, from 0 to 1.
@@ -82,7 +82,7 @@ def deletion(
 
     Whole cells of the map go, each with the pixels whose centres lie in it. A map with more cells than steps
     loses several at a time. Cells of equal saliency go in a random order, the same one for every image and
-    class of a call; over many images, give each a seed of its own, and the luck averages out.
+    class of a call; over many images, give each another seed, and the luck averages out.
 
     Args:
         score: gives the model's logits.
@@ -143,7 +143,7 @@ def insertion(
 
 
 def pearson(one: Rows, other: Rows) -> Rows:
-    """Pearson's r along the last axis; NaN where either is constant, but for the rounding of its values.
+    """Pearson's r along the last axis; NaN where either is constant, but for rounding.
 
     >>> pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])).item()
     1.0

@@ -28,7 +28,7 @@ class KeptEvidence:
     """One class of a fused map beside the same class's own map.
 
     Args:
-        cosine: of the two maps' positive parts, 0 to 1; None where one of them is empty.
+        cosine: cosine similarity of the two maps' positive parts, 0 to 1; None where one of them is empty.
         spearman: rank correlation of the two positive parts over all cells, ties at their mean rank, -1 to 1;
             None where one of them is constant.
         survived: share of the class's own positive evidence in the cells that the fused map left to it; None

@@ -1,4 +1,4 @@
-"""Pixels that were taken away, filled from what is around them: each the weighted mean of its neighbours."""
+"""Pixels that were taken away, filled from what is around them: each a weighted mean of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COARSEST = 8  # pixels of a side that need no coarser start
 
 
 def fill_in(images: Tensor, gone: Tensor, *, tolerance: float = TOLERANCE) -> Tensor:
-    """Fill pixels so that each is the weighted mean of its neighbours: 1/6 beside it, 1/12 across a corner.
+    """Fill pixels so that each is a weighted mean: 1/6 for a neighbour beside it, 1/12 across a corner.
 
     At the border the weights of the neighbours that there are count. An image with nothing left becomes its
     own mean. Solved by conjugate gradients that start from the solution at half the resolution: what is far

@@ -178,8 +178,8 @@ def random_iou(pixels: int, reference: ArrayLike) -> float | None:
     """The expected :func:`iou` of as many pixels, drawn at random without replacement.
 
     Args:
-        pixels: of the predicted mask.
-        reference: (H, W) bool.
+        pixels: number of pixels of the predicted mask.
+        reference: (H, W) bool, the reference mask.
 
     Returns:
         None for an empty reference mask.

@@ -90,7 +90,7 @@ def blocks(module: nn.Module) -> list[str]:
     """The parts an architecture is drawn with, the last first: 11 of a DenseNet, 7 of a ResNet.
 
     Containers are opened, all of one level at once, until there are at least six parts with weights, or
-    nothing is left to open. A container with weights of its own comes after all that is in it.
+    nothing is left to open. A container that itself has weights comes after all that is in it.
 
     >>> blocks(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))))
     ['2.1', '2.0', '0']

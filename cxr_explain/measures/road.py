@@ -50,7 +50,7 @@ def road(
         percentages: p, the percentages of the pixels that are taken away, between 0 and 100.
         noise: standard deviation of the noise on filled pixels, in units of [-1024, 1024].
         seed: seed of the random noise and of the random order among pixels of equal saliency; over many
-            images, give each a seed of its own.
+            images, give each another seed.
         batch_size: number of images filled and scored at a time.
 
     Returns:

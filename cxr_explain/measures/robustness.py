@@ -24,11 +24,11 @@ _LEAST = 3  # cells of a side that can be compared
 
 @dataclass(frozen=True, eq=False)
 class Repeatability:
-    """The largest difference of a map made twice, as a share of its peak; (B, K) each, 0 for none.
+    """The largest difference of a map made twice, as a share of the map's peak; (B, K) each, 0 for none.
 
     Args:
         again: the same batch once more; 0 for any rule without chance.
-        alone: each image in a batch of its own; what arithmetic in another order leaves, 1e-5 or less.
+        alone: each image without the others; what arithmetic in another order leaves, 1e-5 or less.
         reversed: the images in the opposite order; what arithmetic in another order leaves, 1e-5 or less.
     """
 
@@ -44,7 +44,7 @@ class Perturbed:
     A map that moves while its score stays, or stays while its score moves, does not explain the score.
 
     Args:
-        similarity: of the maps before and after.
+        similarity: similarity of the maps before and after.
         map_change: the L2 norm of their difference, as a share of that of the map before; NaN for a map of
             zeros.
         logit_change: the logit after, less the logit before.
@@ -59,7 +59,7 @@ def repeatability(explain: Explain, inputs: Tensor, classes: Tensor) -> Repeatab
     """Make the maps of the same images again, one by one, and in the opposite order.
 
     Args:
-        explain: the rule.
+        explain: makes the class maps.
         inputs: (B, 1, S, S).
         classes: (B, K).
 
@@ -85,8 +85,8 @@ def under_noise(
     Every image gets the same pattern, so that its result does not depend on the batch it is in.
 
     Args:
-        score: of the model.
-        explain: the rule.
+        score: gives the model's logits.
+        explain: makes the class maps.
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K).
         sigma: standard deviation, in units of the inputs; the default is a hundredth of their range.
@@ -119,12 +119,12 @@ def under_exposure(
     """Scale the contrast around mid grey and add to the brightness, cut off at black and white.
 
     Args:
-        score: of the model.
-        explain: the rule.
+        score: gives the model's logits.
+        explain: makes the class maps.
         inputs: (B, 1, S, S) in [-1024, 1024].
         classes: (B, K).
-        contrast: a factor; 1 leaves it.
-        brightness: added, in units of the inputs; 0 leaves it.
+        contrast: factor by which the contrast is scaled; 1 leaves it.
+        brightness: what is added, in units of the inputs; 0 leaves it.
 
     Raises:
         OptionError: a contrast that is not above 0, or a brightness that is no number.
@@ -148,7 +148,7 @@ def flip_equivariance(explain: Explain, inputs: Tensor, classes: Tensor) -> Simi
     expected of an operator, not of a model.
 
     Args:
-        explain: the rule.
+        explain: makes the class maps.
         inputs: (B, 1, S, S).
         classes: (B, K).
 
@@ -169,10 +169,10 @@ def shift_equivariance(
     went out, and one more on either side of what is left, which saw the new border.
 
     Args:
-        explain: the rule.
+        explain: makes the class maps.
         inputs: (B, 1, S, S); S must be a multiple of the map's extent along which it is shifted.
         classes: (B, K).
-        cells: of the map, (down, right); negative for up and left.
+        cells: shift in cells of the map, (down, right); negative for up and left.
 
     Raises:
         OptionError: no shift, one that is no whole number of pixels, or one that leaves less than 3 cells.

@@ -7,8 +7,8 @@ both directions. A map is interpolated at the centres of the samples
 (:meth:`cxr_explain.Geometry.maps_to_radiograph`), a mask is read at the pixels that the centres lie in.
 Samples whose centre the model did not see are left out of maps and findings alike.
 
-Finding: the samples in its mask together with those whose centre lies in one of its reference boxes. Its own
-samples are those of no other finding.
+Finding: the samples in its mask together with those whose centre lies in a reference box that it has. Its own
+samples are those that no other finding has.
 
 Evidence: the positive part of a map. All that follows is of the evidence.
 
@@ -26,9 +26,9 @@ samples, which is the random peak's expected hit, too.
 IoU: intersection over union of the finding and of the evidence above Otsu's threshold; an even map has
 nothing above it, and 0.
 
-IoBB: boxes are drawn around the evidence above 60/255 and above 180/255 of its range; the largest share of
-one of them that lies in a reference box, clipped to what was seen. An even map has no box, and 0. A finding
-that is known by a mask alone has no IoBB: a box around a mask would be nobody's reference.
+IoBB: boxes are drawn around the evidence above 60/255 and above 180/255 of the map's range; the largest share
+of one of them that lies in a reference box, clipped to what was seen. An even map has no box, and 0. A
+finding that is known by a mask alone has no IoBB: a box around a mask would be nobody's reference.
 
 Class share: the share of a fused map's evidence within a finding, or within its own samples, that belongs to
 the finding's class. 0 where another class has all of it, where there is none of it in the finding, and where
@@ -165,7 +165,7 @@ class FindingRegion:
     Args:
         mask: its samples.
         boxes: (n, 4), its reference boxes in samples, clipped to what was seen.
-        grid: on which it lies.
+        grid: grid of samples that the finding lies on.
     """
 
     mask: Mask
@@ -183,15 +183,15 @@ class ClassMapMeasures:
     """Where one class map lies, 0 to 1; None where it is not estimable.
 
     Args:
-        peak_hit: of the peak in the finding.
-        tolerant_hit: of the peak within the tolerance.
-        random_hit: expected of a peak drawn at random, and the energy of an even map.
-        random_tolerant_hit: expected of a peak drawn at random, within the tolerance.
-        centre_hit: of a peak at the centre of what was seen.
-        centre_tolerant_hit: of a peak at the centre, within the tolerance.
+        peak_hit: share of the peak that lies in the finding; 1 or 0 for a peak of one sample.
+        tolerant_hit: share of the peak that lies in the finding or within the tolerance.
+        random_hit: expected hit of a peak drawn at random, which is also the energy of an even map.
+        random_tolerant_hit: expected tolerant hit of a peak drawn at random.
+        centre_hit: hit of a peak at the centre of what was seen.
+        centre_tolerant_hit: tolerant hit of a peak at the centre of what was seen.
         energy: share of the evidence in the finding.
-        iou: of the finding and the evidence above Otsu's threshold.
-        iobb: the largest of any box of the map.
+        iou: intersection over union of the finding and the evidence above Otsu's threshold.
+        iobb: the largest share of a box around the evidence that lies in a reference box.
     """
 
     peak_hit: float | None
@@ -211,8 +211,8 @@ class ClassShares:
 
     Args:
         whole: class share in the finding.
-        own: class share in the samples of no other finding.
-        tolerant_hit: of the peak of its class in the fused map.
+        own: class share in the samples that no other finding has.
+        tolerant_hit: tolerant hit of the peak that the finding's class has in the fused map.
     """
 
     whole: float | None
@@ -227,8 +227,8 @@ class FusedMapMeasures:
     Args:
         outside: share of the evidence in no finding.
         outside_magnitude: share of the magnitude in no finding, with what ELU and GELU leave below zero.
-        winner_entropy: of the classes' shares of the evidence.
-        shares: by finding.
+        winner_entropy: entropy of the classes' shares of the evidence, divided by the logarithm of K.
+        shares: what each finding has of the fused map, by pathology.
     """
 
     outside: float | None
@@ -342,7 +342,7 @@ class Ruler:
     def _parts(self) -> tuple[NDArray[np.intp], Mask]:
         """(samples,) numbers of the P parts that the findings divide the grid into; the findings, (n, 1, P).
 
-        A share of a map is one of its sums over parts, so that samples are added up once for all shares.
+        A share of a map is a sum over parts, so that samples are added up once for all shares.
         """
         codes = self.grid.mask_of_boxes([]).astype(np.int64)
         for at, region in enumerate(self.regions.values()):

@@ -61,8 +61,8 @@ def segment(saliency: ArrayLike, threshold: Threshold = "otsu") -> Mask:
 
     Args:
         saliency: (H, W), signed, at the resolution the mask is wanted at.
-        threshold: of the min-max normalised map, from 0 to below 1, or "otsu". Otsu's is found, and applied,
-            in 256 grey levels, rounded down, as in CheXlocalize.
+        threshold: level of the min-max normalised map, from 0 to below 1, or "otsu". Otsu's is found, and
+            applied, in 256 grey levels, rounded down, as in CheXlocalize.
 
     Returns:
         (H, W) bool: what is greater than the threshold. Never the whole map.
@@ -87,7 +87,7 @@ def segment(saliency: ArrayLike, threshold: Threshold = "otsu") -> Mask:
 
 
 def chexlocalize_threshold(pathology: str) -> float:
-    """CheXlocalize's threshold for a pathology, under any of its names.
+    """CheXlocalize's threshold for a pathology, under any name that it has.
 
     Raises:
         OptionError: a pathology that CheXlocalize does not localise.

@@ -47,7 +47,7 @@ def similarity(one: ArrayLike, other: ArrayLike) -> Similarity:
 
     Args:
         one: (..., I, J), signed.
-        other: of the same shape.
+        other: (..., I, J), signed, of the same shape as `one`.
 
     Raises:
         OptionError: shapes that differ, or values that are not finite.
@@ -71,7 +71,7 @@ def similarity(one: ArrayLike, other: ArrayLike) -> Similarity:
 def unrelated(maps: ArrayLike) -> Similarity:
     """Compare each image's maps with the next image's: how alike maps are by chance.
 
-    A map that changed until it is no more like the original than this has lost what it said of its image.
+    A map that changed until it is no more like the original than this has lost what it said of the image.
 
     Args:
         maps: (B, ..., I, J), of different images; the last is compared with the first.

@@ -107,7 +107,7 @@ def explanation_png(
     Args:
         explanation: what to draw.
         radiograph: the pixels below the map; by default the explanation's own, grey where it has none.
-        compact: 256 colours of its own, a third of the bytes in a stored notebook; False is quicker.
+        compact: with a palette of 256 colours, a third of the bytes in a stored notebook; False is quicker.
         **options: options of `fused_overlay`, for example `shown`.
     """
     options.setdefault("longest", LONGEST)
@@ -211,7 +211,7 @@ def manifest_card(manifest: Manifest) -> Card:
 
 @card_of.register
 def audit_run_card(run: AuditRun) -> Card:
-    """How far an audit has come, and what failed; of its place only the folder's name."""
+    """How far an audit has come, and what failed; of the place only the folder's name."""
     record = run.record
     codes = Counter(run.failures["code"].to_pylist())
     explained, failed = len(run.columns(["image_id"])), sum(codes.values())

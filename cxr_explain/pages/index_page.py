@@ -48,8 +48,8 @@ class IndexEntry:
 
     Args:
         id: name of the explanation.
-        figure: file name of its figure, beside the page.
-        explanation: file name of its JSON, beside the page; None where it was not saved.
+        figure: file name of the figure, beside the page.
+        explanation: file name of the explanation's JSON, beside the page; None where it was not saved.
         rows: predictions beside reference labels, one a pathology.
         label_source: where the reference labels come from; None where none were given.
         boxes: pathologies whose reference boxes the figure outlines.

@@ -97,9 +97,9 @@ def texture(patient: Patient, name: str, grid: Grid, correlation: float) -> Imag
 
     Args:
         patient: whose seed to use.
-        name: the stream.
+        name: name of the stream of random numbers, so that each texture has another one.
         grid: where to sample it.
-        correlation: standard deviation of its smoothing, in mm.
+        correlation: standard deviation of the Gaussian that smooths the field, in mm.
     """
     return field_of(generator(patient.seed, "texture", name), grid, correlation)
 

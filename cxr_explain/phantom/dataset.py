@@ -52,9 +52,9 @@ def write_dataset(
     The same arguments give the same bytes.
 
     Args:
-        folder: where; made if it is missing, and refused if it holds something.
-        n: how many.
-        seed: of the first phantom; the others follow.
+        folder: folder to write in; made if it is missing, and refused if it holds something.
+        n: number of phantoms.
+        seed: seed of the first phantom; the others follow.
         size: pixels a side.
         bits: bits stored in the DICOM files, 9 to 16.
 

@@ -121,7 +121,7 @@ def present(manifest: Manifest, images: str | PathLike[str]) -> Manifest:
     r"""The rows of a manifest whose images are there, where one has only a part of a data set.
 
     Args:
-        manifest: of the whole data set.
+        manifest: manifest of the whole data set.
         images: the folder that its paths are relative to.
 
     Raises:

@@ -205,8 +205,8 @@ def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path
     """Write run lengths of all ten pathologies for every id; the file is written whole or not at all.
 
     Args:
-        path: of the JSON file to write.
-        outlines: of the radiographs.
+        path: where to write the JSON file.
+        outlines: outlines of the findings in each radiograph.
 
     Returns:
         The path written.
@@ -229,8 +229,8 @@ def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     """Write the polygons that are not empty; the file is written whole or not at all.
 
     Args:
-        path: of the JSON file to write.
-        outlines: of the radiographs, all of them polygons.
+        path: where to write the JSON file.
+        outlines: outlines of the findings in each radiograph, all of them polygons.
 
     Returns:
         The path written.

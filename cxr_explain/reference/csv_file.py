@@ -40,7 +40,7 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
     r"""Read a manifest.
 
     Args:
-        path: of a CSV file with the columns `image_id` and `path`; all others may be left out.
+        path: a CSV file with the columns `image_id` and `path`; all others may be left out.
 
     Raises:
         ManifestError: no CSV in UTF-8, or bad rows: the first 20 with their lines, and how many more.
@@ -56,7 +56,7 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
 
 
 def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> Manifest:
-    r"""Read a manifest from the bytes of its file.
+    r"""Read a manifest from the bytes of a file.
 
     Args:
         data: CSV in UTF-8.
@@ -76,8 +76,8 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
     r"""Write a manifest; the file is written whole or not at all, and reads back as it was.
 
     Args:
-        manifest: to write.
-        path: of the CSV file; its folder is made where it is missing.
+        manifest: the manifest to write.
+        path: where to write the CSV file; its folder is made where it is missing.
 
     Returns:
         The path written.

@@ -97,8 +97,8 @@ class Entry:
         """The mask of a pathology.
 
         Args:
-            pathology: under any of its names.
-            shape: (H, W) of the radiograph.
+            pathology: the pathology, under any name that it has.
+            shape: the radiograph's height and width (H, W) in pixels.
             folder: the folder that the masks' paths are relative to; no file outside of it is read.
 
         Returns:
@@ -122,7 +122,7 @@ class Entry:
         """Where each outlined pathology is: the pixels of the pathology's mask and boxes together.
 
         Args:
-            shape: (H, W) of the radiograph.
+            shape: the radiograph's height and width (H, W) in pixels.
             folder: the folder that the masks' paths are relative to; no file outside of it is read.
 
         Returns:
@@ -147,7 +147,7 @@ class Entry:
         """The labels, with the boxes in a radiograph's pixels.
 
         Args:
-            shape: (H, W) of the radiograph.
+            shape: the radiograph's height and width (H, W) in pixels.
 
         Raises:
             ReferenceLabelError: boxes that do not fit the radiograph.

@@ -31,14 +31,14 @@ class Manifest(Columns):
 
     Args:
         ids: unique names of the images.
-        paths: of the image files, POSIX, relative to the image folder.
-        pathologies: names of the P label columns, under any of a pathology's names.
+        paths: paths of the image files, POSIX, relative to the image folder.
+        pathologies: names of the P label columns, under any name of the pathology.
         states: (n, P) of `STATE_CODES`.
         patients: names of the groups that the bootstrap keeps together.
-        views: such as PA, AP, LL or lateral.
-        sexes: F or M.
-        ages: in years.
-        splits: such as train, valid or test.
+        views: view of each image, such as PA, AP, LL or lateral.
+        sexes: patient's sex in each image, F or M.
+        ages: patient's age in each image, in years.
+        splits: split of each image, such as train, valid or test.
         label_sources: where the labels come from: one text for each row, or one for all.
         boxes: reference boxes by row, in the pixels of `box_spaces`.
         box_spaces: (width, height) in pixels of the image that the boxes were drawn on, by row; a row that is

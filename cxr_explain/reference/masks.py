@@ -37,7 +37,7 @@ class MaskReference:
 
     Args:
         kind: kind of file. In CheXlocalize's JSON the mask is found by the image id of the manifest.
-        path: of the file, POSIX, relative to the manifest's mask folder.
+        path: path of the file, POSIX, relative to the manifest's mask folder.
 
     Raises:
         ManifestError: an unknown kind, or a path that a manifest may not have.
@@ -117,7 +117,7 @@ def read_outlines(path: Path, kind: OutlineKind) -> OutlineSet:
     The two that were read last are kept, since one file has the outlines of all images.
 
     Args:
-        path: of the JSON file.
+        path: the JSON file.
         kind: which of the two kinds of JSON the file is.
 
     Raises:
@@ -157,7 +157,7 @@ def outlined_in(path: Path, kind: OutlineKind, folder: Path) -> dict[str, dict[s
     """The masks of one of CheXlocalize's files that are not empty, by image id, then by pathology.
 
     Args:
-        path: of the JSON file.
+        path: the JSON file.
         kind: which of the two kinds of JSON the file is.
         folder: the folder that the references' path is to be relative to.
 

@@ -32,7 +32,7 @@ class Problems:
         """Note what is wrong in a line of the file.
 
         Args:
-            line: of the file, counted from 1.
+            line: number of the line in the file, counted from 1.
             text: what was found there, for the message.
         """
         self._found.add((line, text))

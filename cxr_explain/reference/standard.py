@@ -87,8 +87,8 @@ class ReferenceStandard:
         """The labels of an image file, with the boxes in its pixels; None where the file is not listed.
 
         Args:
-            path: of the image file.
-            shape: (H, W) of the radiograph.
+            path: the image file.
+            shape: the radiograph's height and width (H, W) in pixels.
 
         Raises:
             ReferenceLabelError: boxes that do not fit the radiograph, or several images of this name.
@@ -100,8 +100,8 @@ class ReferenceStandard:
         """Where the findings of an image file are; no mask where the file is not listed.
 
         Args:
-            path: of the image file.
-            shape: (H, W) of the radiograph.
+            path: the image file.
+            shape: the radiograph's height and width (H, W) in pixels.
 
         Returns:
             (H, W) bool by pathology.
@@ -140,7 +140,7 @@ def read_references(
     r"""Read what is known of image files.
 
     Args:
-        labels: a CSV with `Image Index` and `Finding Labels` (NIH's Data_Entry_2017 in any of its variants;
+        labels: a CSV with `Image Index` and `Finding Labels` (NIH's Data_Entry_2017 in any variant;
             labels that are not listed are negative), a plain CSV as `make_manifest("csv", ...)` takes it
             (`image` and `labels`, such as `Mass|Edema=uncertain`), or a manifest.
         boxes: NIH's BBox_List_2017.csv; may be given beside `labels`.

@@ -98,7 +98,7 @@ def named_states(codes: Sequence[int], names: Sequence[str]) -> dict[str, LabelS
 
     Args:
         codes: `STATE_CODES` of one image, one code for each name.
-        names: of the pathologies.
+        names: names of the pathologies, in the order of the codes.
     """
     return {name: _STATES[code] for name, code in zip(names, codes, strict=True) if code != NOT_LABELLED}
 

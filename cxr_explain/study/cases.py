@@ -76,7 +76,7 @@ def phantom_cases(n: int, *, seed: int, size: int = 256, counterfactuals: bool =
         n: number of phantoms.
         seed: seed of the first phantom tried; the next ones follow.
         size: pixels a side.
-        counterfactuals: render each phantom also without each of its findings; phantoms that have none to be
+        counterfactuals: render each phantom also without each finding in turn; phantoms that have none to be
             seen are cases then, too.
 
     >>> [case.id for case in phantom_cases(1, seed=10_000_002, size=64)]

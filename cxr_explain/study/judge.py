@@ -66,7 +66,7 @@ def faithfulness(
 
 
 def localisation(seen: SeenCase, name: str, class_map: NDArray[np.float32]) -> Numbers:
-    """Where one class map (I, J) lies, against the finding of its pathology."""
+    """Where one class map (I, J) lies, against the finding of the same pathology."""
     found = seen.ruler.class_map(name, class_map)
     numbers = {
         "peak": found.peak_hit,

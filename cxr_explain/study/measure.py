@@ -83,9 +83,9 @@ def measure(
     Args:
         explainer: its classifier and preprocessing are used; the plan says the rest.
         cases: a finding that the classifier does not predict is left out, and a case that has no other one
-            is asked for its scores alone.
+            has only its scores measured.
         plan: what is compared.
-        first: how many cases were measured before these; the first ones of all are asked for more.
+        first: how many cases were measured before these; more is measured on the first cases of a study.
         track: shows the progress.
 
     Raises:
@@ -246,7 +246,7 @@ def _ranks(
 
 
 def _take_out(explainer: Explainer, seen: SeenCase, tables: Tables) -> None:
-    """What the model says of a phantom, and of the same one without each of its findings in turn.
+    """What the model says of a phantom, and of the same one without each finding in turn.
 
     A finding that others hide counts neither as present nor as absent.
     """

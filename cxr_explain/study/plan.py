@@ -29,7 +29,7 @@ class Contender:
     """One way to make class maps.
 
     Args:
-        name: in the tables.
+        name: what the tables call it.
         method: the rule's name, or the rule.
         layers: explained instead of the classifier's target layer.
     """
@@ -52,19 +52,20 @@ class Plan:
 
     Args:
         contenders: rules, each alone and fused.
-        ks: K of the fusions.
-        normalisations: of the fusions.
-        activations: of the fusions.
-        steps: of the deletion and insertion curves.
-        percentages: of pixels that ROAD removes; none leaves ROAD out.
-        resamples: of the bootstrap.
-        faithful: of the first so many cases the faithfulness is measured, which costs by far the most.
-        randomised: of the first so many cases the maps are compared with those of randomised
+        ks: numbers K of classes that are fused.
+        normalisations: normalisations that the fusions use.
+        activations: activations that the fusions use.
+        steps: number of steps of the deletion and insertion curves.
+        percentages: percentages of the pixels that ROAD removes; none leaves ROAD out.
+        resamples: number of the bootstrap's resamples.
+        faithful: number of cases, the first ones, whose maps' faithfulness is measured, which costs most.
+        randomised: number of cases, the first ones, whose maps are compared with those of randomised
             weights; 0 leaves it out.
-        robust: of the first so many cases the images are changed in ways that should not matter; likewise.
+        robust: number of cases, the first ones, whose images are changed in ways that should not matter;
+            0 leaves it out.
         ranked: contenders whose fused maps are judged rank by rank.
-        counterfactual: of the first so many cases, which must be phantoms, the scores are compared with
-            those of the same phantom without each of its findings; 0 leaves it out.
+        counterfactual: number of cases, the first ones, all of them phantoms, whose scores are compared
+            with those of the same phantom without each finding in turn; 0 leaves it out.
         present: fuse the findings that are there, too.
     """
 

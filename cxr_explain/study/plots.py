@@ -32,8 +32,8 @@ def draw_plots(findings: Findings, folder: Path) -> list[Path]:
     """Draw what can be drawn, and write it.
 
     Args:
-        findings: of a study; of a single rule there is nothing to compare.
-        folder: for `rules.png`, `fusions.png` and `randomised.png`.
+        findings: results of a study; with a single rule there is nothing to compare.
+        folder: folder for `rules.png`, `fusions.png` and `randomised.png`.
 
     Returns:
         The files written.

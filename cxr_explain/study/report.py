@@ -46,10 +46,10 @@ class Findings:
     """What a study says.
 
     Args:
-        title: of what.
+        title: the report's title: which maps of which model on which cases.
         plan: what was compared.
-        tables: the rows.
-        summaries: by table, its means.
+        tables: the measured rows.
+        summaries: the means of each table, by the table's name.
         shown: the tables of the report, in its order.
     """
 

@@ -34,10 +34,10 @@ class Line:
     """One mean.
 
     Args:
-        chosen: of which map.
-        stratum: of which findings; see `STRATA`.
-        measure: of what.
-        estimate: not estimable where no case has a number.
+        chosen: which maps the mean is over, such as a method and a K.
+        stratum: which findings the mean is over, a key of `STRATA`.
+        measure: name of the measure.
+        estimate: the mean with its interval; not estimable where no case has a number.
     """
 
     chosen: Key
@@ -101,10 +101,10 @@ def summarise(
     """The mean of every measure for every choice, over findings, with its interval.
 
     Args:
-        rows: of one table.
+        rows: rows of one table.
         choice: the columns that say which map it is, such as method and K.
-        strata: of the findings.
-        resamples: of the bootstrap, over patients; the same ones for every measure.
+        strata: which findings to summarise, keys of `STRATA`.
+        resamples: number of the bootstrap's resamples of patients; the same ones for every measure.
     """
     lines: list[Line] = []
     for stratum in strata:
@@ -128,10 +128,10 @@ def differences(
     """Each choice less one of them, finding by finding: a paired comparison.
 
     Args:
-        rows: of one table.
-        choice: as in `summarise`.
-        reference: the choice that is taken away.
-        resamples: likewise.
+        rows: rows of one table.
+        choice: the columns that say which map it is, such as method and K.
+        reference: the choice that is subtracted from every other one.
+        resamples: number of the bootstrap's resamples of patients; the same ones for every measure.
     """
     table = _pivot(rows, choice)
     at = {column: number for number, column in enumerate(table.columns)}
@@ -185,7 +185,7 @@ def as_csv(summaries: Mapping[str, Summary]) -> str:
     """All means, one a line.
 
     Args:
-        summaries: by the name of their table.
+        summaries: the means of each table, by the table's name.
     """
     names = list(
         dict.fromkeys(name for each in summaries.values() for line in each.lines for name, _ in line.chosen)

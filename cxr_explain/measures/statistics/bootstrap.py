@@ -45,7 +45,7 @@ class Estimate:
     """A statistic of a sample and its interval.
 
     Args:
-        value: of the whole sample; None where it is not estimable.
+        value: statistic of the whole sample; None where it is not estimable.
         low: lower end of the interval; None where it is withheld.
         high: upper end of the interval; None where it is withheld.
         resamples: number of resamples in which the statistic was estimable; 0 where the value is None.
@@ -61,7 +61,7 @@ class Estimate:
         """An estimate from its resamples.
 
         Args:
-            value: of the whole sample; None or NaN where it is not estimable.
+            value: statistic of the whole sample; None or NaN where it is not estimable.
             draws: (b,), the statistic of each resample; NaN where it is not estimable.
             level: share of the resamples that the interval holds.
             more: other fields of the class.
@@ -200,7 +200,7 @@ def mean_estimate(
     """The mean of what could be measured, with its interval.
 
     Args:
-        values: one for each case; None, "not estimable", is left out of the mean, and of its resamples.
+        values: one for each case; None, "not estimable", is left out of the mean, and of every resample.
         groups: (n,), what belongs together; all cases are resampled, with or without a number.
         resamples: number of resamples.
         level: share of the resamples that the interval holds.
@@ -236,7 +236,7 @@ def mean_estimates(
     Differences of two columns are paired comparisons.
 
     Args:
-        values: (n, M), a row for each case; NaN, "not estimable", is left out of its column's mean.
+        values: (n, M), a row for each case; NaN, "not estimable", is left out of the column's mean.
         groups: (n,), what belongs together; all cases are resampled, with or without a number.
         resamples: number of resamples, the same ones for all columns.
         level: share of the resamples that an interval holds.
@@ -370,8 +370,8 @@ def bootstrap_weighted(
     Args:
         statistics: functions of how often each group was drawn; see :data:`WeightedStatistics`.
         groups: number of groups.
-        resamples: number of resamples; those in which a measure is not estimable are left out of its
-            interval.
+        resamples: number of resamples; those in which a measure is not estimable are left out of
+            that measure's interval.
         level: share of the resamples that an interval holds.
         seed: seed of the bootstrap's random draws.
 
@@ -444,7 +444,7 @@ def grouped_means(values: NDArray[np.float64], member: NDArray[np.intp], groups:
     """Means over cases as a function of how often each group was drawn.
 
     Args:
-        values: (n, M), a row for each case; NaN, "not estimable", is left out of its column's mean.
+        values: (n, M), a row for each case; NaN, "not estimable", is left out of the column's mean.
         member: (n,), the group of each case, from 0.
         groups: number of groups.
 

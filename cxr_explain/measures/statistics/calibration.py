@@ -31,8 +31,8 @@ class CalibrationBin:
     Args:
         low: lower edge, which belongs to the bin.
         high: upper edge, which belongs to the next; to this one if it is 1.
-        cases: in the bin, one or more.
-        mean: of their probabilities.
+        cases: number of cases in the bin, one or more.
+        mean: mean probability of these cases.
         observed: share of positives among them.
         observed_low: lower end of the interval of `observed`.
         observed_high: upper end of the interval of `observed`.
@@ -117,8 +117,8 @@ def calibration_curve(
         probabilities: (n,) of the finding, in [0, 1].
         positives: (n,) bool.
         groups: (n,), what belongs together, such as the patient of each image; each case by itself without.
-        bins: how many, of equal widths over [0, 1].
-        level: of the intervals.
+        bins: number of bins, of equal widths over [0, 1].
+        level: confidence level of the intervals, between 0 and 1.
 
     Returns:
         The bins with a case, from 0 to 1.
@@ -154,9 +154,9 @@ def wilson(share: float, cases: float, *, level: float = 0.95) -> tuple[float, f
     """Wilson's interval of a share.
 
     Args:
-        share: that was observed, 0 to 1.
-        cases: that it was observed in; more than 0, not necessarily a whole number.
-        level: of the interval.
+        share: share that was observed, 0 to 1.
+        cases: number of cases that it was observed in; more than 0, not necessarily a whole number.
+        level: confidence level of the interval, between 0 and 1.
 
     Raises:
         OptionError: a share, number or level out of range.
@@ -232,7 +232,7 @@ class GroupedCalibration:
             positives: (n,) bool.
             group: (n,) number of each case's group, from 0.
             groups: how many there are, also without a case.
-            bins: how many, of equal widths over [0, 1].
+            bins: number of bins, of equal widths over [0, 1].
 
         Raises:
             OptionError: see :func:`brier`.

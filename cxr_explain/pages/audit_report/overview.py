@@ -74,8 +74,8 @@ class ShownEstimate:
 
     Args:
         value: the estimate; None where it is not estimable.
-        low: lower end of its interval; None without an interval.
-        high: upper end of its interval; None without an interval.
+        low: lower end of the interval; None without an interval.
+        high: upper end of the interval; None without an interval.
     """
 
     value: float | None = None
@@ -155,7 +155,7 @@ class Section:
         key: address of the section within the page.
         title: heading of the section.
         basis: paragraphs: what a reader must know of the tables.
-        tables: the tables; one whose title is not the section's gets a heading of its own.
+        tables: the tables; one with another title than the section gets a heading.
         notes: further remarks, shown as a list.
     """
 

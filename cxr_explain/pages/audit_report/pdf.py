@@ -82,7 +82,7 @@ def write_pdf(
 
 
 def _add(pdf: PdfPages, figure: Figure) -> None:
-    """`ExplanationFigure.savefig` writes a file of its own; here the figure becomes a page of one."""
+    """`ExplanationFigure.savefig` writes one file; here the figure becomes a page of one."""
     Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]  # Matplotlib takes a PdfPages
 
 

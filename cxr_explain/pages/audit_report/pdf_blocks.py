@@ -143,7 +143,7 @@ class TableLine:
 
     Args:
         row: what it says.
-        head: the head of its table, which knows where the columns are.
+        head: the table's head, which knows where the columns are.
     """
 
     row: TableRow

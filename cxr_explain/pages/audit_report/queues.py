@@ -192,7 +192,7 @@ def _queue(
 
 
 def _is_ranked(listing: Listing) -> NDArray[np.bool_]:
-    """(n, P): whether an output is among the K of its image; its evidence can then be looked at."""
+    """(n, P): whether an output is among the image's K; its evidence can then be looked at."""
     ranked = np.zeros((len(listing), len(listing.pathologies)), bool)
     image, rank = np.nonzero(listing.ranking >= 0)
     ranked[image, listing.ranking[image, rank]] = True

@@ -1,4 +1,4 @@
-"""CheXpert, and the copy of its validation and test images that comes with CheXlocalize.
+"""CheXpert, and the copy of the validation and test images that comes with CheXlocalize.
 
 Source: Irvin et al., CheXpert, AAAI 2019; https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2.
 """
@@ -43,7 +43,7 @@ def manifest_of_chexpert(
     split: ChexpertSplit | None = None,
     size: ChexpertSize | None = None,
 ) -> Manifest:
-    """The images of CheXpert's label tables; each image of a study has a row of its own.
+    """The images of CheXpert's label tables; each image of a study has one row.
 
     1, 0 and -1 are positive, negative and uncertain, a blank is not mentioned; what is done with uncertain
     labels is decided when statistics are made. "No Finding" is no pathology: it becomes the column
@@ -72,7 +72,7 @@ def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpe
     """The manifest of one table of CheXpert's columns.
 
     Args:
-        path: of the table's file.
+        path: the table's CSV file.
         folder: the folder that the manifest's paths are to be relative to.
         prefix: what the paths begin with: the way from `folder` to the folder with `train/` and `valid/`.
         name: the data set's name, for the source of the labels.

@@ -1,7 +1,7 @@
 """A folder of DICOM files: no labels, and of the headers only what an audit needs.
 
 Headers hold names, dates and numbers of patients. None of them is copied: patients get an invented number,
-and an image whose file name repeats data of its header is named after the digest of its bytes. Only the
+and an image whose file name repeats data of the header is named after the digest of the file. Only the
 column `path` has file names as they are, since without them the files cannot be found.
 """
 

@@ -50,11 +50,11 @@ def paths_of(names: Iterable[str], images: Path, *, otherwise: str, ending: str 
     """Paths of image files below a folder, by their names; each folder is listed once.
 
     Args:
-        names: of the image files.
+        names: names of the image files.
         images: the folder that the paths are relative to.
         otherwise: the folder named for a file that is not there, relative to `images`; may be empty.
-        ending: of a file that is not there, such as ".dcm", where the names are without extensions; None
-            where they have them.
+        ending: extension of a file that is not there, such as ".dcm", where the names are without extensions;
+            None where they have them.
 
     Returns:
         POSIX paths in the order of the names; whether each file is there is `check_manifest`'s matter.

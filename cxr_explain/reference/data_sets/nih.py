@@ -85,13 +85,13 @@ def nih_manifest(
     splits: Iterable[str | None] | None = None,
     boxes: BoxesByImage | None = None,
 ) -> Manifest:
-    """The manifest of a table in the layout of NIH's Data_Entry_2017, in any of its variants.
+    """The manifest of a table in the layout of NIH's Data_Entry_2017, in any variant.
 
     Args:
-        table: with the columns `Image Index` and `Finding Labels`; the others may be left out.
+        table: table with the columns `Image Index` and `Finding Labels`; the others may be left out.
         label_source: where the labels come from.
-        paths: of the images; by default their names.
-        splits: of the images; by default unknown.
+        paths: path of each image; by default the image's name.
+        splits: split that each image belongs to; by default unknown.
         boxes: reference boxes by the image's name; those of images that the table does not have are left out.
 
     Raises:

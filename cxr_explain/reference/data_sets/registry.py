@@ -1,6 +1,6 @@
 """The data sets that manifests can be made of, by name.
 
-A further data set is a file of its own beside this one, with a function that takes `source` and then options
+A further data set is one file beside this one, with a function that takes `source` and then options
 by name, and one line in `DATA_SETS`. What options there are, and what each may be, is read off the function.
 """
 
