@@ -39,15 +39,15 @@ class Cases:
     """The images of an audit that were explained.
 
     Args:
-        ids: (n,) of the manifest.
+        ids: (n,) the manifest's name of each image.
         patients: (n,) number of each image's patient, from 0; images without a patient have a number each.
         pathologies: the model's P trained outputs.
         probabilities: (n, P) float64, sigmoids of the logits.
-        operating_points: (P,), from which on a probability is called positive; None without.
+        operating_points: (P,) probability from which on an image is called positive; None without.
         labels: names of the Q reference labels.
         states: (n, Q) int8 of `manifests.STATE_CODES`.
-        columns: by name, one value for each image that makes subgroups; None where it is not known.
-        shares: by name, (n,) float64, shares of the saliency by region; NaN where not estimable.
+        columns: by a column's name, (n,) the value that puts each image in a subgroup; None if not known.
+        shares: by a region's name, (n,) float64, share of the saliency in it; NaN where not estimable.
         rankings: (n,), the pathologies that were explained, best first.
 
     Raises:

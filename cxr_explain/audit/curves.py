@@ -59,7 +59,7 @@ def precision_recall_points(scores: ArrayLike, positives: ArrayLike) -> Points:
         OptionError: shapes that differ, or scores that are not finite.
 
     Source:
-        Davis and Goadrich, ICML 2006, section 2; see `measures.statistics.discrimination.average_precision`.
+        Davis and Goadrich, The Relationship Between Precision-Recall and ROC Curves, ICML 2006, section 2.
 
     >>> precision_recall_points([0.1, 0.4, 0.35, 0.8], [False, False, True, True]).round(3).tolist()
     [[0.5, 1.0], [0.5, 0.5], [1.0, 0.667], [1.0, 0.5]]
@@ -75,7 +75,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
 
     Args:
         points: (m, 2).
-        most: how many may be left, 2 or more.
+        most: number of points that may be left, 2 or more.
 
     >>> thinned(np.array([[0.0, 0.0], [0.1, 0.0], [0.5, 0.0], [1.0, 0.0]]), 3).tolist()
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]

@@ -45,11 +45,11 @@ class ImageFolder:
 
         Args:
             path: as the manifest has it, whose reader has refused `..` and absolute ones.
-            settings: how to read it.
+            settings: how to read the image.
 
         Raises:
-            RadiographError: see `read_radiograph`; a link that leads out of the folder; or an object that
-                cannot be fetched.
+            RadiographError: a file that `read_radiograph` refuses; a link that leads out of the folder; or an
+                object that cannot be fetched.
         """
         if not self.is_remote:
             return settings.read(self._inside(path))

@@ -109,7 +109,7 @@ def localisation_of(run: AuditRun, *, progress: Callable[[str], None] | None = N
 
     Args:
         run: an audit, finished or not.
-        progress: is told how far it is.
+        progress: function that is called with how far it is, in words.
     """
     table = run.columns(_COLUMNS)
     outlined = np.flatnonzero(pc.list_value_length(table["reference_pathologies"]).to_numpy())

@@ -33,12 +33,12 @@ class Scored:
     """The images that count for one pathology.
 
     Args:
-        pathology: its name.
+        pathology: name of the pathology.
         probabilities: (m,) float64, raw sigmoids.
         positive: (m,) bool.
-        patients: (m,) numbers, from 0.
-        groups: how many patients the audit has.
-        operating_point: from which on a probability is called positive; None without.
+        patients: (m,) number of each image's patient, from 0.
+        groups: number of patients in the audit.
+        operating_point: probability from which on an image is called positive; None without.
         excluded: images that do not count, by reason.
     """
 
@@ -54,7 +54,7 @@ class Scored:
     def of(
         cls, cases: Cases, pathology: str, *, policy: Uncertain, among: NDArray[np.bool_] | None = None
     ) -> Scored:
-        """Choose them.
+        """Choose the images that count.
 
         Args:
             cases: images of the audit with their probabilities and reference labels.

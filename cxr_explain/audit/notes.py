@@ -82,7 +82,7 @@ def result_notes(document: Mapping[str, Any]) -> Iterator[str]:
     """What limits the numbers of a statistics document.
 
     Args:
-        document: with its sections.
+        document: the statistics document, with "pathologies" and "subgroups".
     """
     labelled = [each for each in document["pathologies"] if each["positive"] + each["negative"]]
     few = [each["pathology"] for each in labelled if is_small(each)]

@@ -173,7 +173,8 @@ class RemotePlace(Place):
     An object is there once it was sent whole, so that readers see the old one or the new.
 
     Args:
-        url: for example "s3://bucket/runs/nih"; options go into its query, as pyarrow has them.
+        url: address of the run's folder, such as "s3://bucket/runs/nih"; options go into its query, as
+            pyarrow has them.
 
     Raises:
         AuditError: nothing that pyarrow or fsspec can reach.

@@ -32,11 +32,11 @@ class Worker:
     """An actor: explains blocks of rows, and writes their parts.
 
     Args:
-        pretrained: how it comes to the model.
+        pretrained: how the actor loads the model.
         record: the audit's identity; other weights on this machine are refused.
-        images: where they are.
+        images: folder that the manifest's paths are relative to.
         where: the run's folder or URL.
-        running: how it is run.
+        running: how the audit is run: batches, threads, regions.
 
     Raises:
         AuditError: other weights than those with which the audit began.
@@ -81,9 +81,9 @@ class RayCrew:
     URLs. A block has as many rows as a part.
 
     Args:
-        pretrained: how each actor comes to the model; the same as the audit's explainer.
-        workers: how many actors.
-        gpus: how many GPUs each of them takes.
+        pretrained: how each actor loads the model; the same as the audit's explainer.
+        workers: number of actors.
+        gpus: number of GPUs that each actor takes.
 
     Raises:
         MissingExtraError: Ray is not installed.

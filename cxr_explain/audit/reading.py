@@ -52,7 +52,7 @@ class Ready(ModelInput):
 
     Args:
         regions: where thorax, lungs, border and markers are; None where it is not asked for.
-        milliseconds: for reading and preparing.
+        milliseconds: time that reading and preparing took, in milliseconds.
     """
 
     regions: Regions | None = None
@@ -64,9 +64,9 @@ class Reader:
     """From a row of the manifest to an image that the model can be shown, or to the reason why not.
 
     Args:
-        images: where they are.
+        images: folder that the manifest's paths are relative to.
         prepare: `Explainer.prepare`.
-        settings: how they are read.
+        settings: how the images are read.
         regions: whether to look for thorax, lungs, border and markers.
         journal: notes what is being read; None where nobody keeps one.
     """
@@ -106,8 +106,8 @@ def read_ahead(
     Args:
         reader: what a thread does with one row.
         rows: the rows of the manifest.
-        workers: how many threads.
-        ahead: how many images may wait for their turn.
+        workers: number of threads.
+        ahead: number of images that may wait for their turn.
 
     >>> list(read_ahead(lambda row: row.path, [ManifestRow(0, "a", "a.png")], workers=2, ahead=2))[0][1]
     'a.png'

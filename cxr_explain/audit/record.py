@@ -37,7 +37,7 @@ class Record(ExplainerFacts):
         uncertain: what an uncertain reference label counts as in the statistics.
         manifest_sha256: hexadecimal digest of the manifest's bytes.
         manifest_source: the data set and what was read of it, in words.
-        rows: how many the manifest has.
+        rows: number of rows of the manifest.
     """
 
     outputs: tuple[str, ...]
@@ -62,7 +62,7 @@ class Record(ExplainerFacts):
         """Describe an audit before it begins.
 
         Args:
-            explainer: with a rule that has a name.
+            explainer: the model and a rule that has a name.
             manifest: the images and their labels; its digest is that of what `write_manifest` would write.
             asked: which pathologies to explain.
             reading: how to read the images; by default as the explainer prepares them.
@@ -127,11 +127,10 @@ class Record(ExplainerFacts):
     def check_same(self, before: Record) -> None:
         """Refuse to go on with another audit's folder.
 
+        A table whose rows come from two models, or two ways of preprocessing, has no meaning.
+
         Raises:
             AuditError: names each difference.
-
-        Source:
-            A table whose rows come from two models, or two ways of preprocessing, has no meaning.
         """
         there, now = dict(_flat(before)), dict(_flat(self))
         differences = [

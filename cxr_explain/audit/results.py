@@ -20,7 +20,8 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
 
     Args:
         run: an audit, finished or not.
-        **options: see `cxr_explain.audit.statistics.statistics_of`.
+        **options: how the statistics are made, such as `resamples=200`; see
+            `cxr_explain.audit.statistics.statistics_of`.
 
     Raises:
         OutputError: a folder that cannot be written to.

@@ -75,7 +75,7 @@ class BatchProgress:
     """What became of one batch.
 
     Args:
-        explained: how many images.
+        explained: number of images that were explained.
         failed: those that failed, by their names.
     """
 
@@ -94,10 +94,10 @@ class Audit:
     """An audit that is under way.
 
     Args:
-        record: its identity.
+        record: identity of the audit: model, settings, manifest.
         images: where the images are.
         place: the run's folder.
-        running: how it is run.
+        running: how the audit is run: batches, threads, regions.
     """
 
     record: Record
@@ -141,13 +141,13 @@ def run_audit(
     threads, or on where the run was interrupted; scores agree to the rounding of convolutions.
 
     Args:
-        explainer: with a rule that has a name.
+        explainer: the model and a rule that has a name.
         manifest: the images, their labels and boxes.
         images: the folder that the manifest's paths are relative to.
         where: the run's folder, or a URL that pyarrow or fsspec can write to.
         reading: how the images are read; by default as the explainer prepares them.
         uncertain: what an uncertain reference label counts as in the statistics.
-        running: how it is run.
+        running: how the audit is run: batches, threads, regions.
         crew: who works on it, such as `cxr_explain.audit.ray_run.RayCrew`; by default this process.
         advance: called after each batch.
         stop: asked after each batch; where it says so, what was done is kept, and the run ends.

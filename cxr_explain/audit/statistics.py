@@ -92,8 +92,8 @@ def statistics(
         level: share of the resamples that an interval holds.
         seed: seed of the bootstrap's random draws.
         failures: images of the audit that could not be explained.
-        notes: that come first.
-        progress: is told what is being done.
+        notes: remarks that come before those on the data and the results.
+        progress: function that is called with what is being done, in words.
 
     Raises:
         OptionError: an unknown policy, a level outside of (0, 1), or no resample.
@@ -163,11 +163,11 @@ def statistics_of(
         resamples: number of resamples of the bootstrap.
         level: share of the resamples that an interval holds.
         seed: seed of the bootstrap's random draws.
-        progress: is told what is being done.
+        progress: function that is called with what is being done, in words.
 
     Raises:
         AuditError: a store that cannot be read.
-        OptionError: see :func:`statistics`.
+        OptionError: an unknown policy, a level outside of (0, 1), or no resample.
     """
     cases = Cases.of(run)
     localisation = localisation_of(run, progress=progress)

@@ -163,7 +163,7 @@ class StoredCase:
 
     Args:
         run: the audit.
-        row: what is kept of the image.
+        row: columns that are kept of the image, by name.
     """
 
     run: AuditRun

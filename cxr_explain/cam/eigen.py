@@ -16,7 +16,7 @@ def eigen_cam(evidence: Evidence) -> Tensor:
     play no part. The singular vector's sign is arbitrary: here the projection's sum is not negative.
 
     Source:
-        Muhammad and Yeasin, Eigen-CAM, IJCNN 2020, equations 2 and 3; not centred, as there.
+        Muhammad and Yeasin, Eigen-CAM, IJCNN 2020, equations 2 and 3; not centred, as in the paper.
     """
     maps = first_projection(evidence.activations)
     return maps[:, None].expand(-1, evidence.classes.shape[1], -1, -1)

@@ -48,10 +48,10 @@ class ScoreCAM:
     whose mask lowers the score counts against the class.
 
     pytorch-grad-cam and torch-cam take the softmax of the logits over the channels, too. Both multiply the
-    input by the mask, which in these units fades to mid grey (`baseline="grey"`) and not to black. The
-    former interpolates with corners aligned, the latter scales before it interpolates; here it is after, as
-    in the paper's algorithm. The authors' own code has the softmax over the classes instead, which means
-    nothing where several findings may be present at once.
+    input by the mask, which in these units fades to mid grey (`baseline="grey"`) and not to black. Of
+    the two, pytorch-grad-cam interpolates with corners aligned, and torch-cam scales before it interpolates;
+    here the scaling comes after, as in the paper's algorithm. The authors' own code has the softmax over the
+    classes instead, which means nothing where several findings may be present at once.
 
     Args:
         channels: how many channels are tried in each image, those whose activations vary most over it (ties:

@@ -17,7 +17,7 @@ class View:
     """A change of the input that a map can follow.
 
     Args:
-        angle: in degrees, counter-clockwise as displayed.
+        angle: angle of the rotation in degrees, counter-clockwise as displayed.
         right: shift to the right, as a share of the image's side.
         down: shift downwards, as a share of the image's side.
         contrast: factor on the input's values around 0, the mid grey.

@@ -43,7 +43,8 @@ def segment_by(network: SegmentationNetwork) -> Segment:
     logit is above 0, a probability of one half.
 
     Args:
-        network: for example `torchxrayvision.baseline_models.chestx_det.PSPNet()`, in its evaluation mode.
+        network: segmentation network, such as `torchxrayvision.baseline_models.chestx_det.PSPNet()`, in its
+            evaluation mode.
 
     Raises:
         OptionError: a network without one of the lungs among its targets.

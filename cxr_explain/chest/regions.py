@@ -67,7 +67,7 @@ class Regions:
         thorax: (h, w) bool, their hull with the chest wall; None where not recognised.
         markers: (h, w) bool, boxes around burned-in text and markers; None where too few pixels show letters.
         inside: (left, top, right, bottom) in radiograph pixels, within margins that show nothing.
-        reasons: by share, why it cannot be estimated.
+        reasons: why a share cannot be estimated, by the share's name.
         outlines: by region, polygons (n, 2) x and y in radiograph pixels, to draw; () for what is None.
     """
 

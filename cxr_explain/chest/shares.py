@@ -29,11 +29,11 @@ class SaliencyShares:
     """Shares of the fused saliency, 0 to 1; None where not estimable.
 
     Args:
-        outside_thorax: not over the chest.
-        outside_lungs: not over the lungs; includes the heart and the mediastinum.
-        border: in the outer band of what the model saw, or in margins that show nothing.
-        markers: over burned-in text and markers.
-        reasons: by share, why it is None.
+        outside_thorax: share that is not over the chest.
+        outside_lungs: share that is not over the lungs; includes the heart and the mediastinum.
+        border: share in the outer band of what the model saw, or in margins that show nothing.
+        markers: share over burned-in text and markers.
+        reasons: why a share is None, by the share's name.
     """
 
     outside_thorax: float | None
@@ -53,8 +53,8 @@ def saliency_shares(
 
     Args:
         maps: (K, I, J) fused map by class, over the model's square.
-        geometry: where that square lies in the radiograph.
-        radiograph: that was explained.
+        geometry: where the model's square lies in the radiograph.
+        radiograph: the radiograph that was explained.
         segment: takes the place of the fixed rules for lungs and thorax, see :func:`regions_of`.
 
     Raises:

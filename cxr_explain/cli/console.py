@@ -93,7 +93,7 @@ def progress(doing: str, total: int) -> Iterator[Callable[..., None]]:
 
     Args:
         doing: what is done, as in "explaining".
-        total: how many things.
+        total: number of things to do.
 
     Yields:
         A function to call with how many things were just done, and how many of these failed.
@@ -119,9 +119,9 @@ def track(items: Iterable[T], doing: str, *, total: int | None = None) -> Iterat
     """Go through items behind a bar.
 
     Args:
-        items: to go through.
+        items: things to go through.
         doing: what is done with each.
-        total: how many, for items that do not know.
+        total: number of items, for those that have no length.
     """
     with progress(doing, len(items) if total is None else total) as advance:  # type: ignore[arg-type]
         for item in items:

@@ -59,7 +59,7 @@ class Explained:
     """What one forward pass gives for one radiograph.
 
     Args:
-        radiograph: that was explained.
+        radiograph: the radiograph that was explained.
         explanation: what speaks for the K ranked pathologies.
         further: maps of the others that were asked for by name; None where none were.
     """
@@ -112,12 +112,13 @@ class Explainer:
         """Build an explainer for weights with a name, or for a checkpoint file of the same architectures.
 
         Args:
-            weights: for example "densenet121-res224-all", or a path; `cxr-explain weights list` has them all.
-            weights_dir: where weights lie; by default TorchXRayVision's own folder.
+            weights: name of weights, such as "densenet121-res224-all", or path of a checkpoint file;
+                `cxr-explain weights list` has all names.
+            weights_dir: folder that holds the weights; by default TorchXRayVision's own folder.
             fetch: download what is missing.
-            device: by default CUDA where present, else the CPU.
-            track: see `Explainer`.
-            **options: see `MapSettings`.
+            device: device that computes; by default CUDA where present, else the CPU.
+            track: shows the progress of methods that run the model many times.
+            **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
         Raises:
             WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
@@ -169,8 +170,8 @@ class Explainer:
         """Explain one radiograph.
 
         Args:
-            radiograph: see `read_radiograph`; or a sample of a TorchXRayVision data set, as `dataset[i]`
-                gives it.
+            radiograph: a radiograph, as `read_radiograph` gives it; or a sample of a TorchXRayVision data
+                set, as `dataset[i]` gives it.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
@@ -187,13 +188,14 @@ class Explainer:
         """Explain several radiographs in one forward pass.
 
         Args:
-            radiographs: B of them, or samples; see `explain`.
-            **options: see `explain`.
+            radiographs: B radiographs, or samples of a TorchXRayVision data set, as `dataset[i]` gives them.
+            **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
-            OptionError: see `explain`.
-            ModelError: see `explain`.
-            PhantomWeightsError: see `explain`.
+            OptionError: a value that an option does not take, or a radiograph that was read with another
+                `xrv_compatible`.
+            ModelError: a model that is not as declared.
+            PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
         these = (r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
         prepared = [self.prepare(radiograph) for radiograph in these]
@@ -228,7 +230,7 @@ class Explainer:
 
         Args:
             inputs: (B, 1, S, S) in [-1024, 1024].
-            **options: see `explain`.
+            **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
             OptionError: a value that an option does not take.

@@ -166,7 +166,7 @@ class Explanation:
         so that a kill in between leaves no explanation rather than a torn one.
 
         Args:
-            path: where; a `.json` or `.npz` ending is dropped.
+            path: where to save, without an ending; a `.json` or `.npz` ending is dropped.
 
         Returns:
             The path of the JSON file.

@@ -80,8 +80,8 @@ def explain_files(
     """Read, explain, draw and save file by file.
 
     Args:
-        explainer: with the model.
-        files: in the order in which they are done.
+        explainer: the model, with its preprocessing and its rule.
+        files: image files, in the order in which they are explained.
         output: folder for `<id>.png`, `<id>.json` and `<id>.npz`; made if missing.
         asked: which pathologies to explain.
         reading: how to read the files; by default as the explainer prepares them.
@@ -92,7 +92,7 @@ def explain_files(
 
     Raises:
         OutputError: an output folder that cannot be made; every other error is the value of one file.
-        OptionError: what is asked in vain of every file.
+        OptionError: an option that fits no file.
     """
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)
     explainer.settings.check_read_alike(reading.xrv_compatible)

@@ -94,7 +94,7 @@ def explain_each(
     """Explain images in one forward pass; where it fails, one by one, so that only the culprit does.
 
     Raises:
-        OptionError: what is asked in vain of every image.
+        OptionError: an option that fits no image.
     """
     try:
         return [*explainer.explain_prepared(images, asked)]
@@ -115,7 +115,7 @@ def explain_in_batches(
     """Explain images as they come, so many in one forward pass; what could not be read stays in its place.
 
     Args:
-        explainer: with the model.
+        explainer: the model, with its preprocessing and its rule.
         images: each with where it comes from, or with why it could not be read.
         asked: which pathologies to explain.
         batch_size: images of one forward pass.
@@ -125,7 +125,7 @@ def explain_in_batches(
         let pixels go.
 
     Raises:
-        OptionError: what is asked in vain of every image.
+        OptionError: an option that fits no image.
     """
     coming = iter(images)
     while outcomes := _of_a_batch(explainer, list(islice(coming, batch_size)), asked):
@@ -197,7 +197,7 @@ def save_outputs(
 
     Args:
         explained: a radiograph and its explanation.
-        folder: for `<id>.png`, `<id>.json` and `<id>.npz`.
+        folder: folder for `<id>.png`, `<id>.json` and `<id>.npz`.
         labels: reference labels to show in the figure.
         figure_format: None writes no figure.
 

@@ -64,7 +64,7 @@ def draw_explanation(
     Args:
         explanation: the explanation to draw.
         radiograph: the radiograph that was explained.
-        reference_labels: in any form that `ReferenceLabels.coerce` takes.
+        reference_labels: reference labels, in any form that `ReferenceLabels.coerce` takes.
         boxes: reference boxes in the radiograph's pixels; those of the reference labels by default.
         dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.
         max_opacity: opacity of the strongest evidence, in (0, 1].

@@ -124,7 +124,7 @@ class ExplanationFigure(Figure):
         """Write the figure whole or not at all, and make its folder.
 
         Args:
-            path: where; its ending says the format, png without one.
+            path: where to save; its ending says the format, png without one.
             **options: options of `savefig`.
 
         Returns:

@@ -86,8 +86,8 @@ def phantom_texts(phantoms: int, images: int, *, phantom_only: bool) -> list[str
     """What a reader must know first: that no patient is shown, or that the model has seen none.
 
     Args:
-        phantoms: how many of the images are computed phantoms.
-        images: how many images there are.
+        phantoms: number of the images that are computed phantoms.
+        images: number of images.
         phantom_only: the model was trained on phantoms alone.
 
     >>> phantom_texts(2, 2, phantom_only=False)
@@ -115,7 +115,7 @@ def tally(values: Sequence[str | None], most: int = 6) -> str:
 
     Args:
         values: a value for each image; '' or None where it is unknown.
-        most: how many values are named; the others are counted together.
+        most: number of values that are named; the others are counted together.
 
     >>> tally(["PA", "PA", ""])
     'PA 2, unknown 1'

@@ -32,7 +32,7 @@ class FrameFormat:
         syntax: the transfer syntax.
         rows: height in pixels.
         columns: width in pixels.
-        frames: how many frames there are.
+        frames: number of frames.
         bits_allocated: 8 or 16.
         bits_stored: bits in use.
         signed: two's complement.

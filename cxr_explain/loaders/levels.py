@@ -24,7 +24,7 @@ class Levels:
 
     Args:
         values: what the pattern stands for at this stage of the chain.
-        counts: how many pixels have it.
+        counts: number of pixels that have the pattern.
         padding: which patterns are padding, and count in no statistic.
         low: the smallest value that the header declares possible.
         high: the largest.

@@ -22,7 +22,7 @@ def xrv_dicom_pixels(
     The integer type matters: MONOCHROME1 is inverted before the conversion to float.
 
     Raises:
-        UnsupportedImageError: where that reader raises too.
+        UnsupportedImageError: an image that torchxrayvision's reader refuses, too.
 
     >>> xrv_dicom_pixels(np.array([[0, 255]], np.uint8), 8, 8, True)[0].tolist()
     [[1024.0, -1024.0]]

@@ -95,7 +95,8 @@ def predicted_mask(
         saliency: (I, J), over the whole radiograph; at full resolution it is used as it is.
         pathology: one of the ten, under any name that it has.
         shape: the radiograph's height and width (H, W) in pixels.
-        threshold: see :func:`cxr_explain.measures.segmentation.segment`; "tuned" is CheXlocalize's own.
+        threshold: level of the min-max normalised map, from 0 to below 1; "otsu"; or "tuned", the one that
+            CheXlocalize found for the pathology.
 
     Raises:
         OptionError: a pathology that is not one of the ten, a threshold out of range, or no map.
@@ -120,7 +121,7 @@ def mean_ious(
         predictions: predicted masks; where a radiograph has none, it counts as empty, as in CheXlocalize.
         references: the reference masks.
         predicted: what the model has an output for; what it has none for is left out, with a note.
-        empty_prediction: see :func:`cxr_explain.measures.overlap.mean_iou`.
+        empty_prediction: whether a case without a predicted pixel is "left out" or counts as "zero".
 
     Raises:
         ReferenceLabelError: a prediction for a radiograph without references.
@@ -163,7 +164,7 @@ def hit_rates(
 
     Raises:
         ReferenceLabelError: a map for an unknown radiograph or pathology, or a second one.
-        OptionError: what is no map.
+        OptionError: an array that is no map.
 
     >>> there = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True, False]]}})
     >>> hit_rates([("patient1_study1_view1_frontal", "Edema", [[1.0, 0.0]])], there).means["Edema"].value

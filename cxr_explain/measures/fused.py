@@ -78,7 +78,7 @@ def winner_entropy(maps: ArrayLike, *, weight: Weight = "saliency", normalised: 
 
     Args:
         maps: (K, I, J), a fused map by class.
-        weight: see :func:`winner_shares`.
+        weight: whether a class counts by its "saliency", or by the "cells" where it is the strongest.
         normalised: divided by log2 K, 0 to 1.
 
     Returns:

@@ -34,7 +34,8 @@ def fill_in(images: Tensor, gone: Tensor, *, tolerance: float = TOLERANCE) -> Te
         OptionError: shapes that differ.
 
     Source:
-        Rong et al., ICML 2022: noisy linear imputation, here without the noise.
+        Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022: noisy
+        linear imputation, here without the noise.
 
     >>> image, gone = torch.tensor([[[[0.0, 9.0, 4.0]]]]), torch.tensor([[[[False, True, False]]]])
     >>> fill_in(image, gone).round(decimals=2)

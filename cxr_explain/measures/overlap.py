@@ -34,7 +34,7 @@ class CaseMean:
 
     Args:
         value: None where no case is left.
-        cases: in the mean.
+        cases: number of cases in the mean.
         without_reference: cases left out as their reference mask is empty.
         without_prediction: cases left out as only their predicted mask is empty.
         values: one for each case, in their order; None for those left out. For intervals, see

@@ -52,8 +52,8 @@ def cascade(
     came, see `weights_kept`; nobody else may use it meanwhile.
 
     Args:
-        module: whose maps `explain` makes.
-        explain: from inputs and classes to class maps.
+        module: the model whose class maps `explain` makes.
+        explain: function from inputs and classes to class maps.
         inputs: (B, 1, S, S).
         classes: (B, K).
         layers: names of submodules, the first to be randomised first, each with all inside it. By default
@@ -125,7 +125,7 @@ def randomise(module: nn.Module, layer: str, *, how: How = "reinitialise", seed:
     randomised before; the global generators stay as they were.
 
     Args:
-        module: is changed; see `weights_kept`.
+        module: the model; its weights are changed, and `weights_kept` brings them back.
         layer: name of a submodule; '' for the module itself.
         how: "reinitialise" or "shuffle".
         seed: seed of the random weights.
@@ -153,7 +153,7 @@ def weights_kept(module: nn.Module) -> Iterator[None]:
     A copy of all of them is held meanwhile.
 
     Args:
-        module: whose weights may be changed inside.
+        module: the model whose weights may be changed inside.
 
     >>> layer = nn.Linear(1, 1)
     >>> before = layer.weight.item()

@@ -242,8 +242,8 @@ class Ruler:
     """The findings of one radiograph, ready to measure maps against.
 
     Args:
-        grid: on which everything is measured.
-        regions: by pathology.
+        grid: grid of samples on which everything is measured.
+        regions: where each finding is, by pathology.
 
     >>> corner = ReferenceBox("Mass", 0, 0, 2, 2)
     >>> ruler = Ruler.of(Geometry.fit_square((4, 4), 4), boxes=[corner])
@@ -266,9 +266,9 @@ class Ruler:
         """Sample what is known of a radiograph, once for all maps.
 
         Args:
-            geometry: where the model's square lies in it.
-            masks: by pathology (canonical names), (H, W) bool, in pixels of the radiograph.
-            boxes: in pixels of the radiograph. A pathology with a mask and boxes is both together.
+            geometry: where the model's square lies in the radiograph.
+            masks: reference mask of each finding, (H, W) bool in radiograph pixels, by canonical pathology.
+            boxes: reference boxes, in radiograph pixels. A pathology with a mask and boxes is both together.
 
         Raises:
             OptionError: a mask of another type or shape.

@@ -90,7 +90,7 @@ class IndexEntry:
         Args:
             explanation: the explanation.
             radiograph: the radiograph that it explains.
-            reference_labels: in any form that `ReferenceLabels.coerce` takes.
+            reference_labels: reference labels, in any form that `ReferenceLabels.coerce` takes.
             figure: file name of the figure.
             saved: file name of the explanation's JSON.
             figure_size: width and height of the figure in pixels.

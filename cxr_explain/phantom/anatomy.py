@@ -60,7 +60,7 @@ class Anatomy:
     """The solids of one chest.
 
     Args:
-        patient: whose chest it is.
+        patient: the patient whose chest it is.
         body: neck, torso and arms.
         breasts: soft tissue in front of the torso.
         lungs: the space within the rib cage on each side, before the solids below are taken out.

@@ -36,7 +36,7 @@ class Exposure:
     so a counterfactual shares them, and differs only where the finding is.
 
     Args:
-        patient: whose exposure.
+        patient: the patient who is exposed.
         scatter: (H, W) scattered signal, relative to the open beam.
         noise: (H, W) standard normal field.
         quanta: mean quanta a pixel in the open beam.

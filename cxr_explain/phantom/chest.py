@@ -67,7 +67,7 @@ def chest_of(patient: Patient, size: int) -> Chest:
     """Build a chest; the last few are kept, so that counterfactuals cost little.
 
     Args:
-        patient: whose chest.
+        patient: the patient whose chest it is.
         size: pixels a side.
     """
     anatomy, grid = anatomy_of(patient), grid_of(patient, size)
@@ -96,9 +96,9 @@ def texture(patient: Patient, name: str, grid: Grid, correlation: float) -> Imag
     """A field of mean 0 and variance 1 that is tied to the anatomy: the same at every image size.
 
     Args:
-        patient: whose seed to use.
+        patient: the patient whose seed is used.
         name: name of the stream of random numbers, so that each texture has another one.
-        grid: where to sample it.
+        grid: grid of rays that the field is sampled at.
         correlation: standard deviation of the Gaussian that smooths the field, in mm.
     """
     return field_of(generator(patient.seed, "texture", name), grid, correlation)

@@ -54,10 +54,10 @@ class Finding:
     Args:
         pathology: one of :data:`FINDINGS`.
         seed: decides place and shape.
-        side: where; findings of the midline and of both lungs are always `Side.BOTH`.
+        side: side of the chest; findings of the midline and of both lungs are always `Side.BOTH`.
         size: 0 the smallest to 1 the largest that is rendered.
         contrast: 0 faint to 1 dense.
-        count: how many lesions; only nodules come in numbers.
+        count: number of lesions; only nodules come in numbers.
 
     >>> Finding("nodule", seed=1, count=3).pathology
     'Nodule'

@@ -64,9 +64,9 @@ class Patient:
 
     Args:
         seed: decides all that the other fields leave open (vessels, ribs' jitter, noise).
-        sex: see :class:`Sex`.
-        age: see :class:`AgeBand`.
-        projection: see :class:`Projection`.
+        sex: a :class:`Sex`, female or male.
+        age: an :class:`AgeBand`.
+        projection: a :class:`Projection`, PA or AP.
         stature: factor of all lengths, about 0.9 to 1.1.
         habitus: 0 lean to 1 heavy: the soft tissue around the rib cage.
         breast: factor of the breasts' size; 0 for none.

@@ -34,9 +34,9 @@ class Phantom:
     Args:
         pixels: (H, W) uint16, MONOCHROME2: air is dark.
         bits: bits stored; white is 2^bits - 1.
-        patient: whose chest.
+        patient: the patient whose chest it is.
         findings: what is in the image.
-        masks: by pathology, (H, W) bool: the pixels that it changed, see :func:`render`.
+        masks: pixels that each finding changed, (H, W) bool by pathology.
             Empty only where another finding hides it, such as a nodule within a large effusion.
         removed: pathologies that were asked for and left out again.
         pixel_spacing: mm from one pixel to the next.

@@ -64,7 +64,7 @@ class OutlineSet:
     """Outlines of the ten pathologies in some radiographs.
 
     Args:
-        outlines: by the radiograph's id, then by pathology (this package's names); all ten for each id.
+        outlines: outline by the radiograph's id, then by pathology (this package's names); all ten for each.
         source: where the outlines come from, for messages.
 
     >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Pleural Effusion": [[True, False]]}})
@@ -91,7 +91,7 @@ class OutlineSet:
         Raises:
             ReferenceLabelError: no mask, masks of several sizes in one radiograph, or a pathology that
                 CheXlocalize does not outline.
-            OptionError: what is no mask.
+            OptionError: an array that is no mask.
             MissingExtraError: pycocotools is not installed.
         """
         return cls({image_id: _of_masks(image_id, named) for image_id, named in masks.items()}, source)
@@ -106,7 +106,7 @@ class OutlineSet:
 
         Args:
             image_id: the radiograph's id.
-            pathology: under any of the pathology's names.
+            pathology: the pathology, under any name that it has.
 
         Raises:
             ReferenceLabelError: an unknown id or pathology.
@@ -123,7 +123,7 @@ class OutlineSet:
 
         Args:
             image_id: the radiograph's id.
-            pathology: under any of the pathology's names.
+            pathology: the pathology, under any name that it has.
 
         Returns:
             (H, W) bool; empty where the pathology is not outlined.
@@ -149,7 +149,7 @@ def chexlocalize_pathology(pathology: str) -> str:
     """This package's name of one of the ten pathologies that CheXlocalize outlines.
 
     Args:
-        pathology: under any of the pathology's names.
+        pathology: the pathology, under any name that it has.
 
     Raises:
         ReferenceLabelError: another pathology.

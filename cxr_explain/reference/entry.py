@@ -29,7 +29,7 @@ class Entry:
         patient: name of the group that the bootstrap keeps together; None where it is not known.
         view: such as PA, AP, LL or lateral.
         sex: as recorded.
-        age: in years.
+        age: patient's age in years.
         split: such as train, valid or test.
         labels: states and their source, without boxes.
         boxes: reference boxes, in the pixels of `box_space`.
@@ -167,7 +167,7 @@ def box_fits(box: ReferenceBox, space: tuple[int, int] | None) -> bool:
     """Whether a box has an area and lies in an image, up to a pixel.
 
     Args:
-        box: in the image's pixels.
+        box: the box, in the image's pixels.
         space: (width, height) of the image in pixels; None where it is not known.
 
     >>> box_fits(ReferenceBox("Mass", 0, 0, 1025, 10), (1024, 1024))

@@ -228,7 +228,7 @@ class Manifest(Columns):
         """Label states of some pathologies, in that order.
 
         Args:
-            pathologies: under any of the pathologies' names.
+            pathologies: the pathologies, under any name that they have.
 
         Returns:
             (n, P) int8 of `STATE_CODES`; a pathology without a column is not labelled.

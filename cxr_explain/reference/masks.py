@@ -67,7 +67,7 @@ def read_mask(
     Args:
         reference: where the mask is.
         image_id: the image's id in the manifest.
-        pathology: under any of the pathology's names.
+        pathology: the pathology, under any name that it has.
         shape: (H, W) of the radiograph.
         folder: the folder that the reference's path is relative to; no file outside of it is read.
 
@@ -97,7 +97,7 @@ def box_mask(box: ReferenceBox, shape: tuple[int, int]) -> Mask:
     """The pixels whose centre lies in a box.
 
     Args:
-        box: in the radiograph's pixels.
+        box: the box, in the radiograph's pixels.
         shape: (H, W) of the radiograph.
 
     Returns:

@@ -33,7 +33,7 @@ def file_inside(folder: Path, path: str) -> Path:
 
     Args:
         folder: the folder of the images, or of the masks.
-        path: as in the manifest, relative to the folder.
+        path: path as the manifest has it, relative to the folder.
 
     Returns:
         The resolved path; the file may not exist.

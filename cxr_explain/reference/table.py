@@ -57,7 +57,7 @@ class CsvTable:
         """The first of the named columns that the table has.
 
         Args:
-            *names: that the column may have.
+            *names: names that the column may have.
 
         Raises:
             ManifestError: none of them.

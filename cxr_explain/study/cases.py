@@ -32,13 +32,14 @@ class Case:
     """One radiograph and where its findings are.
 
     Args:
-        id: for the rows.
-        group: the patient; cases of one group are resampled together.
+        id: name of the case in the tables.
+        group: name of the patient; cases of one group are resampled together.
         radiograph: the pixels.
-        masks: by pathology (canonical names), (H, W) bool, none of them empty.
+        masks: mask of each finding, (H, W) bool by canonical pathology; none of them empty.
         boxes: reference boxes, in pixels of the radiograph; a pathology with a box has no other mask.
         hidden: pathologies that were rendered and changed no pixel, because other findings lie over them.
-        without: by pathology that has a mask, the same phantom without it; empty where none was asked for.
+        without: the same phantom without one finding, by that finding's pathology; empty where none was
+            asked for.
     """
 
     id: str
@@ -51,7 +52,7 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Of the pixels, the masks and the boxes: two cases of one name may differ."""
+        """SHA-256 of the pixels, the masks and the boxes: two cases of one name may differ."""
         known = sha256(self.radiograph.sha256.encode())
         for name, mask in sorted(self.masks.items()):
             known.update(f"{name} {mask.shape}".encode() + np.packbits(mask).tobytes())
@@ -108,7 +109,7 @@ def file_cases(files: Iterable[Path], references: ReferenceStandard) -> Iterator
 
     Args:
         files: images.
-        references: where the findings are; images that it does not cover are passed over.
+        references: reference standard with the findings; images that it does not cover are passed over.
 
     Yields:
         A case, or the error that names the file.

@@ -37,8 +37,8 @@ def faithfulness(
     """What the scores of some classes do when the image loses, or shows only, what their maps mark.
 
     Args:
-        classifier: whose scores they are.
-        explain: made the maps; asked again for the masked image.
+        classifier: the classifier whose scores are watched.
+        explain: the rule that made the maps; it is asked again for the masked image.
         seen: the case as the model sees it.
         indices: outputs of the K classes.
         maps: (K, I, J) class maps.

@@ -51,10 +51,10 @@ def run_study(
     Parts are written as they are done. What is there already is not measured again, and gives the same rows.
 
     Args:
-        model: what is explained.
-        cases: in a fixed order.
+        model: the model that is explained, as it is loaded.
+        cases: the cases, in a fixed order.
         plan: what is compared.
-        folder: for the parts and the tables.
+        folder: folder for the parts and the tables.
         of: what the cases are, in words; a folder that holds a study of others is refused.
         jobs: processes of one thread each; 1 works in this one.
         advance: called with the number of cases that were just done.

@@ -67,7 +67,7 @@ def show(explainer: Explainer, case: Case, number: int) -> SeenCase:
     """Show a case to the model, and keep what it saw and ranked.
 
     Args:
-        explainer: the model, with how it prepares a radiograph.
+        explainer: the model, with its preprocessing.
         case: the radiograph with its findings.
         number: the case's place in the study, from 0.
 

@@ -128,7 +128,7 @@ def open_weights(
         fetch: whether a missing file of the registry is downloaded.
 
     Raises:
-        WeightsError: see :func:`resolve`, :func:`read_checkpoint` and :func:`verify`.
+        WeightsError: weights that cannot be found, fetched, read or trusted.
     """
     return _open(_entry_of(weights), resolve(weights, weights_dir, fetch=fetch))
 

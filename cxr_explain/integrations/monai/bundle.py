@@ -56,15 +56,15 @@ def write_bundle(
 
     Args:
         weights: a name of the registry, or a checkpoint file.
-        folder: where; a new or an empty one.
-        weights_dir: where weights with a name lie.
+        folder: folder to write in, a new or an empty one.
+        weights_dir: folder that holds weights with a name.
         fetch: download what is missing.
 
     Returns:
         The folder.
 
     Raises:
-        WeightsError: see `Explainer.from_pretrained`.
+        WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
         OutputError: a folder that is not empty, or cannot be written to.
         MissingExtraError: the packages of the extra monai are not installed.
 
@@ -107,7 +107,7 @@ class _Model:
     """A classifier and the file with the weights.
 
     Args:
-        classifier: for its names.
+        classifier: classifier whose pathologies name the outputs.
         weights: a pickle of tensors alone, as MONAI's tools load it.
         from_sha256: hexadecimal digest of the file that the weights came from.
     """

@@ -118,7 +118,7 @@ class FMGCAM:
                 channel as MONAI gives; a sequence of K ints for those classes in each, in that order; a
                 tensor (B, K) of int64 for others in each sample. Where two are equal at a position, it goes
                 to the first.
-            layer_idx: which of the target layers.
+            layer_idx: index of the target layer.
             retain_graph: without meaning here, as no graph is kept.
             img_size: spatial size of the result; by default that of `x`.
             **kwargs: keyword arguments of the network.

@@ -69,7 +69,7 @@ class SaveExplanations:
     a copy of what was read (`CopyItemsd`) and name it in `image_key`.
 
     Args:
-        output_dir: where to; made if missing.
+        output_dir: folder to write in; made if missing.
         explainer: an Explainer, perhaps of the very network that is evaluated; or a name of weights, or a
             checkpoint file.
         image_key: key of the images in the engine's batch. A batch without keys is the images themselves, or

@@ -92,7 +92,7 @@ def to_radiograph(image: Tensor, *, axes: Axes = "recorded") -> tuple[Radiograph
 
     Args:
         image: (1, A, B) in [-1024, 1024], one image and no batch.
-        axes: see `Axes`; "recorded" takes an image of `ReadRadiographd` alone.
+        axes: how the image lies, one of `Axes`; "recorded" takes an image of `ReadRadiographd` alone.
 
     Raises:
         OptionError: another shape or range, an image that another reader read, or one that MONAI transposed

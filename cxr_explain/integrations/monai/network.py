@@ -71,7 +71,7 @@ def bundled_explainer(
         network: what `empty_network` gave; what is explained is this very object.
         weights: the bundle's weights file, tensors alone.
         facts: what `facts_of` gave.
-        **options: see `MapSettings`.
+        **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
     Raises:
         WeightsIntegrityError: another file than the bundle was written with.

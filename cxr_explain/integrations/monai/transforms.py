@@ -170,7 +170,7 @@ class ExplainRadiographd(MapTransform):
         allow_missing_keys: leave out a key that an item does not have.
         **options: which pathologies to explain, such as `top_k=3`, see `RankingSettings`; with weights, those
             of `Explainer.from_pretrained`, too. With `above_operating_point` K differs from image to image,
-            so that a batch needs `no_collation`, as above.
+            so that a batch needs `collate_fn=monai.data.utils.no_collation`.
 
     Raises:
         OptionError: an image of another shape or range, or whose axes nobody told.

@@ -78,7 +78,7 @@ def expected_calibration_error(
     Args:
         probabilities: (n,) of the finding, in [0, 1].
         positives: (n,) bool.
-        bins: how many.
+        bins: number of bins, of equal widths over [0, 1].
 
     Raises:
         OptionError: shapes that differ, values that are no probabilities, or no bin.
@@ -124,7 +124,8 @@ def calibration_curve(
         The bins with a case, from 0 to 1.
 
     Raises:
-        OptionError: see :func:`expected_calibration_error`; or groups of another number.
+        OptionError: shapes that differ, values that are no probabilities, no bin, or groups of another
+            number.
 
     Source:
         Wilson, J. Am. Stat. Assoc. 22 (1927) 209; Korn and Graubard, Survey Methodology 24 (1998) 193, for
@@ -231,11 +232,11 @@ class GroupedCalibration:
             probabilities: (n,) of the finding, in [0, 1].
             positives: (n,) bool.
             group: (n,) number of each case's group, from 0.
-            groups: how many there are, also without a case.
+            groups: number of groups, those without a case included.
             bins: number of bins, of equal widths over [0, 1].
 
         Raises:
-            OptionError: see :func:`brier`.
+            OptionError: shapes that differ, or values that are no probabilities.
         """
         chances, there = _chances(probabilities, positives)
         gap, member = chances - there, np.asarray(group, np.intp)

@@ -108,7 +108,7 @@ class GroupedScores:
             scores: (n,), of any scale.
             positives: (n,) bool.
             group: (n,) number of each case's group, from 0.
-            groups: how many there are, also without a case.
+            groups: number of groups, those without a case included.
 
         Raises:
             OptionError: shapes that differ, or scores that are not finite.

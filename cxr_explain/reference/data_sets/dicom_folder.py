@@ -41,7 +41,7 @@ class _Header:
         patient: issuer and number, to tell patients apart; they are not written anywhere.
         view: position, such as PA.
         sex: as recorded.
-        age: in years.
+        age: patient's age in years.
     """
 
     image_id: str

@@ -32,7 +32,7 @@ class DataSetOption:
 
     Args:
         choices: the texts that it may be; none for a path.
-        default: what it is where it is not given; None where the data set itself decides.
+        default: value where none is given; None where the data set itself decides.
 
     >>> str(DATA_SETS["mimic"].options["labeler"])
     'chexpert (default) or negbio'
