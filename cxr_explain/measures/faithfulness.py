@@ -108,10 +108,10 @@ def deletion(
     >>> curve.scores.shape, curve.area.shape
     ((1, 1, 17), (1, 1))
     """
-    plan = _Plan.of(inputs, classes, maps, steps, seed)
+    schedule = _Schedule.of(inputs, classes, maps, steps, seed)
     blank = baseline_of(inputs, baseline)
-    scores = _scores(score, inputs, blank, classes, plan, batch_size)
-    return Curve(plan.fractions, scores, plan.saliency, inserted=False)
+    scores = _scores(score, inputs, blank, classes, schedule, batch_size)
+    return Curve(schedule.fractions, scores, schedule.saliency, inserted=False)
 
 
 def insertion(
@@ -136,10 +136,10 @@ def insertion(
     >>> curve.scores.shape
     (1, 1, 5)
     """
-    plan = _Plan.of(inputs, classes, maps, steps, seed)
+    schedule = _Schedule.of(inputs, classes, maps, steps, seed)
     blank = baseline_of(inputs, baseline)
-    scores = _scores(score, blank, inputs, classes, plan, batch_size)
-    return Curve(plan.fractions, scores, plan.saliency, inserted=True)
+    scores = _scores(score, blank, inputs, classes, schedule, batch_size)
+    return Curve(schedule.fractions, scores, schedule.saliency, inserted=True)
 
 
 def pearson(one: Rows, other: Rows) -> Rows:
@@ -162,13 +162,13 @@ def _standardised(values: Rows) -> Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class _Schedule:
     """Which cells change at which step.
 
     Args:
-        step: (B, K, I, J) int64, from 0 to T - 1.
-        fractions: (B, K, T + 1).
-        saliency: (B, K, T).
+        step: (B, K, I, J) int64, the step at which each cell changes, from 0 to T - 1.
+        fractions: (B, K, T + 1), the share of pixels that have changed before each step and at the end.
+        saliency: (B, K, T), the mean saliency of the pixels that change at each step.
     """
 
     step: Tensor
@@ -176,7 +176,7 @@ class _Plan:
     saliency: Rows
 
     @classmethod
-    def of(cls, inputs: Tensor, classes: Tensor, maps: Tensor, steps: int, seed: int) -> _Plan:
+    def of(cls, inputs: Tensor, classes: Tensor, maps: Tensor, steps: int, seed: int) -> _Schedule:
         check_maps(inputs, classes, maps)
         cells, pixels = tuple(maps.shape[-2:]), tuple(inputs.shape[-2:])
         if steps < 1:
@@ -211,16 +211,16 @@ def _scores(
     before: Tensor,
     after: Tensor,
     classes: Tensor,
-    plan: _Plan,
+    schedule: _Schedule,
     batch_size: int,
 ) -> Rows:
     """(B, K, T + 1)."""
     check_batch_size(batch_size)
-    B, K, stages = plan.fractions.shape
+    B, K, stages = schedule.fractions.shape
     scores = np.empty((B, K, stages))
     for b, k in np.ndindex(B, K):
         done = 0
-        for images in _stages(before[b], after[b], plan.step[b, k], stages, batch_size):
+        for images in _stages(before[b], after[b], schedule.step[b, k], stages, batch_size):
             own = classes[b, k].expand(len(images), 1)
             scores[b, k, done : done + len(images)] = probabilities(score, images, own)[:, 0]
             done += len(images)

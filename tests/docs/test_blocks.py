@@ -57,7 +57,7 @@ def parts() -> Iterator[tuple[str, int]]:
         )
 
 
-@pytest.mark.parametrize(("page", "number"), parts())
+@pytest.mark.parametrize(("page", "number"), list(parts()))
 def test_the_blocks_of_a_page_run(page: str, number: int, prepared: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks_of(page) if number < 0 else [blocks_of(page)[number]]:
