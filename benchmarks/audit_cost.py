@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.facts import machine
 from cxr_explain import Explainer, XRVDenseNet, ensure_torchvision_imports, read_radiograph
-from cxr_explain.audit.run import Means, run_audit
+from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.csv_file import parse_manifest
 
@@ -70,14 +70,14 @@ class Bench:
         return {
             "decoding": _seconds(self._decode),
             "forward": _seconds(self._forward),
-            "audit": _seconds(lambda: self._audit(Means(batch_size=self.batch_size))),
+            "audit": _seconds(lambda: self._audit(RunSettings(batch_size=self.batch_size))),
             "audit without regions": _seconds(
-                lambda: self._audit(Means(batch_size=self.batch_size, regions=False))
+                lambda: self._audit(RunSettings(batch_size=self.batch_size, regions=False))
             ),
         }
 
     def _decode(self) -> None:
-        with ThreadPoolExecutor(Means().threads) as pool:
+        with ThreadPoolExecutor(RunSettings().threads) as pool:
             for _ in pool.map(lambda path: read_radiograph(path).shape, self.files):
                 pass
 
@@ -86,10 +86,10 @@ class Bench:
             for batch in self.inputs.split(self.batch_size):
                 self.explainer.classifier.module.features(batch)
 
-    def _audit(self, means: Means) -> None:
+    def _audit(self, running: RunSettings) -> None:
         self.runs += 1
         where = self.folder / f"run{self.runs}"
-        run = run_audit(self.explainer, self.manifest, self.files[0].parent, where, means=means)
+        run = run_audit(self.explainer, self.manifest, self.files[0].parent, where, running=running)
         if len(run.results) != len(self.files):
             raise SystemExit("the audit did not explain every image")
 
@@ -122,7 +122,7 @@ def _markdown(
             f"target {TARGET}"
         )
     lines.append(
-        f"{options.images} images, batches of {options.batch_size}, {Means().threads} reading threads"
+        f"{options.images} images, batches of {options.batch_size}, {RunSettings().threads} reading threads"
     )
     return "\n".join(lines)
 

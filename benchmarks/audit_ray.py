@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.facts import machine
 from cxr_explain import Explainer, ensure_torchvision_imports
-from cxr_explain.audit.ray_run import run_audit_on_ray
-from cxr_explain.audit.run import Means, Progress, run_audit
+from cxr_explain.audit.ray_run import RayCrew
+from cxr_explain.audit.run import Progress, RunSettings, run_audit
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.manifest import Manifest
@@ -51,17 +51,17 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
     images, weights = _images(folder), _weights(folder)
     explainer = Explainer.from_pretrained(weights)
     names = sorted(path.name for path in images.glob("*.png"))
-    manifest = Manifest.of(
+    manifest = Manifest(
         [str(at) for at in range(options.images)], [names[at % len(names)] for at in range(options.images)]
     )
-    means = Means(part_rows=32)
+    running = RunSettings(part_rows=32)
     began = time.perf_counter()
-    run_audit(explainer, manifest, images, folder / f"alone{number}", means=means)
+    run_audit(explainer, manifest, images, folder / f"alone{number}", running=running)
     alone = time.perf_counter() - began
 
     firsts: list[float] = []
 
-    def advance(progress: Progress) -> None:
+    def advance(_: Progress) -> None:
         firsts.append(time.perf_counter())
 
     began = time.perf_counter()
@@ -69,10 +69,10 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> dict[str, 
         num_cpus=options.workers + 1, log_to_driver=False, logging_level="ERROR", include_dashboard=False
     )
     ready = time.perf_counter()
-    run_audit_on_ray(
-        Pretrained(str(weights), {}), explainer, manifest, images, folder / f"ray{number}",
-        means=means, workers=options.workers, advance=advance,
-    )  # fmt: skip
+    crew = RayCrew(Pretrained(str(weights)), options.workers)
+    run_audit(
+        explainer, manifest, images, folder / f"ray{number}", running=running, crew=crew, advance=advance
+    )
     ended = time.perf_counter()
     ray.shutdown()
     first = firsts[options.workers - 1]

@@ -10,7 +10,7 @@
     │   └── ImageTooLargeError     above the size limit against decompression bombs
     ├── WeightsError               weights that cannot be used
     │   ├── UnknownWeightsError    a name that is not in the registry
-    │   ├── WeightsNotFoundError   not in the cache, and not to be fetched
+    │   ├── WeightsNotFoundError   a file that is missing, and may not be fetched
     │   ├── WeightsDownloadError   a download that failed
     │   ├── WeightsIntegrityError  truncated, or not the bytes recorded before
     │   ├── UnsafeWeightsError     a pickle that asks for more than tensors
@@ -18,20 +18,22 @@
     │   ├── WeightsMetadataError   metadata that say nothing clear about the model
     │   └── PhantomWeightsError    weights trained on phantoms alone, for another radiograph
     ├── ModelError                 a model that cannot be explained as asked
-    ├── OptionError                an argument outside of its closed set
+    ├── OptionError                an argument with a value that it may not have
     ├── MissingExtraError          a package that an extra would install
-    ├── ReferenceLabelError        reference labels or boxes that cannot be read
-    ├── ManifestError              a manifest, or a data set's table, that cannot be read
+    ├── ReferenceLabelError        labels, boxes or masks that cannot be read, or do not fit an image
+    ├── ManifestError              a table of images (manifest, labels, boxes) that cannot be read
     ├── AuditError                 an audit that cannot begin, or go on
     └── OutputError                a result that cannot be written or read back
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
-file's name; the boundary (`read_radiograph`, `load_classifier`, the command line) adds it with
-:meth:`cxr_explain.CxrExplainError.at`.
+file's name; the boundary (`read_radiograph`, `open_weights`, the command line) adds it with
+:meth:`CxrExplainError.at`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Self
 
@@ -40,8 +42,8 @@ class CxrExplainError(Exception):
     """Base of every error that this package raises on purpose.
 
     Args:
-        found: what was found, shown as it is.
-        expected: what was expected instead.
+        found: what was found, in a few words.
+        expected: what was expected instead, in a few words.
         remedy: the way out, a full sentence.
         source: the file, URL or option concerned.
 
@@ -77,6 +79,25 @@ class CxrExplainError(Exception):
         body = f"found {self.found}; expected {self.expected}." if self.expected else f"{self.found}."
         tail = f" {self.remedy}" if self.remedy else ""
         return " ".join(f"{head}{body}{tail}".split())
+
+
+@contextmanager
+def naming(source: str | PathLike[str]) -> Iterator[None]:
+    """Name the file, URL or option concerned in every error of this package that is raised within.
+
+    Args:
+        source: the file, URL or option.
+
+    >>> with naming("a.csv"):
+    ...     raise ManifestError("an empty file")
+    Traceback (most recent call last):
+    cxr_explain.errors.ManifestError: a.csv: an empty file.
+    """
+    try:
+        yield
+    except CxrExplainError as error:
+        error.at(source)
+        raise
 
 
 class RadiographError(CxrExplainError):
@@ -122,7 +143,7 @@ class UnknownWeightsError(WeightsError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights that are not in the cache and may not be fetched."""
+    """Weights whose file is missing and may not be fetched."""
 
     code = "weights-not-found"
 
@@ -170,7 +191,7 @@ class ModelError(CxrExplainError):
 
 
 class OptionError(CxrExplainError, ValueError):
-    """An argument outside of its closed set."""
+    """An argument with a value that it may not have."""
 
     code = "option"
 
@@ -182,13 +203,13 @@ class MissingExtraError(CxrExplainError):
 
 
 class ReferenceLabelError(CxrExplainError):
-    """Reference labels or boxes that cannot be read."""
+    """Reference labels, boxes, masks or outlines that cannot be read, or do not fit their image."""
 
     code = "reference"
 
 
 class ManifestError(CxrExplainError):
-    """A manifest, or a data set's table, that cannot be read."""
+    """A table of images, such as a manifest or a data set's labels or boxes, that cannot be read."""
 
     code = "manifest"
 

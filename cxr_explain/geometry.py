@@ -23,10 +23,10 @@ class Geometry:
 
     Args:
         radiograph_shape: (H, W) of the radiograph.
-        model_size: side S of the model's input.
+        model_size: side S of the model's input, in pixels.
         left: left edge of the square, in radiograph pixels; negative where `fit="pad"` adds a margin.
-        top: top edge of the square, likewise.
-        side: side of the square in radiograph pixels.
+        top: top edge of the square, in radiograph pixels; negative where `fit="pad"` adds a margin.
+        side: side of the square, in radiograph pixels.
         fit: "crop" (the largest centred square) or "pad" (the smallest square around everything).
 
     >>> geometry = Geometry.fit_square((2320, 2828), 224)
@@ -113,9 +113,9 @@ class Geometry:
         """Interpolate maps bilinearly (half-pixel centres) over the radiograph.
 
         Args:
-            maps: (..., I, J), covering the model's square whatever I and J are.
-            shape: height and width to sample the radiograph's field at; its own by default.
-            outside: value of the pixels that the model did not see.
+            maps: maps that cover the model's square, (..., I, J); I and J may be any.
+            shape: height and width of the result, in samples; by default those of the radiograph.
+            outside: value of the samples that the model did not see.
 
         Returns:
             (..., height, width) float32.
@@ -184,4 +184,4 @@ class Geometry:
         edges = start + np.arange(cells + 1) * (self.side / cells)
         pixels = np.arange(extent)
         overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-        return (np.clip(overlap, 0, None) * (cells / self.side)).astype(np.float32)
+        return np.asarray(np.clip(overlap, 0, None) * (cells / self.side), np.float32)

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 from cxr_explain.errors import OptionError
 
 Normalisation = Literal["joint", "per-class", "released"]
-"""Of the fusion: by the L2 norm of the (K, I, J) block, of each class map, or of each of its columns."""
+"""What the fusion divides by: the L2 norm of the (K, I, J) block, of each class map, or of each column."""
 
 Activation = Literal["relu", "elu", "gelu"]
-"""Of the fusion, applied last."""
-
-Method = Literal[
-    "cam",
-    "grad-cam",
-    "grad-cam++",
-    "xgrad-cam",
-    "hirescam",
-    "layercam",
-    "smooth-grad-cam++",
-    "integrated-grad-cam",
-    "score-cam",
-    "ablation-cam",
-    "recipro-cam",
-    "eigen-cam",
-    "seg-xres-cam",
-    "augmented-grad-cam",
-]
-"""The rule that makes the class maps, by its paper's name in small letters."""
+"""The function that the fusion applies last."""
 
 Fit = Literal["crop", "pad"]
 """The model's square: the largest centred one inside the radiograph, or the smallest around it."""
@@ -37,7 +20,7 @@ RankBy = Literal["probability", "calibrated"]
 """The score that ranks: the sigmoid, or TorchXRayVision's rescaling by operating point."""
 
 Dtype = Literal["float32", "bfloat16"]
-"""Arithmetic of the forward pass."""
+"""Number format of the forward pass."""
 
 Uncertain = Literal["ignore", "zeros", "ones"]
 """What an uncertain reference label counts as in statistics: nothing, a negative, or a positive."""
@@ -47,15 +30,15 @@ FigureFormat = Literal["png", "pdf", "svg"]
 
 
 def check_option(option: str, value: object, choices: Any) -> None:
-    """Refuse a value outside of its closed set.
+    """Refuse a value that is none of the choices.
 
     Args:
         option: the argument's name.
-        value: what was given.
-        choices: one of the sets above.
+        value: what was given for it.
+        choices: the `Literal` of the choices, such as `Fit`.
 
     Raises:
-        OptionError: names the option, the value and the set.
+        OptionError: another value; the message names the option, the value and the choices.
 
     >>> check_option("fit", "stretch", Fit)
     Traceback (most recent call last):
@@ -63,3 +46,22 @@ def check_option(option: str, value: object, choices: Any) -> None:
     """
     if value not in get_args(choices):
         raise OptionError(f"{option}={value!r}", expected=f"one of {', '.join(get_args(choices))}")
+
+
+def check_at_least(least: int, **values: float) -> None:
+    """Refuse a number that is too small, or not finite.
+
+    Args:
+        least: the smallest number that is allowed.
+        **values: the numbers by the arguments' names.
+
+    Raises:
+        OptionError: names the first argument that is refused, its value and the smallest allowed.
+
+    >>> check_at_least(1, steps=0)
+    Traceback (most recent call last):
+    cxr_explain.errors.OptionError: found steps=0; expected 1 or more.
+    """
+    for name, value in values.items():
+        if not least <= value < math.inf:
+            raise OptionError(f"{name}={value}", expected=f"{least} or more")

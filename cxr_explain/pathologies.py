@@ -81,11 +81,11 @@ class ReferenceBox:
     """A box of the reference standard, in the radiograph's pixels (edges, not pixel centres).
 
     Args:
-        pathology: the pathology it outlines.
-        x: left edge.
-        y: top edge.
-        width: extent to the right.
-        height: extent downwards.
+        pathology: name of the pathology inside the box.
+        x: left edge, in pixels from the radiograph's left edge.
+        y: top edge, in pixels from the radiograph's top edge.
+        width: extent to the right, in pixels.
+        height: extent downwards, in pixels.
 
     >>> box = ReferenceBox("Effusion", x=10, y=20, width=30, height=40)
     >>> ReferenceLabels({"Effusion": LabelState.POSITIVE}, boxes=(box,)).boxes[0].width
@@ -108,6 +108,14 @@ class ReferenceLabels:
 
     A pathology that is not named is "not labelled".
 
+    Args:
+        states: state of each pathology by name.
+        boxes: boxes of the reference standard.
+        source: where the labels come from, in a few words.
+
+    Raises:
+        ReferenceLabelError: two states for one pathology, or an unknown state.
+
     >>> labels = ReferenceLabels.from_text("Pleural Effusion|Edema=negative|Mass=uncertain")
     >>> str(labels["Effusion"]), str(labels["Mass"]), str(labels["Hernia"])
     ('positive', 'uncertain', 'not labelled')
@@ -118,14 +126,7 @@ class ReferenceLabels:
     source: str = "given by the caller"
 
     def __post_init__(self) -> None:
-        states: dict[str, LabelState] = {}
-        for name, given in self.states.items():
-            state = _parse_state(given)
-            if states.setdefault(canonical_pathology(name), state) is not state:
-                raise ReferenceLabelError(
-                    f"two states for {canonical_pathology(name)!r}", expected="one state for each pathology"
-                )
-        object.__setattr__(self, "states", MappingProxyType(states))
+        object.__setattr__(self, "states", MappingProxyType(_settled(self.states.items())))
         object.__setattr__(self, "boxes", tuple(self.boxes))
 
     def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled
@@ -141,18 +142,12 @@ class ReferenceLabels:
         Raises:
             ReferenceLabelError: an empty name, an unknown state, or two states for one pathology.
         """
-        states: dict[str, LabelState] = {}
-        for part in filter(None, (piece.strip() for piece in text.split("|"))):
-            name, _, state = part.partition("=")
-            name = canonical_pathology(name)
-            if not name:
-                raise ReferenceLabelError(
-                    f"a label without a name in {text!r}", expected="'Effusion|Mass=negative'"
-                )
-            value = _parse_state(state.strip() or "positive")
-            if states.setdefault(name, value) is not value:
-                raise ReferenceLabelError(f"two states for {name!r}", expected="one state for each pathology")
-        return cls(states, source=source)
+        parts = [part.partition("=") for part in text.split("|") if part.strip()]
+        if not all(name.strip() for name, _, _ in parts):
+            raise ReferenceLabelError(
+                f"a label without a name in {text!r}", expected="'Effusion|Mass=negative'"
+            )
+        return cls(_settled((name, state.strip() or "positive") for name, _, state in parts), source=source)
 
     @classmethod
     def coerce(cls, labels: ReferenceLabelsLike) -> ReferenceLabels:
@@ -170,8 +165,20 @@ class ReferenceLabels:
         if isinstance(labels, str):
             return cls.from_text(labels)
         if isinstance(labels, Mapping):
-            return cls({name: _parse_state(state) for name, state in labels.items()})
+            return cls(_settled(labels.items()))
         return cls(dict.fromkeys(labels, LabelState.POSITIVE))
+
+
+def _settled(given: Iterable[tuple[str, object]]) -> dict[str, LabelState]:
+    """One state for each pathology, whatever other names it was given by."""
+    states: dict[str, LabelState] = {}
+    for name, value in given:
+        state = _parse_state(value)
+        if states.setdefault(canonical_pathology(name), state) is not state:
+            raise ReferenceLabelError(
+                f"two states for {canonical_pathology(name)!r}", expected="one state for each pathology"
+            )
+    return states
 
 
 ReferenceLabelsLike = ReferenceLabels | str | Mapping[str, object] | Iterable[str] | None

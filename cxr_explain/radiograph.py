@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class Radiograph:
             XRV-compatible mode, where the pixels skip the display transforms that a viewer applies.
         sha256: hexadecimal digest of the file's bytes.
         id: a name for output files that does not repeat patient data from the header.
-        format: "DICOM", "PNG", "JPEG", "TIFF", "WEBP", "BMP", or "array".
+        format: the file's format, such as "DICOM" or "PNG" (`cxr_explain.loaders.formats` has them all);
+            "array" where there was no file.
         view: "PA", "AP", "LL", ... as the header has it; None where unknown.
         laterality: "L", "R", "B", "U" as the header has it; None where unknown.
         patient_orientation: direction of rows and columns, for example ("L", "F"); None where unknown.
@@ -40,7 +42,8 @@ class Radiograph:
         steps: the preprocessing steps taken so far, in order, for people to read.
         warnings: what a reviewer should know about this file.
         frame: index of the frame read; None for a single-frame object.
-        xrv_compatible: whether the pixels reproduce torchxrayvision's own reader.
+        xrv_compatible: whether the reader reproduced torchxrayvision's own; None where no reader made the
+            pixels, such as those of an array or a phantom.
         metadata: header attributes that the caller asked for, by keyword.
         phantom: a computed phantom of `cxr_explain.phantom`, nobody's chest; the warnings say it too.
 
@@ -64,7 +67,7 @@ class Radiograph:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     frame: int | None = None
-    xrv_compatible: bool = False
+    xrv_compatible: bool | None = None
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
     phantom: bool = False
 
@@ -90,6 +93,17 @@ class Radiograph:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def without_pixels(self) -> Self:
+        """The same with black pixels that take no memory, for what is known of it beside them.
+
+        >>> Radiograph.from_array(np.ones((4, 5), np.float32) * 9).without_pixels().pixels.max()
+        np.float32(0.0)
+        """
+        slim = copy.copy(self)
+        object.__setattr__(slim, "pixels", np.broadcast_to(np.float32(0), self.shape))
+        object.__setattr__(slim, "display", np.broadcast_to(np.uint8(0), self.shape))
+        return slim
 
     def _repr_html_(self) -> str:
         return html_of(self)
@@ -120,26 +134,15 @@ class Radiograph:
         """
         import hashlib
 
-        if np.asarray(pixels).dtype.kind in "ub":
-            raise OptionError(
-                f"{np.asarray(pixels).dtype} values, which cannot be below 0",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
-            )
+        kind = np.asarray(pixels).dtype
         values = np.array(pixels, dtype=np.float32)
         low, high = VALUE_RANGE
+        if kind.kind in "ub":
+            raise _unscaled(f"{kind} values, which cannot be below 0", "x / maximum")
         if values.size and (np.nanmin(values) < low or np.nanmax(values) > high):
-            raise OptionError(
-                f"values from {values.min():g} to {values.max():g}",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x / maximum - 1) * 1024.",
-            )
+            raise _unscaled(f"values from {values.min():g} to {values.max():g}", "x / maximum")
         if values.size and values.min() >= 0 and 0 < values.max() <= 1:
-            raise OptionError(
-                "values within [0, 1]",
-                expected="values in [-1024, 1024]",
-                remedy="Scale first: (2 * x - 1) * 1024.",
-            )
+            raise _unscaled("values within [0, 1]", "x")
         return cls(
             pixels=values,
             display=to_display(values),
@@ -151,7 +154,13 @@ class Radiograph:
         )
 
 
+def _unscaled(found: str, unit: str) -> OptionError:
+    return OptionError(
+        found, expected="values in [-1024, 1024]", remedy=f"Scale first: (2 * {unit} - 1) * 1024."
+    )
+
+
 def to_display(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Map [-1024, 1024] to 0 ... 255, rounded."""
     low, high = VALUE_RANGE
-    return np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.asarray(np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))), np.uint8)

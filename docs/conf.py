@@ -71,10 +71,9 @@ INTERNAL = (
     r"audit\.place\.Place",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
-    r"audit_report\.source\.AuditSource",
     r"cam\.evidence\.T",
-    r"manifests\.problems\.Problems",
-    r"plain_table\.Table",
+    r"reference\.problems\.Problems",
+    r"support\.plain_table\.PlainTable",
 )
 ELSEWHERE = (
     *("abc", "collections", "dataclasses", "enum", "os", "pathlib", "types", "typing"),
@@ -137,7 +136,7 @@ def lead_links(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] = "---\norphan: true\n---\n" + content[0].replace("\n### ", "\n## ")
 
 
-def evaluate_annotations(app: Sphinx) -> None:
+def evaluate_annotations(_app: Sphinx) -> None:
     """Evaluate the annotations of classes, which autodoc leaves as the strings that they are."""
     for info in pkgutil.walk_packages(cxr_explain.__path__, "cxr_explain."):
         if not info.name.endswith("__main__"):
@@ -158,7 +157,7 @@ def names_for_type_checkers(module: ModuleType) -> None:
             exec(compile(ast.Module(node.body, []), str(module.__file__), "exec"), vars(module))  # noqa: S102
 
 
-def plain_text(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def plain_text(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     """Keep what a docstring means as text from being read as markup.
 
     A shape before a colon, `(B, K): ...`, is no type, and the star of `(B, C, *spatial)` begins no emphasis.
@@ -168,7 +167,7 @@ def plain_text(app: Sphinx, what: str, name: str, obj: object, options: object, 
         lines[:0] = ["..", ""]  # an empty comment, behind which napoleon looks for no type
 
 
-def dashes(app: Sphinx, doctree: nodes.document) -> None:
+def dashes(_app: Sphinx, doctree: nodes.document) -> None:
     """Set the dash between an argument and what it is; other pairs of hyphens begin options, and stay."""
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":

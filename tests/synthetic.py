@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.explaining.ranking import rank
+from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.geometry import Fit, Geometry
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.radiograph import Radiograph
@@ -250,6 +252,10 @@ def _provenance(radiograph: Radiograph, geometry: Geometry, k: int, **fields: An
         f"model input: {geometry.fit} to columns {left}-{right}, rows {top}-{bottom}",
         f"resized to {geometry.model_size} x {geometry.model_size} (bilinear, antialiased)",
     )
+    map_options = {name: fields.pop(name) for name in [*fields] if name in MapOptions.__annotations__}
+    ranking_options = {"top_k": max(k, 1)} | {
+        name: fields.pop(name) for name in [*fields] if name in RankingOptions.__annotations__
+    }
     values: dict[str, Any] = {
         "package_version": "0.1.0",
         "torch_version": "2.0.0",
@@ -259,11 +265,10 @@ def _provenance(radiograph: Radiograph, geometry: Geometry, k: int, **fields: An
         "target_layer": "features.norm5",
         "method": "Grad-CAM" if k == 1 else "FM-G-CAM",
         "gradient": "closed form",
-        "normalisation": "joint",
-        "activation": "relu",
-        "top_k": max(k, 1),
+        "rule_title": "Grad-CAM",
+        "map_settings": MapSettings(**map_options),
+        "ranking_settings": RankingSettings(**ranking_options),
         "device": "cpu",
-        "dtype": "float32",
         "radiograph_sha256": radiograph.sha256,
         "steps": steps,
         "warnings": radiograph.warnings,

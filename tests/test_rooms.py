@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +51,6 @@ DOORS = ("cxr_explain", "cxr_explain.__main__")
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("cxr_explain.display", "figures"): "`Explanation.figure`: whoever has an explanation wants its figure",
     ("cxr_explain.display", "pages"): "what a notebook shows of an object, asked of the object itself",
-    ("cxr_explain.explaining.files", "pages"): "to be mended: a batch writes its page",
 }
 """(importing module, room it imports from) against the direction, and why."""
 
@@ -89,6 +91,23 @@ def against_the_direction(module: str, source: str) -> set[tuple[str, str]]:
         for name in imports_in(source)
         if name in DOORS or room_of(name) > room_of(module)
     }
+
+
+def rooms_and_imports() -> tuple[tuple[str, ...], Counter[tuple[str, str]]]:
+    """The rooms, the nouns as one, and how many modules of one import from another; for the picture."""
+    rooms = ("nouns", *ROOMS[len(NOUNS) :])
+
+    def shown(module: str) -> str:
+        name = module.split(".")[1]
+        return "nouns" if name in NOUNS else name
+
+    pairs = {
+        (module, shown(module), shown(name))
+        for module in MODULES
+        if module not in DOORS
+        for name in imports_in(source_of(module).read_text(encoding="utf-8"))
+    }
+    return rooms, Counter((room, other) for _, room, other in pairs if room != other)
 
 
 def graph() -> dict[str, set[str]]:
@@ -144,3 +163,17 @@ def test_rooms_have_no_circle_and_neither_have_modules() -> None:
 
     for module in edges:
         visit(module, ())
+
+
+def test_the_picture_of_the_rooms_is_of_the_imports_that_are_there() -> None:
+    sys.path.insert(0, str(PACKAGE.parent / "docs" / "_ext"))
+    import architecture
+
+    assert architecture.PICTURE.read_text(encoding="utf-8") == architecture.draw(), (
+        "draw it anew: python docs/_ext/architecture.py"
+    )
+
+
+def test_the_page_on_the_architecture_names_the_rooms_in_their_order() -> None:
+    page = (PACKAGE.parent / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE) == list(ROOMS[len(NOUNS) :])

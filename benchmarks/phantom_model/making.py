@@ -17,7 +17,7 @@ from benchmarks.phantom_model.settings import Settings
 from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.support.whole_file import write_whole
 from cxr_explain.weights import CheckpointFacts
-from cxr_explain.weights.digests import pinned_digest, write_pin
+from cxr_explain.weights.digests import digest_of, pin_path
 
 CALIBRATION = range(900_000, 901_500)
 """Seeds of the phantoms for calibration; training uses those below."""
@@ -92,5 +92,14 @@ def save(network: Network, path: Path, points: tuple[float | None, ...], setting
     tensors = {name: value.detach().contiguous() for name, value in network.folded().state_dict().items()}
     metadata = {**facts.to_metadata(), "training": json.dumps(asdict(settings))}
     write_whole(path, to_bytes(tensors, metadata))
-    write_pin(path)
-    return pinned_digest(path)
+    return write_pin(path)
+
+
+def write_pin(path: Path) -> str:
+    """Pin the bytes of a weights file as they are; returns their SHA-256.
+
+    The pin is a line as `sha256sum` writes it, so that `sha256sum --check` can read it.
+    """
+    digest = digest_of(path.read_bytes())
+    write_whole(pin_path(path), f"{digest}  {path.name}\n".encode())
+    return digest

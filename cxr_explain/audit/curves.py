@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_explain.audit.measures import Scored
 from cxr_explain.measures.statistics.calibration import calibration_curve
 from cxr_explain.measures.statistics.discrimination import scored as checked
+from cxr_explain.support.arrays import Points
 
 MOST_POINTS = 300
 """Of a curve in the statistics' document."""
-
-Points = NDArray[np.float64]
 
 
 def roc_points(scores: ArrayLike, positives: ArrayLike) -> Points:
@@ -85,7 +84,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
         return points
     way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))])
     chosen = np.searchsorted(way, np.linspace(0, way[-1], most)[:-1], side="left")
-    return points[np.unique([*chosen.tolist(), len(points) - 1])]
+    return points.take(np.unique([*chosen.tolist(), len(points) - 1]), axis=0)
 
 
 def curves_of(scored: Scored, *, level: float) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.errors import AuditError
-from cxr_explain.support.plain_table import Table
+from cxr_explain.support.plain_table import PlainTable
 
 STATISTICS_SCHEMA = "cxr-explain/statistics/1"
 
@@ -68,7 +68,7 @@ class Statistics:
             ) from error
         return cls(document)
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[PlainTable]:
         """What there is to read, a table for each section that has a line."""
         yield self._agreement("Discrimination", ("auroc", "auprc"), self._labels_note())
         yield self._agreement(
@@ -111,15 +111,15 @@ class Statistics:
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
         return f"Reference labels that count as neither: {told}." if told else ""
 
-    def _agreement(self, title: str, names: Sequence[str], note: str) -> Table:
+    def _agreement(self, title: str, names: Sequence[str], note: str) -> PlainTable:
         rows = [
             [each["pathology"], str(each["positive"]), str(each["negative"]), *_texts(each, names)]
             for each in self.document["pathologies"]
         ]
         header = ("pathology", "positive", "negative", *(_AGREEMENT[name] for name in names))
-        return Table(title, header, rows, note)
+        return PlainTable(title, header, rows, note)
 
-    def _subgroups(self) -> Table:
+    def _subgroups(self) -> PlainTable:
         names = ("auroc", "sensitivity", "specificity")
         rows = [
             [
@@ -133,11 +133,11 @@ class Statistics:
         ]
         header = ("subgroup", "pathology", "positive", "negative", *(_AGREEMENT[name] for name in names))
         small = self.document["small"]
-        return Table(
+        return PlainTable(
             "Subgroups", header, rows, f"* fewer than {small} positives, or negatives: not to rely on."
         )
 
-    def _policies(self) -> Table:
+    def _policies(self) -> PlainTable:
         names = ("auroc", "auprc", "sensitivity", "specificity")
         rows = [
             [
@@ -150,9 +150,9 @@ class Statistics:
             for each in self.document["policies"]
         ]
         header = ("pathology", "uncertain", "positive", "negative", *(_AGREEMENT[name] for name in names))
-        return Table("What uncertain reference labels count as", header, rows)
+        return PlainTable("What uncertain reference labels count as", header, rows)
 
-    def _where(self) -> Table:
+    def _where(self) -> PlainTable:
         rows = [
             [
                 each["share"].replace("_", " "),
@@ -165,15 +165,15 @@ class Statistics:
             for each in self.document["where"]
         ]
         header = ("share of the saliency", "images", "missing", "mean", "5 %", "median", "95 %", "flagged")
-        return Table("Where the model looks", header, rows)
+        return PlainTable("Where the model looks", header, rows)
 
-    def _localisation(self) -> Table:
+    def _localisation(self) -> PlainTable:
         rows = [
             [each["pathology"], str(each["images"]), *_texts(each, tuple(_LOCALISATION))]
             for each in self.document["localisation"]
         ]
         note = "Class maps of the outlined pathologies; a random peak and the centre are for comparison."
-        return Table("Localisation", ("pathology", "images", *_LOCALISATION.values()), rows, note)
+        return PlainTable("Localisation", ("pathology", "images", *_LOCALISATION.values()), rows, note)
 
 
 def estimate_text(estimate: Mapping[str, Any]) -> str:

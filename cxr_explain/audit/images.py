@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cxr_explain.audit.place import Place, is_url, place_at
 from cxr_explain.errors import AuditError, OptionError, RadiographError
-from cxr_explain.loaders import read_radiograph
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
 
 
@@ -41,19 +40,19 @@ class ImageFolder:
     def __reduce__(self) -> tuple[Any, ...]:
         return _image_folder, (self.where, self.follow_links)
 
-    def read(self, path: str, options: Mapping[str, Any]) -> Radiograph:
+    def read(self, path: str, settings: ReadSettings) -> Radiograph:
         """Read one image.
 
         Args:
-            path: of the manifest, whose reader has refused `..` and absolute ones.
-            options: passed on to `read_radiograph`.
+            path: as the manifest has it, whose reader has refused `..` and absolute ones.
+            settings: how to read it.
 
         Raises:
             RadiographError: see `read_radiograph`; a link that leads out of the folder; or an object that
                 cannot be fetched.
         """
         if not self.is_remote:
-            return read_radiograph(self._inside(path), **options)
+            return settings.read(self._inside(path))
         self._place = self._place or place_at(self.where)
         try:
             data = self._place.read(path)
@@ -62,7 +61,7 @@ class ImageFolder:
         with TemporaryDirectory(prefix="cxr-explain-") as folder:
             local = Path(folder) / Path(path).name
             local.write_bytes(data)
-            return read_radiograph(local, **options)
+            return settings.read(local)
 
     def _inside(self, path: str) -> Path:
         full = Path(self.where) / path

@@ -12,13 +12,14 @@ import multiprocessing
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from typing import Self
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.place import LocalPlace, Place, as_output_error
 from cxr_explain.errors import CxrExplainError, RadiographError
+from cxr_explain.loaders.settings import ReadSettings
 
 JOURNAL = ".reading"
 SUSPECT_FROM = 2
@@ -56,7 +57,7 @@ class Journal:
             self._path.unlink(missing_ok=True)  # the end was said
 
     def is_suspect(self, row: int) -> bool:
-        """Whether an image is to be tried in a process of its own."""
+        """Whether an image is to be tried in a separate process."""
         return self._ends[row] >= SUSPECT_FROM
 
     @contextmanager
@@ -94,14 +95,14 @@ def _ends_of(content: bytes) -> Counter[int]:
     return ends
 
 
-def try_apart(images: ImageFolder, path: str, options: Mapping[str, Any], seconds: float = SECONDS) -> None:
-    """Read an image in a process of its own, for the process's sake alone.
+def try_apart(images: ImageFolder, path: str, settings: ReadSettings, seconds: float = SECONDS) -> None:
+    """Read an image in a separate process, to see whether that survives it.
 
     Raises:
         RadiographError: the process died, or did not come back.
     """
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_read, args=(images, path, dict(options)), daemon=True)
+    process = context.Process(target=_read, args=(images, path, settings), daemon=True)
     process.start()
     process.join(seconds)
     if process.is_alive():
@@ -112,6 +113,6 @@ def try_apart(images: ImageFolder, path: str, options: Mapping[str, Any], second
         raise RadiographError("a file that crashes its decoder")
 
 
-def _read(images: ImageFolder, path: str, options: dict[str, Any]) -> None:
+def _read(images: ImageFolder, path: str, settings: ReadSettings) -> None:
     with suppress(CxrExplainError):  # it will be said again, where it is heard
-        images.read(path, options)
+        images.read(path, settings)

@@ -141,7 +141,7 @@ def _measured(run: AuditRun, row: Mapping[str, Any]) -> dict[str, ClassMapMeasur
     entry = run.manifest[row["row"]]
     return locate(
         dict(zip(names, maps, strict=True)),
-        Geometry.fit_square(shape, run.record.input_size, run.record.fit),  # type: ignore[arg-type]
+        Geometry.fit_square(shape, run.record.input_size, run.record.map_settings.fit),
         boxes=entry.boxes_in(shape),
         masks={name: entry.mask_in(name, shape, Path(run.images)) for name in entry.masks if name in names},
     )

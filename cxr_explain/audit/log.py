@@ -11,7 +11,7 @@ LOG = "audit.log"
 
 
 class Log:
-    """Writes RUN/audit.log line by line; in an object store, a file of its own for each run, at its end.
+    """Writes RUN/audit.log line by line; in an object store, a separate file for each run, when it ends.
 
     Args:
         place: the run's folder.

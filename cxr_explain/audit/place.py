@@ -6,11 +6,12 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_explain.errors import AuditError, OutputError
+from cxr_explain.support.locks import exclusive
 from cxr_explain.support.whole_file import write_whole
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -128,11 +129,18 @@ class LocalPlace(Place):
     @contextmanager
     def held(self) -> Iterator[None]:  # noqa: D102
         path = self.folder / ".lock"
-        with as_output_error(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab")
-        with file:
-            _lock(file, self.folder)
+        with ExitStack() as stack:
+            with as_output_error(path):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(exclusive(path))
+                except BlockingIOError:
+                    raise AuditError(
+                        "an audit that is under way",
+                        expected="a folder that no other process writes to",
+                        source=self.folder,
+                        remedy="Wait for it, or stop it first.",
+                    ) from None
             self._tidy()
             yield
 
@@ -251,22 +259,6 @@ def _file_system(url: str) -> tuple[Any, str]:
             source=url,
         ) from error
     return fs.PyFileSystem(fs.FSSpecHandler(files)), str(root).rstrip("/")
-
-
-def _lock(file: BinaryIO, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two audits of one folder are not told apart there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise AuditError(
-            "an audit that is under way",
-            expected="a folder that no other process writes to",
-            source=folder,
-            remedy="Wait for it, or stop it first.",
-        ) from None
 
 
 @contextmanager

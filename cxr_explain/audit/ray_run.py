@@ -9,39 +9,41 @@ before.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from os import PathLike
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.place import place_at
-from cxr_explain.audit.reading import Task
-from cxr_explain.audit.record import Ask, Record
-from cxr_explain.audit.rows import Failed, Row
-from cxr_explain.audit.run import Means, Progress, tasks_of, under_way, worked
-from cxr_explain.audit.store import AuditRun, Parts
+from cxr_explain.audit.reading import ManifestRow
+from cxr_explain.audit.record import Record
+from cxr_explain.audit.rows import Row
+from cxr_explain.audit.run import Audit, Progress, RunSettings
+from cxr_explain.audit.store import Parts
 from cxr_explain.errors import AuditError
-from cxr_explain.explaining.explainer import Explainer, Pretrained
-from cxr_explain.reference.manifest import Manifest
+from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.support.extras import require
 
 
 class Worker:
-    """An actor: explains blocks of tasks, and writes their parts.
+    """An actor: explains blocks of rows, and writes their parts.
 
     Args:
         pretrained: how it comes to the model.
-        record: of the audit; other weights on this machine are refused.
+        record: the audit's identity; other weights on this machine are refused.
         images: where they are.
         where: the run's folder or URL.
-        means: how it is run.
+        running: how it is run.
+
+    Raises:
+        AuditError: other weights than those with which the audit began.
     """
 
     def __init__(
-        self, pretrained: Pretrained, record: Record, images: ImageFolder, where: str, means: Means
+        self, pretrained: Pretrained, record: Record, images: ImageFolder, where: str, running: RunSettings
     ) -> None:
         self._explainer = pretrained.load()
         digest = self._explainer.classifier.weights_sha256
@@ -50,123 +52,84 @@ class Worker:
                 f"weights with SHA-256 {digest} on this machine",
                 expected=f"{record.weights_sha256}, as it began",
             )
-        self._record, self._images, self._means = record, images, means
-        self._parts = Parts(place_at(where), record)
+        self._audit = Audit(record, images, place_at(where), running)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         """Explain a block; the result says what became of each row."""
-        columns = [block[name].tolist() for name in ("row", "image_id", "path", "boxed", "view")]
-        tasks = (
-            Task(row, image_id, path, tuple(filter(None, boxed.split("|"))), view or None)
-            for row, image_id, path, boxed, view in zip(*columns, strict=True)
+        columns = [block[name].tolist() for name in ("number", "image_id", "path", "boxed", "view")]
+        todo = (
+            ManifestRow(number, image_id, path, tuple(filter(None, boxed.split("|"))), view or None)
+            for number, image_id, path, boxed, view in zip(*columns, strict=True)
         )
         rows: list[Row] = []
-        for batch in worked(self._explainer, self._images, tasks, self._record.ask, self._means):
+        for batch in self._audit.rows(self._explainer, todo):
             rows += batch
         if rows:
-            self._parts.write(rows)
+            Parts(self._audit.place, self._audit.record).write(rows)
         return {
             name: np.array([str(row.get(name) or "") for row in rows], object)
             for name in ("image_id", "code", "message")
         }
 
 
-def run_audit_on_ray(
-    pretrained: Pretrained,
-    explainer: Explainer,
-    manifest: Manifest,
-    images: str | PathLike[str],
-    where: str | PathLike[str],
-    *,
-    ask: Ask | None = None,
-    means: Means | None = None,
-    workers: int = 2,
-    gpus: float = 0.0,
-    advance: Callable[[Progress], None] = lambda progress: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> AuditRun:
-    """Run an audit on Ray Data; see `cxr_explain.audit.run.run_audit`.
+@dataclass(frozen=True)
+class RayCrew:
+    """Works on an audit with Ray Data: `run_audit(..., crew=RayCrew(Pretrained("densenet121-res224-nih")))`.
 
     Connects to the cluster of the environment (`RAY_ADDRESS`), else starts Ray on this machine. Image folder,
     run folder and weights must be reachable under the same name from every machine: a shared file system, or
-    URLs.
+    URLs. A block has as many rows as a part.
 
     Args:
-        pretrained: how each actor comes to the model.
-        explainer: the same model, to describe the run with.
-        manifest: of the data set.
-        images: see `run_audit`.
-        where: see `run_audit`.
-        ask: see `run_audit`.
-        means: see `run_audit`; a block has `part_rows` tasks.
-        workers: actors.
-        gpus: of each actor.
-        advance: called after each block.
-        stop: asked after each block.
+        pretrained: how each actor comes to the model; the same as the audit's explainer.
+        workers: how many actors.
+        gpus: how many GPUs each of them takes.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        AuditError: see `run_audit`.
     """
-    ray = require("ray", "ray")
-    require("ray.data", "ray")
-    ask, means = ask or Ask(), means or Means()
-    place, folder = place_at(where), ImageFolder(images, follow_links=means.follow_links)
-    record = Record.of(explainer, ask, manifest)
-    started = not ray.is_initialized()
-    if started:
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-    try:
-        with under_way(place, record, manifest, folder, means) as (todo, log):
-            log(f"on Ray, with {workers} workers")
-            arguments = (pretrained, record, folder, place.name, means)
-            for progress in _progress(ray, manifest, todo, record, arguments, workers, gpus, means.part_rows):
-                advance(progress)
-                if stop():
-                    break
-    finally:
+
+    pretrained: Pretrained
+    workers: int = 2
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        require("ray", "ray")
+
+    def __call__(
+        self, audit: Audit, todo: Sequence[ManifestRow], log: Callable[[str], None]
+    ) -> Generator[Progress]:
+        """What became of each block, in the order in which they are done."""
+        if not todo:
+            return
+        ray = require("ray", "ray")
+        require("ray.data", "ray")
+        started = not ray.is_initialized()
         if started:
-            ray.shutdown()
-    return AuditRun(place, record)
+            ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        try:
+            log(f"on Ray, with {self.workers} workers")
+            for batch in self._blocks(ray, audit, todo).iter_batches(batch_size=None, batch_format="numpy"):
+                yield Progress.of(pa.table(batch).to_pylist())
+        finally:
+            if started:
+                ray.shutdown()
 
-
-def _progress(
-    ray: Any,
-    manifest: Manifest,
-    todo: list[int],
-    record: Record,
-    arguments: tuple[Any, ...],
-    workers: int,
-    gpus: float,
-    block_rows: int,
-) -> Iterator[Progress]:
-    """What became of each block, in the order in which they are done."""
-    if not todo:
-        return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are not for a user's terminal
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.verbose_stats_logs = False
-    tasks = [
-        asdict(task) | {"boxed": "|".join(task.boxed), "view": task.view or ""}
-        for task in tasks_of(manifest, todo, record)
-    ]
-    blocks = ray.data.from_items(tasks, override_num_blocks=-(-len(tasks) // block_rows))
-    done = blocks.map_batches(
-        Worker,
-        fn_constructor_args=arguments,
-        batch_size=block_rows,
-        concurrency=min(workers, -(-len(tasks) // block_rows)),
-        num_cpus=1,
-        num_gpus=gpus or None,
-    )
-    for batch in done.iter_batches(batch_size=None, batch_format="numpy"):
-        codes = batch["code"].tolist()
-        failed = {
-            image_id: Failed(code, message)
-            for image_id, code, message in zip(
-                batch["image_id"].tolist(), codes, batch["message"].tolist(), strict=True
-            )
-            if code
-        }
-        yield Progress(len(codes) - len(failed), failed)
+    def _blocks(self, ray: Any, audit: Audit, todo: Sequence[ManifestRow]) -> Any:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are not for a user's terminal
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.verbose_stats_logs = False
+        size = audit.running.part_rows
+        count = -(-len(todo) // size)
+        items = [asdict(row) | {"boxed": "|".join(row.boxed), "view": row.view or ""} for row in todo]
+        return ray.data.from_items(items, override_num_blocks=count).map_batches(
+            Worker,
+            fn_constructor_args=(
+                self.pretrained, audit.record, audit.images, audit.place.name, audit.running,
+            ),
+            batch_size=size,
+            concurrency=min(self.workers, count),
+            num_cpus=1,
+            num_gpus=self.gpus or None,
+        )  # fmt: skip

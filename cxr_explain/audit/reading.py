@@ -7,38 +7,39 @@ processes, and memory does not grow with their number. `python -m benchmarks.aud
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal, try_apart
-from cxr_explain.audit.rows import Failed
 from cxr_explain.chest.regions import Regions, regions_of
 from cxr_explain.errors import CxrExplainError
+from cxr_explain.explaining.many import attempt
 from cxr_explain.explaining.preprocessing import ModelInput
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Task:
-    """A row of the manifest that is to be explained.
+class ManifestRow:
+    """A row of the manifest, as it is handed to a thread or to another machine.
 
     Args:
-        row: its number, from 0.
+        number: the row's number, from 0.
         image_id: its name.
-        path: of the file, relative to the image folder.
+        path: the file's, relative to the image folder.
         boxed: pathologies with a reference box or mask there.
         view: as the manifest has it; None where it does not say.
     """
 
-    row: int
+    number: int
     image_id: str
     path: str
     boxed: tuple[str, ...] = ()
@@ -46,79 +47,76 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """An image that the model can be shown.
+class Ready(ModelInput):
+    """An image that the model can be shown; the radiograph's own pixels are let go.
 
     Args:
-        radiograph: what is known of it; its pixels are let go.
-        model_input: what the model sees.
         regions: where thorax, lungs, border and markers are; None where it is not asked for.
         milliseconds: for reading and preparing.
     """
 
-    radiograph: Radiograph
-    model_input: ModelInput
-    regions: Regions | None
-    milliseconds: float
+    regions: Regions | None = None
+    milliseconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Reader:
-    """From a task to an image that the model can be shown, or to the reason why not.
+    """From a row of the manifest to an image that the model can be shown, or to the reason why not.
 
     Args:
         images: where they are.
         prepare: `Explainer.prepare`.
-        check: raises for a radiograph that the model has no say in.
-        options: passed on to `read_radiograph`.
+        settings: how they are read.
         regions: whether to look for thorax, lungs, border and markers.
-        journal: of what is being read; None where nobody keeps one.
+        journal: notes what is being read; None where nobody keeps one.
     """
 
     images: ImageFolder
     prepare: Callable[[Radiograph], ModelInput]
-    check: Callable[[Radiograph], None]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: ReadSettings
     regions: bool = True
     journal: Journal | None = None
 
-    def __call__(self, task: Task) -> Ready | Failed:
-        """Never raises an `Exception`: what went wrong is a value."""
-        began = time.perf_counter()
-        try:
-            radiograph = self._radiograph(task)
-            self.check(radiograph)
-            model_input = self.prepare(radiograph)
-            regions = regions_of(_seen_as(radiograph, task.view)) if self.regions else None
-        except Exception as error:
-            if os.environ.get("CXR_EXPLAIN_DEBUG") and not isinstance(error, CxrExplainError):
-                raise
-            return Failed.of(error)
-        return Ready(_without_pixels(radiograph), model_input, regions, (time.perf_counter() - began) * 1000)
+    def __call__(self, row: ManifestRow) -> Ready | CxrExplainError:
+        """What went wrong is a value; see `attempt`."""
+        return attempt(partial(self._ready, row))
 
-    def _radiograph(self, task: Task) -> Radiograph:
+    def _ready(self, row: ManifestRow) -> Ready:
+        began = time.perf_counter()
+        radiograph = self._radiograph(row)
+        model_input = self.prepare(radiograph)
+        regions = regions_of(_seen_as(radiograph, row.view)) if self.regions else None
+        slim = replace(model_input, radiograph=radiograph.without_pixels(), further=row.boxed)
+        return Ready(**vars(slim), regions=regions, milliseconds=(time.perf_counter() - began) * 1000)
+
+    def _radiograph(self, row: ManifestRow) -> Radiograph:
         if self.journal is None:
-            return self.images.read(task.path, self.options)
-        if self.journal.is_suspect(task.row):
-            try_apart(self.images, task.path, self.options)
-        with self.journal.reading(task.row):
-            return self.images.read(task.path, self.options)
+            return self.images.read(row.path, self.settings)
+        if self.journal.is_suspect(row.number):
+            try_apart(self.images, row.path, self.settings)
+        with self.journal.reading(row.number):
+            return self.images.read(row.path, self.settings)
 
 
 def read_ahead(
-    reader: Callable[[Task], Ready | Failed], tasks: Iterable[Task], *, workers: int, ahead: int
-) -> Iterator[tuple[Task, Ready | Failed]]:
-    """Read in threads, in the order of the tasks, never more than `ahead` beyond the one that is asked for.
+    reader: Callable[[ManifestRow], T], rows: Iterable[ManifestRow], *, workers: int, ahead: int
+) -> Generator[tuple[ManifestRow, T]]:
+    """Read in threads, in order, never more than `ahead` beyond the one that is asked for.
 
-    >>> [ready.message for _, ready in read_ahead(lambda task: Failed("x", task.path),
-    ...     [Task(0, "a", "a.png"), Task(1, "b", "b.png")], workers=2, ahead=2)]
-    ['a.png', 'b.png']
+    Args:
+        reader: what a thread does with one row.
+        rows: the rows of the manifest.
+        workers: how many threads.
+        ahead: how many images may wait for their turn.
+
+    >>> list(read_ahead(lambda row: row.path, [ManifestRow(0, "a", "a.png")], workers=2, ahead=2))[0][1]
+    'a.png'
     """
-    waiting: deque[tuple[Task, Future[Ready | Failed]]] = deque()
+    waiting: deque[tuple[ManifestRow, Future[T]]] = deque()
     pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="cxr-explain-read")
     try:
-        for task in tasks:
-            waiting.append((task, pool.submit(reader, task)))
+        for row in rows:
+            waiting.append((row, pool.submit(reader, row)))
             if len(waiting) > max(ahead, 1):
                 yield _next(waiting)
         while waiting:
@@ -127,19 +125,9 @@ def read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _next(
-    waiting: deque[tuple[Task, Future[Ready | Failed]]],
-) -> tuple[Task, Ready | Failed]:
-    task, future = waiting.popleft()
-    return task, future.result()
-
-
-def _without_pixels(radiograph: Radiograph) -> Radiograph:
-    """The same without its pixels, which take many megabytes while the image waits for its turn."""
-    slim = copy.copy(radiograph)
-    object.__setattr__(slim, "pixels", np.broadcast_to(np.float32(0), radiograph.shape))
-    object.__setattr__(slim, "display", np.broadcast_to(np.uint8(0), radiograph.shape))
-    return slim
+def _next(waiting: deque[tuple[ManifestRow, Future[T]]]) -> tuple[ManifestRow, T]:
+    row, future = waiting.popleft()
+    return row, future.result()
 
 
 def _seen_as(radiograph: Radiograph, view: str | None) -> Radiograph:

@@ -2,144 +2,86 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Self
 
-from cxr_explain._version import __version__
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.options import RankBy, Uncertain
+from cxr_explain.explaining.provenance import ExplainerFacts, from_plain
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
+from cxr_explain.loaders.settings import ReadSettings
+from cxr_explain.options import Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 
-SCHEMA = "cxr-explain/audit/1"
+SCHEMA = "cxr-explain/audit/2"
 
-_FREE_TO_DIFFER = frozenset({"torch_version"})  # scores agree to rounding; what else differs is refused
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What is asked of each radiograph.
-
-    Args:
-        top_k: K.
-        rank_by: see `Explainer.explain`.
-        pathologies: consider these alone; all with None.
-        above_operating_point: see `Explainer.explain`.
-        read_options: passed on to `read_radiograph`.
-        uncertain: what an uncertain reference label counts as in the statistics.
-    """
-
-    top_k: int = 5
-    rank_by: RankBy = "probability"
-    pathologies: tuple[str, ...] | None = None
-    above_operating_point: bool = False
-    read_options: Mapping[str, Any] = field(default_factory=dict)
-    uncertain: Uncertain = "ignore"
-
-    @property
-    def ranking_options(self) -> dict[str, Any]:
-        """As `Explainer.explain_batch` takes them."""
-        return {
-            "top_k": self.top_k,
-            "rank_by": self.rank_by,
-            "pathologies": self.pathologies,
-            "above_operating_point": self.above_operating_point,
-        }
+_FREE_TO_DIFFER = frozenset({"torch_version", "allow_phantom_weights"})
+"""Scores agree to rounding; and what is allowed decides on failures, which may be tried again."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """The identity of an audit, as RUN/run.json keeps it.
+@dataclass(frozen=True, kw_only=True)
+class Record(ExplainerFacts):
+    """The identity of an audit, as RUN/run.json keeps it; see `ExplainerFacts` for the explainer's part.
 
     Args:
-        package_version: of cxr_explain.
-        torch_version: of torch, at the beginning.
-        model: the classifier's name.
-        weights_sha256: hexadecimal digest of the weights file.
-        training_sets: data sets the weights were trained on, where known.
-        phantom_only: the model has seen phantoms and no radiograph.
         outputs: names of the head's outputs, in its order; '' for those never trained.
         operating_points: one for each output; None without.
         input_size: side of the model's input in pixels.
-        target_layer: the layer whose activations carry the maps.
-        method: the rule's name.
-        method_title: as its paper writes it.
-        method_settings: the rule's options.
-        fused: see `Explainer`.
-        normalisation: of the fusion.
-        activation: of the fusion.
-        fit: see `Explainer`.
-        xrv_compatible: see `Explainer`.
-        dtype: arithmetic of the forward pass.
-        ask: what is asked of each radiograph.
-        manifest_sha256: of the manifest's bytes.
+        ranking_settings: which pathologies are explained.
+        read_settings: how the images are read.
+        uncertain: what an uncertain reference label counts as in the statistics.
+        manifest_sha256: hexadecimal digest of the manifest's bytes.
         manifest_source: the data set and what was read of it, in words.
-        rows: of the manifest.
+        rows: how many the manifest has.
     """
 
-    package_version: str
-    torch_version: str
-    model: str
-    weights_sha256: str | None
-    training_sets: tuple[str, ...]
-    phantom_only: bool
     outputs: tuple[str, ...]
     operating_points: tuple[float | None, ...]
     input_size: int
-    target_layer: str
-    method: str
-    method_title: str
-    method_settings: str
-    fused: bool
-    normalisation: str
-    activation: str
-    fit: str
-    xrv_compatible: bool
-    dtype: str
-    ask: Ask
+    ranking_settings: RankingSettings
+    read_settings: ReadSettings
+    uncertain: Uncertain
     manifest_sha256: str
     manifest_source: str
     rows: int
 
     @classmethod
-    def of(cls, explainer: Explainer, ask: Ask, manifest: Manifest) -> Self:
+    def of(
+        cls,
+        explainer: Explainer,
+        manifest: Manifest,
+        asked: RankingSettings | None = None,
+        reading: ReadSettings | None = None,
+        uncertain: Uncertain = "ignore",
+    ) -> Self:
         """Describe an audit before it begins.
 
         Args:
             explainer: with a rule that has a name.
-            ask: what is asked of each radiograph.
-            manifest: of the data set; its digest is of what `write_manifest` would write.
+            manifest: the images and their labels; its digest is that of what `write_manifest` would write.
+            asked: which pathologies to explain.
+            reading: how to read the images; by default as the explainer prepares them.
+            uncertain: what an uncertain reference label counts as in the statistics.
+
+        Raises:
+            OptionError: images that would be read in another way than they are prepared in.
         """
-        import hashlib
-
-        import torch
-
-        classifier, rule = explainer.classifier, explainer.rule
+        classifier, facts = explainer.classifier, explainer.facts
+        reading = reading or ReadSettings(xrv_compatible=facts.map_settings.xrv_compatible)
+        facts.map_settings.check_read_alike(reading.xrv_compatible)
         return cls(
-            package_version=__version__,
-            torch_version=torch.__version__,
-            model=classifier.name,
-            weights_sha256=classifier.weights_sha256,
-            training_sets=tuple(classifier.training_sets),
-            phantom_only=classifier.phantom_only,
+            **vars(facts),
             outputs=tuple(classifier.pathologies),
             operating_points=tuple(map(_number, classifier.operating_points)),
             input_size=classifier.input_size,
-            target_layer=", ".join(explainer.target_layers) or classifier.target_layer,
-            method=str(explainer.method),
-            method_title=rule.title,
-            method_settings=rule.settings,
-            fused=explainer.fused,
-            normalisation=explainer.normalisation,
-            activation=explainer.activation,
-            fit=explainer.fit,
-            xrv_compatible=explainer.xrv_compatible,
-            dtype=explainer.dtype,
-            ask=ask,
+            ranking_settings=asked or RankingSettings(),
+            read_settings=reading,
+            uncertain=uncertain,
             manifest_sha256=hashlib.sha256(csv_bytes(manifest)).hexdigest(),
             manifest_source=manifest.source,
             rows=len(manifest),
@@ -172,8 +114,13 @@ class Record:
             document = json.loads(text)
             if document.pop("schema") != SCHEMA:
                 raise ValueError
-            ask = document.pop("ask")
-            return cls(**_tuples(document), ask=Ask(**_tuples(ask)))
+            return from_plain(
+                cls,
+                document,
+                map_settings=MapSettings,
+                ranking_settings=RankingSettings,
+                read_settings=ReadSettings,
+            )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AuditError("something else than the record of an audit", expected=SCHEMA) from error
 
@@ -186,7 +133,12 @@ class Record:
         Source:
             A table whose rows come from two models, or two ways of preprocessing, has no meaning.
         """
-        differences = [*_differences(before, self), *_differences(before.ask, self.ask)]
+        there, now = dict(_flat(before)), dict(_flat(self))
+        differences = [
+            f"{name.replace('_', ' ')} ({_short(there[name])} there, {_short(now[name])} now)"
+            for name in now
+            if there[name] != now[name] and name not in _FREE_TO_DIFFER
+        ]
         if differences:
             raise AuditError(
                 f"an audit that differs in {'; in '.join(differences)}",
@@ -195,14 +147,14 @@ class Record:
             )
 
 
-def _differences(before: Any, now: Any) -> list[str]:
-    """In words, the fields in which two records differ."""
-    found = []
-    for item in fields(before):
-        old, new = getattr(before, item.name), getattr(now, item.name)
-        if old != new and item.name not in _FREE_TO_DIFFER and item.name != "ask":
-            found.append(f"{item.name.replace('_', ' ')} ({_short(old)} there, {_short(new)} now)")
-    return found
+def _flat(record: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a record and of the settings in it, under their own names."""
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if is_dataclass(value):
+            yield from _flat(value)
+        else:
+            yield item.name, value
 
 
 def _short(value: Any) -> str:
@@ -212,7 +164,3 @@ def _short(value: Any) -> str:
 
 def _number(point: float | None) -> float | None:
     return None if point is None or math.isnan(point) else float(point)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

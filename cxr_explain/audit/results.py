@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
 from cxr_explain.figures.output import ExplanationFigure
+from cxr_explain.support.whole_file import safe_stem
 
 STATISTICS = "statistics.json"
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST = 100
 
 
 def write_statistics(run: AuditRun, **options: Any) -> Statistics:
@@ -28,18 +25,12 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
     Raises:
         OutputError: a folder that cannot be written to.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     found = write_statistics(done, resamples=100)
-    ...     found.document["images"], (run / "statistics.json").is_file()
-    (2, True)
+    ...     found = write_statistics(example_audit(folder), resamples=100)
+    ...     found.document["images"]
+    2
     """
     found = statistics_of(run, **options)
     run.place.write(STATISTICS, found.to_json())
@@ -53,28 +44,22 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
 
     Args:
         run: an audit, finished or not.
-        image_id: of the manifest.
+        image_id: the image's name in the manifest.
 
     Raises:
         OptionError: no such image, or one that failed.
         AuditError: other bytes than those that were explained.
         RadiographError: a file that is not there any more.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     figure_of(done, done.manifest.ids[0]).save(Path(folder, "one.png")).name
+    ...     run = example_audit(folder)
+    ...     figure_of(run, run.manifest.ids[0]).save(f"{folder}/one.png").name
     'one.png'
     """
-    at = position_of(run, image_id)
-    radiograph = run.radiograph(at)
-    return run.explanation(at).figure(run.reference(at), radiograph=radiograph)
+    case = run.case(position_of(run, image_id))
+    return case.explanation.figure(case.reference_labels, radiograph=case.radiograph())
 
 
 def position_of(run: AuditRun, image_id: str) -> int:
@@ -102,4 +87,4 @@ def safe_name(image_id: str, ending: str) -> Path:
     >>> str(safe_name("../../etc/passwd", ".png"))
     'etc_passwd.png'
     """
-    return Path((_UNSAFE.sub("_", image_id).strip("._")[:_LONGEST] or "figure") + ending)
+    return Path((safe_stem(image_id) or "figure") + ending)

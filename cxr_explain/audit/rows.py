@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from cxr_explain.audit.record import Record
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.explainer import Explained
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.geometry import Geometry
-from cxr_explain.radiograph import Radiograph
 
 Row = dict[str, Any]
 
 SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
-"""Of the fused saliency; see `cxr_explain.chest.regions`."""
+"""Of the fused saliency; see `cxr_explain.chest.shares`."""
+
+_OF_THE_RADIOGRAPH = ("view", "laterality", "patient_orientation", "phantom")
 
 FAILURE_COLUMNS = ("row", "image_id", "code", "message", "sha256")
 
@@ -32,9 +35,9 @@ class Failed:
     """Why an image gave no explanation.
 
     Args:
-        code: of the error, for example "corrupt-image".
+        code: the error's, for example "corrupt-image".
         message: what was found and expected, without the file's path.
-        sha256: of the file's bytes, where they could be read.
+        sha256: hexadecimal digest of the file's bytes, where they could be read.
     """
 
     code: str
@@ -42,26 +45,18 @@ class Failed:
     sha256: str | None = None
 
     @classmethod
-    def of(cls, error: Exception) -> Failed:
-        """An error of ours as it is; any other by its type alone, as its text may quote the file.
+    def of(cls, error: CxrExplainError, sha256: str | None = None) -> Failed:
+        """An error without the file's path.
 
         >>> Failed.of(CxrExplainError("3 colour channels", expected="a grey image", source="a.dcm")).message
         'found 3 colour channels; expected a grey image.'
         """
-        if isinstance(error, CxrExplainError):
-            bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)
-            return cls(error.code, str(bare))
-        return cls("error", f"an unexpected {type(error).__name__}")
+        bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)
+        return cls(error.code, str(bare), sha256)
 
     def as_row(self, row: int, image_id: str) -> Row:
         """As a part keeps it."""
-        return {
-            "row": row,
-            "image_id": image_id,
-            "code": self.code,
-            "message": self.message,
-            "sha256": self.sha256,
-        }
+        return {"row": row, "image_id": image_id, **vars(self)}
 
 
 def part_schema(record: Record) -> pa.Schema:
@@ -86,10 +81,8 @@ def failure_schema() -> pa.Schema:
 def explained_row(
     row: int,
     image_id: str,
-    explanation: Explanation,
-    radiograph: Radiograph,
+    explained: Explained,
     *,
-    reference: Explanation | None = None,
     shares: Mapping[str, float | None] | None = None,
     read_ms: float = 0.0,
     explain_ms: float = 0.0,
@@ -97,32 +90,27 @@ def explained_row(
     """What is stored of one explained image.
 
     Args:
-        row: of the manifest, from 0.
-        image_id: of the manifest.
-        explanation: of the K top pathologies.
-        radiograph: that was explained.
-        reference: an explanation of the pathologies with reference boxes or masks; None without any.
-        shares: of the saliency by region; None where not measured.
-        read_ms: for reading and preparing.
-        explain_ms: a share of the batch's.
+        row: number of the manifest's row, from 0.
+        image_id: the image's name in the manifest.
+        explained: the image's explanation, and the class maps of what has reference boxes or masks there.
+        shares: share of the saliency, 0 to 1, by region; None where not measured.
+        read_ms: milliseconds for reading and preparing.
+        explain_ms: its share of the milliseconds in which its batch was explained.
     """
+    explanation, radiograph, further = explained.explanation, explained.radiograph, explained.further
     maps, scale = packed(explanation.class_maps)
     reference_maps, reference_scale = packed(
-        np.empty((0, 1, 1), np.float32) if reference is None else reference.class_maps
+        np.empty((0, 1, 1), np.float32) if further is None else further.class_maps
     )
+    provenance = explanation.provenance
     predictions = explanation.ranking.predictions
     height, width = radiograph.shape
     return {
         "row": row,
         "image_id": image_id,
-        "sha256": radiograph.sha256,
-        "format": radiograph.format,
-        "view": radiograph.view,
-        "laterality": radiograph.laterality,
-        "patient_orientation": radiograph.patient_orientation,
+        **{name: getattr(radiograph, name) for name in ("sha256", "format", *_OF_THE_RADIOGRAPH)},
         "width": width,
         "height": height,
-        "phantom": radiograph.phantom,
         **{f"logit {p.pathology}": p.logit for p in predictions},
         **{f"probability {p.pathology}": p.probability for p in predictions},
         "operating_points": [p.operating_point for p in predictions],
@@ -130,15 +118,11 @@ def explained_row(
         "map_shape": explanation.class_maps.shape,
         "map_scale": scale,
         "class_maps": maps,
-        "reference_pathologies": () if reference is None else reference.ranking.pathologies,
+        "reference_pathologies": () if further is None else further.pathologies,
         "reference_scale": reference_scale,
         "reference_maps": reference_maps,
         **(dict.fromkeys(SHARES) if shares is None else {name: shares[name] for name in SHARES}),
-        "steps": explanation.provenance.steps,
-        "warnings": explanation.provenance.warnings,
-        "notes": explanation.provenance.notes,
-        "gradient": explanation.provenance.gradient,
-        "device": explanation.provenance.device,
+        **{name: getattr(provenance, name) for name in ("steps", "warnings", "notes", "gradient", "device")},
         "read_ms": read_ms,
         "explain_ms": explain_ms,
     }
@@ -166,14 +150,14 @@ def explanation_of(row: Mapping[str, Any], record: Record) -> Explanation:
     Its maps differ from the first ones by the rounding of float16, 0.05 % of the largest value at most.
 
     Args:
-        row: of the results.
-        record: of the audit.
+        row: one row of the results.
+        record: the audit's identity.
     """
     return _rebuilt(row, record, _ranking(row, record, row["ranking"]), "map_scale", "class_maps")
 
 
 def reference_explanation_of(row: Mapping[str, Any], record: Record) -> Explanation | None:
-    """Likewise, of the pathologies with a reference box or mask; None where there is none."""
+    """An explanation of the pathologies with a reference box or mask; None where there is none."""
     if not row["reference_pathologies"]:
         return None
     ranking = _ranking(row, record, row["reference_pathologies"])
@@ -184,17 +168,14 @@ def _rebuilt(
     row: Mapping[str, Any], record: Record, ranking: Ranking, scale: str, values: str
 ) -> Explanation:
     class_maps = unpacked(row[values], row[scale], (ranking.k, *row["map_shape"][1:]))
+    settings = record.map_settings
     fused = fuse(
         torch.from_numpy(class_maps)[None],
-        normalisation=record.normalisation,  # type: ignore[arg-type]
-        activation=record.activation,  # type: ignore[arg-type]
-        fused=record.fused,
+        normalisation=settings.normalisation,
+        activation=settings.activation,
+        fused=settings.fused,
     )
-    geometry = Geometry.fit_square(
-        (row["height"], row["width"]),
-        record.input_size,
-        record.fit,  # type: ignore[arg-type]
-    )
+    geometry = Geometry.fit_square((row["height"], row["width"]), record.input_size, settings.fit)
     return Explanation(
         row["image_id"],
         ranking,
@@ -207,41 +188,19 @@ def _rebuilt(
 
 def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Ranking:
     logits = [float(row[f"logit {name}"]) if name else 0.0 for name in record.outputs]
-    ranked = rank(logits, record.outputs, record.operating_points, by=record.ask.rank_by)
+    ranked = rank(logits, record.outputs, record.operating_points, rank_by=record.ranking_settings.rank_by)
     by_name = {prediction.pathology: prediction for prediction in ranked.predictions}
     return replace(ranked, top=tuple(by_name[name] for name in top), notes=tuple(row["notes"]))
 
 
 def _provenance(row: Mapping[str, Any], record: Record, k: int) -> Provenance:
-    title = record.method_title
-    if k != 1 and record.fused:
-        title = "FM-G-CAM" if record.method == "grad-cam" else f"FM-G-CAM of {title}"
-    orientation = row["patient_orientation"]
-    return Provenance(
-        package_version=record.package_version,
-        torch_version=record.torch_version,
-        model=record.model,
-        weights_sha256=record.weights_sha256,
-        training_sets=record.training_sets,
-        target_layer=record.target_layer,
-        method=title,
-        gradient=row["gradient"],
-        normalisation=record.normalisation,
-        activation=record.activation,
-        top_k=record.ask.top_k,
-        device=row["device"],
-        dtype=record.dtype,
+    lists = ("steps", "warnings", "notes", "patient_orientation")
+    kept = {name: None if row[name] is None else tuple(row[name]) for name in lists}
+    return record.provenance(
+        k,
+        ranking_settings=record.ranking_settings,
         radiograph_sha256=row["sha256"],
-        steps=tuple(row["steps"]),
-        warnings=tuple(row["warnings"]),
-        view=row["view"],
-        laterality=row["laterality"],
-        patient_orientation=None if orientation is None else (orientation[0], orientation[1]),
-        notes=tuple(row["notes"]),
-        phantom=row["phantom"],
-        phantom_only=record.phantom_only,
-        rule_settings=record.method_settings,
-        fused=record.fused,
+        **{name: row[name] for name in ("gradient", "device", *_OF_THE_RADIOGRAPH)} | kept,
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from os import PathLike, cpu_count
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -17,14 +16,17 @@ from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal
 from cxr_explain.audit.log import Log
 from cxr_explain.audit.place import Place, place_at
-from cxr_explain.audit.reading import Reader, Ready, Task, read_ahead
-from cxr_explain.audit.record import Ask, Record
+from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
+from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
-from cxr_explain.chest.regions import shares_in
-from cxr_explain.errors import AuditError, OptionError
+from cxr_explain.chest.shares import shares_in
+from cxr_explain.errors import AuditError, CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.many import Outcome, explain_in_batches
+from cxr_explain.explaining.settings import RankingOptions, RankingSettings
+from cxr_explain.loaders.settings import ReadSettings
+from cxr_explain.options import Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 
@@ -33,16 +35,19 @@ SECONDS_OF_A_PART = 30.0
 
 
 @dataclass(frozen=True)
-class Means:
+class RunSettings:
     """How an audit is run: choices that leave its results as they are.
 
     Args:
         batch_size: images in one forward pass.
-        workers: threads that read ahead.
+        workers: threads that read ahead; 0 takes one for each core, 4 at most.
         follow_links: whether links in the image folder may lead out of it.
         retry_failed: explain again what failed before.
         regions: measure where the saliency lies (outside of the thorax, over markers ...).
         part_rows: a part is written once it has so many rows.
+
+    Raises:
+        OptionError: a number below what makes sense.
     """
 
     batch_size: int = 16
@@ -77,6 +82,44 @@ class Progress:
     explained: int
     failed: Mapping[str, Failed]
 
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Progress:
+        """Count rows, each with "image_id" and, where it failed, "code" and "message"."""
+        failed = {row["image_id"]: Failed(row["code"], row["message"]) for row in rows if row.get("code")}
+        return cls(len(rows) - len(failed), failed)
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """An audit that is under way.
+
+    Args:
+        record: its identity.
+        images: where the images are.
+        place: the run's folder.
+        running: how it is run.
+    """
+
+    record: Record
+    images: ImageFolder
+    place: Place
+    running: RunSettings
+
+    def rows(
+        self, explainer: Explainer, rows: Iterable[ManifestRow], journal: Journal | None = None
+    ) -> Generator[list[Row]]:
+        """The results of each batch: read ahead by threads, explained in one forward pass."""
+        record, running = self.record, self.running
+        reader = Reader(self.images, explainer.prepare, record.read_settings, running.regions, journal)
+        ahead = running.batch_size + 2 * running.threads
+        with closing(read_ahead(reader, rows, workers=running.threads, ahead=ahead)) as images:
+            for batch in explain_in_batches(explainer, images, record.ranking_settings, running.batch_size):
+                yield [_row(outcome) for outcome in batch]
+
+
+Crew = Callable[[Audit, Sequence[ManifestRow], Callable[[str], None]], Generator[Progress]]
+"""Who works on the rows that are left, and writes their parts; is given the log, and tells what was done."""
+
 
 def run_audit(
     explainer: Explainer,
@@ -84,10 +127,13 @@ def run_audit(
     images: str | PathLike[str],
     where: str | PathLike[str],
     *,
-    ask: Ask | None = None,
-    means: Means | None = None,
-    advance: Callable[[Progress], None] = lambda progress: None,
+    reading: ReadSettings | None = None,
+    uncertain: Uncertain = "ignore",
+    running: RunSettings | None = None,
+    crew: Crew | None = None,
+    advance: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
+    **options: Unpack[RankingOptions],
 ) -> AuditRun:
     """Explain every image of a manifest, and keep what is found in a folder.
 
@@ -96,78 +142,59 @@ def run_audit(
 
     Args:
         explainer: with a rule that has a name.
-        manifest: of the data set.
+        manifest: the images, their labels and boxes.
         images: the folder that the manifest's paths are relative to.
         where: the run's folder, or a URL that pyarrow or fsspec can write to.
-        ask: what is asked of each radiograph.
-        means: how it is run.
+        reading: how the images are read; by default as the explainer prepares them.
+        uncertain: what an uncertain reference label counts as in the statistics.
+        running: how it is run.
+        crew: who works on it, such as `cxr_explain.audit.ray_run.RayCrew`; by default this process.
         advance: called after each batch.
         stop: asked after each batch; where it says so, what was done is kept, and the run ends.
+        **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
     Raises:
         AuditError: a folder that holds another audit, or that somebody else writes to.
         OutputError: a folder that cannot be written to; what was finished is kept.
-        OptionError: a pathology that the model does not predict, or no image folder.
+        OptionError: a pathology that the model does not predict, no image folder, or images that would be
+            read in another way than they are prepared in.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_inputs
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     manifest = cxr.make_manifest("nih", data)
-    ...     done = run_audit(explainer, manifest, data / "images", run)
-    ...     len(done.results), len(done.failures)
+    ...     explainer, manifest, images = example_inputs(f"{folder}/data")
+    ...     run = run_audit(explainer, manifest, images, f"{folder}/run", top_k=3)
+    ...     len(run.results), len(run.failures)
     (2, 0)
     """
-    ask, means = ask or Ask(), means or Means()
-    place, folder = place_at(where), ImageFolder(images, follow_links=means.follow_links)
-    record = Record.of(explainer, ask, manifest)
-    with under_way(place, record, manifest, folder, means) as (todo, log), Journal(place) as journal:
-        tasks = tasks_of(manifest, todo, record)
-        rows = worked(explainer, folder, tasks, ask, means, advance, stop, journal)
-        _write_parts(rows, Parts(place, record), means.part_rows, log)
-    return AuditRun(place, record)
+    running = running or RunSettings()
+    record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain)
+    folder = ImageFolder(images, follow_links=running.follow_links)
+    audit = Audit(record, folder, place_at(where), running)
+    with audit.place.held(), Log(audit.place) as log:
+        todo = _begin(audit, manifest, log)
+        began = time.perf_counter()
+        work = crew or _this_process(explainer)
+        with closing(work(audit, rows_of(manifest, todo, record), log)) as batches:
+            for progress in batches:
+                advance(progress)
+                if stop():
+                    break
+        log(f"came to an end after {time.perf_counter() - began:.1f} s")
+        if not audit.place.exists(RESULTS):
+            _finish(audit, log)
+    return AuditRun(audit.place, record)
 
 
-@contextmanager
-def under_way(
-    place: Place, record: Record, manifest: Manifest, images: ImageFolder, means: Means
-) -> Iterator[tuple[list[int], Log]]:
-    """Begin an audit, or go on with it: the rows that are left, and the log; at the end parts are joined.
+def _begin(audit: Audit, manifest: Manifest, log: Callable[[str], None]) -> list[int]:
+    """Write what the audit is, or see that the folder holds the same one; the rows that are left.
 
     A joined table is removed while something is left to do, so that one that is there is always of all parts.
 
     Raises:
-        AuditError: the place holds another audit, or somebody else writes to it.
-        OutputError: the place cannot be written to.
-    """
-    with place.held():
-        begin(place, record, manifest, {"images": images.where})
-        done = Parts(place, record).done(failures_too=not means.retry_failed)
-        todo = np.flatnonzero(~done).tolist()
-        if todo:
-            place.remove(RESULTS)
-        with Log(place) as log:
-            log(
-                f"{len(manifest)} rows, {len(manifest) - len(todo)} done before; model {record.model}, "
-                f"weights {(record.weights_sha256 or 'given as an object')[:12]}"
-            )
-            began = time.perf_counter()
-            yield todo, log
-            log(f"came to an end after {time.perf_counter() - began:.1f} s")
-            if not place.exists(RESULTS):
-                finish(place, record, log)
-
-
-def begin(place: Place, record: Record, manifest: Manifest, here: Mapping[str, Any]) -> None:
-    """Write what the audit is; or see that the folder holds the same one.
-
-    Raises:
         AuditError: it holds another.
     """
+    place, record = audit.place, audit.record
     if place.exists(RECORD):
         try:
             record.check_same(Record.from_json(place.read(RECORD)))
@@ -176,148 +203,83 @@ def begin(place: Place, record: Record, manifest: Manifest, here: Mapping[str, A
     else:
         place.write(MANIFEST, csv_bytes(manifest))
         place.write(RECORD, record.to_json())
-    place.write(WHERE, (json.dumps(here, indent=2) + "\n").encode())
+    place.write(WHERE, (json.dumps({"images": audit.images.where}, indent=2) + "\n").encode())
+    done = Parts(place, record).done(failures_too=not audit.running.retry_failed)
+    todo: list[int] = np.flatnonzero(~done).tolist()
+    if todo:
+        place.remove(RESULTS)
+    log(
+        f"{len(manifest)} rows, {len(manifest) - len(todo)} done before; model {record.model}, "
+        f"weights {(record.weights_sha256 or 'given as an object')[:12]}"
+    )
+    return todo
 
 
-def finish(place: Place, record: Record, log: Callable[[str], None]) -> None:
+def _finish(audit: Audit, log: Callable[[str], None]) -> None:
     """Join the parts once all rows are there."""
-    if not Parts(place, record).done().all():
+    if not Parts(audit.place, audit.record).done().all():
         log("not finished: the same command goes on from here")
         return
-    explained, failed = join_parts(place, record)
+    explained, failed = join_parts(audit.place, audit.record)
     log(f"finished: {explained} explained, {failed} failed")
 
 
-def tasks_of(manifest: Manifest, rows: Iterable[int], record: Record) -> Iterator[Task]:
-    """The rows of a manifest as tasks."""
+def rows_of(manifest: Manifest, numbers: Iterable[int], record: Record) -> list[ManifestRow]:
+    """Rows of a manifest, with those of their boxed or outlined pathologies that the model predicts."""
     known = set(record.pathologies)
-    for row in rows:
-        boxed = (box.pathology for box in manifest.boxes.get(row, ()))
-        outlined = dict.fromkeys((*boxed, *manifest.masks.get(row, ())))
+    found = []
+    for number in numbers:
+        boxed = (box.pathology for box in manifest.boxes.get(number, ()))
+        outlined = dict.fromkeys((*boxed, *manifest.masks.get(number, ())))
         names = tuple(name for name in outlined if name in known)
-        yield Task(row, manifest.ids[row], manifest.paths[row], names, manifest.views[row])
+        found.append(
+            ManifestRow(number, manifest.ids[number], manifest.paths[number], names, manifest.views[number])
+        )
+    return found
 
 
-def explain_tasks(explainer: Explainer, batch: Sequence[tuple[Task, Ready | Failed]], ask: Ask) -> list[Row]:
-    """The rows of a batch, in its order: explained in one forward pass, or failed."""
-    began = time.perf_counter()
-    ready = [(task, item) for task, item in batch if isinstance(item, Ready)]
-    explained = dict(zip((task.row for task, _ in ready), _explained(explainer, ready, ask), strict=True))
-    share = (time.perf_counter() - began) * 1000 / max(len(ready), 1)
-    return [_row(task, item, explained.get(task.row), share) for task, item in batch]
-
-
-Found = tuple[Explanation, Explanation | None]
-
-
-def _explained(explainer: Explainer, ready: Sequence[tuple[Task, Ready]], ask: Ask) -> list[Found | Failed]:
-    """Explain a batch; where it fails, one by one, so that only the culprit does."""
-    try:
-        return list(_in_one_pass(explainer, ready, ask))
-    except OptionError:
-        raise
-    except Exception:
-        return [_attempt(explainer, one, ask) for one in ready]
-
-
-def _attempt(explainer: Explainer, one: tuple[Task, Ready], ask: Ask) -> Found | Failed:
-    try:
-        return _in_one_pass(explainer, [one], ask)[0]
-    except Exception as error:
-        return Failed.of(error)
-
-
-def _in_one_pass(explainer: Explainer, ready: Sequence[tuple[Task, Ready]], ask: Ask) -> list[Found]:
-    explanations = explainer.explain_batch(
-        [item.radiograph for _, item in ready],
-        model_inputs=[item.model_input for _, item in ready],
-        **ask.ranking_options,
-    )
-    references = [_reference(explainer, task, item) for task, item in ready]
-    return list(zip(explanations, references, strict=True))
-
-
-def _reference(explainer: Explainer, task: Task, item: Ready) -> Explanation | None:
-    """Maps of the pathologies that are boxed or outlined there, ranked among the top K or not."""
-    if not task.boxed:
-        return None
-    return explainer.explain_batch(
-        [item.radiograph],
-        model_inputs=[item.model_input],
-        pathologies=task.boxed,
-        top_k=len(task.boxed),
-    )[0]
-
-
-def _row(task: Task, item: Ready | Failed, found: Found | Failed | None, milliseconds: float) -> Row:
-    if isinstance(item, Failed):
-        return item.as_row(task.row, task.image_id)
-    if found is None or isinstance(found, Failed):
-        failed = found or Failed("error", "no explanation")
-        return Failed(failed.code, failed.message, item.radiograph.sha256).as_row(task.row, task.image_id)
-    explanation, reference = found
+def _row(outcome: Outcome[ManifestRow]) -> Row:
+    row, image, found = outcome.item, outcome.image, outcome.found
+    if isinstance(found, CxrExplainError):
+        sha256 = None if image is None else image.radiograph.sha256
+        return Failed.of(found, sha256).as_row(row.number, row.image_id)
     shares = None
-    if item.regions is not None:
-        shares = vars(shares_in(item.regions, explanation.maps, explanation.geometry))
+    if isinstance(image, Ready) and image.regions is not None:
+        shares = vars(shares_in(image.regions, found.explanation.maps, found.explanation.geometry))
     return explained_row(
-        task.row,
-        task.image_id,
-        explanation,
-        item.radiograph,
-        reference=reference,
+        row.number,
+        row.image_id,
+        found,
         shares=shares,
-        read_ms=item.milliseconds,
-        explain_ms=milliseconds,
+        read_ms=image.milliseconds if isinstance(image, Ready) else 0.0,
+        explain_ms=outcome.milliseconds,
     )
 
 
-def worked(
-    explainer: Explainer,
-    images: ImageFolder,
-    tasks: Iterator[Task],
-    ask: Ask,
-    means: Means,
-    advance: Callable[[Progress], None] = lambda progress: None,
-    stop: Callable[[], bool] = lambda: False,
-    journal: Journal | None = None,
-) -> Iterator[list[Row]]:
-    """The rows of each batch: read ahead by threads, explained in one forward pass."""
-    prepare, check = explainer.prepare, explainer.check_suits
-    reader = Reader(images, prepare, check, ask.read_options, means.regions, journal)
-    ready = read_ahead(reader, tasks, workers=means.threads, ahead=means.batch_size + 2 * means.threads)
-    try:
-        while batch := list(islice(ready, means.batch_size)):
-            rows = explain_tasks(explainer, batch, ask)
-            yield rows
-            failed = {row["image_id"]: Failed(row["code"], row["message"]) for row in rows if row.get("code")}
-            advance(Progress(len(rows) - len(failed), failed))
-            if stop():
-                return
-    finally:
-        ready.close()  # type: ignore[attr-defined]
-
-
-def _write_parts(
-    batches: Iterator[list[Row]], parts: Parts, part_rows: int, log: Callable[[str], None]
-) -> None:
+def _this_process(explainer: Explainer) -> Crew:
     """Write parts as rows come, also where they are interrupted."""
-    rows: list[Row] = []
-    since = time.perf_counter()
 
-    def flush() -> None:
-        nonlocal since
-        if rows:
-            name = parts.write(rows)
-            log(f"{name}: {len(rows)} rows, {sum(bool(row.get('code')) for row in rows)} of them failed")
-        rows.clear()
-        since = time.perf_counter()
+    def work(audit: Audit, todo: Sequence[ManifestRow], log: Callable[[str], None]) -> Generator[Progress]:
+        parts, waiting, since = Parts(audit.place, audit.record), list[Row](), time.perf_counter()
 
-    try:
-        for batch in batches:
-            rows += batch
-            if len(rows) >= part_rows or time.perf_counter() - since > SECONDS_OF_A_PART:
-                flush()
-    except KeyboardInterrupt:
-        flush()
-        raise
-    flush()
+        def write() -> None:
+            if waiting:
+                name = parts.write(waiting)
+                log(f"{name}: {len(waiting)} rows, {len(Progress.of(waiting).failed)} of them failed")
+                waiting.clear()
+
+        with Journal(audit.place) as journal, closing(audit.rows(explainer, todo, journal)) as batches:
+            try:
+                for rows in batches:
+                    waiting += rows
+                    late = time.perf_counter() - since > SECONDS_OF_A_PART
+                    if len(waiting) >= audit.running.part_rows or late:
+                        write()
+                        since = time.perf_counter()
+                    yield Progress.of(rows)
+            except (GeneratorExit, KeyboardInterrupt):
+                write()
+                raise
+            write()
+
+    return work

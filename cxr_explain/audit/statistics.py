@@ -109,7 +109,7 @@ def statistics(
     >>> mass["estimates"]["auroc"]["value"], mass["estimates"]["sensitivity"]["value"]
     (0.75, 0.5)
     """
-    tell = progress or (lambda text: None)
+    tell = progress or (lambda _: None)
     sections = {
         "pathologies": _pathologies(cases, policy, level),
         "subgroups": _subgroups(cases, policy),
@@ -177,7 +177,7 @@ def statistics_of(
     without_patient = sum(run.manifest.patients[row] is None for row in rows)
     return statistics(
         cases,
-        policy=policy or run.record.ask.uncertain,
+        policy=policy or run.record.uncertain,
         located=localisation.located,
         resamples=resamples,
         level=level,

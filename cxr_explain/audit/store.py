@@ -53,7 +53,7 @@ class Parts:
 
     Args:
         place: the run's folder.
-        record: of the audit.
+        record: the audit's identity.
     """
 
     def __init__(self, place: Place, record: Record) -> None:
@@ -158,6 +158,58 @@ def join_parts(place: Place, record: Record) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class StoredCase:
+    """One explained image of an audit, from its row of the table.
+
+    Args:
+        run: the audit.
+        row: what is kept of the image.
+    """
+
+    run: AuditRun
+    row: Row
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """The explanation, from the stored maps; without pixels."""
+        return explanation_of(self.row, self.run.record)
+
+    @cached_property
+    def reference_explanation(self) -> Explanation | None:
+        """An explanation of the pathologies that have a reference box or mask; None where there is none."""
+        return reference_explanation_of(self.row, self.run.record)
+
+    @cached_property
+    def reference_labels(self) -> ReferenceLabels:
+        """The reference labels, their boxes in the radiograph's pixels.
+
+        Raises:
+            ManifestError: boxes that do not fit the image.
+        """
+        entry = self.run.manifest[self.row["row"]]
+        return entry.labels_in((self.row["height"], self.row["width"]))
+
+    def radiograph(self) -> Radiograph:
+        """Read the image again.
+
+        Raises:
+            AuditError: other bytes than those that were explained.
+            RadiographError: a file that is not there any more.
+        """
+        run, row = self.run, self.row
+        folder = ImageFolder(run.images, follow_links=True)  # as the digest is compared below
+        radiograph = folder.read(run.manifest.paths[row["row"]], run.record.read_settings)
+        if radiograph.sha256 != row["sha256"]:
+            raise AuditError(
+                f"SHA-256 {radiograph.sha256[:12]}",
+                expected=f"the image that was explained, {row['sha256'][:12]}",
+                remedy="The file was replaced since: explain it again.",
+                source=row["image_id"],
+            )
+        return radiograph
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditRun:
     """An audit that was begun, to be read.
 
@@ -166,17 +218,11 @@ class AuditRun:
         record: its identity.
         moved_to: the image folder, where it is no longer where the audit ran.
 
-    >>> import cxr_explain as cxr
-    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     _ = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     opened = AuditRun.open(run)
-    ...     opened.is_complete, len(opened.results), opened.explanation(0).ranking.k
+    ...     opened = AuditRun.open(example_audit(folder).place.name)
+    ...     opened.is_complete, len(opened.results), opened.case(0).explanation.ranking.k
     (True, 2, 5)
     """
 
@@ -265,51 +311,21 @@ class AuditRun:
         ids = self.columns(["image_id"])["image_id"].to_pylist()
         return {image_id: at for at, image_id in enumerate(ids)}
 
-    def explanation(self, at: int) -> Explanation:
-        """The explanation of one result, from the store; without pixels."""
-        return explanation_of(self._row(at), self.record)
-
-    def reference_explanation(self, at: int) -> Explanation | None:
-        """Likewise, of the pathologies that have a reference box or mask there."""
-        return reference_explanation_of(self._row(at), self.record)
-
-    def radiograph(self, at: int) -> Radiograph:
-        """Read the image of one result again.
+    def case(self, at: int) -> StoredCase:
+        """Everything that is kept of one explained image, read once.
 
         Args:
-            at: position in the results.
+            at: its position in the results.
 
         Raises:
-            AuditError: other bytes than those that were explained.
-            RadiographError: a file that is not there any more.
+            AuditError: no such position.
         """
-        row = self._row(at)
-        folder = ImageFolder(self.images, follow_links=True)  # as the digest is compared below
-        radiograph = folder.read(self.manifest.paths[row["row"]], self.record.ask.read_options)
-        if radiograph.sha256 != row["sha256"]:
-            raise AuditError(
-                f"SHA-256 {radiograph.sha256[:12]}",
-                expected=f"the image that was explained, {row['sha256'][:12]}",
-                remedy="The file was replaced since: explain it again.",
-                source=row["image_id"],
-            )
-        return radiograph
-
-    def reference(self, at: int) -> ReferenceLabels:
-        """The reference labels of one result, its boxes in the radiograph's pixels."""
-        row = self._row(at)
-        entry = self.manifest[row["row"]]
-        return ReferenceLabels(
-            entry.labels.states, entry.boxes_in((row["height"], row["width"])), entry.labels.source
-        )
+        if not 0 <= at < len(self.results):
+            raise AuditError(f"result {at}", expected=f"0 to {len(self.results) - 1}")
+        return StoredCase(self, dict(self.results.slice(at, 1).to_pylist()[0]))
 
     def _repr_html_(self) -> str:
         return html_of(self)
-
-    def _row(self, at: int) -> Row:
-        if not 0 <= at < len(self.results):
-            raise AuditError(f"result {at}", expected=f"0 to {len(self.results) - 1}")
-        return dict(self.results.slice(at, 1).to_pylist()[0])
 
     def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         try:

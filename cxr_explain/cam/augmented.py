@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.gradient import grad_cam
 from cxr_explain.cam.views import View
-from cxr_explain.errors import OptionError
+from cxr_explain.options import check_at_least
 
 _SOFTENING = 0.02  # of the total variation, as a share of the map's peak, so that it has a gradient at zero
 
@@ -27,14 +27,17 @@ class AugmentedGradCAM:
     D averages f x f fine cells. A fixed number of accelerated gradient steps: the result is always the same.
 
     Args:
-        views: L, the plain one included.
-        factor: f, fine cells a side for each cell of the layer.
-        largest_angle: of the turned views in degrees.
-        largest_shift: of the shifted views, as a share of the side.
+        views: L, the number of views, with the plain one.
+        factor: f, the number of fine cells along each side of a cell of the layer.
+        largest_angle: largest angle by which a view is turned, in degrees.
+        largest_shift: largest shift of a view, as a share of the image's side.
         variation: weight of the total variation, for a map whose peak is 1.
-        shrinkage: weight of the squared norm, likewise.
-        steps: of the descent.
-        seed: of the views.
+        shrinkage: weight of the squared norm, for a map whose peak is 1.
+        steps: number of steps of the gradient descent.
+        seed: seed of the random angles and shifts of the views.
+
+    Raises:
+        OptionError: no view, no fine cell or no step; or a negative weight.
 
     Source:
         Morbidelli et al., Augmented Grad-CAM: Heat-Maps Super Resolution Through Augmentation, ICASSP 2020,
@@ -56,14 +59,8 @@ class AugmentedGradCAM:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.views, self.factor, self.steps) < 1:
-            raise OptionError(
-                f"{self.views} views, factor {self.factor}, {self.steps} steps", expected="1 or more of each"
-            )
-        if not (self.variation >= 0 and self.shrinkage >= 0):
-            raise OptionError(
-                f"variation={self.variation}, shrinkage={self.shrinkage}", expected="weights of 0 or more"
-            )
+        check_at_least(1, views=self.views, factor=self.factor, steps=self.steps)
+        check_at_least(0, variation=self.variation, shrinkage=self.shrinkage)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, f I, f J)."""
@@ -113,11 +110,11 @@ class AugmentedGradCAM:
         """What h minimises, summed over B and K.
 
         Args:
-            h: (B, K, f I, f J).
-            coarse: (L, B, K, I, J).
-            views: L.
+            h: the fine maps, (B, K, f I, f J).
+            coarse: Grad-CAM of each view, (L, B, K, I, J).
+            views: the L views.
         """
-        misfit = sum(
+        misfit: Tensor | int = sum(
             (F.avg_pool2d(view.on(h), self.factor) - g).square().sum()
             for view, g in zip(views, coarse, strict=True)
         )

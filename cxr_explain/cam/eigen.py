@@ -45,4 +45,4 @@ def first_projection(activations: Tensor) -> Tensor:
         _, vectors = torch.linalg.eigh(flat.transpose(1, 2) @ flat)
         projection = (flat @ vectors[..., -1:])[..., 0]
     sign = torch.where(projection.sum(dim=1, keepdim=True) < 0, -1.0, 1.0).to(projection.dtype)
-    return (projection * sign * peak[..., 0]).unflatten(1, tuple(activations.shape[-2:]))
+    return torch.unflatten(projection * sign * peak[..., 0], 1, tuple(activations.shape[-2:]))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,12 @@ from cxr_explain.models.base import Classifier, ForwardPass, LinearHead
 
 T = TypeVar("T")
 
-Track = Callable[[Sequence[T], str], Iterable[T]]
-"""Shows the progress of a loop: takes what is looped over, and what is done with it."""
+
+class Track(Protocol):
+    """Shows the progress of a loop."""
+
+    def __call__(self, items: Sequence[T], doing: str, /) -> Iterable[T]:
+        """Go over items, saying what is done with them."""
 
 
 def silent(items: Sequence[T], _doing: str) -> Iterable[T]:

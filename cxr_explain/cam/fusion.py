@@ -35,7 +35,7 @@ class FusedMaps:
         winner: (B, I, J) int64, the rank whose class map is largest at each position; -1 where K is 0.
         normalisation: "joint", "per-class" or "released".
         activation: "relu", "elu" or "gelu".
-        fused: False where equation 4 was left out, so that each class keeps all of its map.
+        fused: False where equation 4 was left out, so that each class keeps its whole map.
 
     >>> fused = fuse(torch.tensor([[[[3.0, 1.0]], [[0.0, 2.0]]]]))
     >>> fused.winner.tolist(), (fused.maps > 0).tolist()
@@ -111,9 +111,11 @@ def fuse(
 
     Args:
         class_maps: R, (B, K, I, J), ranked best first; ties go to the better rank.
-        normalisation: see `fm_g_cam`.
-        activation: see `fm_g_cam`.
-        fused: False leaves the filter out: the maps are scaled together, but each class keeps all of its own.
+        normalisation: "joint" divides by the L2 norm of the whole (K, I, J) block, "per-class" divides each
+            map by its own norm, "released" each column of each map (the authors' package).
+        activation: "relu" keeps what speaks for a class; "elu" and "gelu" keep a trace of the rest.
+        fused: whether the filter is applied; without it the maps are scaled together, but each class keeps
+            its whole map.
 
     Raises:
         OptionError: maps of another shape, or an unknown normalisation or activation.
@@ -154,5 +156,5 @@ def _divide_by_norm(maps: Tensor, dims: tuple[int, ...]) -> Tensor:
         return maps
     peak = maps.abs().amax(dim=dims, keepdim=True)
     scaled = maps / peak.where(peak > 0, 1)
-    norm = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
     return scaled / norm.where(norm > 0, 1)

@@ -28,8 +28,8 @@ def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """Equation 3: R^k = (1/C) sum_c alpha_c^k a_c.
 
     Args:
-        activations: (B, C, I, J).
-        weights: (B, K, C).
+        activations: a, (B, C, I, J).
+        weights: alpha, (B, K, C).
 
     Returns:
         (B, K, I, J), signed: what speaks against a class is negative. At least float32.

@@ -55,30 +55,28 @@ def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018 (arXiv 1710.11063), equation 19 and the weights before it.
     """
-    return plus_plus_maps(evidence.activations, evidence.gradients)
-
-
-def plus_plus_maps(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Sum over c of w_c a_c, where w_c = sum over ij of alpha_ij max(g_ij, 0).
-
-    alpha_ij = g^2 / (2 g^2 + g^3 * sum of a_c over its positions): equation 19.
-
-    >>> plus_plus_maps(torch.ones(1, 2, 4, 4), torch.ones(1, 3, 2, 4, 4)).shape
-    torch.Size([1, 3, 4, 4])
-    """
-    return occurrence_weighted(activations, gradients, gradients)
+    return occurrence_weighted(evidence.activations, evidence.gradients, evidence.gradients)
 
 
 def occurrence_weighted(activations: Tensor, first: Tensor, third_by_second: Tensor) -> Tensor:
-    """Grad-CAM++ of given derivatives: alpha = 1 / (2 + third / second * sum of a_c over its positions).
+    """Grad-CAM++ of given derivatives: the sum over c of w_c a_c.
 
-    The quotient instead of the derivatives themselves, as their powers of a small gradient underflow.
+    w_c is the sum over ij of alpha_ij max(g_ij, 0). Equation 19 has alpha = g^2 / (2 g^2 + g^3 * sum of a_c
+    over the positions); here it is 1 / (2 + third / second * sum of a_c), as powers of a small gradient
+    underflow.
 
     Args:
-        activations: (B, C, I, J).
-        first: derivative of the score, (B, K, C, I, J).
-        third_by_second: the third over the second derivative of exp(score), likewise; g where they are g^3
-            and g^2. A denominator of 0 gives an alpha of 0.
+        activations: a, (B, C, I, J).
+        first: first derivative of the score, (B, K, C, I, J).
+        third_by_second: third derivative of exp(score) divided by the second, (B, K, C, I, J): g, where the
+            derivatives are g^3 and g^2. A denominator of 0 gives an alpha of 0.
+
+    Returns:
+        The class maps, (B, K, I, J).
+
+    >>> g = torch.ones(1, 3, 2, 4, 4)
+    >>> occurrence_weighted(torch.ones(1, 2, 4, 4), g, g).shape
+    torch.Size([1, 3, 4, 4])
     """
     total = activations.sum(dim=(-2, -1), keepdim=True)[:, None]
     denominator = 2 + total * third_by_second

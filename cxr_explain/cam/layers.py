@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cxr_explain.errors import OptionError
 
 GAMMA = 2.0
-"""Of the tanh that lifts the weaker parts of a map."""
+"""Factor in the tanh that lifts the weaker parts of a map."""
 
 
 def combine_layers(maps: Sequence[Tensor]) -> Tensor:
@@ -22,7 +22,7 @@ def combine_layers(maps: Sequence[Tensor]) -> Tensor:
     bilinearly to the finest of the layers.
 
     Args:
-        maps: (B, K, I, J) of each layer; I and J differ.
+        maps: the class maps of each layer, (B, K, I, J); I and J may differ between layers.
 
     Returns:
         (B, K, I, J) of the finest layer, in [-1, 1].

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cxr_explain.cam.evidence import Evidence
-from cxr_explain.errors import OptionError
 from cxr_explain.models.base import BLACK
-from cxr_explain.options import check_option
+from cxr_explain.options import check_at_least, check_option
 
 Baseline = Literal["black", "grey"]
 """What is seen where a mask is 0."""
@@ -57,12 +56,12 @@ class ScoreCAM:
     Args:
         channels: how many channels are tried in each image, those whose activations vary most over it (ties:
             the first); None for all. The softmax is over these alone.
-        baseline: "black", or "grey" for 0, the middle of the range.
-        normalise: "softmax", as in the paper, or "none".
-        batch_size: masked inputs in one forward pass; bounds the memory.
+        baseline: what is seen where a mask is 0: "black" (-1024), or "grey" (0, the middle of the range).
+        normalise: what turns the increases into weights: "softmax", as in the paper, or "none".
+        batch_size: number of masked inputs in one forward pass; bounds the memory.
 
     Raises:
-        OptionError: an option outside of its set.
+        OptionError: no channel, no input in a pass, or another baseline or weighting.
 
     Source:
         Wang et al., Score-CAM, CVPR Workshops 2020, algorithm 1; without the final ReLU.
@@ -81,10 +80,9 @@ class ScoreCAM:
     def __post_init__(self) -> None:
         check_option("baseline", self.baseline, Baseline)
         check_option("normalise", self.normalise, Weighting)
-        if (self.channels is not None and self.channels < 1) or self.batch_size < 1:
-            raise OptionError(
-                f"channels={self.channels}, batch_size={self.batch_size}", expected="1 or more of each"
-            )
+        check_at_least(1, batch_size=self.batch_size)
+        if self.channels is not None:
+            check_at_least(1, channels=self.channels)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
@@ -128,8 +126,9 @@ class ChannelMasks:
 
     Args:
         patterns: (P, I, J) in [0, 1], on the activations' grid.
-        image: (P,), whose each is.
-        row: (B, M), for each channel 1 + the number of its pattern; 0 where it is constant and has none.
+        image: (P,), for each pattern the index of the image that it belongs to.
+        row: (B, M), for each channel 1 + the index of the channel's pattern; 0 for a constant channel, which
+            has none.
     """
 
     patterns: Tensor
@@ -196,7 +195,7 @@ def _drops(evidence: Evidence) -> Tensor:
     a = evidence.forward.activations
     alive = (a != 0).any(dim=(0, 2, 3)).nonzero()[:, 0]
     drops = evidence.activations.new_zeros(*evidence.classes.shape, a.shape[1])
-    for part in evidence.track(alive.split(_at_once(a)), "Ablation-CAM"):
+    for part in evidence.track(torch.split(alive, _at_once(a)), "Ablation-CAM"):
         variants = a[:, None].repeat(1, len(part), 1, 1, 1)
         variants[:, torch.arange(len(part), device=a.device), part] = 0
         without = evidence.pick(evidence.forward.logits_of(variants))
@@ -246,11 +245,11 @@ class ReciproCAM:
         seen = self._seen_through((a != 0).any(dim=1, keepdim=True).to(a)).flatten(1) != 0
         nothing = evidence.pick(evidence.forward.logits_of(torch.zeros_like(a)[:, None]))
         increases = evidence.activations.new_zeros(*evidence.classes.shape, I * J)
-        for part in evidence.track(seen.any(dim=0).nonzero()[:, 0].split(_at_once(a)), self.title):
+        for part in evidence.track(torch.split(seen.any(dim=0).nonzero()[:, 0], _at_once(a)), self.title):
             kept = self._seen_through(F.one_hot(part, I * J).to(a).reshape(-1, 1, I, J))
             scores = evidence.pick(evidence.forward.logits_of(a[:, None] * kept[None]))
             increases[:, :, part] = (scores - nothing).to(increases)
-        return increases.where(seen[:, None], 0).unflatten(2, (I, J))
+        return torch.unflatten(increases.where(seen[:, None], 0), 2, (I, J))
 
     def _seen_through(self, maps: Tensor) -> Tensor:
         """Maps (P, 1, I, J) under the window at each position; outside of the grid is nothing."""

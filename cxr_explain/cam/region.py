@@ -13,8 +13,12 @@ from cxr_explain.cam.evidence import Evidence
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.at_layers import forward_at
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
+from cxr_explain.options import check_at_least, check_option
 
 Box = tuple[float, float, float, float]
+
+Pool = Literal["mean", "max"]
+"""What a window keeps of its gradients."""
 
 _SIDE = 224  # samples of the model's square on which a box is drawn
 
@@ -24,15 +28,18 @@ class SegXResCAM:
     """Seg-XRes-CAM: sum over c of the pooled gradient of the region's score times a_c, position by position.
 
     Behind global average pooling and a linear layer, each position of the last feature map adds its own share
-    to the logit; the region's score is the sum of its shares. At the last layer the map is HiResCAM within
-    the region. At an earlier layer (`target_layers`) it shows what, inside the region or around it, made the
-    network see there what it saw. The gradient is pooled over windows and spread out again, which takes off
-    its chequered pattern in early layers.
+    to the logit; the region's score is the sum of the shares in it. At the last layer the map is HiResCAM
+    within the region. At an earlier layer (`target_layers`) it shows what, inside the region or around it,
+    made the network see there what it saw. The gradient is pooled over windows and spread out again, which
+    takes off its chequered pattern in early layers.
 
     Args:
         region: (left, top, right, bottom) as shares of the model's square, 0 to 1; None is all of it.
         window: side of the pooling windows in positions of the layer; 1 pools nothing.
-        pool: "mean" of a window, or its "max".
+        pool: what is kept of the gradients in a window: their "mean" or their "max".
+
+    Raises:
+        OptionError: a region beyond the square or without area, an empty window, or another pool.
 
     Source:
         Hasany et al., Seg-XRes-CAM: Explaining Spatially Local Regions in Image Segmentation, CVPR Workshops
@@ -46,7 +53,7 @@ class SegXResCAM:
 
     region: Box | None = None
     window: int = 2
-    pool: Literal["mean", "max"] = "mean"
+    pool: Pool = "mean"
 
     def __post_init__(self) -> None:
         if self.region is not None and not _is_box(self.region):
@@ -54,10 +61,8 @@ class SegXResCAM:
                 f"the region {self.region}",
                 expected="(left, top, right, bottom) with 0 <= left < right <= 1 and 0 <= top < bottom <= 1",
             )
-        if self.window < 1 or self.pool not in ("mean", "max"):
-            raise OptionError(
-                f"windows of {self.window}, pool={self.pool!r}", expected="1 or more, and mean or max"
-            )
+        check_at_least(1, window=self.window)
+        check_option("pool", self.pool, Pool)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
@@ -74,7 +79,7 @@ class SegXResCAM:
         size = min(self.window, rows), min(self.window, columns)
         pooled = pool(gradients.flatten(0, 1), size, ceil_mode=True)
         spread = pooled.repeat_interleave(size[0], dim=-2).repeat_interleave(size[1], dim=-1)
-        return spread[..., :rows, :columns].unflatten(0, gradients.shape[:2])
+        return torch.unflatten(spread[..., :rows, :columns], 0, gradients.shape[:2])
 
 
 def _within(evidence: Evidence, region: Tensor) -> Evidence:

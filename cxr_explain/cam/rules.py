@@ -8,18 +8,13 @@ from dataclasses import dataclass, is_dataclass
 import torch
 from torch import Tensor
 
-from cxr_explain.cam import gradient
-from cxr_explain.cam.augmented import AugmentedGradCAM
-from cxr_explain.cam.eigen import eigen_cam
 from cxr_explain.cam.evidence import Evidence, Track, silent
 from cxr_explain.cam.layers import combine_layers
-from cxr_explain.cam.perturbation import ReciproCAM, ScoreCAM, ablation_cam
-from cxr_explain.cam.region import SegXResCAM
-from cxr_explain.cam.sampled import IntegratedGradCAM, SmoothGradCAMPlusPlus
+from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.at_layers import forward_at
 from cxr_explain.models.base import Classifier, ForwardPass
-from cxr_explain.options import Method, check_option
+from cxr_explain.options import check_option
 
 Rule = Callable[[Evidence], Tensor]
 """From the evidence of a batch to its class maps, (B, K, I, J), signed: what speaks against is negative."""
@@ -31,8 +26,8 @@ class NamedRule:
 
     Args:
         title: as its paper writes it.
-        rule: with its default options.
-        gradient_free: it asks for no gradient, whatever the model.
+        rule: the function, or the object with its settings that is called like one.
+        gradient_free: whether the rule asks for no gradient, whatever the model.
     """
 
     title: str
@@ -45,30 +40,12 @@ class NamedRule:
         return repr(self.rule) if is_dataclass(self.rule) else ""
 
 
-RULES: dict[Method, NamedRule] = {
-    "cam": NamedRule("CAM", gradient.cam, gradient_free=True),
-    "grad-cam": NamedRule("Grad-CAM", gradient.grad_cam),
-    "grad-cam++": NamedRule("Grad-CAM++", gradient.grad_cam_plus_plus),
-    "xgrad-cam": NamedRule("XGrad-CAM", gradient.xgrad_cam),
-    "hirescam": NamedRule("HiResCAM", gradient.hirescam),
-    "layercam": NamedRule("LayerCAM", gradient.layercam),
-    "smooth-grad-cam++": NamedRule("Smooth Grad-CAM++", SmoothGradCAMPlusPlus()),
-    "integrated-grad-cam": NamedRule("Integrated Grad-CAM", IntegratedGradCAM()),
-    "score-cam": NamedRule("Score-CAM", ScoreCAM(), gradient_free=True),
-    "ablation-cam": NamedRule("Ablation-CAM", ablation_cam, gradient_free=True),
-    "recipro-cam": NamedRule("Recipro-CAM", ReciproCAM(), gradient_free=True),
-    "eigen-cam": NamedRule("Eigen-CAM", eigen_cam, gradient_free=True),
-    "seg-xres-cam": NamedRule("Seg-XRes-CAM", SegXResCAM()),
-    "augmented-grad-cam": NamedRule("Augmented Grad-CAM", AugmentedGradCAM()),
-}
-
-
 def named_rule(method: Method | Rule) -> NamedRule:
     """A rule by its name, or a rule of one's own under the name that it gives itself.
 
     Args:
-        method: one of `RULES`, or a function from `Evidence` to (B, K, I, J); its `title`, else its name in
-            Python, is what results are labelled with.
+        method: a name of `cxr_explain.cam.registry.RULES`, or a function from `Evidence` to signed class maps
+            (B, K, I, J). Results are labelled with the function's `title`, else with its name in Python.
 
     Raises:
         OptionError: neither.
@@ -80,7 +57,8 @@ def named_rule(method: Method | Rule) -> NamedRule:
         fallback = getattr(method, "__name__", type(method).__name__)
         return NamedRule(str(getattr(method, "title", fallback)), method)
     check_option("method", method, Method)
-    return RULES[method]
+    entry = RULES[method]
+    return NamedRule(entry.title, entry.load(), entry.gradient_free)
 
 
 def class_maps(

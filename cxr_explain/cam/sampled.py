@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,17 +10,18 @@ from torch import Tensor
 
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.gradient import grad_cam_plus_plus, occurrence_weighted
-from cxr_explain.errors import OptionError
 from cxr_explain.models.base import BLACK
+from cxr_explain.options import check_at_least
 
 
 @dataclass(frozen=True)
 class SmoothGradCAMPlusPlus:
     """Smooth Grad-CAM++: Grad-CAM++ of derivatives that are averaged over noisy copies of the input.
 
-    With g_n the gradient at copy n: the score's derivative is the mean of g_n, the second and third of its
-    exponential are the means of g_n^2 and g_n^3. Each copy counts the same: exp(score) is left out, as in
-    Grad-CAM++ here. The activations, also those in Grad-CAM++'s denominator, are those of the input itself.
+    With g_n the gradient at copy n: the score's derivative is the mean of g_n; the second and third
+    derivative of exp(score) are the means of g_n^2 and g_n^3. Each copy counts the same: exp(score) is left
+    out, as in Grad-CAM++ here. The activations, also those in Grad-CAM++'s denominator, are those of the
+    input itself.
 
     Behind global average pooling and a linear layer every copy has the same derivatives: the map is
     Grad-CAM++'s, and no copy is run.
@@ -30,10 +30,10 @@ class SmoothGradCAMPlusPlus:
     on its neighbours in the batch. A copy may leave [-1024, 1024].
 
     Args:
-        copies: how many; one forward pass each, for all classes.
+        copies: number of noisy copies; each takes one forward pass, for all classes.
         sigma: standard deviation of the noise, as a share of the image's own range of values; SmoothGrad's
             authors use 0.1 to 0.2.
-        seed: of the noise.
+        seed: seed of the random noise.
 
     Raises:
         OptionError: no copy, or a sigma that is negative or not finite.
@@ -59,10 +59,8 @@ class SmoothGradCAMPlusPlus:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.copies < 1 or not 0 <= self.sigma < math.inf:
-            raise OptionError(
-                f"{self.copies} copies with sigma {self.sigma}", expected="1 or more, with 0 or more"
-            )
+        check_at_least(1, copies=self.copies)
+        check_at_least(0, sigma=self.sigma)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
@@ -94,7 +92,7 @@ class IntegratedGradCAM:
     is counted from black at each step. Any other head gives no such sum.
 
     Args:
-        steps: m; one forward pass each, for all classes.
+        steps: m, the number of steps along the path; each takes one forward pass, for all classes.
 
     Raises:
         OptionError: no step.
@@ -116,8 +114,7 @@ class IntegratedGradCAM:
     steps: int = 16
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise OptionError(f"{self.steps} steps", expected="1 or more")
+        check_at_least(1, steps=self.steps)
 
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cxr_explain.cam.evidence import Evidence
+from cxr_explain.cam.registry import Method
 from cxr_explain.cam.rules import Rule, named_rule
 from cxr_explain.cam.views import View
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Method
 
 _SHIFT = 1 / 28  # half a cell of a 14 x 14 map, a quarter of one of 7 x 7
 
@@ -35,8 +35,8 @@ class Smoothed:
     A position that a view does not show is averaged over the views that do.
 
     Args:
-        method: the rule: a name, or a function.
-        views: which.
+        method: name of the rule, or a function from `Evidence` to signed class maps (B, K, I, J).
+        views: the views that are averaged over.
 
     Raises:
         OptionError: an unknown method, or no view.

@@ -18,11 +18,11 @@ class View:
 
     Args:
         angle: in degrees, counter-clockwise as displayed.
-        right: shift to the right, as a share of the side.
-        down: shift downwards, likewise.
-        contrast: factor on the input's values around mid grey.
-        brightness: added to the input's values, of [-1024, 1024].
-        flip: mirror left and right. A mirrored chest has its heart on the right: no chest the model knows.
+        right: shift to the right, as a share of the image's side.
+        down: shift downwards, as a share of the image's side.
+        contrast: factor on the input's values around 0, the mid grey.
+        brightness: what is added to the input's values, which lie in [-1024, 1024].
+        flip: whether left and right are mirrored. The heart is then on the right: no chest the model knows.
     """
 
     angle: float = 0.0
@@ -68,7 +68,7 @@ class View:
     @property
     def _towards(self) -> Tensor:
         """Where each position of the changed input comes from."""
-        return torch.linalg.inv(self._matrix)
+        return torch.inverse(self._matrix)
 
     @property
     def _back(self) -> Tensor:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from cxr_explain.chest.lung_template import POINTS, Floats, Points, normalised, placed
+from cxr_explain.chest.lung_template import POINTS, locally_normalised, place_lungs
+from cxr_explain.support.arrays import Floats, Points
 
 _STEPS = 8  # to either side of a point
 _WINDOW = 3  # samples on either side of an edge that are compared
@@ -40,7 +41,7 @@ class LungOutlines:
     """Both lungs of a frontal radiograph.
 
     Args:
-        points: (2, N, 2) x and y in cells of the image, the lung on the image's left first.
+        points: (2, N, 2) outlines, x and y in cells of the image; the lung on the image's left first.
         likeness: correlation with the template, -1 to 1.
         contrast: (2,) mean step from dark to bright across each outline, in local standard deviations.
     """
@@ -56,8 +57,8 @@ def lung_outlines(image: Floats) -> LungOutlines:
     Args:
         image: (h, w) grey levels, about 96 cells a side, air dark.
     """
-    levels = normalised(image)
-    place = placed(levels)
+    levels = locally_normalised(image)
+    place = place_lungs(levels)
     levels = uniform_filter(levels, 3, mode="nearest")
     step = _REACH * place.width * max(levels.shape) / _STEPS
     points = _to_diaphragm(levels, place.outlines(levels.shape), step)
@@ -117,7 +118,7 @@ def _to_diaphragm(levels: Floats, points: Points, step: float) -> Points:
 def _at(levels: Floats, at: Points) -> Floats:
     """Grey levels of the cells that hold the points (..., 2), or the nearest ones."""
     columns, rows = (at[..., axis].astype(np.intp).clip(0, levels.shape[1 - axis] - 1) for axis in (0, 1))
-    return levels[rows, columns]
+    return np.asarray(levels[rows, columns])
 
 
 def _moved_together(points: Points, edges: _Edges, step: float) -> Points:

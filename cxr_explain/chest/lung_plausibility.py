@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.chest.lung_outlines import LungOutlines
-from cxr_explain.chest.lung_template import Points
+from cxr_explain.support.arrays import Points, Shape
 
 LIKENESS = 0.36
 """Least correlation with the template."""
@@ -15,20 +15,20 @@ CONTRAST = 0.35
 """Least mean step from dark to bright across either outline, in local standard deviations."""
 
 AREA = (0.03, 0.35)
-"""Of one lung, of the square around the image."""
+"""Least and most area of one lung, as a share of the square around the image."""
 
 RATIO = 0.4
-"""Least area of the smaller lung, of the larger one's."""
+"""Least area of the smaller lung, as a share of the larger one's."""
 
 OUTSIDE = 0.25
-"""Most of an outline's points that may lie beyond the image."""
+"""Largest share of an outline's points that may lie beyond the image."""
 
 
-def implausible(found: LungOutlines, shape: tuple[int, int]) -> str | None:
+def implausible(found: LungOutlines, shape: Shape) -> str | None:
     """The first reason why these outlines are not two lungs; None if there is none.
 
     Args:
-        found: outlines in cells of an image.
+        found: the outlines, in cells of an image.
         shape: (h, w) of that image.
     """
     areas = area_of(found.points) / max(shape) ** 2
@@ -56,7 +56,7 @@ def area_of(points: Points) -> NDArray[np.float64]:
     return np.asarray(np.abs(twice.sum(axis=1)) / 2)
 
 
-def outside(points: Points, shape: tuple[int, int]) -> NDArray[np.float64]:
+def outside(points: Points, shape: Shape) -> NDArray[np.float64]:
     """(n,) shares of the points of n outlines (n, N, 2) that lie beyond an image (h, w)."""
     beyond = (points < 0) | (points > np.array([shape[1], shape[0]]))
     return np.asarray(beyond.any(axis=-1).mean(axis=1))

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from skimage.measure import points_in_poly
 
-Floats = NDArray[np.float32]
-Points = NDArray[np.float64]
-"""(..., 2) as (x, y)."""
+from cxr_explain.support.arrays import Floats, Points, Shape
 
 POINTS = 40
 """Points of the outline of one lung."""
@@ -42,14 +40,14 @@ _RIGHT_OF_IMAGE = np.array([
 
 
 @dataclass(frozen=True)
-class Placed:
+class LungBox:
     """The box around both lungs, in units of the image's longer side from the corner of the square around it.
 
     Args:
-        x: of the box's centre.
-        y: likewise.
-        width: of the box.
-        height: of the box.
+        x: place of the box's centre from the left.
+        y: place of the box's centre from the top.
+        width: width of the box.
+        height: height of the box.
         likeness: correlation with the template, -1 to 1.
     """
 
@@ -59,18 +57,18 @@ class Placed:
     height: float
     likeness: float
 
-    def outlines(self, shape: tuple[int, int]) -> Points:
+    def outlines(self, shape: Shape) -> Points:
         """(2, POINTS, 2) outlines of both lungs in cells of an image, the one on its left first."""
         side = max(shape)
         centre = np.array([self.x * side - (side - shape[1]) / 2, self.y * side - (side - shape[0]) / 2])
-        return _outlines() * (np.array([self.width, self.height]) * side / 2) + centre
+        return np.asarray(_outlines() * (np.array([self.width, self.height]) * side / 2) + centre)
 
 
-def normalised(image: Floats) -> Floats:
+def locally_normalised(image: Floats) -> Floats:
     """Grey levels less their local mean, by their local spread; about a quarter of the image is local.
 
     Args:
-        image: (h, w).
+        image: (h, w) grey levels.
     """
     size = (max(image.shape) // 8) * 2 + 1
     mean = uniform_filter(image, size, mode="nearest")
@@ -78,11 +76,11 @@ def normalised(image: Floats) -> Floats:
     return np.asarray((image - mean) / (spread + np.float32(0.25) * spread.mean() + np.float32(1e-3)))
 
 
-def placed(image: Floats) -> Placed:
-    """The best of all places.
+def place_lungs(image: Floats) -> LungBox:
+    """The best of all places of the two lungs.
 
     Args:
-        image: (h, w), locally normalised.
+        image: (h, w) grey levels, locally normalised.
     """
     places, templates = _templates()
     square = _as_square(image)
@@ -91,7 +89,7 @@ def placed(image: Floats) -> Placed:
     scores = templates @ square.ravel()
     best = int(scores.argmax())
     x, y, width, height = (float(value) for value in places[best])
-    return Placed(x, y, width, height, float(scores[best]) / (norm or 1.0))
+    return LungBox(x, y, width, height, float(scores[best]) / (norm or 1.0))
 
 
 def _as_square(image: Floats) -> Floats:
@@ -102,7 +100,7 @@ def _as_square(image: Floats) -> Floats:
     rows, columns = at - (side - h) / 2, at - (side - w) / 2
     inside = np.outer((rows >= 0) & (rows < h), (columns >= 0) & (columns < w))
     picked = image[np.clip(rows.astype(int), 0, h - 1)][:, np.clip(columns.astype(int), 0, w - 1)]
-    return (picked * inside).reshape(_MATCHED, samples, _MATCHED, samples).mean(axis=(1, 3))
+    return np.asarray((picked * inside).reshape(_MATCHED, samples, _MATCHED, samples).mean(axis=(1, 3)))
 
 
 @lru_cache(maxsize=1)
@@ -145,4 +143,4 @@ def _template(x: float, y: float, width: float, height: float) -> Floats:
     chest = (np.abs(u) < np.interp(v, _CHEST[:, 1], _CHEST[:, 0]) + _WALL) & (np.abs(v + 0.01) < 1.2)
     around = chest.ravel() & ~lungs
     template = around / around.sum() - lungs / lungs.sum()
-    return (template / np.linalg.norm(template)).astype(np.float32)
+    return np.asarray(template / np.linalg.norm(template), np.float32)

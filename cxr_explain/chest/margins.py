@@ -16,7 +16,7 @@ def margins_of(values: NDArray[np.float32]) -> tuple[int, int, int, int]:
     A line belongs to a margin if nearly all of its cells have the grey level of the edge's own line.
 
     Args:
-        values: (h, w) of a thumbnail, 0 black to 1 white.
+        values: (h, w) grey levels of a thumbnail, 0 black to 1 white.
 
     Returns:
         Numbers of cells; zero for all sides of an image of one level, which has no inside.

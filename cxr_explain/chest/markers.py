@@ -53,11 +53,11 @@ class MarkerBox:
 
 
 def marker_boxes(values: NDArray[np.float32], chest: Mask) -> tuple[MarkerBox, ...]:
-    """Find markers.
+    """Find markers and burned-in text.
 
     Args:
-        values: (h, w) of a thumbnail, 0 black to 1 white.
-        chest: (h, w), where none are looked for.
+        values: (h, w) grey levels of a thumbnail, 0 black to 1 white.
+        chest: (h, w), the cells in which no marker is looked for.
 
     >>> image = np.zeros((60, 60), np.float32); image[5:12, 40:42] = image[10:12, 40:45] = 1.0
     >>> marker_boxes(image, np.zeros((60, 60), bool))
@@ -114,8 +114,8 @@ def extremes(of: np.ufunc, values: NDArray[Any], window: int) -> NDArray[Any]:
 
     Args:
         of: `np.minimum` or `np.maximum`.
-        values: (h, w).
-        window: cells a side, odd.
+        values: (h, w) values.
+        window: width and height of the window in cells, odd.
 
     >>> extremes(np.maximum, np.array([[0, 0, 0, 7]]), 3).tolist()
     [[0, 0, 7, 7]]

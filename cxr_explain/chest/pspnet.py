@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from cxr_explain.chest.lungs_and_thorax import LUNGS
 from cxr_explain.chest.regions import Segment
-from cxr_explain.chest.thorax import LUNGS
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.preprocessing import prepare
 from cxr_explain.radiograph import Radiograph

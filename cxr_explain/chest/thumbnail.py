@@ -24,8 +24,8 @@ class Thumbnail:
     """A radiograph in few cells, which need not be quite square.
 
     Args:
-        values: (h, w) float32, 0 black to 1 white as displayed; h and w are even.
-        radiograph_shape: (H, W) of the radiograph.
+        values: (h, w) grey levels, 0 black to 1 white as displayed; h and w are even.
+        radiograph_shape: (H, W) of the radiograph, in pixels.
     """
 
     values: NDArray[np.float32] = field(repr=False)
@@ -52,8 +52,8 @@ def thumbnail_of(radiograph: Radiograph, side: int = SIDE) -> Thumbnail:
     """Sample a radiograph's display image.
 
     Args:
-        radiograph: of any size.
-        side: cells along its longer side; fewer if it has fewer pixels.
+        radiograph: a radiograph of any size.
+        side: cells along the longer side; fewer where the radiograph has fewer pixels.
 
     >>> thumbnail_of(Radiograph.from_array(np.full((300, 600), 1024.0))).shape
     (96, 192)

@@ -9,303 +9,275 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
-from cxr_explain.cli.console import EXIT_INTERRUPTED, EXIT_SOME_FAILED, err, errors_as_lines, out
-from cxr_explain.cli.parameters import (
-    AboveOperatingPoint,
-    ActivatedBy,
-    AllowPhantomWeights,
-    Arithmetic,
-    Device,
-    FitBy,
-    Fused,
-    Images,
-    MaxPixels,
-    NormalisedBy,
-    Offline,
-    Pathologies,
-    RankedBy,
-    Rule,
-    RunFolder,
-    TopK,
-    UncertainAs,
-    Voi,
-    Weights,
-    WeightsDir,
-    XrvCompatible,
-    split_names,
-    voi_of,
-)
+from cxr_explain.cli import console
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
 from cxr_explain.errors import OptionError
+from cxr_explain.options import Uncertain
 
 if TYPE_CHECKING:
-    from cxr_explain.audit.run import Progress
+    from cxr_explain.audit.run import Crew, Progress
     from cxr_explain.audit.store import AuditRun
+
+DataSet = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
+"""The names in `DATA_SETS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
 
+Run = Annotated[str, typer.Argument(metavar="RUN")]
+RunImages = Annotated[str | None, typer.Option(show_default="where the audit read them")]
 
-def add_audit_commands(app: typer.Typer) -> None:
-    """Give the command line its audit commands."""
-    app.command()(manifest)
-    app.command()(audit)
-    app.command()(stats)
-    app.command()(report)
-    app.command()(figure)
+
+class DataSetPanel(Panel):
+    """What is read of a data set.
+
+    Args:
+        source: folder with the data set's tables; for csv, the table itself.
+        split: part of the data set, such as train, valid or test.
+        images: folder that the paths in the manifest are relative to.
+        present_in: folder of images, where only the images in it shall stand in the manifest.
+        size: size of CheXpert's images: full or small.
+        labeler: program that made MIMIC's labels: chexpert or negbio.
+        masks: kind of CheXlocalize's outlines: segmentation or annotation.
+    """
+
+    source: Path
+    split: Annotated[str | None, typer.Option(show_default="all images")] = None
+    images: Annotated[Path | None, typer.Option(show_default="where the data set has its images")] = None
+    present_in: Annotated[Path | None, typer.Option(show_default="all images")] = None
+    size: Annotated[str | None, typer.Option(show_default="what is there")] = None
+    labeler: Annotated[str | None, typer.Option(show_default="chexpert")] = None
+    masks: Annotated[str | None, typer.Option(show_default="segmentation")] = None
+
+
+class RunPanel(BatchPanel):
+    """How an audit is run.
+
+    Args:
+        workers: threads that read images ahead of the model.
+        retry_failed: also explain the images that failed before.
+        distributed: where the work is done: on this machine (none), or on those of a Ray cluster (ray).
+        ray_workers: number of models that are loaded at a time on a Ray cluster.
+    """
+
+    batch_size: Positive = 16
+    workers: Annotated[int, typer.Option(min=0, show_default="up to 4, one a core")] = 0
+    retry_failed: bool = False
+    distributed: Literal["none", "ray"] = "none"
+    ray_workers: Positive = 2
+
+
+class BootstrapPanel(Panel, title="Statistics"):
+    """How confidence intervals are found.
+
+    Args:
+        resamples: number of times that the bootstrap draws patients at random, for confidence intervals.
+        seed: seed of the bootstrap's random draws of patients.
+    """
+
+    resamples: Annotated[int, typer.Option(min=100)] = 1000
+    seed: Natural = 0
+
+
+class ReportPanel(Panel, title="Output"):
+    """What a report holds.
+
+    Args:
+        report_format: a folder to browse (html), or one document (pdf).
+        cases: number of cases that are shown with their radiograph, the most questionable first; 0 shows all.
+        output: folder or PDF file to write.
+    """
+
+    report_format: Annotated[Literal["html", "pdf"], typer.Option("--format")] = "html"
+    cases: Annotated[int | None, typer.Option(min=0, show_default="300, or 30 in a PDF")] = None
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", show_default="RUN/report, or RUN/report.pdf")
+    ] = None
 
 
 def manifest(
-    data_set: Annotated[
-        str,
-        typer.Argument(
-            help="nih, chexpert, chexlocalize, rsna, vindr, mimic, csv, or dicom (a folder of files).",
-            metavar="DATA_SET",
-        ),
-    ],
-    source: Annotated[Path, typer.Option(help="The data set's folder; for csv, the table.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
-    split: Annotated[
-        str | None, typer.Option(help="Such as train, valid or test.", show_default="all images")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The image folder, which paths are to be relative to.",
-            show_default="where the data set has it",
-        ),
-    ] = None,
-    present_in: Annotated[
-        Path | None,
-        typer.Option(help="Keep only the images that are in this folder.", show_default="all images"),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="chexpert: full or small.", show_default="what is there")
-    ] = None,
-    labeler: Annotated[
-        str | None, typer.Option(help="mimic: chexpert or negbio.", show_default="chexpert")
-    ] = None,
-    masks: Annotated[
-        str | None,
-        typer.Option(help="chexlocalize: segmentation or annotation.", show_default="segmentation"),
-    ] = None,
+    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), DataSet],
+    tables: DataSetPanel,
+    output: OutPath,
 ) -> None:
-    """Write the manifest of a data set: one row an image, with its reference labels, from its own tables."""
-    with errors_as_lines():
-        from cxr_explain.reference import make_manifest, present, write_manifest
+    """Write the manifest of a data set: one row an image, with its reference labels, from its own tables.
 
-        table = make_manifest(
-            data_set, source, split=split, images=images, size=size, labeler=labeler, masks=masks
-        )
-        if present_in is not None:
-            table = present(table, present_in)
-        write_manifest(table, output)
-        patients = len({patient for patient in table.patients if patient is not None})
-        boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""
-        out.print(
-            f"{len(table)} images of {patients} patients{boxes} in {escape(str(output))}", soft_wrap=True
-        )
+    Args:
+        data_set: kind of data set; csv is a table of your own, dicom a folder of DICOM files.
+        tables: what is read.
+        output: CSV file to write.
+
+    Example:
+        cxr-explain manifest nih --source phantoms --out phantoms.csv
+    """
+    from cxr_explain.reference import make_manifest, present, write_manifest
+
+    options = dict(vars(tables))
+    source, present_in = options.pop("source"), options.pop("present_in")
+    table = make_manifest(data_set, source, **options)
+    if present_in is not None:
+        table = present(table, present_in)
+    write_manifest(table, output)
+    patients = len({patient for patient in table.patients if patient is not None})
+    boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""
+    console.say(f"{len(table)} images of {patients} patients{boxes} in {output}")
 
 
 def audit(
-    manifest: Annotated[Path, typer.Argument(help="A manifest, as `cxr-explain manifest` writes it.")],
-    images: Annotated[
-        str, typer.Option(help="The folder that the manifest's paths are relative to, or its URL.")
-    ],
-    output: Annotated[
-        str, typer.Option("--out", "-o", help="The run's folder, or a URL such as s3://bucket/run.")
-    ],
-    weights: Weights = "densenet121-res224-all",
-    weights_dir: WeightsDir = None,
-    offline: Offline = False,
-    allow_phantom_weights: AllowPhantomWeights = False,
-    top_k: TopK = 5,
-    pathologies: Pathologies = None,
-    rank_by: RankedBy = "probability",
-    above_operating_point: AboveOperatingPoint = False,
-    uncertain: UncertainAs = "ignore",
-    method: Rule = "grad-cam",
-    fused: Fused = True,
-    normalisation: NormalisedBy = "joint",
-    activation: ActivatedBy = "relu",
-    fit: FitBy = "crop",
-    voi: Voi = "auto",
-    xrv_compatible: XrvCompatible = False,
-    max_pixels: MaxPixels = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 16,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Threads that read ahead.", show_default="up to 4, one a core")
-    ] = 0,
-    device: Device = None,
-    dtype: Arithmetic = "float32",
-    follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Links in the image folder may lead out of it.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Explain again what failed before.")
-    ] = False,
-    distributed: Annotated[
-        Literal["none", "ray"], typer.Option(help="Spread the work over the machines of a Ray cluster.")
-    ] = "none",
-    ray_workers: Annotated[
-        int, typer.Option(min=1, help="With --distributed ray: models that are loaded at a time.")
-    ] = 2,
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
+    *,
+    images: str,
+    follow_links: bool = False,
+    explaining: ExplainingPanels,
+    uncertain: Annotated[Uncertain, typer.Option(rich_help_panel="Statistics")] = "ignore",
+    output: Annotated[str, typer.Option("--out", "-o", metavar="PATH", rich_help_panel="Output")],
+    run: RunPanel,
 ) -> None:
     """Explain every image of a manifest: scores and class maps of each, and a table of failures.
 
     May be stopped at any moment; the same command goes on from there. Ctrl-C finishes the batch first.
+
     Exit code 0: all explained; 1: some images failed, each in the table of failures; 2: usage; 130: stopped.
+
+    Args:
+        manifest: CSV file that `cxr-explain manifest` wrote.
+        images: folder that the paths in the manifest are relative to, or its URL.
+        follow_links: also read links that lead out of the image folder.
+        explaining: how a radiograph is explained.
+        uncertain: what an uncertain reference label counts as in the statistics.
+        output: folder for the audit, or a URL such as s3://bucket/run.
+        run: how the audit is run.
+
+    Example:
+        cxr-explain audit phantoms.csv --images phantoms/images --weights phantom --out run
     """
-    with errors_as_lines():
-        from cxr_explain.audit.place import is_url
-        from cxr_explain.audit.record import Ask
-        from cxr_explain.audit.run import Means, run_audit
-        from cxr_explain.explaining.explainer import Explainer, Pretrained
-        from cxr_explain.loaders.voi import parse_voi
-        from cxr_explain.reference import check_manifest, read_manifest
+    from cxr_explain.audit.place import is_url
+    from cxr_explain.audit.run import RunSettings, run_audit
+    from cxr_explain.reference import check_manifest, read_manifest
 
-        parse_voi(voi_of(voi))
-        table = read_manifest(manifest)
-        options: dict[str, Any] = {
-            "weights_dir": weights_dir,
-            "fetch": not offline,
-            "device": device,
-            "method": method,
-            "fused": fused,
-            "normalisation": normalisation,
-            "activation": activation,
-            "fit": fit,
-            "xrv_compatible": xrv_compatible,
-            "dtype": dtype,
-            "allow_phantom_weights": allow_phantom_weights,
-        }
-        explainer = Explainer.from_pretrained(weights, **options)
-        classifier = explainer.classifier
-        err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
-        if not is_url(images):
-            for line in check_manifest(table, Path(images), classifier.pathologies).lines():
-                err.print(f"[dim]note:[/] {escape(line)}")
-        ask = Ask(
-            top_k=top_k,
-            rank_by=rank_by,
-            pathologies=split_names(pathologies),
-            above_operating_point=above_operating_point,
-            read_options={"voi": voi_of(voi), "xrv_compatible": xrv_compatible}
-            | ({"max_pixels": max_pixels} if max_pixels else {}),
+    reading, ranking = explaining.reading.settings(), explaining.ranking.settings()
+    table = read_manifest(manifest)
+    pretrained = explaining.pretrained()
+    explainer = pretrained.load()
+    console.name_weights(explainer.classifier)
+    if not is_url(images):
+        for line in check_manifest(table, Path(images), explainer.classifier.pathologies).lines():
+            console.note(line)
+    crew: Crew | None = None
+    if run.distributed == "ray":
+        from cxr_explain.audit.ray_run import RayCrew
+
+        crew = RayCrew(pretrained, run.ray_workers)
+    with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
+
+        def done(batch: Progress) -> None:
+            advance(batch.explained + len(batch.failed), failed=len(batch.failed))
+
+        audited = run_audit(
+            explainer,
+            table,
+            images,
+            output,
+            reading=reading,
             uncertain=uncertain,
+            running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
+            crew=crew,
+            advance=done,
+            stop=asked,
+            **vars(ranking),
         )
-        means = Means(
-            batch_size=batch_size, workers=workers, follow_links=follow_links, retry_failed=retry_failed
-        )
-        with _asked_to_stop() as asked, _progress(len(table)) as advance:
-            if distributed == "ray":
-                from cxr_explain.audit.ray_run import run_audit_on_ray
-
-                run = run_audit_on_ray(
-                    Pretrained(weights, options),
-                    explainer,
-                    table,
-                    images,
-                    output,
-                    ask=ask,
-                    means=means,
-                    workers=ray_workers,
-                    advance=advance,
-                    stop=asked,
-                )
-            else:
-                run = run_audit(
-                    explainer, table, images, output, ask=ask, means=means, advance=advance, stop=asked
-                )
-        _summarise(run, output)
-        if not run.joined:
-            raise typer.Exit(EXIT_INTERRUPTED)
-        failed = len(run.failures)
-    if failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
+    _summarise(audited, output)
+    failed = console.EXIT_SOME_FAILED if len(audited.failures) else 0
+    raise typer.Exit(failed if audited.joined else console.EXIT_INTERRUPTED)
 
 
 def stats(
-    run: RunFolder,
+    run: Run,
+    *,
     uncertain: Annotated[
-        Literal["as-run", "ignore", "zeros", "ones"],
-        typer.Option(help="What an uncertain reference label counts as."),
+        Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
     ] = "as-run",
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap, clustered by patient.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of its draws.")] = 0,
+    bootstrap: BootstrapPanel,
 ) -> None:
-    """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json."""
-    with errors_as_lines():
-        from cxr_explain.audit.results import write_statistics
-        from cxr_explain.audit.store import AuditRun
+    """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json.
 
-        found = write_statistics(
-            AuditRun.open(run),
-            policy=None if uncertain == "as-run" else uncertain,
-            resamples=resamples,
-            seed=seed,
-            progress=_teller(),
-        )
-        out.print(found.to_text(), markup=False, soft_wrap=True)
+    Args:
+        run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
+        uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
+        bootstrap: how confidence intervals are found.
+
+    Example:
+        cxr-explain stats run --resamples 200
+    """
+    from cxr_explain.audit.results import write_statistics
+    from cxr_explain.audit.store import AuditRun
+
+    policy = None if uncertain == "as-run" else uncertain
+    opened = AuditRun.open(run)
+    found = write_statistics(opened, policy=policy, **vars(bootstrap), progress=console.tell)
+    console.say(found.to_text())
 
 
 def report(
-    run: RunFolder,
-    images: Images = None,
-    cases: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Cases with their radiograph, the most questionable first; 0: all.",
-            show_default="300; 30 in a PDF",
-        ),
-    ] = None,
-    report_format: Annotated[
-        Literal["html", "pdf"], typer.Option("--format", help="A folder to browse, or one document.")
-    ] = "html",
-    output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to.", show_default="RUN/report")
-    ] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap, clustered by patient.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of its draws.")] = 0,
+    run: Run,
+    *,
+    images: RunImages = None,
+    bootstrap: BootstrapPanel,
+    what: ReportPanel,
 ) -> None:
-    """Make the report of an audit: statistics, and the cases that deserve a look, in one folder to browse."""
-    with errors_as_lines():
-        from cxr_explain.audit.results import write_statistics
-        from cxr_explain.audit.store import AuditRun
-        from cxr_explain.pages.audit_report import build_report
+    """Make the report of an audit: statistics, and the cases that deserve a look, in one folder to browse.
 
-        opened = AuditRun.open(run, images=images)
-        target = output or _beside(run, "report" if report_format == "html" else "report.pdf")
-        found = write_statistics(opened, resamples=resamples, seed=seed, progress=_teller())
-        options: dict[str, Any] = {"statistics": found.document}
-        if cases is not None:
-            options["cases"] = cases or None
-        if report_format == "pdf":
-            from cxr_explain.pages.audit_report.pdf import write_pdf
+    Args:
+        run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
+        images: folder of the audit's images, or its URL.
+        bootstrap: how confidence intervals are found.
+        what: what the report holds.
 
-            page = write_pdf(opened, target, **options)
-        else:
-            page = build_report(opened, target, **options)
-        out.print(f"Look at {escape(str(page))}.", soft_wrap=True)
+    Example:
+        cxr-explain report run --cases 20
+    """
+    from cxr_explain.audit.results import write_statistics
+    from cxr_explain.audit.store import AuditRun
+
+    opened = AuditRun.open(run, images=images)
+    target = what.output or _beside(run, "report" if what.report_format == "html" else "report.pdf")
+    found = write_statistics(opened, **vars(bootstrap), progress=console.tell)
+    options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
+    if what.report_format == "pdf":
+        from cxr_explain.pages.audit_report.pdf import write_pdf as write
+    else:
+        from cxr_explain.pages.audit_report import build_report as write
+    console.say(f"Look at {write(opened, target, statistics=found.document, **options)}.")
 
 
 def figure(
-    run: RunFolder,
-    image_id: Annotated[str, typer.Argument(help="The image's id in the manifest.", metavar="ID")],
-    images: Images = None,
+    run: Run,
+    image_id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    images: RunImages = None,
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file.", show_default="ID.png, made safe")
+        Path | None,
+        typer.Option("--out", "-o", show_default="ID.png, made a safe name", rich_help_panel="Output"),
     ] = None,
 ) -> None:
-    """Draw the figure of one image of an audit from the maps that are stored."""
-    with errors_as_lines():
-        from cxr_explain.audit.results import figure_of, safe_name
-        from cxr_explain.audit.store import AuditRun
+    """Draw the figure of one image of an audit from the maps that are stored.
 
-        path = output or safe_name(image_id, ".png")
-        figure_of(AuditRun.open(run, images=images), image_id).save(path)
-        out.print(f"Look at {escape(str(path))}.", soft_wrap=True)
+    Args:
+        run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
+        image_id: identifier of the image in the manifest.
+        images: folder of the audit's images, or its URL.
+        output: file to write; its ending says the format: png, pdf or svg.
+
+    Example:
+        cxr-explain figure run phantom-000001 --out case.png
+    """
+    from cxr_explain.audit.results import figure_of, safe_name
+    from cxr_explain.audit.store import AuditRun
+
+    path = output or safe_name(image_id, ".png")
+    figure_of(AuditRun.open(run, images=images), image_id).save(path)
+    console.say(f"Look at {path}.")
 
 
 def _beside(run: str, name: str) -> Path:
@@ -314,22 +286,18 @@ def _beside(run: str, name: str) -> Path:
     return Path(run) / name
 
 
-def _teller() -> Callable[[str], None]:
-    return lambda text: err.print(f"[dim]{escape(text)}[/]")
-
-
 def _summarise(run: AuditRun, output: str) -> None:
-    explained, failed = len(run.columns(["row"])), len(run.failures)
+    explained, failures = len(run.columns(["row"])), len(run.failures)
     for row in run.failures.slice(0, MOST_FAILURES_SHOWN).to_pylist():
-        err.print(f"[red]failed:[/] {escape(row['image_id'])}: {escape(row['message'])}")
-    if failed > MOST_FAILURES_SHOWN:
-        err.print(f"... and {failed - MOST_FAILURES_SHOWN} more in {escape(output)}/failures.csv")
+        console.failed(f"{row['image_id']}: {row['message']}")
+    if failures > MOST_FAILURES_SHOWN:
+        console.tell(f"... and {failures - MOST_FAILURES_SHOWN} more in {output}/failures.csv")
     if run.joined:
-        out.print(f"{explained} explained, {failed} failed, in {escape(output)}", soft_wrap=True)
-        out.print(f"Go on with: cxr-explain report {escape(output)}", soft_wrap=True)
+        console.say(f"{explained} explained, {failures} failed, in {output}")
+        console.say(f"Go on with: cxr-explain report {output}")
     else:
-        rest = run.record.rows - explained - failed
-        out.print(f"stopped: {rest} of {run.record.rows} are left; the same command goes on from here.")
+        rest = run.record.rows - explained - failures
+        console.say(f"stopped: {rest} of {run.record.rows} are left; the same command goes on from here.")
 
 
 @contextmanager
@@ -337,48 +305,15 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C asks to stop after the batch, the second stops at once."""
     asked = False
 
-    def ask(number: int, frame: object) -> None:
+    def ask(*_: object) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt
         asked = True
-        err.print("stopping after this batch; press Ctrl-C again to stop at once")
+        console.err.print("stopping after this batch; press Ctrl-C again to stop at once")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Progress], None]]:
-    """Images per second and time left, where somebody looks."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("auditing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-    )
-    with Progress(
-        *columns, console=err, transient=True, disable=not err.is_terminal, speed_estimate_period=60
-    ) as bar:
-        task = bar.add_task("auditing", total=total, speed="", failed="")
-        failures = 0
-
-        def advance(done: Any) -> None:
-            nonlocal failures
-            failures += len(done.failed)
-            bar.advance(task, done.explained + len(done.failed))
-            speed = bar.tasks[0].speed
-            bar.update(
-                task,
-                speed=f"{speed:.1f} images/s" if speed else "",
-                failed=f"{failures} failed" if failures else "",
-            )
-
-        yield advance

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +18,13 @@ from cxr_explain.errors import (
     ReferenceLabelError,
     UnknownWeightsError,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cxr_explain.models.base import Classifier
+
+T = TypeVar("T")
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
@@ -35,12 +42,88 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except CxrExplainError as error:
-        stop(str(error), EXIT_USAGE if isinstance(error, _USAGE) else EXIT_SOME_FAILED)
+        _stop(str(error), EXIT_USAGE if isinstance(error, _USAGE) else EXIT_SOME_FAILED)
     except KeyboardInterrupt:
-        stop("interrupted; what was finished is kept", EXIT_INTERRUPTED)
+        _stop("interrupted; what was finished is kept", EXIT_INTERRUPTED)
 
 
-def stop(message: str, code: int) -> NoReturn:
-    """Print an error, and exit."""
+def _stop(message: str, code: int) -> NoReturn:
     err.print(f"[red]error:[/] {escape(message)}")
     raise typer.Exit(code)
+
+
+def say(text: str) -> None:
+    """Print a result as it is, however long its lines are."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Tell, beside the results, what is being done."""
+    err.print(f"[dim]{escape(text)}[/]")
+
+
+def note(text: str) -> None:
+    """Point out something that may surprise, beside the results."""
+    err.print(f"[dim]note:[/] {escape(text)}")
+
+
+def failed(text: str) -> None:
+    """Name what failed."""
+    err.print(f"[red]failed:[/] {escape(text)}")
+
+
+def name_weights(classifier: Classifier) -> None:
+    """Name the weights that explain, by their digest."""
+    err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
+
+
+def files_of(inputs: Sequence[str]) -> list[Path]:
+    """The files that inputs name, with a note on what was passed over."""
+    from cxr_explain.explaining.files import expand_inputs
+
+    files, notes = expand_inputs(inputs)
+    for each in notes:
+        note(each)
+    return files
+
+
+@contextmanager
+def progress(doing: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar with the number done, the speed, the time left and the failures, where somebody looks.
+
+    Args:
+        doing: what is done, as in "explaining".
+        total: how many things.
+
+    Yields:
+        A function to call with how many things were just done, and how many of these failed.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    state = TextColumn("{task.fields[state]}")
+    with Progress(*columns, state, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task, failures = bar.add_task(doing, total=total, state=""), 0
+
+        def advance(done: int = 1, failed: int = 0) -> None:
+            nonlocal failures
+            failures += failed
+            bar.advance(task, done)
+            speed = f"{bar.tasks[0].speed or 0:.1f}/s"
+            bar.update(task, state=f"{speed}, {failures} failed" if failures else speed)
+
+        yield advance
+
+
+def track(items: Iterable[T], doing: str, *, total: int | None = None) -> Iterator[T]:
+    """Go through items behind a bar.
+
+    Args:
+        items: to go through.
+        doing: what is done with each.
+        total: how many, for items that do not know.
+    """
+    with progress(doing, len(items) if total is None else total) as advance:  # type: ignore[arg-type]
+        for item in items:
+            yield item
+            advance()

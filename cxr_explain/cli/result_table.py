@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cxr_explain.explaining.files import FileResult
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.output import DISCLAIMER
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import DISCLAIMER, format_probability
+from cxr_explain.pages.index_page import IndexEntry
+
+_PLAIN: tuple[str, ...] = ("image", "top pathologies (probability)", "reference positive", "figure")
+_LABELLED = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
 
 MOST_LABELLED = 100
 """Images in a table with a line for each pathology; the others are counted."""
@@ -31,14 +33,7 @@ class ResultTable:
 
     def __init__(self, *, labelled: bool) -> None:
         self.labelled = labelled
-        self.columns: tuple[str, ...] = (
-            "image",
-            "top pathologies (probability)",
-            "reference positive",
-            "figure",
-        )
-        if labelled:
-            self.columns = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
+        self.columns = _LABELLED if labelled else _PLAIN
         self._table = Table(*self.columns, box=None, pad_edge=False)
         self._agreements: Counter[Agreement] = Counter()
         self._shown = self._left_out = 0
@@ -51,18 +46,20 @@ class ResultTable:
         else:
             self._table.columns[3].overflow = "fold"
 
-    def add(self, result: FileResult) -> None:
+    def add(self, card: IndexEntry) -> None:
         """One more explained image."""
-        if not self.labelled or result.card is None:
-            self._table.add_row(*(escape(cell) for cell in result.row))
+        if not self.labelled:
+            top = "  ".join(map(_briefly, card.explained)) or "none above its operating point"
+            positives = ", ".join(card.positives) or "none given"
+            self._table.add_row(*map(escape, (card.id, top, positives, card.figure)))
             return
-        self._agreements.update(row.agreement for row in result.card.rows)
+        self._agreements.update(row.agreement for row in card.rows)
         if self._shown == MOST_LABELLED:
             self._left_out += 1
             return
         self._shown += 1
-        for number, row in enumerate(result.card.rows):
-            self._table.add_row("" if number else f"[bold]{escape(result.card.id)}[/]", *_cells(row))
+        for number, row in enumerate(card.rows):
+            self._table.add_row("" if number else f"[bold]{escape(card.id)}[/]", *_cells(row))
 
     def print(self, console: Console) -> None:
         """Print the table and what its signs mean; nothing where nothing was explained."""
@@ -96,6 +93,12 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
         "not given" if row.state is None else str(row.state),
         f"[bold]{agreement}[/]" if row.agreement is Agreement.DISAGREES else agreement,
     )
+
+
+def _briefly(row: ComparisonRow) -> str:
+    prediction = row.prediction
+    sign = {True: "+", False: "-", None: ""}[prediction.above] if prediction else ""
+    return f"{row.pathology} {prediction.probability:.2f}{sign}" if prediction else row.pathology
 
 
 def _side(above: bool | None) -> str:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import FusedMaps, fuse
-from cxr_explain.cam.rules import NamedRule, Rule, forward_passes, maps_of_passes, named_rule
+from cxr_explain.cam.layers import combine_layers
+from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
-from cxr_explain.explaining.explanation import Explanation, Provenance
+from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
+from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
-from cxr_explain.explaining.samples import Sample, check_xrv_range, inputs_of, radiograph_of
+from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
+from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import OutputsLike, as_classifier
-from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
-from cxr_explain.options import Activation, Dtype, Fit, Method, Normalisation, RankBy, check_option
 from cxr_explain.radiograph import Radiograph
 
 PHANTOM_WEIGHTS_WARNING = (
@@ -35,69 +37,66 @@ PHANTOM_WEIGHTS_WARNING = (
 """What stays on an explanation of a radiograph by such a model."""
 
 
+class ExplainOptions(RankingOptions, MapOptions, total=False):
+    """The keyword arguments of `explain`; see `RankingSettings` and `MapSettings`."""
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherMaps:
+    """Class maps of pathologies that were asked for by name, whatever their rank.
+
+    Args:
+        pathologies: the N names, the most probable first.
+        class_maps: (N, I, J) float32, raw and signed.
+    """
+
+    pathologies: tuple[str, ...]
+    class_maps: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What one forward pass gives for one radiograph.
+
+    Args:
+        radiograph: that was explained.
+        explanation: what speaks for the K ranked pathologies.
+        further: maps of the others that were asked for by name; None where none were.
+    """
+
+    radiograph: Radiograph
+    explanation: Explanation
+    further: FurtherMaps | None = None
+
+
 class Explainer:
     """Explains radiographs with one classifier.
 
     Args:
         classifier: the model to explain; TorchXRayVision's DenseNet or ResNet may come as it is.
-        method: the rule that makes the class maps: a name, or a function from `Evidence` to (B, K, I, J).
-        target_layers: layers to explain, by their names in the classifier's module; several are combined as
-            LayerCAM does. By default the classifier's own target layer.
-        fused: False shows the K class maps as they are, scaled together, without the filter of equation 4.
-        normalisation: of the fusion; see `fm_g_cam`.
-        activation: of the fusion; see `fm_g_cam`.
-        fit: "crop" is TorchXRayVision's centre crop; "pad" shows the model the whole radiograph.
-        xrv_compatible: preprocess with TorchXRayVision's own transforms.
-        dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32, and methods
-            that run the model again, such as Score-CAM, do so in the model's own precision.
-        allow_phantom_weights: let a model that was trained on phantoms alone explain radiographs, too.
-            Without it, such a model is refused for whatever is not known to be a phantom.
         track: shows the progress of methods that run the model many times; takes a sequence and a word on
             what is done, and gives back the items.
+        **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
     Raises:
-        OptionError: an option outside of its closed set.
+        OptionError: a value that an option does not take.
         ModelError: a module that is no classifier; see `as_classifier`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
     >>> import torchxrayvision as xrv
-    >>> explainer = Explainer(xrv.models.DenseNet())
+    >>> explainer = Explainer(xrv.models.DenseNet(), fit="pad")
     >>> explanation = explainer.explain(Radiograph.from_array(np.zeros((256, 256), np.float32)), top_k=3)
-    >>> explanation.maps.shape
-    (3, 7, 7)
+    >>> explanation.maps.shape, explainer.settings.fit
+    ((3, 7, 7), 'pad')
     """
 
     def __init__(
-        self,
-        classifier: Classifier | nn.Module,
-        *,
-        method: Method | Rule = "grad-cam",
-        target_layers: Sequence[str] = (),
-        fused: bool = True,
-        normalisation: Normalisation = "joint",
-        activation: Activation = "relu",
-        fit: Fit = "crop",
-        xrv_compatible: bool = False,
-        dtype: Dtype = "float32",
-        allow_phantom_weights: bool = False,
-        track: Track = silent,
+        self, classifier: Classifier | nn.Module, *, track: Track = silent, **options: Unpack[MapOptions]
     ) -> None:
-        check_option("normalisation", normalisation, Normalisation)
-        check_option("activation", activation, Activation)
-        check_option("fit", fit, Fit)
-        check_option("dtype", dtype, Dtype)
+        self.settings = MapSettings.of(**options)
+        self.rule = named_rule(self.settings.method)
         self.classifier = as_classifier(classifier)
-        self.method = method
-        self.target_layers = _names(target_layers)
-        self.fused = fused
         self.track = track
-        self._rule = named_rule(method)
-        self.normalisation = normalisation
-        self.activation = activation
-        self.fit = fit
-        self.xrv_compatible = xrv_compatible
-        self.dtype = dtype
-        self.allow_phantom_weights = allow_phantom_weights
 
     @classmethod
     def from_pretrained(
@@ -107,7 +106,8 @@ class Explainer:
         weights_dir: str | PathLike[str] | None = None,
         fetch: bool = True,
         device: str | torch.device | None = None,
-        **options: Any,
+        track: Track = silent,
+        **options: Unpack[MapOptions],
     ) -> Self:
         """Build an explainer for weights with a name, or for a checkpoint file of the same architectures.
 
@@ -116,134 +116,129 @@ class Explainer:
             weights_dir: where weights lie; by default TorchXRayVision's own folder.
             fetch: download what is missing.
             device: by default CUDA where present, else the CPU.
-            **options: see `Explainer`.
+            track: see `Explainer`.
+            **options: see `MapSettings`.
 
         Raises:
             WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
         """
-        from cxr_explain.models.xrv import from_pretrained
+        from cxr_explain.models.pretrained import from_pretrained
 
         classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
         classifier.module.to(_device(device))
-        return cls(classifier, **options)
+        return cls(classifier, track=track, **options)
 
     @property
-    def rule(self) -> NamedRule:
-        """The rule that makes the class maps, with its title and settings."""
-        return self._rule
-
-    def prepare(self, radiograph: Radiograph) -> ModelInput:
-        """Cut and resize one radiograph for this explainer's model."""
-        return prepare(
-            radiograph, self.classifier.input_size, fit=self.fit, xrv_compatible=self.xrv_compatible
+    def facts(self) -> ExplainerFacts:
+        """What stays the same for every radiograph that it explains."""
+        classifier, settings = self.classifier, self.settings
+        if not isinstance(settings.method, str):
+            settings = replace(settings, method=self.rule.title)  # one's own
+        return ExplainerFacts(
+            package_version=__version__,
+            torch_version=torch.__version__,
+            model=classifier.name,
+            weights_sha256=classifier.weights_sha256,
+            training_sets=tuple(classifier.training_sets),
+            target_layer=", ".join(settings.target_layers) or classifier.target_layer,
+            rule_title=self.rule.title,
+            map_settings=settings,
+            phantom_only=classifier.phantom_only,
+            rule_settings=self.rule.settings,
         )
 
-    def explain(
-        self,
-        radiograph: Radiograph | Sample,
-        *,
-        top_k: int = 5,
-        rank_by: RankBy = "probability",
-        pathologies: Iterable[str] | None = None,
-        above_operating_point: bool = False,
-    ) -> Explanation:
+    def prepare(self, radiograph: Radiograph) -> ModelInput:
+        """Cut and resize one radiograph for this explainer's model.
+
+        Raises:
+            PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
+            OptionError: a radiograph that was read with another `xrv_compatible`.
+        """
+        settings = self.settings
+        if not radiograph.phantom:
+            self._refuse_phantom_weights(f"radiograph {radiograph.id}, which is no phantom")
+        settings.check_read_alike(radiograph.xrv_compatible)
+        return prepare(
+            radiograph,
+            self.classifier.input_size,
+            fit=settings.fit,
+            xrv_compatible=settings.xrv_compatible,
+        )
+
+    def explain(self, radiograph: Radiograph | Sample, **options: Unpack[RankingOptions]) -> Explanation:
         """Explain one radiograph.
 
         Args:
             radiograph: see `read_radiograph`; or a sample of a TorchXRayVision data set, as `dataset[i]`
                 gives it.
-            top_k: how many pathologies to explain; cut to those that the model has, with a note.
-            rank_by: "probability" (sigmoid) or "calibrated" (relative to the operating point).
-            pathologies: consider these alone.
-            above_operating_point: consider only those that reach their operating point.
+            **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
-            OptionError: an option outside of its closed set.
+            OptionError: a value that an option does not take, or a radiograph that was read with another
+                `xrv_compatible`.
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
-        return self.explain_batch(
-            [radiograph],
-            top_k=top_k,
-            rank_by=rank_by,
-            pathologies=pathologies,
-            above_operating_point=above_operating_point,
-        )[0]
+        return self.explain_batch([radiograph], **options)[0]
 
     def explain_batch(
-        self,
-        radiographs: Sequence[Radiograph | Sample],
-        *,
-        top_k: int = 5,
-        model_inputs: Sequence[ModelInput] | None = None,
-        **ranking_options: Any,
+        self, radiographs: Sequence[Radiograph | Sample], **options: Unpack[RankingOptions]
     ) -> list[Explanation]:
-        """Explain several radiographs in one forward pass; see `explain` for the options.
+        """Explain several radiographs in one forward pass.
 
         Args:
             radiographs: B of them, or samples; see `explain`.
-            top_k: see `explain`.
-            model_inputs: what `prepare` gave for each of them, where that was done already.
-            **ranking_options: see `explain`.
+            **options: see `explain`.
+
+        Raises:
+            OptionError: see `explain`.
+            ModelError: see `explain`.
+            PhantomWeightsError: see `explain`.
         """
-        these = tuple(r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
-        if not these:
+        these = (r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
+        prepared = [self.prepare(radiograph) for radiograph in these]
+        found = self.explain_prepared(prepared, RankingSettings.of(**options))
+        return [each.explanation for each in found]
+
+    def explain_prepared(self, model_inputs: Sequence[ModelInput], asked: RankingSettings) -> list[Explained]:
+        """Explain what `prepare` gave for several radiographs, in one forward pass.
+
+        Args:
+            model_inputs: B of them. The further pathologies that they name take no part in the fusion, and no
+                rule works twice for one that is ranked, too.
+            asked: which pathologies to explain.
+
+        Raises:
+            OptionError: a pathology that the model does not predict.
+            ModelError: a model that is not as declared.
+        """
+        if not model_inputs:
             return []
-        for radiograph in these:
-            self.check_suits(radiograph)
-        if model_inputs is None:
-            model_inputs = [self.prepare(radiograph) for radiograph in these]
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
-        batch = self._explain_inputs(inputs, top_k=top_k, **ranking_options)
+        batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
         return [
-            self._explanation(radiograph, model_input, ranking, fused, batch.gradient, top_k)
-            for radiograph, model_input, ranking, fused in zip(
-                these, model_inputs, batch.rankings, batch.fused, strict=True
+            Explained(one.radiograph, self._explanation(one, ranking, fused, batch.gradient, asked), other)
+            for one, ranking, fused, other in zip(
+                model_inputs, batch.rankings, batch.fused, others, strict=True
             )
         ]
 
-    def explain_inputs(
-        self,
-        inputs: Tensor,
-        *,
-        top_k: int = 5,
-        rank_by: RankBy = "probability",
-        pathologies: Iterable[str] | None = None,
-        above_operating_point: bool = False,
-    ) -> BatchMaps:
+    def explain_inputs(self, inputs: Tensor, **options: Unpack[RankingOptions]) -> BatchMaps:
         """Rank and fuse for model inputs: one forward pass and work on the last feature map.
 
         Args:
             inputs: (B, 1, S, S) in [-1024, 1024].
-            top_k: see `explain`.
-            rank_by: see `explain`.
-            pathologies: see `explain`.
-            above_operating_point: see `explain`.
+            **options: see `explain`.
 
         Raises:
-            OptionError: an option outside of its closed set.
+            OptionError: a value that an option does not take.
             PhantomWeightsError: a model that knows phantoms alone, as nothing says that these are some.
         """
         self._refuse_phantom_weights("bare tensors, which nothing says are phantoms")
-        return self._explain_inputs(
-            inputs,
-            top_k=top_k,
-            rank_by=rank_by,
-            pathologies=pathologies,
-            above_operating_point=above_operating_point,
-        )
-
-    def check_suits(self, radiograph: Radiograph) -> None:
-        """Refuse what the model has no say in.
-
-        Raises:
-            PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
-        """
-        if not radiograph.phantom:
-            self._refuse_phantom_weights(f"radiograph {radiograph.id}, which is no phantom")
+        return self._explain_inputs(inputs, RankingSettings.of(**options))[0]
 
     def _refuse_phantom_weights(self, found: str) -> None:
-        if self.classifier.phantom_only and not self.allow_phantom_weights:
+        if self.classifier.phantom_only and not self.settings.allow_phantom_weights:
             raise PhantomWeightsError(
                 found,
                 expected=f"phantoms, because {self.classifier.name} has only seen phantoms",
@@ -252,94 +247,84 @@ class Explainer:
             )
 
     def _explain_inputs(
-        self,
-        inputs: Tensor,
-        *,
-        top_k: int,
-        rank_by: RankBy = "probability",
-        pathologies: Iterable[str] | None = None,
-        above_operating_point: bool = False,
-    ) -> BatchMaps:
+        self, inputs: Tensor, asked: RankingSettings, further: Sequence[tuple[str, ...]] | None = None
+    ) -> tuple[BatchMaps, list[FurtherMaps | None]]:
         if inputs.ndim != 4 or 0 in inputs.shape or not inputs.is_floating_point():
             raise OptionError(
                 f"{inputs.dtype} inputs of shape {tuple(inputs.shape)}", expected="float (B, 1, S, S), B >= 1"
             )
-        only = None if pathologies is None else _names(pathologies)
+        layers = self.settings.target_layers
+        each: list[tuple[str, ...]] = [(name,) for name in layers] or [()]
         with self._arithmetic():
-            passes = forward_passes(self.classifier, inputs, self.target_layers)
-        logits = passes[0].logits
-        rankings = tuple(
-            rank(
-                row,
-                self.classifier.pathologies,
-                self.classifier.operating_points,
-                top_k=top_k,
-                by=rank_by,
-                only=only,
-                above_operating_point=above_operating_point,
+            passes = forward_passes(self.classifier, inputs, layers)
+        rows = passes[0].logits.double().tolist()
+        rankings = tuple(self._rank(row, asked) for row in rows)
+        others = [
+            self._rank(row, RankingSettings(len(names), pathologies=names)) if names else None
+            for row, names in zip(rows, further or [()] * len(rows), strict=True)
+        ]
+        indices = [_indices(*each) for each in zip(rankings, others, strict=True)]
+        classes = _filled_up(indices, passes[0].logits.device)
+        by_layer = [
+            maps_of_passes(
+                self.classifier, inputs, classes, [forward], self.settings.method, names, self.track
             )
-            for row in logits.double().tolist()
-        )
-        most = max(ranking.k for ranking in rankings)
-        # Short rankings are filled up with class 0 for the batched gradient, and cut again before the fusion.
-        classes = torch.tensor(
-            [[p.index for p in ranking.top] + [0] * (most - ranking.k) for ranking in rankings],
-            dtype=torch.int64,
-            device=logits.device,
-        ).reshape(len(rankings), most)
-        class_maps = maps_of_passes(
-            self.classifier, inputs, classes, passes, self.method, self.target_layers, self.track
-        )
-        gradient = "none" if self._rule.gradient_free else passes[0].gradient
-        return BatchMaps(rankings, self._fuse(class_maps, rankings), gradient)
-
-    def _fuse(self, class_maps: Tensor, rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
+            for forward, names in zip(passes, each, strict=True)
+        ]
+        gradient = "none" if self.rule.gradient_free else passes[0].gradient
         with torch.inference_mode():
-            if len({ranking.k for ranking in rankings}) == 1:
-                return _split(self._fuse_alike(class_maps))
-            return tuple(
-                self._fuse_alike(class_maps[b : b + 1, : ranking.k]) for b, ranking in enumerate(rankings)
-            )
+            batch = BatchMaps(rankings, self._fuse(by_layer, rankings), gradient)
+            return batch, [
+                None if other is None else _further(by_layer, image, indices[image], other)
+                for image, other in enumerate(others)
+            ]
 
-    def _fuse_alike(self, class_maps: Tensor) -> FusedMaps:
+    def _rank(self, logits: Sequence[float], asked: RankingSettings) -> Ranking:
+        outputs = self.classifier.outputs
+        return rank(logits, outputs.pathologies, outputs.operating_points, **vars(asked))
+
+    def _fuse(self, by_layer: Sequence[Tensor], rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
+        if len({ranking.k for ranking in rankings}) == 1:
+            return _split(self._fuse_alike([maps[:, : rankings[0].k] for maps in by_layer]))
+        return tuple(
+            self._fuse_alike([maps[b : b + 1, : ranking.k] for maps in by_layer])
+            for b, ranking in enumerate(rankings)
+        )
+
+    def _fuse_alike(self, by_layer: Sequence[Tensor]) -> FusedMaps:
+        settings = self.settings
         return fuse(
-            class_maps, normalisation=self.normalisation, activation=self.activation, fused=self.fused
+            _combined(by_layer),
+            normalisation=settings.normalisation,
+            activation=settings.activation,
+            fused=settings.fused,
         )
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        if self.dtype == "bfloat16":
+        if self.settings.dtype == "bfloat16":
             return torch.autocast(self.classifier.device.type, torch.bfloat16)
         return nullcontext()
 
     def _explanation(
         self,
-        radiograph: Radiograph,
         model_input: ModelInput,
         ranking: Ranking,
         fused: FusedMaps,
         gradient: str,
-        top_k: int,
+        asked: RankingSettings,
     ) -> Explanation:
+        radiograph = model_input.radiograph
         return Explanation(
             id=radiograph.id,
             ranking=ranking,
             class_maps=_to_numpy(fused.class_maps[0]),
             maps=_to_numpy(fused.maps[0]),
             geometry=model_input.geometry,
-            provenance=Provenance(
-                package_version=__version__,
-                torch_version=torch.__version__,
-                model=self.classifier.name,
-                weights_sha256=self.classifier.weights_sha256,
-                training_sets=self.classifier.training_sets,
-                target_layer=", ".join(self.target_layers) or self.classifier.target_layer,
-                method=self._method_title(ranking.k),
+            provenance=self.facts.provenance(
+                ranking.k,
+                ranking_settings=asked,
                 gradient=gradient,
-                normalisation=self.normalisation,
-                activation=self.activation,
-                top_k=top_k,
                 device=self.classifier.device.type,
-                dtype=self.dtype,
                 radiograph_sha256=radiograph.sha256,
                 steps=model_input.steps,
                 warnings=(*self._phantom_warnings(radiograph), *radiograph.warnings),
@@ -348,17 +333,9 @@ class Explainer:
                 patient_orientation=radiograph.patient_orientation,
                 notes=ranking.notes,
                 phantom=radiograph.phantom,
-                phantom_only=self.classifier.phantom_only,
-                rule_settings=self._rule.settings,
-                fused=self.fused,
             ),
             radiograph=radiograph,
         )
-
-    def _method_title(self, k: int) -> str:
-        if k == 1 or not self.fused:
-            return self._rule.title
-        return "FM-G-CAM" if self.method == "grad-cam" else f"FM-G-CAM of {self._rule.title}"
 
     def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
         out_of_place = self.classifier.phantom_only and not radiograph.phantom
@@ -371,11 +348,7 @@ def explain(
     *,
     outputs: OutputsLike = None,
     target_layer: str | None = None,
-    top_k: int = 5,
-    rank_by: RankBy = "probability",
-    pathologies: Iterable[str] | None = None,
-    above_operating_point: bool = False,
-    **options: Any,
+    **options: Unpack[ExplainOptions],
 ) -> BatchMaps:
     """Explain a batch of a model's own inputs, in about one forward pass.
 
@@ -391,11 +364,8 @@ def explain(
             bring their own.
         target_layer: the layer to explain, by its name in `model.named_modules()`; a Classifier and the
             models of TorchXRayVision and MONAI have one of their own, which needs no gradient.
-        top_k: see `Explainer.explain`.
-        rank_by: see `Explainer.explain`.
-        pathologies: see `Explainer.explain`.
-        above_operating_point: see `Explainer.explain`.
-        **options: of `Explainer`, such as `method`.
+        **options: which pathologies and how, such as `top_k=3, method="layercam"`; see `RankingSettings` and
+            `MapSettings`.
 
     Raises:
         ModelError: a module that says too little of itself.
@@ -408,17 +378,10 @@ def explain(
     """
     inputs = inputs_of(batch)
     classifier = as_classifier(model, outputs, target_layer=target_layer)
-    if isinstance(classifier, XRVDenseNet | XRVResNet):
-        check_xrv_range(inputs)
+    classifier.check_inputs(inputs)
     layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)
-    explainer = Explainer(classifier, target_layers=layers, **options)
-    return explainer.explain_inputs(
-        inputs,
-        top_k=top_k,
-        rank_by=rank_by,
-        pathologies=pathologies,
-        above_operating_point=above_operating_point,
-    )
+    asked, map_options = RankingSettings.apart_from(options)
+    return Explainer(classifier, target_layers=layers, **map_options).explain_inputs(inputs, **vars(asked))
 
 
 @dataclass(frozen=True)
@@ -427,7 +390,7 @@ class Pretrained:
 
     Args:
         weights: a name or a file.
-        options: of `Explainer.from_pretrained`.
+        options: keyword arguments of `Explainer.from_pretrained`.
     """
 
     weights: str
@@ -436,6 +399,30 @@ class Pretrained:
     def load(self) -> Explainer:
         """An explainer of this process's own."""
         return Explainer.from_pretrained(self.weights, **self.options)
+
+
+def _indices(ranking: Ranking, other: Ranking | None) -> list[int]:
+    """The model's outputs whose class maps are wanted of one image, each once, the ranked ones first."""
+    wanted = (*ranking.top, *(() if other is None else other.top))
+    return list(dict.fromkeys(prediction.index for prediction in wanted))
+
+
+def _filled_up(indices: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """(B, most) int64: short rows are filled up with class 0 for the batched gradient; nobody looks there."""
+    most = max(map(len, indices))
+    rows = [[*row, *[0] * (most - len(row))] for row in indices]
+    return torch.tensor(rows, dtype=torch.int64, device=device).reshape(len(rows), most)
+
+
+def _combined(by_layer: Sequence[Tensor]) -> Tensor:
+    """(B, K, I, J) of one layer or several, which are scaled by the strongest of these K classes alone."""
+    return by_layer[0] if len(by_layer) == 1 else combine_layers(by_layer)
+
+
+def _further(by_layer: Sequence[Tensor], image: int, indices: Sequence[int], other: Ranking) -> FurtherMaps:
+    columns = [indices.index(prediction.index) for prediction in other.top]
+    maps = _combined([maps[image : image + 1, columns] for maps in by_layer])
+    return FurtherMaps(other.pathologies, _to_numpy(maps[0]))
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
@@ -447,10 +434,6 @@ def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
 
 def _to_numpy(maps: Tensor) -> np.ndarray:
     return np.ascontiguousarray(maps.float().cpu().numpy())
-
-
-def _names(pathologies: Iterable[str]) -> tuple[str, ...]:
-    return (pathologies,) if isinstance(pathologies, str) else tuple(pathologies)
 
 
 def _device(device: str | torch.device | None) -> torch.device:

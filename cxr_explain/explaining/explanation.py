@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png_of
 from cxr_explain.errors import OutputError
+from cxr_explain.explaining.provenance import Provenance, from_plain
 from cxr_explain.explaining.ranking import Prediction, Ranking
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
@@ -28,67 +30,10 @@ from cxr_explain.support.whole_file import staged
 if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
 
-_SCHEMA = "cxr-explain/explanation/2"
-_READABLE = (_SCHEMA, "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
+_SCHEMA = "cxr-explain/explanation/3"
+_FLAT = ("cxr-explain/explanation/2", "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
+_ONCE_BESIDE = ("fused", "normalisation", "activation", "dtype")  # settings of maps, in schemas 1 and 2
 _DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Everything needed to make the same numbers again.
-
-    Args:
-        package_version: of cxr_explain.
-        torch_version: of torch.
-        model: the classifier's name, for example "densenet121-res224-nih".
-        weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
-        training_sets: data sets the weights were trained on, where known.
-        target_layer: the layer whose activations carry the maps.
-        method: "FM-G-CAM" (fused) or the rule's own name (K = 1, or not fused); "FM-G-CAM of LayerCAM" where
-            the rule is not Grad-CAM.
-        gradient: "closed form", "autograd", or "none" where the method needs none.
-        normalisation: of the fusion.
-        activation: of the fusion.
-        top_k: the K asked for; the ranking has the K there was.
-        device: where it ran.
-        dtype: arithmetic of the forward pass.
-        radiograph_sha256: hexadecimal digest of the radiograph's file.
-        steps: every preprocessing step, the reader's included.
-        warnings: the reader's warnings.
-        view: the projection as the header has it, or None.
-        laterality: as the header has it, or None.
-        patient_orientation: as the header has it, or None.
-        notes: what else a reader should know (K cut, pathologies left out).
-        phantom: the radiograph is a computed phantom, nobody's chest.
-        phantom_only: the model has seen phantoms and no radiograph.
-        rule_settings: options of the rule that makes the class maps, as Python writes them; '' without any.
-        fused: each position belongs to its strongest class alone.
-    """
-
-    package_version: str
-    torch_version: str
-    model: str
-    weights_sha256: str | None
-    training_sets: tuple[str, ...]
-    target_layer: str
-    method: str
-    gradient: str
-    normalisation: str
-    activation: str
-    top_k: int
-    device: str
-    dtype: str
-    radiograph_sha256: str
-    steps: tuple[str, ...]
-    warnings: tuple[str, ...]
-    view: str | None = None
-    laterality: str | None = None
-    patient_orientation: tuple[str, str] | None = None
-    notes: tuple[str, ...] = ()
-    phantom: bool = False
-    phantom_only: bool = False
-    rule_settings: str = ""
-    fused: bool = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,7 +80,7 @@ class Explanation:
         """(I, J): the rank whose class map is largest at each position; -1 where K is 0."""
         if self.ranking.k == 0:
             return np.full(self.class_maps.shape[1:], -1)
-        return self.class_maps.argmax(axis=0)
+        return np.asarray(self.class_maps.argmax(axis=0))
 
     @property
     def without_evidence(self) -> tuple[str, ...]:
@@ -265,7 +210,7 @@ class Explanation:
                 expected="a .json and a .npz file written by Explanation.save",
                 source=json_path,
             ) from error
-        if not isinstance(document, dict) or document.get("schema") not in _READABLE:
+        if not isinstance(document, dict) or document.get("schema") not in (_SCHEMA, *_FLAT):
             raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
@@ -327,8 +272,19 @@ def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _with_settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance of a file of schema 1 or 2; of settings that it does not mention, the defaults."""
+    found = dict(document["provenance"])
+    title = found["method"].removeprefix("FM-G-CAM of ")
+    rule = "Grad-CAM" if title == "FM-G-CAM" else title
+    ranking_settings = {"top_k": found.pop("top_k"), "rank_by": document["ranking"]["by"]}
+    map_settings = {
+        "method": rule.lower().replace(" ", "-"),
+        "fit": document["geometry"]["fit"],
+        "xrv_compatible": any("XRayResizer" in step for step in found["steps"]),
+        **{name: found.pop(name) for name in _ONCE_BESIDE if name in found},
+    }
+    return {**found, "rule_title": rule, "ranking_settings": ranking_settings, "map_settings": map_settings}
 
 
 def _from_document(
@@ -354,6 +310,11 @@ def _from_document(
         ),
         class_maps=class_maps,
         maps=maps,
-        geometry=Geometry(**_tuples(document["geometry"])),
-        provenance=Provenance(**_tuples(document["provenance"])),
+        geometry=from_plain(Geometry, document["geometry"]),
+        provenance=from_plain(
+            Provenance,
+            _with_settings(document) if document["schema"] in _FLAT else document["provenance"],
+            ranking_settings=RankingSettings,
+            map_settings=MapSettings,
+        ),
     )

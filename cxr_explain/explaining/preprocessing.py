@@ -21,14 +21,18 @@ class ModelInput:
     """One radiograph as the model sees it.
 
     Args:
+        radiograph: where it comes from.
         tensor: (1, S, S) float32 in [-1024, 1024].
         geometry: where the square lies in the radiograph.
         steps: every preprocessing step so far, the reader's included.
+        further: pathologies whose class maps are wanted whatever their rank.
     """
 
+    radiograph: Radiograph
     tensor: torch.Tensor
     geometry: Geometry
     steps: tuple[str, ...]
+    further: tuple[str, ...] = ()
 
 
 def prepare(
@@ -51,12 +55,11 @@ def prepare(
     """
     geometry = Geometry.fit_square(radiograph.shape, size, fit)
     if xrv_compatible:
-        return ModelInput(
-            _with_xrv_transforms(radiograph, geometry), geometry, (*radiograph.steps, *_xrv_steps(geometry))
-        )
-    return ModelInput(
-        _resize(_cut(radiograph, geometry), size), geometry, (*radiograph.steps, *_steps(geometry))
-    )
+        tensor, how = _with_xrv_transforms(radiograph, geometry), "torchxrayvision XRayResizer, scikit-image"
+    else:
+        tensor, how = _resize(_cut(radiograph, geometry), size), "torch, bilinear, antialiased"
+    steps = (_square_step(geometry), f"resized to {size} x {size} ({how})")
+    return ModelInput(radiograph, tensor, geometry, (*radiograph.steps, *steps))
 
 
 def _cut(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:
@@ -97,18 +100,6 @@ def _with_xrv_transforms(radiograph: Radiograph, geometry: Geometry) -> torch.Te
     if geometry.fit == "pad":
         pixels = _cut(radiograph, geometry).numpy()[None]
     return torch.from_numpy(XRayResizer(geometry.model_size, engine="skimage")(XRayCenterCrop()(pixels)))
-
-
-def _steps(geometry: Geometry) -> tuple[str, ...]:
-    return (
-        _square_step(geometry),
-        f"resized to {geometry.model_size} x {geometry.model_size} (torch, bilinear, antialiased)",
-    )
-
-
-def _xrv_steps(geometry: Geometry) -> tuple[str, ...]:
-    size = geometry.model_size
-    return (_square_step(geometry), f"resized to {size} x {size} (torchxrayvision XRayResizer, scikit-image)")
 
 
 def _square_step(geometry: Geometry) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 from cxr_explain.display import html_of
 from cxr_explain.errors import ModelError, OptionError
-from cxr_explain.options import RankBy, check_option
+from cxr_explain.explaining.settings import RankingOptions, RankingSettings
+from cxr_explain.options import RankBy
 from cxr_explain.pathologies import canonical_pathology
 
 
@@ -88,13 +90,9 @@ class Ranking:
 
 def rank(
     logits: Sequence[float],
-    pathologies: Sequence[str],
+    outputs: Sequence[str],
     operating_points: Sequence[float | None] | None = None,
-    *,
-    top_k: int = 5,
-    by: RankBy = "probability",
-    only: Iterable[str] | None = None,
-    above_operating_point: bool = False,
+    **options: Unpack[RankingOptions],
 ) -> Ranking:
     """Rank the trained outputs of one image.
 
@@ -102,41 +100,36 @@ def rank(
 
     Args:
         logits: (N,) scores before the sigmoid.
-        pathologies: N names; '' where the output was never trained.
+        outputs: names of the N outputs; '' where one was never trained.
         operating_points: N probabilities or None; NaN counts as None.
-        top_k: K, at least 1; cut to what is there, with a note.
-        by: rank by sigmoid probability, or by TorchXRayVision's calibrated value.
-        only: consider these pathologies alone.
-        above_operating_point: consider only those that reach their operating point (K may become 0).
+        **options: which of them, such as top_k; see `RankingSettings`.
 
     Raises:
-        OptionError: K below 1, another `by`, a pathology that the model does not predict, or lengths that
-            differ.
+        OptionError: K below 1, another `rank_by`, a pathology that the model does not predict, or lengths
+            that differ.
         ModelError: scores that are not finite.
 
     >>> rank([0.0, 2.0, 9.0], ["Mass", "Edema", ""], top_k=5).pathologies
     ('Edema', 'Mass')
     """
-    if not isinstance(top_k, int) or top_k < 1:
-        raise OptionError(f"top_k={top_k!r}", expected="an integer of at least 1")
-    check_option("by", by, RankBy)
-    predictions = _predictions(logits, pathologies, operating_points)
+    asked = RankingSettings.of(**options)
+    predictions = _predictions(logits, outputs, operating_points)
     notes: list[str] = []
-    candidates = _select(predictions, only)
-    if above_operating_point:
+    candidates = _select(predictions, asked.pathologies)
+    if asked.above_operating_point:
         candidates = _keep(
             candidates, lambda p: p.above is True, "below or without an operating point", notes
         )
-    if by == "calibrated":
+    if asked.rank_by == "calibrated":
         candidates = _keep(
             candidates, lambda p: p.calibrated is not None, "without an operating point", notes
         )
-    if top_k > len(candidates):
-        notes.append(f"K cut from {top_k} to {len(candidates)}: no more pathologies to rank")
+    if asked.top_k > len(candidates):
+        notes.append(f"K cut from {asked.top_k} to {len(candidates)}: no more pathologies to rank")
     ordered = sorted(
-        candidates, key=lambda p: -_value(p, by)
+        candidates, key=lambda p: -_value(p, asked.rank_by)
     )  # sorted() is stable: ties keep the head's order
-    return Ranking(tuple(ordered[:top_k]), predictions, by, tuple(notes))
+    return Ranking(tuple(ordered[: asked.top_k]), predictions, asked.rank_by, tuple(notes))
 
 
 def calibrate(probability: float, operating_point: float) -> float:
@@ -188,11 +181,11 @@ def _prediction(index: int, pathology: str, logit: float, point: float | None) -
     return Prediction(pathology, index, logit, probability, point, calibrated)
 
 
-def _select(predictions: tuple[Prediction, ...], only: Iterable[str] | None) -> list[Prediction]:
+def _select(predictions: tuple[Prediction, ...], only: tuple[str, ...] | None) -> list[Prediction]:
     if only is None:
         return list(predictions)
     known = dict.fromkeys(canonical_pathology(p.pathology) for p in predictions)
-    wanted = [canonical_pathology(name) for name in ([only] if isinstance(only, str) else only)]
+    wanted = [canonical_pathology(name) for name in only]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise OptionError(

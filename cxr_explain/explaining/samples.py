@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cxr_explain.errors import OptionError
-from cxr_explain.radiograph import VALUE_RANGE, Radiograph
+from cxr_explain.radiograph import Radiograph
 
 Sample = Mapping[str, Any]
 """What `dataset[i]` of TorchXRayVision gives: "img" (1, H, W) in [-1024, 1024], "idx", "lab"."""
@@ -51,28 +51,6 @@ def inputs_of(batch: Tensor | Sample) -> Tensor:
         return batch
     image = _image(batch)
     return image[None] if image.ndim == 3 else image
-
-
-def check_xrv_range(inputs: Tensor) -> None:
-    """Refuse inputs that were never scaled as TorchXRayVision's models expect.
-
-    Raises:
-        OptionError: values outside of [-1024, 1024], or all within [0, 1].
-
-    >>> check_xrv_range(torch.rand(1, 1, 4, 4))
-    Traceback (most recent call last):
-    cxr_explain.errors.OptionError: found values from 0... Scale first: (2 * x - 1) * 1024.
-    """
-    low, high = VALUE_RANGE
-    smallest, largest = (value.item() for value in inputs.aminmax())
-    slack = 1e-3 * (high - low)  # interpolation overshoots a little
-    in_unit = smallest >= 0 and 0 < largest <= 1
-    if in_unit or not (low - slack <= smallest and largest <= high + slack):
-        raise OptionError(
-            f"values from {smallest:g} to {largest:g}",
-            expected="values in [-1024, 1024], as TorchXRayVision's data sets give them",
-            remedy=f"Scale first: (2 * x{'' if in_unit else ' / maximum'} - 1) * 1024.",
-        )
 
 
 def _image(sample: Sample) -> Tensor:

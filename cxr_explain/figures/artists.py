@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,27 +13,54 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from cxr_explain.figures.lettering import Face, font
+from cxr_explain.figures.palette import INK
+
+Align = Literal["left", "center", "right"]
+"""Which end of a line of text is at its place."""
+
 _SHARE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}
 _WHOLE = 0.01  # of a pixel
 
 
-class Line(Text):
-    """One line of text, never read as mathematics.
+class TextLine(Text):
+    """One line of clean text, never read as mathematics, whatever signs it has.
 
     On the baseline it is drawn where it stands: Matplotlib would measure it first, several times.
 
     Args:
-        x: in the coordinates of the axes it is added to.
-        y: likewise.
-        text: one line.
+        x: place from the left, in the coordinates of the axes it is added to.
+        y: place of the line, in the coordinates of the axes it is added to.
+        text: one line of text.
+        size: size of the letters in points.
+        face: face of the letters.
+        colour: colour of the letters.
+        align: which end of the line is at x, or "center".
+        vertical: which height of the line is at y.
         halo: colour of an outline around the letters; None without one.
-        **style: Matplotlib's.
+        **style: options of Matplotlib's `Text`.
     """
 
-    def __init__(self, x: float, y: float, text: str, *, halo: str | None = None, **style: Any) -> None:
+    def __init__(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float,
+        face: Face = "regular",
+        colour: str = INK,
+        align: Align = "left",
+        vertical: Literal["baseline", "center", "center_baseline"] = "baseline",
+        halo: str | None = None,
+        **style: Any,
+    ) -> None:
         if halo:
             style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
-        super().__init__(x, y, text, parse_math=False, clip_on=False, **style)
+        super().__init__(
+            x, y, text, fontproperties=font(face, size), color=colour, horizontalalignment=align,
+            verticalalignment=vertical, parse_math=False, clip_on=False, **style,
+        )  # fmt: skip
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw it, by Matplotlib's layout where it is not on the baseline."""
@@ -60,9 +87,9 @@ class Samples(AxesImage):
     """An image that is not resampled where each of its samples is one pixel of the page.
 
     Args:
-        axes: it is drawn in, and clipped to.
-        pixels: (h, w, 3) uint8.
-        extent: left, right, bottom, top in the axes' coordinates.
+        axes: the axes that the image is drawn in and clipped to.
+        pixels: (h, w, 3) red, green and blue.
+        extent: left, right, bottom and top in the coordinates of the axes.
     """
 
     def __init__(

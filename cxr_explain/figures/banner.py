@@ -20,9 +20,9 @@ class Notice:
     """What the banner says.
 
     Args:
-        title: in large letters.
-        aside: after it, in smaller ones.
-        colour: behind both.
+        title: words in large letters.
+        aside: words after the title, in smaller letters.
+        colour: colour behind the words, "#RRGGBB".
     """
 
     title: str
@@ -56,8 +56,8 @@ class Banner:
     """The notice as a coloured band; nothing at all, and no height, where there is none.
 
     Args:
-        content: what the figure shows.
-        width: in inches.
+        content: the content of the figure.
+        width: width of the block in inches.
     """
 
     content: Content
@@ -65,7 +65,7 @@ class Banner:
 
     @property
     def height(self) -> float:
-        """In inches, with the space below it."""
+        """Height in inches, with the space below it."""
         return _HEIGHT + _AFTER if self._notice else 0.0
 
     def draw(self, page: Page, x: float, y: float) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
+from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import display_name, shorten, width, wrap
-from cxr_explain.figures.page import SMALL, Page, put_text
+from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import QUIET
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
 _GAP = 0.09
 _LARGEST = 1.5
 _LINE = 0.11
 _REMARKS = 0.15
+_ON_IMAGE: dict[str, Any] = {"colour": "white", "align": "center", "vertical": "center", "halo": "black"}
 _TINY = SMALL - 0.4
 _SMALLEST = 5.2
 
@@ -30,9 +33,9 @@ class ClassGrid:
     """One small image for each ranked pathology.
 
     Args:
-        content: what to show.
-        width: in inches.
-        room: height in inches that the neighbours take anyway; the images grow until they fill it.
+        content: the content of the figure.
+        width: width of the block in inches.
+        room: height in inches that the blocks beside it take anyway; the images grow until they fill it.
     """
 
     content: Content
@@ -41,7 +44,7 @@ class ClassGrid:
 
     @property
     def height(self) -> float:
-        """In inches; 0 where there is nothing to show."""
+        """Height in inches; 0 where there is nothing to show."""
         if not self.content.styles:
             return 0.0
         return _TITLE + sum(map(self._row_height, self._name_lines)) - _GAP + _REMARKS
@@ -50,7 +53,7 @@ class ClassGrid:
         """Draw from the top left corner."""
         if not self.content.styles:
             return
-        which = "before fusion" if self.content.explanation.provenance.fused else "one by one"
+        which = "before fusion" if self.content.explanation.provenance.map_settings.fused else "one by one"
         page.heading(x, y, "Class maps", aside=f"{which}, relative to own peak", room=self.width)
         y += _TITLE
         shape = (page.samples(self._image[1]), page.samples(self._image[0]))
@@ -95,17 +98,8 @@ class ClassGrid:
         width_, height = self._image
         lines = wrap("no positive evidence", width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
-            put_text(
-                page.axes,
-                x + width_ / 2,
-                y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1,
-                line,
-                size=_TINY,
-                colour="white",
-                align="center",
-                vertical="center",
-                halo="black",
-            )
+            middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1
+            page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **_ON_IMAGE))
 
     def _peak(self, values: NDArray[np.float32]) -> float | None:
         """The map's peak beside the largest of all K: the images alone would make a weak map look strong."""
@@ -149,7 +143,7 @@ class ClassGrid:
 
     @property
     def image_width(self) -> float:
-        """Of each small image in inches."""
+        """Width of each small image in inches."""
         return self._image[0]
 
     @property

@@ -54,7 +54,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _palette(image: Image.Image) -> NDArray[np.uint8]:
     """(n, 3), the colours that occur."""
     used = np.unique(np.asarray(image))
-    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3)[used]
+    colours: NDArray[np.uint8] = np.array(image.getpalette(), np.uint8).reshape(-1, 3)[used]
     colours[(colours >= _WHITE).all(axis=1)] = 255  # a plot's paper is as white as the page around it
     return colours
 
@@ -68,4 +68,4 @@ def _with_palette(image: Image.Image, colours: NDArray[np.uint8]) -> Image.Image
 def _difference(image: Image.Image, reduced: Image.Image) -> NDArray[np.int16]:
     """(h, w), the largest over the channels."""
     before, after = (np.asarray(each.convert("RGB"), np.int16) for each in (image, reduced))
-    return np.abs(before - after).max(axis=2)
+    return np.asarray(np.abs(before - after).max(axis=2))

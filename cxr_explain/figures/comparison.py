@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cxr_explain.pathologies import LabelState, ReferenceLabels, canonical_pathology
 from cxr_explain.explaining.ranking import Prediction, Ranking
+from cxr_explain.pathologies import LabelState, ReferenceLabels, canonical_pathology
 
 _UNRANKED_WITHOUT_TOP = 5
 
@@ -25,10 +25,10 @@ class ComparisonRow:
     """One pathology: what the model says and what the reference standard says.
 
     Args:
-        pathology: its name.
-        rank: from 1; None for a pathology that is not explained.
-        prediction: None where the model does not predict it.
-        state: its reference label; None where no reference labels were given at all.
+        pathology: name of the pathology.
+        rank: rank from 1; None for a pathology that is not explained.
+        prediction: what the model says; None where the model does not predict the pathology.
+        state: the reference label; None where no reference labels were given at all.
     """
 
     pathology: str
@@ -55,14 +55,14 @@ def agreement(above: bool | None, state: LabelState | None) -> Agreement:
     return Agreement.AGREES if above == (state is LabelState.POSITIVE) else Agreement.DISAGREES
 
 
-def compare(ranking: Ranking, labels: ReferenceLabels) -> tuple[ComparisonRow, ...]:
+def comparison_rows(ranking: Ranking, labels: ReferenceLabels) -> tuple[ComparisonRow, ...]:
     """The ranked pathologies, then those with a positive or uncertain label that are not among them.
 
     Where nothing is ranked, the most probable predictions come first instead, without a rank.
 
     >>> from cxr_explain.explaining.ranking import rank
     >>> ranking = rank([2.0, 0.0], ["Edema", "Mass"], top_k=1)
-    >>> [row.pathology for row in compare(ranking, ReferenceLabels.from_text("Mass|Support Devices"))]
+    >>> [row.pathology for row in comparison_rows(ranking, ReferenceLabels.from_text("Mass|Support Devices"))]
     ['Edema', 'Mass', 'Support Devices']
     """
     given = bool(labels.states)

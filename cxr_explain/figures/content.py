@@ -1,9 +1,8 @@
-"""What a figure shows, gathered once and checked, before anything is laid out."""
+"""What a figure shows, checked before anything is laid out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +10,10 @@ import numpy as np
 
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike, canonical_pathology
-from cxr_explain.radiograph import Radiograph
-from cxr_explain.figures.comparison import ComparisonRow, compare
+from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
 from cxr_explain.figures.palette import RankStyle, rank_style
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
+from cxr_explain.radiograph import Radiograph
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
@@ -24,11 +23,11 @@ class Content:
     """An explanation, its radiograph and its reference standard.
 
     Args:
-        explanation: what to draw.
-        radiograph: the pixels it explains.
+        explanation: the explanation to draw.
+        radiograph: the radiograph that it explains.
         labels: reference labels; without states where none were given.
-        boxes: reference boxes to outline.
-        max_opacity: opacity of the strongest evidence.
+        boxes: reference boxes to outline, in the radiograph's pixels.
+        max_opacity: opacity of the strongest evidence, in (0, 1].
         contours: whether to outline each pathology at half of its own peak.
     """
 
@@ -39,37 +38,23 @@ class Content:
     max_opacity: float
     contours: bool
 
-    @classmethod
-    def gather(
-        cls,
-        explanation: Explanation,
-        radiograph: Radiograph,
-        reference_labels: ReferenceLabelsLike,
-        boxes: Iterable[ReferenceBox] | None,
-        *,
-        max_opacity: float,
-        contours: bool,
-    ) -> Content:
-        """Coerce and check the arguments of `draw_explanation`; it says what is raised."""
-        if not 0 < max_opacity <= 1:
-            raise OptionError(f"max_opacity={max_opacity!r}", expected="a number in (0, 1]")
-        if radiograph.shape != explanation.geometry.radiograph_shape:
-            raise OutputError(
-                f"a radiograph of {radiograph.shape}",
-                expected=f"the one that was explained, {explanation.geometry.radiograph_shape}",
-            )
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
+        explanation, shape = self.explanation, self.radiograph.shape
+        if not 0 < self.max_opacity <= 1:
+            raise OptionError(f"max_opacity={self.max_opacity!r}", expected="a number in (0, 1]")
+        if shape != explanation.geometry.radiograph_shape:
+            expected = f"the one that was explained, {explanation.geometry.radiograph_shape}"
+            raise OutputError(f"a radiograph of {shape}", expected=expected)
         if not (np.isfinite(explanation.maps).all() and np.isfinite(explanation.class_maps).all()):
             raise OutputError("maps with values that are not finite", expected="finite maps")
-        labels = ReferenceLabels.coerce(reference_labels)
-        drawn = labels.boxes if boxes is None else tuple(boxes)
-        for box in drawn:
+        for box in self.boxes:
             _check_box(box)
-        return cls(explanation, radiograph, labels, drawn, max_opacity, contours)
 
     @cached_property
     def rows(self) -> tuple[ComparisonRow, ...]:
         """Predictions beside reference labels."""
-        return compare(self.explanation.ranking, self.labels)
+        return comparison_rows(self.explanation.ranking, self.labels)
 
     @property
     def phantom(self) -> bool:

@@ -2,91 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cxr_explain.explaining.explanation import Provenance
+from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import wrap
-from cxr_explain.figures.output import DISCLAIMER
 from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
 from cxr_explain.figures.palette import ALERT, QUIET
+from cxr_explain.figures.texts import (
+    DISCLAIMER,
+    OPERATING_POINT,
+    Fact,
+    from_header,
+    fusion_text,
+    ranked_by_text,
+    software_text,
+    training_text,
+    weights_text,
+)
 
 _TITLE = 0.22
 _LINE = 0.116
 _GAP = 0.035
-_LABEL = 0.78
 _COLUMN_GAP = 0.3
 _MOST_LINES = 14
 _MOST_WARNINGS = 12
 _LINES_EACH = 3
 
-Fact = tuple[str, str]
-
 
 @dataclass
-class Facts:
-    """Method, model and radiograph, in three columns or in one.
+class FactLists:
+    """Titled lists of facts, beside each other or in one column.
 
     Args:
-        content: what to describe.
-        width: in inches.
-        columns: 3, or 1 where they stand below each other.
+        lists: titles, and the facts below each.
+        width: width of the block in inches.
+        stacked: one list below the other rather than beside it.
+        label_width: width of the facts' names in inches.
     """
 
-    content: Content
+    lists: Sequence[tuple[str, Sequence[Fact]]]
     width: float
-    columns: int = 3
+    stacked: bool = False
+    label_width: float = 0.78
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         heights = [
             _TITLE + sum(_LINE * len(lines) + _GAP for _, lines in facts) for _, facts in self._wrapped
         ]
-        return max(heights) if self.columns > 1 else sum(heights) + 0.08 * (len(heights) - 1)
+        return sum(heights) + 0.08 * (len(heights) - 1) if self.stacked else max(heights)
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         for title, facts in self._wrapped:
-            bottom = self._column(page, x, y, title, facts)
-            if self.columns > 1:
-                x += self._column_width + _COLUMN_GAP
-            else:
+            bottom = self._list(page, x, y, title, facts)
+            if self.stacked:
                 y = bottom + 0.08
+            else:
+                x += self._column_width + _COLUMN_GAP
 
-    def _column(
-        self, page: Page, x: float, y: float, title: str, facts: list[tuple[str, list[str]]]
-    ) -> float:
+    def _list(self, page: Page, x: float, y: float, title: str, facts: list[tuple[str, list[str]]]) -> float:
         page.heading(x, y, title, room=self._column_width)
         y += _TITLE
-        for label, lines in facts:
-            page.text(x, y + 0.09, label, size=SMALL, colour=QUIET, room=_LABEL - 0.05)
+        for name, lines in facts:
+            page.text(x, y + 0.09, name, size=SMALL, colour=QUIET, room=self.label_width - 0.05)
             for number, line in enumerate(lines):
-                page.text(x + _LABEL, y + 0.09 + _LINE * number, line, size=SMALL)
+                page.text(x + self.label_width, y + 0.09 + _LINE * number, line, size=SMALL)
             y += _LINE * len(lines) + _GAP
         return y
 
     @property
     def _column_width(self) -> float:
-        return (self.width - _COLUMN_GAP * (self.columns - 1)) / self.columns
+        columns = 1 if self.stacked else len(self.lists)
+        return (self.width - _COLUMN_GAP * (columns - 1)) / columns
 
     @cached_property
     def _wrapped(self) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-        limit = self._column_width - _LABEL
+        limit = self._column_width - self.label_width
         return [
             (
                 title,
                 [
-                    (label, wrap(text, limit, SMALL, lines=2 if label == "id" else _MOST_LINES) or ["–"])
-                    for label, text in facts
+                    (name, wrap(text, limit, SMALL, lines=2 if name == "id" else _MOST_LINES) or ["–"])
+                    for name, text in facts
                 ],
             )
-            for title, facts in (
-                ("Method", _method(self.content)),
-                ("Model", _model(self.content)),
-                (self.content.subject, _radiograph(self.content)),
-            )
+            for title, facts in self.lists
         ]
 
 
@@ -95,8 +100,8 @@ class Closing:
     """Warnings and notes, then the intended use.
 
     Args:
-        content: what to describe.
-        width: in inches.
+        content: the content of the figure.
+        width: width of the block in inches.
     """
 
     content: Content
@@ -104,7 +109,7 @@ class Closing:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         warnings = sum(len(lines) for lines in self._warnings)
         return (_TITLE + _LINE * warnings + 0.12 if warnings else 0.0) + 0.22
 
@@ -127,12 +132,11 @@ class Closing:
     @cached_property
     def _warnings(self) -> list[list[str]]:
         explanation = self.content.explanation
-        provenance = explanation.provenance
         every = (
-            *provenance.warnings,
+            *explanation.provenance.warnings,
             *self.content.radiograph.warnings,
             *explanation.ranking.notes,
-            *provenance.notes,
+            *explanation.provenance.notes,
         )
         texts = [text for text in dict.fromkeys(every) if text.strip()]
         shown = [wrap(text, self.width - 0.12, SMALL, lines=_LINES_EACH) for text in texts[:_MOST_WARNINGS]]
@@ -142,46 +146,49 @@ class Closing:
         return [lines for lines in shown if lines]
 
 
-def _method(content: Content) -> list[Fact]:
-    explanation = content.explanation
-    provenance = explanation.provenance
-    by = "sigmoid probability" if explanation.ranking.by == "probability" else "calibrated value"
-    asked = "" if provenance.top_k == explanation.ranking.k else f" ({provenance.top_k} asked for)"
-    return [
-        ("method", provenance.method),
-        ("K", f"{explanation.ranking.k}{asked}, ranked by {by}"),
-        ("fusion", _fusion(provenance)),
-        ("gradient", f"{provenance.gradient}, at {provenance.target_layer}")
-        if provenance.gradient != "none"
-        else ("layer", f"{provenance.target_layer}; the method needs no gradient"),
-        ("maps", f"{' x '.join(map(str, explanation.maps.shape[1:]))} cells, relative within image"),
+def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
+    """What a figure says of its method, its model and its radiograph."""
+    model = [
+        *model_facts(content.explanation.provenance),
+        ("scores", "probabilities are sigmoids, not calibrated"),
+        ("operating point", OPERATING_POINT),
     ]
+    return ("Method", _method(content)), ("Model", model), (content.subject, _radiograph(content))
 
 
-def _fusion(provenance: Provenance) -> str:
-    how = f"normalisation {provenance.normalisation}, activation {provenance.activation}"
-    return how if provenance.fused else f"none; class maps scaled together, {how}"
-
-
-def _model(content: Content) -> list[Fact]:
-    provenance = content.explanation.provenance
-    sha = provenance.weights_sha256
+def model_facts(provenance: Provenance) -> list[Fact]:
+    """Which model it was, what it was trained on, and what it ran on."""
+    training = training_text(provenance.training_sets, phantom_only=provenance.phantom_only)
     return [
         ("model", provenance.model),
-        ("weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
-        ("trained on", _training(content)),
-        ("software", f"cxr-explain {provenance.package_version}, torch {provenance.torch_version}"),
-        ("arithmetic", f"{provenance.dtype} on {provenance.device}"),
-        ("scores", "probabilities are sigmoids, not calibrated"),
-        ("operating point", "the probability from which the weights' authors call a pathology positive"),
+        ("weights", weights_text(provenance.weights_sha256)),
+        ("trained on", training),
+        ("software", software_text(provenance.package_version, provenance.torch_version)),
+        ("arithmetic", f"{provenance.map_settings.dtype} on {provenance.device}"),
     ]
 
 
-def _training(content: Content) -> str:
-    sets = ", ".join(content.explanation.provenance.training_sets)
-    if not content.phantom_only:
-        return sets or "unknown"
-    return "phantoms only, no radiograph" + (f": {sets}" if sets not in ("", "phantoms") else "")
+def map_facts(provenance: Provenance) -> list[Fact]:
+    """How the class maps were made and fused."""
+    if provenance.gradient == "none":
+        source = ("layer", f"{provenance.target_layer}; the method needs no gradient")
+    else:
+        source = ("gradient", f"{provenance.gradient}, at {provenance.target_layer}")
+    settings = provenance.map_settings
+    fusion = fusion_text(settings.normalisation, settings.activation, fused=settings.fused)
+    return [("fusion", fusion), source]
+
+
+def _method(content: Content) -> list[Fact]:
+    explanation = content.explanation
+    k, asked = explanation.ranking.k, explanation.provenance.ranking_settings.top_k
+    fewer = "" if asked == k else f" ({asked} asked for)"
+    return [
+        ("method", explanation.provenance.method),
+        ("K", f"{k}{fewer}, ranked by {ranked_by_text(explanation.ranking.by)}"),
+        *map_facts(explanation.provenance),
+        ("maps", f"{' x '.join(map(str, explanation.maps.shape[1:]))} cells, relative within image"),
+    ]
 
 
 def _radiograph(content: Content) -> list[Fact]:
@@ -190,7 +197,7 @@ def _radiograph(content: Content) -> list[Fact]:
     return [
         ("id", content.explanation.id),
         ("file", f"{radiograph.format}, {width} x {height} pixels, SHA-256 {radiograph.sha256[:12]}"),
-        ("view", f"{radiograph.view} (from header)" if radiograph.view else "unknown"),
-        ("laterality", f"{radiograph.laterality} (from header)" if radiograph.laterality else "unknown"),
+        ("view", from_header(radiograph.view)),
+        ("laterality", from_header(radiograph.laterality)),
         ("preprocessing", "; ".join(content.explanation.provenance.steps)),
     ]

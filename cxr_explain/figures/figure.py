@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike
-from cxr_explain.radiograph import Radiograph
 from cxr_explain.figures.banner import Banner
 from cxr_explain.figures.class_grid import ClassGrid
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.facts import Closing, Facts
+from cxr_explain.figures.facts import Closing, FactLists, figure_facts
 from cxr_explain.figures.key import ColourKey, Legend
 from cxr_explain.figures.lettering import width
-from cxr_explain.figures.output import DISCLAIMER, ExplanationFigure, own_style
+from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
-from cxr_explain.figures.page import BODY, QUIET, Block, Page
-from cxr_explain.figures.palette import ALERT
+from cxr_explain.figures.page import BODY, Block, Page
+from cxr_explain.figures.palette import ALERT, QUIET
 from cxr_explain.figures.panels import Panels
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
+from cxr_explain.figures.texts import DISCLAIMER
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
+from cxr_explain.radiograph import Radiograph
 
 __all__ = ["DPI", "ExplanationFigure", "draw_explanation"]
 
@@ -41,7 +42,8 @@ _KEY = 2.52
 _NARROWEST_GRID = 2.0
 _SMALLEST_IMAGE = 0.7
 
-Placed = tuple[Block, float, float]
+PlacedBlock = tuple[Block, float, float]
+"""A block, and the x and y of its top left corner in inches."""
 
 
 def draw_explanation(
@@ -60,8 +62,8 @@ def draw_explanation(
     relative within the image, and are not comparable between images.
 
     Args:
-        explanation: what to draw.
-        radiograph: the pixels that were explained.
+        explanation: the explanation to draw.
+        radiograph: the radiograph that was explained.
         reference_labels: in any form that `ReferenceLabels.coerce` takes.
         boxes: reference boxes in the radiograph's pixels; those of the reference labels by default.
         dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.
@@ -77,23 +79,18 @@ def draw_explanation(
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
     >>> import numpy as np
-    >>> from cxr_explain.geometry import Geometry
-    >>> from cxr_explain.explaining.explanation import Provenance
-    >>> from cxr_explain.explaining.ranking import rank
+    >>> from cxr_explain.explaining.explainer import Explainer
+    >>> explainer = Explainer.from_pretrained("phantom", device="cpu", allow_phantom_weights=True)
     >>> radiograph = Radiograph.from_array(np.zeros((64, 64), np.float32))
-    >>> maps = np.ones((1, 7, 7), np.float32) / 7
-    >>> explanation = Explanation(
-    ...     radiograph.id, rank([1.0], ["Mass"]), maps, maps, Geometry.fit_square((64, 64), 224),
-    ...     Provenance("0", "2", "m", None, (), "features", "Grad-CAM", "closed form", "joint", "relu", 1,
-    ...                "cpu", "float32", radiograph.sha256, (), ()))
+    >>> explanation = explainer.explain(radiograph, top_k=2)
     >>> draw_explanation(explanation, radiograph, reference_labels="Mass").to_bytes()[1:4]
     b'PNG'
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise OptionError(f"dpi={dpi!r}", expected=f"{_DPI_RANGE[0]} to {_DPI_RANGE[1]}")
-    content = Content.gather(
-        explanation, radiograph, reference_labels, boxes, max_opacity=max_opacity, contours=contours
-    )
+    labels = ReferenceLabels.coerce(reference_labels)
+    drawn = labels.boxes if boxes is None else tuple(boxes)
+    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours)
     placed, height = _lay_out(content)
     with own_style():
         page = Page(_PAGE, height, dpi)
@@ -102,10 +99,10 @@ def draw_explanation(
     return page.figure
 
 
-def _lay_out(content: Content) -> tuple[list[Placed], float]:
+def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
     """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
     room = _PAGE - 2 * _MARGIN
-    placed: list[Placed] = [(_Header(content, room), _MARGIN, _MARGIN)]
+    placed: list[PlacedBlock] = [(_Header(content, room), _MARGIN, _MARGIN)]
     banner = Banner(content, room)
     placed.append((banner, _MARGIN, _MARGIN + _TITLES))
     grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER + banner.height)
@@ -114,18 +111,18 @@ def _lay_out(content: Content) -> tuple[list[Placed], float]:
     side_x = _MARGIN + TABLE_WIDTH + _GUTTER
     side_width = _PAGE - _MARGIN - side_x
     side: Block | None = None
-    facts = Facts(content, room)
+    facts = FactLists(figure_facts(content), room)
     if content.styles and not grid_is_placed:
         side = ClassGrid(content, side_width, max(table.height, 1.75))
     else:
-        column = Facts(content, side_width, columns=1)
+        column = FactLists(facts.lists, side_width, stacked=True)
         if max(table.height, column.height) < table.height + _BAND_GAP + facts.height:
             side = column
     placed.append((table, _MARGIN, y))
     if side is not None:
         placed.append((side, side_x, y))
     y += max(table.height, side.height if side else 0.0) + _BAND_GAP
-    if not isinstance(side, Facts):
+    if not isinstance(side, FactLists):
         placed.append((facts, _MARGIN, y))
         y += facts.height + 0.12
     closing = Closing(content, room)
@@ -133,7 +130,7 @@ def _lay_out(content: Content) -> tuple[list[Placed], float]:
     return placed, y + closing.height + 0.6 * _MARGIN
 
 
-def _lay_out_images(content: Content, placed: list[Placed], y: float) -> tuple[bool, float]:
+def _lay_out_images(content: Content, placed: list[PlacedBlock], y: float) -> tuple[bool, float]:
     """Place images, key and legend, and the class maps where they fit beside.
 
     Returns:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.geometry import Geometry
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, Dashes, RankStyle
-from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD, UNSEEN
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
+from cxr_explain.figures.texts import UNSEEN, format_probability
+from cxr_explain.geometry import Geometry
 
 _TITLE = 0.27
 _LINE = 0.155
@@ -32,8 +32,8 @@ class ColourKey:
     """Beside the overlay: the pathologies by rank, with their colours.
 
     Args:
-        content: what to explain.
-        width: in inches.
+        content: the content of the figure.
+        width: width of the block in inches.
     """
 
     content: Content
@@ -41,7 +41,7 @@ class ColourKey:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         hollow = _LINE if self._shows_hollow else 0.0
         return _TITLE + self._row * max(1, len(self.content.styles)) + hollow
 
@@ -58,7 +58,7 @@ class ColourKey:
             y += self._row
         if self._shows_hollow:
             _hollow(page, x, y + _LINE / 2, QUIET)
-            fused = self.content.explanation.provenance.fused
+            fused = self.content.explanation.provenance.map_settings.fused
             hollow = "wins nowhere in the fused map" if fused else "no positive evidence"
             page.text(x + _TEXT, y + 0.11, hollow, size=SMALL, colour=QUIET)
 
@@ -93,9 +93,9 @@ class Legend:
     """The opacity scale and the marks: below the colour key, or in a strip below the images.
 
     Args:
-        content: what to explain.
-        width: in inches.
-        columns: 1 below the key; more in a strip, the first of which holds the scale.
+        content: the content of the figure.
+        width: width of the block in inches.
+        columns: number of columns: 1 below the key; more in a strip, where the first holds the scale.
     """
 
     content: Content
@@ -104,7 +104,7 @@ class Legend:
 
     @property
     def height(self) -> float:
-        """In inches; 0 where there is nothing to explain."""
+        """Height in inches; 0 where there is nothing to explain."""
         if self.columns == 1:
             return self._scale_height + _LINE * len(self._marks)
         return max(self._scale_height, _LINE * self._marks_a_column)

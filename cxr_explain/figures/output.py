@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cxr_explain.errors import OptionError, OutputError
-from cxr_explain.options import FigureFormat
+from cxr_explain.errors import OptionError
 from cxr_explain.figures.compact_png import compact_png
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.figures.texts import DISCLAIMER
+from cxr_explain.options import FigureFormat
+from cxr_explain.support.whole_file import output_errors, write_whole
 
 FORMATS = get_args(FigureFormat)
-DISCLAIMER = "Research use only - not for diagnosis"
 
 # Matplotlib would write its version and the date. Nothing here names the radiograph.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -72,8 +72,8 @@ class _Canvas(FigureCanvasAgg):
         **_: Any,  # what `savefig` passes for other formats
     ) -> None:
         """Write the figure; an opaque one without its alpha channel."""
-        self.draw()
-        pixels = np.asarray(self.buffer_rgba())
+        self.draw()  # type: ignore[no-untyped-call]  # Matplotlib's, without types
+        pixels = np.asarray(self.buffer_rgba())  # type: ignore[no-untyped-call]
         image = Image.fromarray(pixels)
         if (pixels[..., 3] == 255).all():
             image = image.convert("RGB")
@@ -105,36 +105,27 @@ class ExplanationFigure(Figure):
         A path is written whole or not at all. The `metadata` start without a date or a version.
 
         Args:
-            fname: a path or a binary file.
-            **options: Matplotlib's, for example `dpi` or `format`.
+            fname: a path or a binary file; the path's ending says the format, png without one.
+            **options: options of Matplotlib's `savefig`, for example `dpi` or `format`.
 
         Raises:
             OptionError: a format other than png, pdf or svg.
             OutputError: a folder that cannot be written to.
         """
-        if not isinstance(fname, (str, PathLike)):
+        if isinstance(fname, (str, PathLike)):
+            path, kind = _path_and_format(fname, options.pop("format", None))
+            content = self.to_bytes(kind, **options)
+            with output_errors("a figure", path):
+                write_whole(path, content)
+        else:
             fname.write(self.to_bytes(options.pop("format", "png"), **options))
-            return
-        path = Path(fspath(fname))
-        kind = options.pop("format", None) or path.suffix.lstrip(".").lower() or "png"
-        if not path.suffix:
-            path = path.with_name(f"{path.name}.{kind}")
-        content = self.to_bytes(kind, **options)
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise OutputError(
-                f"a figure that cannot be written ({error.strerror})",
-                expected="a writable folder with room",
-                source=path,
-            ) from error
 
     def save(self, path: str | PathLike[str], **options: Any) -> Path:
         """Write the figure whole or not at all, and make its folder.
 
         Args:
             path: where; its ending says the format, png without one.
-            **options: as for `savefig`.
+            **options: options of `savefig`.
 
         Returns:
             The path written.
@@ -143,15 +134,9 @@ class ExplanationFigure(Figure):
             OptionError: a format other than png, pdf or svg.
             OutputError: a folder that cannot be written to.
         """
-        target = Path(path)
-        if not target.suffix:
-            target = target.with_name(f"{target.name}.{options.get('format') or 'png'}")
-        try:
+        target, _ = _path_and_format(path, options.get("format"))
+        with output_errors("a folder", target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"a folder that cannot be made ({error.strerror})", source=target.parent
-            ) from error
         self.savefig(target, **options)
         return target
 
@@ -160,7 +145,7 @@ class ExplanationFigure(Figure):
 
         Args:
             format: "png", "pdf" or "svg".
-            **options: as for `savefig`.
+            **options: options of `savefig`.
 
         Raises:
             OptionError: another format.
@@ -185,3 +170,10 @@ class ExplanationFigure(Figure):
         from IPython.display import display
 
         display({"image/png": self._repr_png_(), "text/plain": repr(self)}, raw=True)
+
+
+def _path_and_format(path: str | PathLike[str], kind: str | None) -> tuple[Path, str]:
+    """The path with its ending, and the format: the one asked for, else the ending's, else png."""
+    target = Path(fspath(path))
+    kind = kind or target.suffix.lstrip(".").lower() or "png"
+    return (target if target.suffix else target.with_name(f"{target.name}.{kind}")), kind

@@ -28,9 +28,10 @@ from torch import Tensor
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.palette import rank_style
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.figures.palette import rank_style
+from cxr_explain.support.arrays import Floats, Mask, Points, Shape
 
 MAX_OPACITY = 0.6
 """Opacity of the strongest evidence: the anatomy below stays readable."""
@@ -53,8 +54,6 @@ _HATCHES = 36  # lines of the hatch along the longer side
 _HATCH_OPACITY = 0.4
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
 
-Array = NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
@@ -69,7 +68,7 @@ class Overlay:
     peak: float
 
 
-def display_shape(radiograph_shape: tuple[int, int], longest: int) -> tuple[int, int]:
+def display_shape(radiograph_shape: Shape, longest: int) -> Shape:
     """Height and width that keep the aspect with a longest side of `longest` samples.
 
     >>> display_shape((4000, 2000), 300)
@@ -80,7 +79,7 @@ def display_shape(radiograph_shape: tuple[int, int], longest: int) -> tuple[int,
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def shape_within(radiograph_shape: tuple[int, int], longest: int | None) -> tuple[int, int]:
+def shape_within(radiograph_shape: Shape, longest: int | None) -> Shape:
     """The radiograph's own height and width, or smaller ones where a side is longer than `longest`.
 
     >>> shape_within((400, 200), 300), shape_within((400, 200), 900), shape_within((400, 200), None)
@@ -90,7 +89,7 @@ def shape_within(radiograph_shape: tuple[int, int], longest: int | None) -> tupl
     return display_shape(radiograph_shape, min(longest or side, side))
 
 
-def grey(display: NDArray[np.uint8], shape: tuple[int, int]) -> Array:
+def grey(display: NDArray[np.uint8], shape: Shape) -> Floats:
     """The radiograph's display image in [0, 1] at another size, antialiased.
 
     >>> grey(np.full((400, 300), 255, np.uint8), (4, 3)).max()
@@ -111,9 +110,9 @@ def fuse_over(
     """Lay K maps over a grey image by the formula at the top of this module.
 
     Args:
-        background: (h, w) in [0, 1].
-        maps: K arrays (h, w); one at a time, so that K does not multiply the memory.
-        colours: K colours in [0, 1].
+        background: (h, w) grey levels in [0, 1].
+        maps: K maps (h, w), taken one at a time, so that K does not multiply the memory.
+        colours: red, green and blue of the K maps, in [0, 1].
         max_opacity: opacity of the strongest evidence.
 
     Raises:
@@ -154,9 +153,9 @@ def fused_overlay(
     """The fused map over the radiograph, hatched where the model did not see; see `Explanation.overlay`.
 
     Args:
-        explanation: what to draw.
-        radiograph: its pixels; by default its own, and plain grey where it was loaded without.
-        maps: (K, I, J), others than its own.
+        explanation: the explanation to draw.
+        radiograph: the radiograph below; by default the explanation's own, and plain grey where it has none.
+        maps: (K, I, J), other maps than the explanation's.
         shown: ranks to show, from 1; all by default.
         max_opacity: opacity of the strongest evidence.
         longest: pixels along the longer side, no more than the radiograph has; by default all.
@@ -167,15 +166,34 @@ def fused_overlay(
     radiograph = radiograph or explanation.radiograph
     shape = shape_within(explanation.geometry.radiograph_shape, longest)
     base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
-    maps = explanation.maps if maps is None else maps
+    period = max(4, max(shape) // _HATCHES)
+    return maps_over(base, explanation, period, maps=maps, shown=shown, max_opacity=max_opacity).rgb
+
+
+def maps_over(
+    background: Floats,
+    explanation: Explanation,
+    period: int,
+    *,
+    maps: NDArray[np.float32] | None = None,
+    shown: Iterable[int] | None = None,
+    max_opacity: float = MAX_OPACITY,
+) -> Overlay:
+    """Lay the maps of an explanation over a grey image, in the colours of their ranks.
+
+    Args:
+        background: (h, w) in [0, 1], covering the whole radiograph.
+        explanation: the explanation to draw.
+        period: distance in samples of the lines that hatch what the model did not see.
+        maps: (K, I, J), other maps than the explanation's.
+        shown: ranks to show, from 1; all by default.
+        max_opacity: opacity of the strongest evidence.
+    """
+    geometry, maps = explanation.geometry, explanation.maps if maps is None else maps
     ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
-    over = fuse_over(
-        base,
-        (explanation.geometry.maps_to_radiograph(maps[rank - 1], shape) for rank in ranks),
-        [rank_style(rank).rgb for rank in ranks],
-        max_opacity=max_opacity,
-    )
-    return mark_unseen(over.rgb, explanation.geometry, max(4, max(shape) // _HATCHES))
+    fields = (geometry.maps_to_radiograph(maps[rank - 1], background.shape) for rank in ranks)
+    over = fuse_over(background, fields, [rank_style(rank).rgb for rank in ranks], max_opacity=max_opacity)
+    return Overlay(mark_unseen(over.rgb, geometry, period), over.peak)
 
 
 def colour_map_over(
@@ -186,9 +204,9 @@ def colour_map_over(
     The opacity rises with the square root of the strength, so that weak evidence still tints the image.
 
     Args:
-        background: (h, w) in [0, 1].
-        values: (h, w); negatives count as no evidence.
-        max_opacity: opacity at the peak.
+        background: (h, w) grey levels in [0, 1].
+        values: (h, w), one map; negative values count as no evidence.
+        max_opacity: opacity at the map's peak, in (0, 1].
 
     >>> colour_map_over([[0.5]], [[0.0]]).tolist()
     [[[127, 127, 127]]]
@@ -228,7 +246,7 @@ def mark_unseen(rgb: NDArray[np.uint8], geometry: Geometry, period: int) -> NDAr
     return np.where(unseen[..., None], to_bytes(marked), rgb)
 
 
-def unseen_mask(shape: tuple[int, int], geometry: Geometry) -> NDArray[np.bool_]:
+def unseen_mask(shape: Shape, geometry: Geometry) -> Mask:
     """(h, w): which samples of the radiograph the model did not see, judged at their centres."""
     left, top, right, bottom = geometry.seen_box
     x = (np.arange(shape[1]) + 0.5) * geometry.radiograph_shape[1] / shape[1]
@@ -236,15 +254,13 @@ def unseen_mask(shape: tuple[int, int], geometry: Geometry) -> NDArray[np.bool_]
     return ~(((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :])
 
 
-def outlines(
-    values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
-) -> list[NDArray[np.float64]]:
+def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL) -> list[Points]:
     """Lines (n, 2) of (x, y) in the radiograph's pixels around what reaches a share of the map's own peak.
 
     Args:
         values: (I, J), one map.
-        geometry: where it lies.
-        level: share of the peak.
+        geometry: where the map lies on the radiograph.
+        level: share of the map's own peak, in (0, 1).
 
     >>> lines = outlines([[0, 0, 0], [0, 1, 0], [0, 0, 0]], Geometry.fit_square((30, 30), 30))
     >>> len(lines), np.round(lines[0].mean(axis=0)).tolist()
@@ -280,7 +296,7 @@ def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | N
     return float(np.clip(x, left, right)), float(np.clip(y, top, bottom))
 
 
-def to_bytes(values: Array) -> NDArray[np.uint8]:
+def to_bytes(values: Floats) -> NDArray[np.uint8]:
     """[0, 1] to 0 ... 255."""
     return (np.clip(values, 0, 1) * 255).astype(np.uint8)
 
@@ -289,9 +305,9 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     """The fused maps of a batch over its inputs: (B, H, W, 3) uint8.
 
     Args:
-        batch: the maps.
-        inputs: (B, C, H, W), those that were explained; each is stretched from its own minimum to its own
-            maximum, and several channels are averaged.
+        batch: maps of B inputs.
+        inputs: (B, C, H, W), the inputs that were explained; each is stretched from its own minimum to its
+            own maximum, and several channels are averaged.
 
     Raises:
         OptionError: another number of inputs.
@@ -309,7 +325,7 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-def _grey_of(inputs: Tensor) -> Array:
+def _grey_of(inputs: Tensor) -> Floats:
     """(B, H, W) in [0, 1]."""
     grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
     low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)

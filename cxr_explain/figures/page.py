@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from cxr_explain.figures.artists import Line, Samples
-from cxr_explain.figures.lettering import Face, clean, font, shorten
+from cxr_explain.figures.artists import Align, Samples, TextLine
+from cxr_explain.figures.lettering import Face, clean, shorten
 from cxr_explain.figures.lettering import width as text_width
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import INK, QUIET, RULE, Dashes
@@ -31,7 +31,7 @@ class Block(Protocol):
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw with the top left corner at (x, y)."""
@@ -41,8 +41,8 @@ class Page:
     """An empty page.
 
     Args:
-        width: in inches.
-        height: in inches; rounded up to a whole pixel.
+        width: width of the page in inches, rounded up to a whole pixel.
+        height: height of the page in inches, rounded up to a whole pixel.
         dpi: pixels in an inch, on which images are aligned.
     """
 
@@ -65,14 +65,13 @@ class Page:
         size: float = BODY,
         face: Face = "regular",
         colour: str = INK,
-        align: str = "left",
+        align: Align = "left",
         room: float | None = None,
     ) -> None:
         """Put one line of text on the baseline y, cut to `room` inches where given."""
         line = clean(text, face) if room is None else shorten(text, room, size, face)
-        if not line:
-            return
-        put_text(self.axes, x, y, line, size=size, face=face, colour=colour, align=align)
+        if line:
+            self.axes.add_artist(TextLine(x, y, line, size=size, face=face, colour=colour, align=align))
 
     def heading(self, x: float, y: float, text: str, *, aside: str = "", room: float) -> None:
         """A section's title with its baseline 0.12 inches below y, and a quiet remark after it."""
@@ -86,13 +85,7 @@ class Page:
         self.line([x, x + length], [y, y], colour=colour, weight=weight)
 
     def line(
-        self,
-        x: list[float],
-        y: list[float],
-        *,
-        colour: str,
-        weight: float,
-        dashes: Dashes = "solid",
+        self, x: list[float], y: list[float], *, colour: str, weight: float, dashes: Dashes = "solid"
     ) -> None:
         """A line through points."""
         self.axes.add_line(Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes))
@@ -122,12 +115,12 @@ class Page:
         """An image in axes of its own, aligned to whole pixels of the page.
 
         Args:
-            pixels: (h, w, 3).
-            x: left edge.
-            y: top edge.
-            width: in inches.
-            height: in inches.
-            extent: left, right, bottom, top in the coordinates that the axes shall have.
+            pixels: (h, w, 3) red, green and blue.
+            x: left edge in inches.
+            y: top edge in inches.
+            width: width of the image in inches.
+            height: height of the image in inches.
+            extent: left, right, bottom and top in the coordinates that the axes shall have.
         """
         left, top, right, bottom = self._snap(x, y, width, height)
         axes = self.figure.add_axes(
@@ -167,34 +160,3 @@ def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: s
         markeredgecolor=edge_colour,
         markeredgewidth=0.6,
     )
-
-
-def put_text(
-    axes: Axes,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float,
-    face: Face = "regular",
-    colour: str = INK,
-    align: str = "left",
-    vertical: str = "baseline",
-    rotation: float = 0.0,
-    halo: str | None = None,
-    **style: Any,
-) -> None:
-    """Put clean text into axes; never read as mathematics, whatever signs it has."""
-    line = Line(
-        x,
-        y,
-        text,
-        fontproperties=font(face, size),
-        color=colour,
-        horizontalalignment=align,
-        verticalalignment=vertical,
-        rotation=rotation,
-        halo=halo,
-        **style,
-    )
-    axes.add_artist(line)

@@ -44,10 +44,10 @@ class RankStyle:
     """How one rank is drawn, in the overlay and in its key.
 
     Args:
-        rank: from 1.
-        colour: "#RRGGBB".
-        line: the name of the outline's style.
-        dashes: the same for Matplotlib.
+        rank: rank from 1.
+        colour: colour as "#RRGGBB".
+        line: name of the outline's style, for example "dashed".
+        dashes: the outline's style as Matplotlib has it.
     """
 
     rank: int
@@ -58,7 +58,8 @@ class RankStyle:
     @property
     def rgb(self) -> tuple[float, float, float]:
         """Red, green and blue in [0, 1]."""
-        return tuple(int(self.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
+        red, green, blue = bytes.fromhex(self.colour[1:])
+        return red / 255, green / 255, blue / 255
 
     @property
     def ink(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,21 +13,23 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.figures import overlay
+from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
-from cxr_explain.figures.page import BODY, QUIET, SMALL, Page, dot, put_text
-from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
+from cxr_explain.figures.page import BODY, SMALL, Page, dot
+from cxr_explain.figures.palette import QUIET, UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
+from cxr_explain.figures.texts import UNSEEN, from_header
+from cxr_explain.pathologies import ReferenceBox
 
-UNSEEN = "not seen by the model"
 HATCH_PERIOD = 0.075
 
 _TITLE = 0.2
 _CAPTION = 0.17
 _BADGE = 0.135
 _LINE = SMALL / 72 * 1.3
+_SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]  # around lines
 BOX_DASHES: Dashes = (0, (3.2, 2.2))
 
 
@@ -36,10 +38,10 @@ class Panels:
     """Radiograph and overlay side by side.
 
     Args:
-        content: what to show.
-        panel_width: of each image in inches.
-        panel_height: likewise.
-        gap: between the two.
+        content: the content of the figure.
+        panel_width: width of each image in inches.
+        panel_height: height of each image in inches.
+        gap: space between the two in inches.
     """
 
     content: Content
@@ -49,13 +51,13 @@ class Panels:
 
     @property
     def height(self) -> float:
-        """In inches, titles and captions included."""
+        """Height in inches, titles and captions included."""
         lines = max(1, *(len(caption) for caption in self._captions))
         return _TITLE + self.panel_height + _CAPTION + _LINE * (lines - 1)
 
     @property
     def width(self) -> float:
-        """In inches."""
+        """Width in inches."""
         return 2 * self.panel_width + self.gap
 
     def draw(self, page: Page, x: float, y: float) -> None:
@@ -63,16 +65,17 @@ class Panels:
         shape = (page.samples(self.panel_height), page.samples(self.panel_width))
         background = overlay.grey(self.content.radiograph.display, shape)
         plain = np.repeat(overlay.to_bytes(background)[..., None], 3, axis=2)
-        fused, peak = fused_pixels(self.content, background, page.samples(HATCH_PERIOD))
+        explanation, opacity = self.content.explanation, self.content.max_opacity
+        fused = overlay.maps_over(background, explanation, page.samples(HATCH_PERIOD), max_opacity=opacity)
         second = x + self.panel_width + self.gap
         self._titles(page, x, second, y)
-        for left, pixels, has_map in ((x, plain, False), (second, fused, True)):
+        for left, pixels, has_map in ((x, plain, False), (second, fused.rgb, True)):
             panel = self._panel(page, left, y + _TITLE, pixels)
             panel.sides(self.content)
             if has_map:
                 panel.evidence(self.content)
             panel.reference_boxes(self.content)
-            if has_map and peak == 0:
+            if has_map and fused.peak == 0:
                 panel.message(_message(self.content))
         for left, caption in zip((x, second), self._captions, strict=True):
             for number, line in enumerate(caption):
@@ -94,7 +97,7 @@ class Panels:
 
     @property
     def _fused(self) -> bool:
-        return self.content.explanation.provenance.fused
+        return self.content.explanation.provenance.map_settings.fused
 
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
@@ -112,9 +115,6 @@ class _Panel:
     axes: Axes
     placement: Placement
     scale: float  # radiograph pixels in an inch
-    _effects: list[withStroke] = field(
-        default_factory=lambda: [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]
-    )
 
     def sides(self, content: Content) -> None:
         """Mark the patient's sides, as a viewer does; nothing where the header does not say."""
@@ -140,10 +140,7 @@ class _Panel:
         for box in content.boxes:
             style = content.style_of(box.pathology)
             colour = style.colour if style else UNKNOWN_BOX
-            right, bottom = box.x + box.width, box.y + box.height
-            x = np.array([box.x, right, right, box.x, box.x])
-            y = np.array([box.y, box.y, bottom, bottom, box.y])
-            self._line(x, y, colour, BOX_DASHES, 1.2)
+            self._frame(box.x, box.y, box.x + box.width, box.y + box.height, colour, BOX_DASHES, 1.2)
             self._box_label(box, colour)
 
     def message(self, text: str) -> None:
@@ -159,9 +156,7 @@ class _Panel:
         if geometry.sees_everything:
             return
         left, top, right, bottom = geometry.seen_box
-        x = np.array([left, right, right, left, left])
-        y = np.array([top, top, bottom, bottom, top])
-        self._line(x, y, "white", "solid", 0.7)
+        self._frame(left, top, right, bottom, "white", "solid", 0.7)
         height, width_ = geometry.radiograph_shape
         for strip in ((0, left), (right, width_)):
             self._strip_label(strip, upright=True)
@@ -208,53 +203,36 @@ class _Panel:
         plate.set_zorder(3)
         self.axes.add_patch(plate)
 
-    def _line(
-        self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        colour: str,
-        dashes: Dashes,
-        weight: float,
+    def _frame(
+        self, left: float, top: float, right: float, bottom: float, colour: str, dashes: Dashes, weight: float
     ) -> None:
-        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=self._effects)
+        x, y = np.array([left, right, right, left, left]), np.array([top, top, bottom, bottom, top])
+        self._line(x, y, colour, dashes, weight)
+
+    def _line(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, dashes: Dashes, weight: float
+    ) -> None:
+        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=_SHADOW)
         self.axes.add_line(line)
 
     def _text(self, x: float, y: float, text: str, **style: Any) -> None:
         place = (x * self.scale, y * self.scale)
-        put_text(
-            self.axes,
-            *place,
-            clean(text),
-            align="center",
-            vertical="center_baseline" if not style.get("rotation") else "center",
-            **{"zorder": 4, **style},
-        )
-
-
-def fused_pixels(
-    content: Content, background: NDArray[np.float32], hatch_period: int
-) -> tuple[NDArray[np.uint8], float]:
-    """The overlay's pixels and the peak of its evidence (0 where there is none)."""
-    explanation = content.explanation
-    maps = (explanation.geometry.maps_to_radiograph(m, background.shape) for m in explanation.maps)
-    colours = [style.rgb for style in content.styles]
-    fused = overlay.fuse_over(background, maps, colours, max_opacity=content.max_opacity)
-    return overlay.mark_unseen(fused.rgb, explanation.geometry, hatch_period), fused.peak
+        # What is turned has no baseline to be centred on.
+        style = {"vertical": "center" if style.get("rotation") else "center_baseline", "zorder": 4, **style}
+        self.axes.add_artist(TextLine(*place, clean(text), align="center", **style))
 
 
 def view_text(content: Content) -> str:
     """View, laterality and orientation as the header has them; "unknown", never a guess."""
     radiograph = content.radiograph
-    view = f"{radiograph.view} (from header)" if radiograph.view else "unknown"
-    side = f"{radiograph.laterality} (from header)" if radiograph.laterality else "unknown"
-    orientation = f"{' | '.join(content.sides)} (from header)" if content.sides else "unknown"
-    return f"view {view} · laterality {side} · orientation {orientation}"
+    view, side = from_header(radiograph.view), from_header(radiograph.laterality)
+    return f"view {view} · laterality {side} · orientation {from_header(' | '.join(content.sides or ()))}"
 
 
 def _message(content: Content) -> str:
     if content.explanation.ranking.k == 0:
         return "No pathology to explain"
-    maps = "fused map" if content.explanation.provenance.fused else "class maps"
+    maps = "fused map" if content.explanation.provenance.map_settings.fused else "class maps"
     return f"No positive evidence in the {maps}"
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.lettering import Face, display_name
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import ALERT, INK, QUIET
+from cxr_explain.figures.texts import (
+    NO_LABEL,
+    NO_OPERATING_POINT,
+    NOT_PREDICTED,
+    format_probability,
+    side_of_point,
+)
 
 _TITLE = 0.27
 _HEAD = 0.19
@@ -16,6 +24,7 @@ _ROW = 0.178
 _MOST_ROWS = 40
 _BAR_COLOUR = "#8FA3B5"
 _MARKS = {Agreement.AGREES: "✓ agrees", Agreement.DISAGREES: "✗ disagrees", Agreement.UNDEFINED: "–"}
+_AGREEMENT_COLOURS = {Agreement.AGREES: INK, Agreement.DISAGREES: ALERT, Agreement.UNDEFINED: QUIET}
 
 # Left edges of the columns in inches.
 _COLUMNS = {
@@ -37,7 +46,7 @@ class PredictionTable:
     """The ranked pathologies, and those with a reference label that are not among them.
 
     Args:
-        content: what to show.
+        content: the content of the figure.
     """
 
     content: Content
@@ -45,7 +54,7 @@ class PredictionTable:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         return _TITLE + _HEAD + _ROW * len(self._rows) + 0.08 + 0.115 * len(self._remarks)
 
     def draw(self, page: Page, x: float, y: float) -> None:
@@ -72,38 +81,31 @@ class PredictionTable:
         shown = {row.pathology for row in self._rows}
         hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
         cut = len(self.content.rows) - len(self._rows)
-        source = f"Reference labels: {self.content.labels.source}."
-        if not self.content.labels.states:
-            source = "Reference labels: none given."
+        source = self.content.labels.source if self.content.labels.states else NO_LABEL
         rest = f" {hidden} more predictions are not shown." if hidden else ""
         more = f" {cut} more rows are left out." if cut else ""
         return [
-            f"{source}{rest}{more}",
+            f"Reference labels: {source}.{rest}{more}",
             "Bar: probability, the sigmoid of the model's score, not calibrated; tick: operating point.",
         ]
 
     def _head(self, page: Page, x: float, y: float) -> None:
         for name in _COLUMNS:
-            left, room = self._place(name)
-            label = "" if name == "rank" else name
-            page.text(x + left, y + 0.10, label, size=SMALL, colour=QUIET, room=room)
+            if name != "rank":
+                self._cell(page, x, y + 0.10, name, name, size=SMALL, colour=QUIET)
         page.text(x, y + 0.10, "rank", size=SMALL, colour=QUIET)
         page.rule(x, y + _HEAD - 0.035, self.width, colour=INK, weight=0.7)
 
     def _row(self, page: Page, x: float, y: float, row: ComparisonRow) -> None:
         baseline = y + _ROW / 2 + 0.037
         self._rank(page, x, y, baseline, row)
-        left, room = self._place("pathology")
-        page.text(x + left, baseline, display_name(row.pathology), room=room)
+        self._cell(page, x, baseline, "pathology", display_name(row.pathology))
         self._prediction(page, x, y, baseline, row)
-        left, room = self._place("reference label")
-        state = "none given" if row.state is None else str(row.state)
         known = row.state in ("positive", "negative", "uncertain")
-        page.text(x + left, baseline, state, colour=INK if known else QUIET, room=room)
-        left, room = self._place("agreement")
-        disagrees = row.agreement is Agreement.DISAGREES
-        colour = ALERT if disagrees else INK if row.agreement is Agreement.AGREES else QUIET
-        page.text(x + left, baseline, _MARKS[row.agreement], colour=colour, room=room)
+        state = NO_LABEL if row.state is None else str(row.state)
+        self._cell(page, x, baseline, "reference label", state, colour=INK if known else QUIET)
+        colour = _AGREEMENT_COLOURS[row.agreement]
+        self._cell(page, x, baseline, "agreement", _MARKS[row.agreement], colour=colour)
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
@@ -114,49 +116,36 @@ class PredictionTable:
         page.text(x + 0.25, baseline, str(row.rank), face="bold", align="right")
 
     def _prediction(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
-        left, room = self._place("probability")
-        if row.prediction is None:
-            room = self._place("prediction")[0] + self._place("prediction")[1] - left
-            page.text(x + left, baseline, "not predicted by this model", colour=QUIET, room=room)
-            return
         prediction = row.prediction
+        if prediction is None:
+            self._cell(page, x, baseline, "probability", NOT_PREDICTED, to="prediction", colour=QUIET)
+            return
+        left, room = self._place("probability")
         page.text(x + left + 0.37, baseline, format_probability(prediction.probability), align="right")
         _bar(page, x + left + 0.44, y, room - 0.5, prediction.probability, prediction.operating_point)
-        left, room = self._place("operating point")
         if prediction.operating_point is None:
-            room = self._place("prediction")[0] + self._place("prediction")[1] - left
-            page.text(x + left, baseline, "no operating point", colour=QUIET, room=room)
+            self._cell(
+                page, x, baseline, "operating point", NO_OPERATING_POINT, to="prediction", colour=QUIET
+            )
             return
-        page.text(x + left, baseline, format_probability(prediction.operating_point), room=room)
-        left, room = self._place("prediction")
-        page.text(
-            x + left,
-            baseline,
-            "above" if prediction.above else "below",
-            face="bold" if prediction.above else "regular",
-            room=room,
-        )
+        self._cell(page, x, baseline, "operating point", format_probability(prediction.operating_point))
+        face: Face = "bold" if prediction.above else "regular"
+        self._cell(page, x, baseline, "prediction", side_of_point(prediction.above), face=face)
+
+    def _cell(
+        self, page: Page, x: float, baseline: float, name: str, text: str, *, to: str = "", **style: Any
+    ) -> None:
+        """Write into a column, or across from one column to another."""
+        left, room = self._place(name)
+        if to:
+            room = sum(self._place(to)) - left
+        page.text(x + left, baseline, text, room=room, **style)
 
     def _place(self, name: str) -> tuple[float, float]:
         """Left edge and room of a column in inches."""
         start = _COLUMNS[name]
         following = _ORDER[_ORDER.index(name) + 1]
         return start, _COLUMNS.get(following, self.width) - start - (_GUTTER if following else 0.0)
-
-
-def format_probability(value: float) -> str:
-    """Three decimals; two significant digits where these would hide the value.
-
-    >>> [format_probability(value) for value in (0.8312, 0.00225, 3e-7, 0.99999)]
-    ['0.831', '0.0022', '<0.0001', '>0.999']
-    """
-    if 0 < value < 1e-4:
-        return "<0.0001"
-    if 0 < value < 0.01:
-        return f"{value:.2g}" if value >= 0.001 else f"{value:.4f}"
-    if 0.9995 <= value < 1:
-        return ">0.999"
-    return f"{value:.3f}"
 
 
 def _bar(page: Page, x: float, y: float, length: float, value: float, tick: float | None) -> None:

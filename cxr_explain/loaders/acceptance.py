@@ -180,4 +180,5 @@ def _annotation_warnings(dataset: pydicom.Dataset) -> list[str]:
 def _known_storage(dataset: pydicom.Dataset) -> str | None:
     """The SOP class by name, where it is one of the standard's."""
     value = text(dataset, "SOPClassUID")
-    return uid.UID_dictionary[value][0] if value in uid.UID_dictionary else None
+    name = uid.UID(value or "", pydicom.config.IGNORE).name
+    return name if name != value else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 from pydicom import uid
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from cxr_explain.errors import CorruptImageError, UnsupportedImageError
 from cxr_explain.loaders.codestream import FrameHeader, check_agrees, parse_j2k, parse_jpeg
@@ -89,7 +89,7 @@ def codec_for(syntax: uid.UID) -> Codec:
     """
     if syntax in _CODECS:
         return _CODECS[syntax]
-    known = syntax.name if syntax in uid.UID_dictionary else "an unknown transfer syntax"
+    known = syntax.name if syntax.name != syntax else "an unknown transfer syntax"
     raise UnsupportedImageError(
         f"pixel data in {known}",
         expected="a still image in a transfer syntax of PS3.5",

@@ -9,8 +9,8 @@ from pydicom import uid
 
 from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.acceptance import check_acceptable
+from cxr_explain.loaders.acquisition import read_acquisition
 from cxr_explain.loaders.codecs import FrameFormat, StoredPixels, codec_for, decode_frame
-from cxr_explain.loaders.geometry import read_geometry
 from cxr_explain.loaders.grayscale import Rendering, render
 from cxr_explain.loaders.header import check_keywords, parse_dicom, requested, text, whole
 from cxr_explain.loaders.identity import choose_id
@@ -29,7 +29,7 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
     """Turn the bytes of a DICOM file into a Radiograph.
 
     Raises:
-        RadiographError: one of its kinds; see `read_radiograph`.
+        RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
     check_keywords(request.metadata)
     dataset = parse_dicom(data, request.max_pixels)
@@ -41,7 +41,7 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
     stored = decode_frame(dataset, layout, frame)
     rendering = render(dataset, stored, layout, request.voi)
     name, id_notes = choose_id(dataset, request)
-    geometry = read_geometry(dataset)
+    acquisition = read_acquisition(dataset)
     pixels, steps = _pixels(dataset, stored, layout, rendering, request)
     return Radiograph(
         pixels=pixels,
@@ -49,14 +49,14 @@ def read_dicom(data: bytes, request: ReadRequest) -> Radiograph:
         sha256=request.sha256,
         id=name,
         format="DICOM",
-        view=geometry.view,
-        laterality=geometry.laterality,
-        patient_orientation=geometry.patient_orientation,
-        pixel_spacing=geometry.pixel_spacing,
-        pixel_spacing_source=geometry.pixel_spacing_source,
+        view=acquisition.view,
+        laterality=acquisition.laterality,
+        patient_orientation=acquisition.patient_orientation,
+        pixel_spacing=acquisition.pixel_spacing,
+        pixel_spacing_source=acquisition.pixel_spacing_source,
         steps=(*syntax_notes, _decode_step(layout, frame), *steps),
         warnings=(
-            *(warnings + syntax_notes + id_notes + geometry.warnings + rendering.warnings),
+            *(warnings + syntax_notes + id_notes + acquisition.warnings + rendering.warnings),
             *size_warnings(layout.rows, layout.columns),
             *(xrv_warnings(pixels) if request.xrv_compatible else ()),
         ),

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 
 from cxr_explain.errors import CorruptImageError
 
 _SIGNATURE_LENGTH = 8
 
 
-@dataclass(frozen=True)
-class PngHeader:
-    """The depth and colour type of the IHDR chunk (PNG specification, 11.2.1)."""
-
-    depth: int
-    colour_type: int
-
-
-def check_png(data: bytes) -> PngHeader:
+def check_png(data: bytes) -> int:
     """Check the checksums of the chunks that hold the image; Pillow skips those of IDAT.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        The stored depth in bits, as the IHDR chunk has it (PNG specification, 11.2.1).
 
     Raises:
         CorruptImageError: a damaged chunk, or no end of the image.
     """
-    header, position = None, _SIGNATURE_LENGTH
+    depth, position = None, _SIGNATURE_LENGTH
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
@@ -36,8 +33,8 @@ def check_png(data: bytes) -> PngHeader:
         if critical and zlib.crc32(body, zlib.crc32(kind)) != struct.unpack_from(">I", data, end - 4)[0]:
             raise CorruptImageError("a PNG chunk with a wrong checksum", remedy="The file is damaged.")
         if kind == b"IHDR" and length == 13:
-            header = PngHeader(body[8], body[9])
-        if kind == b"IEND" and header is not None:
-            return header
+            depth = body[8]
+        if kind == b"IEND" and depth is not None:
+            return depth
         position = end
     raise CorruptImageError("a PNG without its end", remedy="The file is truncated: transfer it again.")

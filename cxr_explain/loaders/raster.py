@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -13,20 +14,11 @@ from PIL.ImageFile import ImageFile
 
 from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.levels import look_up
-from cxr_explain.loaders.png import PngHeader, check_png
+from cxr_explain.loaders.png import check_png
 from cxr_explain.loaders.request import ReadRequest, size_warnings
 from cxr_explain.loaders.xrv import xrv_raster_pixels
 from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
 
-# The classes themselves, not Image.open: that applies a global size limit, which belongs to the caller's
-# process, and would take other formats.
-_PLUGINS: Final[dict[str, type[ImageFile]]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
 _SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _GREY_OR_COLOUR: Final = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
 _REFUSED: Final = {
@@ -59,20 +51,27 @@ class _Notes:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_raster(data: bytes, kind: str, request: ReadRequest) -> Radiograph:
+def read_raster(plugin: type[ImageFile], data: bytes, request: ReadRequest) -> Radiograph:
     """Turn the bytes of a raster file into a Radiograph.
 
     Colour becomes luminance with the weights of ITU-R BT.601, in Pillow's fixed-point form: they sum to
     exactly 1, so a grey image stored as RGB gives the very same pixels as the same image stored in grey.
 
+    Args:
+        plugin: Pillow's class of the format. `Image.open` would apply a global size limit, which belongs to
+            the caller's process, and would take other formats.
+        data: the file's bytes.
+        request: what the caller asked for.
+
     Raises:
-        RadiographError: one of its kinds; see `read_radiograph`.
+        RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
+    kind = request.format
     if request.frame not in (None, 0):
         raise OptionError(f"frame={request.frame} for a {kind} file", expected="no frame")
     notes = _Notes()
-    png = check_png(data) if kind == "PNG" else None
-    with _open(data, kind) as image:
+    png_depth = check_png(data) if kind == "PNG" else None
+    with _open(plugin, data, kind) as image:
         request.check_size(image.height, image.width)
         _check_mode(image)
         orientation = _orientation(image, notes)
@@ -84,7 +83,7 @@ def read_raster(data: bytes, kind: str, request: ReadRequest) -> Radiograph:
         original, upright = loaded, _turn(loaded, orientation)
     else:
         original, upright = _turn_back(loaded, orientation), loaded
-    _describe_decoding(kind, mode, bits, png, notes)
+    _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
     pixels, display = _scaled(grey, largest)
     _note_ignored(info, request, notes)
@@ -109,6 +108,13 @@ def read_raster(data: bytes, kind: str, request: ReadRequest) -> Radiograph:
     )
 
 
+read_png = partial(read_raster, PngImagePlugin.PngImageFile)
+read_jpeg = partial(read_raster, JpegImagePlugin.JpegImageFile)
+read_tiff = partial(read_raster, TiffImagePlugin.TiffImageFile)
+read_webp = partial(read_raster, WebPImagePlugin.WebPImageFile)
+read_bmp = partial(read_raster, BmpImagePlugin.BmpImageFile)
+
+
 def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Pixels for the model and for the eye, by one table of all values of the type."""
     low, high = VALUE_RANGE
@@ -117,9 +123,9 @@ def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np
     return look_up(grey, table), look_up(grey, to_display(table))
 
 
-def _open(data: bytes, kind: str) -> ImageFile:
+def _open(plugin: type[ImageFile], data: bytes, kind: str) -> ImageFile:
     try:
-        return _PLUGINS[kind](BytesIO(data))
+        return plugin(BytesIO(data))
     except MemoryError:
         raise
     except Exception as error:
@@ -189,8 +195,8 @@ def _is_inverted_tiff(image: ImageFile) -> bool:
     return image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
 
 
-def _describe_decoding(kind: str, mode: str, bits: int | None, png: PngHeader | None, notes: _Notes) -> None:
-    depth = png.depth if png else bits or (16 if mode in _SIXTEEN_BIT else 8)
+def _describe_decoding(kind: str, mode: str, bits: int | None, png_depth: int | None, notes: _Notes) -> None:
+    depth = png_depth or bits or (16 if mode in _SIXTEEN_BIT else 8)
     colour = {"L": "grey", "LA": "grey with alpha", "P": "palette"}.get(
         mode, "grey" if mode in _SIXTEEN_BIT else mode
     )

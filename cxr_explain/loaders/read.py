@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxr_explain.errors import (
@@ -17,10 +16,10 @@ from cxr_explain.errors import (
     OptionError,
     RadiographError,
 )
-from cxr_explain.loaders.raster import read_raster
+from cxr_explain.loaders.formats import FORMATS, ImageFormat, Reader
 from cxr_explain.loaders.request import ReadRequest
 from cxr_explain.loaders.scope import quiet_decoders
-from cxr_explain.loaders.sniff import RASTER_FORMATS, describe, sniff
+from cxr_explain.loaders.sniff import describe, sniff
 from cxr_explain.loaders.voi import parse_voi
 from cxr_explain.radiograph import Radiograph
 
@@ -40,7 +39,9 @@ def read_radiograph(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     metadata: Sequence[str] = (),
 ) -> Radiograph:
-    """Read a chest radiograph: DICOM, PNG, JPEG, TIFF, WEBP or BMP, told apart by content.
+    """Read a chest radiograph of any of the formats in `cxr_explain.loaders.formats`, told apart by content.
+
+    DICOM is one of them, and so are PNG, JPEG and TIFF.
 
     A DICOM image takes the steps of PS3.3 C.8.11.3 and PS3.4 N.2: decode, modality LUT, VOI, polarity
     once, scale by the VOI output range. Every step is recorded on the Radiograph.
@@ -65,7 +66,7 @@ def read_radiograph(
         UnsupportedImageError: an image that is no grey radiograph ready for display.
         CorruptImageError: truncated or contradictory data.
         ImageTooLargeError: more pixels than `max_pixels`.
-        OptionError: an argument outside of its closed set.
+        OptionError: an argument with a value that it may not have.
 
     >>> import tempfile, PIL.Image
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +79,9 @@ def read_radiograph(
         choice = parse_voi(voi)
         _check_options(frame, max_pixels)
         data = _read_bytes(path, max_pixels)
+        known = _format_of(data)
         request = ReadRequest(
+            format=known.name,
             sha256=hashlib.sha256(data).hexdigest(),
             stem=Path(path).stem,
             voi=choice,
@@ -87,43 +90,38 @@ def read_radiograph(
             max_pixels=max_pixels,
             metadata=tuple(metadata),
         )
-        return _decode(data, request)
+        return _decode(known.load(), data, request)
     except CxrExplainError as error:
         error.at(path)
         raise
 
 
-def _decode(data: bytes, request: ReadRequest) -> Radiograph:
-    """Dispatch by content; nothing but this package's own errors comes out."""
-    kind = sniff(data)
-    if kind is None:
-        raise NotAnImageError(
-            describe(data), expected="DICOM, " + ", ".join(RASTER_FORMATS), remedy=_remedy_for(data)
-        )
-    read = _dicom_reader() if kind == "DICOM" else partial(read_raster, kind=kind)
+def _format_of(data: bytes) -> ImageFormat:
+    known = sniff(data)
+    if known is None:
+        expected = ", ".join(each.name for each in FORMATS)
+        raise NotAnImageError(describe(data), expected=expected, remedy=_remedy_for(data))
+    return known
+
+
+def _decode(read: Reader, data: bytes, request: ReadRequest) -> Radiograph:
+    """Read; nothing but this package's own errors comes out."""
     try:
         with quiet_decoders():
-            return read(data, request=request)
+            return read(data, request)
     except CxrExplainError:
         raise
     except MemoryError:
         raise ImageTooLargeError(
-            f"a {kind} file that needs more memory than there is",
+            f"a {request.format} file that needs more memory than there is",
             remedy="Lower max_pixels= / --max-pixels to refuse such files early.",
         ) from None
     except Exception as error:
         # The text of an unexpected exception may quote the header, so only its type is passed on.
         raise CorruptImageError(
-            f"a {kind} file that cannot be decoded ({type(error).__name__})",
+            f"a {request.format} file that cannot be decoded ({type(error).__name__})",
             remedy="Check that the file was transferred completely.",
         ) from None
-
-
-def _dicom_reader() -> Callable[..., Radiograph]:
-    """Imported where it is needed: pydicom and its decoders take 0.3 s, which a PNG can do without."""
-    from cxr_explain.loaders.dicom import read_dicom
-
-    return read_dicom
 
 
 def _check_options(frame: int | None, max_pixels: int) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from cxr_explain.errors import CorruptImageError, ImageTooLargeError
 from cxr_explain.loaders.voi import VoiChoice
+from cxr_explain.support.whole_file import safe_stem
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_MAX_ID_LENGTH = 100
 _TINY = 32
 
 
@@ -18,15 +16,17 @@ class ReadRequest:
     """The caller's options, and what is known of the file besides its bytes.
 
     Args:
+        format: name of the file's format, as in `cxr_explain.loaders.formats.FORMATS`.
         sha256: hexadecimal digest of the file's bytes.
         stem: the file's name without folder and extension.
         voi: the parsed `voi=` option.
         xrv_compatible: whether to reproduce torchxrayvision's own reader.
-        frame: the frame asked for.
-        max_pixels: the limit against decompression bombs.
-        metadata: DICOM attributes to return.
+        frame: index of the frame asked for, from 0; None where none was.
+        max_pixels: largest number of pixels that is decoded, against decompression bombs.
+        metadata: keywords of the DICOM attributes to return.
     """
 
+    format: str
     sha256: str
     stem: str
     voi: VoiChoice
@@ -43,7 +43,7 @@ class ReadRequest:
     @property
     def safe_id(self) -> str:
         """The stem with nothing in it that a file name should not have."""
-        return _UNSAFE.sub("_", self.stem).strip("._")[:_MAX_ID_LENGTH] or self.hashed_id
+        return safe_stem(self.stem) or self.hashed_id
 
     def check_size(self, rows: int, columns: int) -> None:
         """Refuse an empty image or a decompression bomb by what the header declares."""

@@ -49,5 +49,5 @@ def _enter() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _drop(record: logging.LogRecord) -> bool:
+def _drop(_: logging.LogRecord) -> bool:
     return False

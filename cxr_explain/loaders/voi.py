@@ -85,7 +85,7 @@ class Lut:
     def apply(self, x: FloatTable) -> FloatTable:
         """Look values up; those outside take the first or last entry."""
         index = np.clip(np.rint(x) - self.first, 0, len(self.entries) - 1)
-        return self.entries[index.astype(np.int64)]
+        return np.asarray(self.entries[index.astype(np.int64)])
 
 
 @dataclass(frozen=True)

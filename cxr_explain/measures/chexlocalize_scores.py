@@ -20,7 +20,8 @@ from cxr_explain.measures.segmentation import chexlocalize_threshold, segment
 from cxr_explain.options import check_option
 from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
 from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES, OutlineSet, chexlocalize_pathology
-from cxr_explain.reference.outlines import Outline, Shape, checked_shape, shortened
+from cxr_explain.reference.outlines import Outline, Shape, checked_shape
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Map, Mask, as_map
 
 Threshold = float | Literal["otsu", "tuned"]
@@ -173,7 +174,7 @@ def hit_rates(
     for image_id, pathology, saliency in maps:
         name = chexlocalize_pathology(pathology)
         if image_id in found.get(name, {}):
-            raise ReferenceLabelError(f"a second map of {name} for {shortened(image_id)}", expected="one")
+            raise ReferenceLabelError(f"a second map of {name} for {quoted(image_id)}", expected="one")
         reference = references.outline(image_id, name)
         if name in found:
             found[name][image_id] = _hit(saliency, reference)
@@ -228,14 +229,14 @@ def _case_iou(
     try:
         return case_iou(found, there, empty_prediction=empty_prediction)
     except OptionError as error:
-        raise error.at(f"{predictions.source}, {shortened(image_id)}, {pathology}") from error
+        raise error.at(f"{predictions.source}, {quoted(image_id)}, {pathology}") from error
 
 
 def _check_ids(predictions: Collection[str], references: OutlineSet) -> None:
     unknown = sorted(set(predictions) - set(references.ids))
     if unknown:
         raise ReferenceLabelError(
-            f"predictions for {len(unknown)} radiographs without references, such as {shortened(unknown[0])}",
+            f"predictions for {len(unknown)} radiographs without references, such as {quoted(unknown[0])}",
             expected="ids of the references",
             source=references.source,
         )

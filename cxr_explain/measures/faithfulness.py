@@ -149,7 +149,7 @@ def pearson(one: Rows, other: Rows) -> Rows:
     1.0
     """
     pair = [_standardised(each) for each in (one, other)]
-    return np.clip((pair[0] * pair[1]).sum(axis=-1), -1, 1)
+    return np.asarray(np.clip((pair[0] * pair[1]).sum(axis=-1), -1, 1))
 
 
 def _standardised(values: Rows) -> Rows:
@@ -230,5 +230,5 @@ def _scores(
 def _stages(before: Tensor, after: Tensor, step: Tensor, stages: int, batch_size: int) -> Iterator[Tensor]:
     """One image after 0 ... T steps, (N, 1, S, S) at a time."""
     when = over_pixels(step, (before.shape[-2], before.shape[-1])).to(before.device)
-    for times in torch.arange(stages, device=before.device).split(batch_size):
+    for times in torch.split(torch.arange(stages, device=before.device), batch_size):
         yield torch.where(when < times[:, None, None, None], after, before)

@@ -163,7 +163,9 @@ def weights_kept(module: nn.Module) -> Iterator[None]:
     True
     """
     slots: list[dict[str, Any]] = [
-        slot for layer in module.modules() for slot in (layer._parameters, layer._buffers)
+        slot
+        for layer in module.modules()
+        for slot in (layer._parameters, layer._buffers)  # noqa: SLF001 - torch has no other name for them
     ]
     names = [dict(slot) for slot in slots]
     tensors = [*module.parameters(), *module.buffers()]

@@ -78,7 +78,7 @@ def road(
     rows = np.empty(tuple(classes.shape))
     for b, k in np.ndindex(rows.shape):
         scores = []
-        for gone in _taken(places[b, k], percentages).split(batch_size):
+        for gone in torch.split(_taken(places[b, k], percentages), batch_size):
             holes = gone[:, None].to(inputs.device)
             image = inputs[b : b + 1].expand(len(holes), -1, -1, -1)
             images = torch.where(holes, fill_in(image, holes) + draws.to(inputs), image)

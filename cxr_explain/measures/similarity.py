@@ -153,13 +153,13 @@ def window(height: int, width: int) -> int:
 
 def _local(maps: Rows, width: int) -> Rows:
     """The mean in each window that lies within the map."""
-    return sliding_window_view(maps, (width, width), axis=(-2, -1)).mean(axis=(-2, -1))
+    return np.asarray(sliding_window_view(maps, (width, width), axis=(-2, -1)).mean(axis=(-2, -1)))
 
 
 def _stretched(maps: Rows) -> Rows:
     """Each map from 0 to 1; a flat one is NaN all over, and so is whatever is made of it."""
     low, high = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
-    return (maps - low) / np.where(_flat(maps), np.nan, high - low)
+    return np.asarray((maps - low) / np.where(_flat(maps), np.nan, high - low))
 
 
 def _flat(maps: Rows) -> NDArray[np.bool_]:

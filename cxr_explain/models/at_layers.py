@@ -27,7 +27,7 @@ class InvertibleGrid(Protocol):
         ...
 
     def replace(self, layer_output: Tensor, activations: Tensor) -> Tensor:
-        """The layer's output, with these activations in place of its own."""
+        """The layer's output with these activations, (B, C, I, J), put in."""
         ...
 
 
@@ -37,10 +37,10 @@ def forward_at(
     """Run a classifier once and look at layers of any name; the module is left as it came.
 
     Args:
-        classifier: whatever its own target layer.
-        inputs: (B, 1, S, S) in [-1024, 1024].
+        classifier: the model; its target layer does not matter.
+        inputs: model inputs, (B, 1, S, S) in [-1024, 1024].
         layers: names in `classifier.module.named_modules()`, for example "features.transition2.relu".
-        grid: from a layer's output to (B, C, I, J); by default it is one already.
+        grid: function from a layer's output to (B, C, I, J); by default the output has that shape already.
 
     Returns:
         One pass for each layer, all with the same logits.
@@ -92,10 +92,10 @@ class Layer:
     """A named layer of a classifier, and how its output becomes a grid.
 
     Args:
-        classifier: to whom it belongs.
-        name: in the classifier's module.
+        classifier: the model that the layer is part of.
+        name: the layer's name in `classifier.module.named_modules()`.
         module: the layer.
-        grid: from its output to (B, C, I, J); by default it is one already.
+        grid: function from the layer's output to (B, C, I, J); by default the output has that shape already.
     """
 
     def __init__(self, classifier: Classifier, name: str, module: nn.Module, grid: Grid | None) -> None:
@@ -146,10 +146,10 @@ class AutogradPass(ForwardPass):
     """The graph starts at the first layer that is looked at: no gradient ever enters the network before it.
 
     Args:
-        layer_output: what the layer gave, a node of the graph.
-        logits: (B, N), in the same graph.
-        layer: where it was.
-        inputs: (B, 1, S, S), to run the network again with other activations.
+        layer_output: the layer's output, a node of the graph.
+        logits: the logits, (B, N), in the same graph.
+        layer: the layer.
+        inputs: model inputs, (B, 1, S, S), to run the network again with other activations.
     """
 
     gradient = "autograd"
@@ -175,10 +175,12 @@ class AutogradPass(ForwardPass):
         """Run the network again for each variant: the body cannot be left out, whatever skips the layer."""
         repeated = self._inputs.repeat_interleave(variants.shape[1], dim=0)
         pairs = zip(
-            repeated.split(_VARIANTS_AT_ONCE), variants.flatten(0, 1).split(_VARIANTS_AT_ONCE), strict=True
+            torch.split(repeated, _VARIANTS_AT_ONCE),
+            torch.split(variants.flatten(0, 1), _VARIANTS_AT_ONCE),
+            strict=True,
         )
         logits = torch.cat([self._layer.rerun(inputs, activations) for inputs, activations in pairs])
-        return logits.unflatten(0, variants.shape[:2])
+        return torch.unflatten(logits, 0, variants.shape[:2])
 
     def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
         if not self._logits.requires_grad:
@@ -204,7 +206,7 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
     Raises:
         ModelError: there is none; the message has the closest names.
     """
-    layers = dict(module.named_modules())
+    layers: dict[str, nn.Module] = dict(module.named_modules())
     if not name or name not in layers:
         import difflib
 

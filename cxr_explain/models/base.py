@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -29,8 +29,8 @@ class ForwardPass(ABC):
     """Activations and logits of one batch, and what ties them together.
 
     Args:
-        activations: (B, C, I, J) of the target layer.
-        logits: (B, N), before any sigmoid.
+        activations: output of the target layer, (B, C, I, J).
+        logits: the N outputs before any sigmoid, (B, N).
     """
 
     gradient: Gradient
@@ -46,7 +46,7 @@ class ForwardPass(ABC):
 
     @abstractmethod
     def gradients(self, classes: Tensor) -> Tensor:
-        """Give dy^k / da for (B, K) class indices: (B, K, C, I, J); not to be written to."""
+        """Give dy^k / da for (B, K) class indices: (B, K, C, I, J). The result must not be written to."""
 
     @abstractmethod
     def logits_of(self, variants: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class LinearHead:
 
     Args:
         weight: W, (N, C).
-        bias: b, (N,), or None.
+        bias: b, (N,); None where the layer has none.
     """
 
     weight: Tensor
@@ -88,8 +88,9 @@ class Outputs:
     """What the N outputs of a head mean.
 
     Args:
-        pathologies: N names; '' where an output was never trained.
-        operating_points: N probabilities, None where there is none (NaN becomes None).
+        pathologies: names of the N outputs; '' where an output was never trained.
+        operating_points: the N probabilities from which on an output counts as positive; None where there is
+            none (NaN becomes None).
 
     Raises:
         OptionError: another number of operating points than of names.
@@ -118,9 +119,9 @@ class Classifier(ABC):
 
     Args:
         module: the user's model; it is never changed for longer than a forward pass.
-        outputs: names and operating points of the head's outputs.
-        input_size: side S of the square input.
-        name: for provenance.
+        outputs: names and operating points of the N outputs.
+        input_size: side S of the square input, in pixels.
+        name: name of the model, for provenance.
         target_layer: name of the explained layer, for provenance.
         weights_sha256: hexadecimal digest of the weights file, where they came from one.
         training_sets: data sets the weights were trained on, where known.
@@ -134,6 +135,9 @@ class Classifier(ABC):
     >>> forward.activations.shape, forward.logits.shape
     (torch.Size([3, 4, 30, 30]), torch.Size([3, 2]))
     """
+
+    names_outputs: ClassVar[bool] = False
+    """Whether the modules of this class know the names of their outputs."""
 
     def __init__(
         self,
@@ -183,7 +187,7 @@ class Classifier(ABC):
         """Run one forward pass in evaluation mode; the module is left as it came.
 
         Args:
-            inputs: (B, 1, S, S) in [-1024, 1024].
+            inputs: model inputs, (B, 1, S, S) in [-1024, 1024].
 
         Raises:
             ModelError: a model whose layer or output is not as declared.
@@ -197,14 +201,14 @@ class Classifier(ABC):
         """Score any number of inputs, in inference mode.
 
         Args:
-            inputs: (M, 1, S, S) in [-1024, 1024].
-            batch_size: inputs in one forward pass; bounds the memory.
+            inputs: M model inputs, (M, 1, S, S) in [-1024, 1024].
+            batch_size: number of inputs in one forward pass; bounds the memory.
 
         Returns:
             (M, N).
         """
         with self.undisturbed(), torch.inference_mode():
-            parts = [self.run(self.suited(part)) for part in inputs.split(batch_size)]
+            parts = [self.run(self.suited(part)) for part in torch.split(inputs, batch_size)]
             return torch.cat(parts)
 
     @contextmanager
@@ -217,6 +221,16 @@ class Classifier(ABC):
         """The inputs on the parameters' device, in their dtype, channels last."""
         suited = inputs.to(self.device, self._dtype)
         return suited.contiguous(memory_format=torch.channels_last) if suited.ndim == 4 else suited
+
+    def check_inputs(self, inputs: Tensor) -> None:  # noqa: B027 - a model may take any range
+        """Refuse inputs that the model's family does not take; here, none.
+
+        Args:
+            inputs: model inputs, (B, C, S, S).
+
+        Raises:
+            OptionError: another range of values than the family was trained on.
+        """
 
     def check_logits(self, logits: object, count: int) -> None:
         """Refuse an output that is not one logit for each pathology.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,14 @@ class HookedClassifier(Classifier):
 
     Args:
         module: any model that gives (B, N) logits.
-        target_layer: the layer's name in `module.named_modules()`, for example "layer4".
+        target_layer: name in `module.named_modules()` of the layer to explain, for example "layer4".
         outputs: names and operating points of the N outputs.
-        prepare: from (B, 1, S, S) in [-1024, 1024] to the model's own input; see `imagenet_input`.
-        grid: from the layer's output to (B, C, I, J); see `token_grid` for transformers.
-        **description: see `Classifier`.
+        input_size: side S of the square input, in pixels.
+        prepare: function from (B, 1, S, S) in [-1024, 1024] to the model's own input, such as
+            `imagenet_input`; by default nothing is changed.
+        grid: function from the layer's output to (B, C, I, J), such as `token_grid` gives for transformers;
+            by default the output has that shape already.
+        **description: further arguments of `Classifier`, such as `name`.
 
     Raises:
         ModelError: no layer of that name, or a model that is known to give no logits.
@@ -62,7 +65,7 @@ class HookedClassifier(Classifier):
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return self.module(self._prepare(inputs))
+        return cast(Tensor, self.module(self._prepare(inputs)))
 
 
 def _check_gives_logits(module: nn.Module) -> None:
@@ -92,9 +95,9 @@ def token_grid(rows: int, columns: int, *, skip: int = 1) -> TokenGrid:
     """Reshape a transformer's tokens (B, skip + rows * columns, C) to (B, C, rows, columns).
 
     Args:
-        rows: patches along the height.
-        columns: patches along the width.
-        skip: leading tokens that are no patches, such as the class token.
+        rows: number of patches along the height.
+        columns: number of patches along the width.
+        skip: number of leading tokens that are no patches, such as the class token.
 
     Note:
         Behind the last attention only the class token reaches the head: the patches' gradient there is zero.
@@ -108,7 +111,13 @@ def token_grid(rows: int, columns: int, *, skip: int = 1) -> TokenGrid:
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """See `token_grid`."""
+    """The grid of a transformer's patches, see `token_grid`.
+
+    Args:
+        rows: number of patches along the height.
+        columns: number of patches along the width.
+        skip: number of leading tokens that are no patches.
+    """
 
     rows: int
     columns: int
@@ -123,7 +132,7 @@ class TokenGrid:
                 f"{self.rows} x {self.columns} patches",
                 remedy="Give token_grid the model's own rows, columns and skip.",
             )
-        return tokens[:, self.skip :].transpose(1, 2).unflatten(2, (self.rows, self.columns))
+        return torch.unflatten(tokens[:, self.skip :].transpose(1, 2), 2, (self.rows, self.columns))
 
     def replace(self, tokens: Tensor, activations: Tensor) -> Tensor:
         """Put other patches in place; the leading tokens stay."""

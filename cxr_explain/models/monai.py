@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -17,10 +17,11 @@ class MonaiDenseNet(PooledLinearClassifier):
 
     Args:
         module: the model, with `spatial_dims=2`.
-        outputs: names and operating points of its outputs.
-        input_size: side of the square input.
-        prepare: from (B, 1, S, S) in [-1024, 1024] to the value range and channels the model was trained on.
-        **description: see `Classifier`.
+        outputs: names and operating points of the N outputs.
+        input_size: side S of the square input, in pixels.
+        prepare: function from (B, 1, S, S) in [-1024, 1024] to the value range and channels that the model
+            was trained on; by default nothing is changed.
+        **description: further arguments of `Classifier`, such as `name`.
 
     Raises:
         ModelError: another module.
@@ -51,9 +52,10 @@ class MonaiDenseNet(PooledLinearClassifier):
         description.setdefault("name", f"MONAI {type(module).__name__}")
 
         def body(inputs: Tensor) -> Tensor:
+            # To mypy, an attribute of a module may be a tensor.
             features = module.features(prepare(inputs) if prepare else inputs)  # type: ignore[operator]
             # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
-            return layers.relu(features.clone())  # type: ignore[operator]
+            return cast(Tensor, layers.relu(features.clone()))  # type: ignore[operator]
 
         super().__init__(
             module,

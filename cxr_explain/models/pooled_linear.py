@@ -63,10 +63,13 @@ class PooledLinearClassifier(Classifier):
 
     Args:
         module: the model that owns both.
-        body: (B, 1, S, S) -> (B, C, I, J), the activations as the pooling sees them.
+        body: function from inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them.
         head: the linear layer.
-        outputs: names and operating points of the head's outputs.
-        **description: see `Classifier`.
+        outputs: names and operating points of the N outputs.
+        **description: further arguments of `Classifier`.
+
+    Raises:
+        ModelError: a head of another kind, or with another number of outputs.
     """
 
     def __init__(
@@ -101,13 +104,14 @@ class PooledLinearClassifier(Classifier):
         positions, plus the bias.
 
         Args:
-            region: (H, W), 0 to 1, over the model's square at any resolution.
+            region: how much of each position counts, (H, W) from 0 to 1, over the model's square; H and W may
+                be any.
 
         Returns:
             A classifier that shares this one's module.
         """
         view = copy(self)
-        view._body = _masked_body(self._body, region)
+        view._body = _masked_body(self._body, region)  # noqa: SLF001 - its own class
         return view
 
     def _forward(self, inputs: Tensor) -> ForwardPass:

@@ -1,4 +1,4 @@
-"""Adapters for TorchXRayVision's DenseNet and ResNet, and the models of weights files.
+"""Adapters for TorchXRayVision's DenseNet and ResNet.
 
 Both end in global average pooling and a linear layer, so that no gradient is needed. Their own `forward`
 returns calibrated values for published weights; here the logits are taken before that.
@@ -10,41 +10,55 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxr_explain.errors import ArchitectureError, ModelError
+from cxr_explain.errors import ArchitectureError, ModelError, OptionError
 from cxr_explain.models.base import Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.radiograph import VALUE_RANGE
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
-from cxr_explain.weights import (
-    Architecture,
-    Checkpoint,
-    CheckpointFacts,
-    Weights,
-    check_fit,
-    load_into,
-    open_weights,
-)
-
-if TYPE_CHECKING:
-    from cxr_explain.weights import WeightsEntry
 
 _FIRST_OF_LAYER = re.compile(r"features\.denseblock([1-9]\d{0,5})\.denselayer[1-9]\d{0,5}\.conv1\.weight")
 
 
-class XRVDenseNet(PooledLinearClassifier):
+class _XRVClassifier(PooledLinearClassifier):
+    """What TorchXRayVision's models share: outputs with names of their own, and one range of inputs."""
+
+    names_outputs = True
+
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Refuse inputs that were never scaled as TorchXRayVision's models expect.
+
+        Args:
+            inputs: model inputs, (B, C, S, S).
+
+        Raises:
+            OptionError: values outside of [-1024, 1024], or all within [0, 1].
+        """
+        low, high = VALUE_RANGE
+        smallest, largest = (value.item() for value in inputs.aminmax())
+        slack = 1e-3 * (high - low)  # interpolation overshoots a little
+        in_unit = smallest >= 0 and 0 < largest <= 1
+        if in_unit or not (low - slack <= smallest and largest <= high + slack):
+            raise OptionError(
+                f"values from {smallest:g} to {largest:g}",
+                expected="values in [-1024, 1024], as TorchXRayVision's data sets give them",
+                remedy=f"Scale first: (2 * x{'' if in_unit else ' / maximum'} - 1) * 1024.",
+            )
+
+
+class XRVDenseNet(_XRVClassifier):
     """A `torchxrayvision.models.DenseNet`, whatever weights it carries.
 
     Args:
         module: the model.
         outputs: names and operating points; by default the model's own `pathologies` (or `targets`) and
             `op_threshs`.
-        **description: see `Classifier`.
+        **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> ensure_torchvision_imports()
     >>> import torchxrayvision as xrv
@@ -58,20 +72,72 @@ class XRVDenseNet(PooledLinearClassifier):
         super().__init__(
             module,
             _densenet_body(module),
-            module.classifier,  # type: ignore[arg-type]
+            module.classifier,  # type: ignore[arg-type]  # to mypy, it may be a tensor
             outputs or _own_outputs(module),
             target_layer="features (post-ReLU)",
             **description,
         )
 
+    @classmethod
+    def configuration(
+        cls, tensors: Mapping[str, Tensor], *, source: str | PathLike[str] | None = None
+    ) -> dict[str, Any]:
+        """The arguments of `empty` for the module that a checkpoint's tensors belong to, from their shapes.
 
-class XRVResNet(PooledLinearClassifier):
+        Args:
+            tensors: the checkpoint's tensors by name.
+            source: name of the weights, for the error message.
+
+        Raises:
+            ArchitectureError: a tensor that tells the shape is missing or contradicts the others, or a model
+                of images in colour.
+
+        >>> small = XRVDenseNet.empty(growth_rate=8, block_config=(2, 3), num_init_features=16, bn_size=2)
+        >>> XRVDenseNet.configuration(small.state_dict())["block_config"]
+        (2, 3)
+        """
+        first = _shape_of(tensors, "features.conv0.weight", 4, source)
+        layer = "features.denseblock1.denselayer1"
+        bottleneck = _shape_of(tensors, f"{layer}.conv1.weight", 4, source)[0]
+        growth = _shape_of(tensors, f"{layer}.conv2.weight", 4, source)[0]
+        if bottleneck % growth:
+            raise ArchitectureError(
+                f"{bottleneck} channels between the convolutions of {layer}, and {growth} after them",
+                expected="a multiple of that",
+                source=source,
+            )
+        if first[1] != 1:
+            raise ArchitectureError(
+                f"a first convolution of {first[1]} channels",
+                expected="1, for a grey radiograph",
+                remedy="Build the model yourself and pass HookedClassifier(model, ..., prepare=...).",
+                source=source,
+            )
+        return {
+            "in_channels": 1,
+            "num_init_features": first[0],
+            "growth_rate": growth,
+            "bn_size": bottleneck // growth,
+            "block_config": _block_config(tensors),
+            "num_classes": _shape_of(tensors, "classifier.weight", 2, source)[0],
+        }
+
+    @classmethod
+    def empty(cls, **configuration: Any) -> nn.Module:
+        """TorchXRayVision's DenseNet with random weights; see `configuration`."""
+        ensure_torchvision_imports()
+        from torchxrayvision.models import DenseNet
+
+        return cast(nn.Module, DenseNet(**configuration))
+
+
+class XRVResNet(_XRVClassifier):
     """A `torchxrayvision.models.ResNet`, or the torchvision ResNet inside it.
 
     Args:
         module: the model.
         outputs: names and operating points; by default the model's own.
-        **description: see `Classifier`.
+        **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
     >>> from torchvision.models import resnet18
@@ -95,193 +161,49 @@ class XRVResNet(PooledLinearClassifier):
             **description,
         )
 
+    @classmethod
+    def configuration(
+        cls, tensors: Mapping[str, Tensor], *, source: str | PathLike[str] | None = None
+    ) -> dict[str, Any]:
+        """The arguments of `empty` for the module that a checkpoint's tensors belong to.
 
-def from_pretrained(
-    weights: str | PathLike[str],
-    *,
-    weights_dir: str | PathLike[str] | None = None,
-    fetch: bool = True,
-) -> PooledLinearClassifier:
-    """Build the classifier of a set of weights with a name, or of a checkpoint file.
+        Args:
+            tensors: the checkpoint's tensors by name.
+            source: name of the weights, for the error message.
 
-    A file may hold TorchXRayVision's DenseNet of any depth and width, told by the tensors' shapes, or its
-    ResNet-50. Of a safetensors file the names of the outputs, their operating points, the training sets and
-    the input size are read too, where its metadata say them: see `cxr_explain.weights.facts`.
+        Raises:
+            ArchitectureError: no head among the tensors.
+        """
+        return {"num_classes": _shape_of(tensors, "fc.weight", 2, source)[0]}
 
-    Args:
-        weights: a name of the registry ("densenet121-res224-nih"), or the path of a checkpoint.
-        weights_dir: where weights lie; by default TorchXRayVision's own folder.
-        fetch: download what is missing.
+    @classmethod
+    def empty(cls, *, num_classes: int) -> nn.Module:
+        """The ResNet-50 of one channel inside TorchXRayVision's ResNet, with random weights."""
+        ensure_torchvision_imports()
+        from torchvision.models import resnet50
 
-    Raises:
-        WeightsError: unknown, missing, unsafe, changed, or of another architecture.
-    """
-    opened, checkpoint = open_weights(weights, weights_dir, fetch=fetch)
-    # Weights that this package owns may be laid out for speed; a user's model is never touched.
-    return _build(opened, checkpoint)
-
-
-def _build(opened: Weights, checkpoint: Checkpoint) -> PooledLinearClassifier:
-    architecture = _architecture(opened.entry, checkpoint)
-    is_resnet = architecture == "xrv-resnet50"
-    head = checkpoint.state_dict.get("fc.weight" if is_resnet else "classifier.weight")
-    if head is None or head.ndim != 2:
-        raise ArchitectureError(
-            f"no classification head among {len(checkpoint.state_dict)} tensors",
-            expected="a TorchXRayVision DenseNet or ResNet-50 with its head",
-            source=opened.path,
-        )
-    outputs = _outputs(opened, checkpoint, len(head))
-    module = _module(architecture, checkpoint.state_dict, opened.name)
-    load_into(module, checkpoint.state_dict, name=opened.name)
-    module.eval().requires_grad_(False)
-    adapter: Callable[..., PooledLinearClassifier] = XRVResNet if is_resnet else XRVDenseNet
-    return adapter(
-        module.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        outputs,
-        name=opened.name,
-        weights_sha256=opened.sha256,
-        **_description(opened.entry, checkpoint.facts, 512 if is_resnet else 224),
-    )
-
-
-def _architecture(entry: WeightsEntry | None, checkpoint: Checkpoint) -> Architecture:
-    if entry is not None:
-        return entry.architecture
-    return "xrv-resnet50" if "layer4.0.conv1.weight" in checkpoint.state_dict else "xrv-densenet"
-
-
-def _description(entry: WeightsEntry | None, facts: CheckpointFacts, input_size: int) -> dict[str, Any]:
-    """The registry's word, else the file's; a file is taken at its word that it knows phantoms alone."""
-    phantom_only = facts.trained_on == "phantoms"
-    if entry is not None:
-        return {
-            "training_sets": entry.training_sets,
-            "input_size": entry.input_size,
-            "phantom_only": phantom_only or entry.trained_on == "phantoms",
-        }
-    return {
-        "training_sets": facts.training_sets or (),
-        "input_size": facts.input_size or input_size,
-        "phantom_only": phantom_only,
-    }
-
-
-def _outputs(opened: Weights, checkpoint: Checkpoint, count: int) -> Outputs:
-    entry = opened.entry
-    names = (entry.pathologies if entry else checkpoint.pathologies) or PATHOLOGIES
-    points = entry.operating_points if entry else checkpoint.facts.operating_points or ()
-    if len(names) != count and entry is not None and not entry.bundled:
-        # A published file of another size; `load_into` says which tensors do not fit.
-        return Outputs(names, points)
-    if len(names) != count:
-        named = names is not PATHOLOGIES
-        raise ArchitectureError(
-            f"{count} outputs and {len(names)} names" if named else f"{count} outputs without names",
-            expected="a name for each output" if named else f"TorchXRayVision's {len(PATHOLOGIES)} outputs",
-            remedy="Name them in the metadata of a safetensors file, as in cxr_explain.weights.facts, "
-            "or build the model yourself and pass XRVDenseNet(model, Outputs(names)).",
-            source=opened.path,
-        )
-    return Outputs(tuple(names), points)
-
-
-def _module(architecture: Architecture, state_dict: Mapping[str, Tensor], name: str) -> nn.Module:
-    """An empty model for these tensors, built only once it is known that they fit.
-
-    The published DenseNets have one shape. For any other file the shapes are the file's word, so they are
-    tried on a model without memory first: nothing larger than the file itself is ever allocated.
-    """
-    if architecture == "xrv-resnet50":
-        return empty_resnet50(len(state_dict["fc.weight"]))
-    if architecture == "xrv-densenet121":
-        return empty_densenet(num_classes=len(state_dict["classifier.weight"]))
-    configuration = densenet_configuration(state_dict, source=name)
-    if configuration["in_channels"] != 1:
-        raise ArchitectureError(
-            f"a first convolution of {configuration['in_channels']} channels",
-            expected="1, for a grey radiograph",
-            remedy="Build the model yourself and pass HookedClassifier(model, ..., prepare=...).",
-            source=name,
-        )
-    with torch.device("meta"):
-        check_fit(empty_densenet(**configuration), state_dict, name=name)
-    return empty_densenet(**configuration)
-
-
-def densenet_configuration(
-    state_dict: Mapping[str, Tensor], *, source: str | PathLike[str] | None = None
-) -> dict[str, Any]:
-    """The arguments of the `torchxrayvision.models.DenseNet` that a state dict belongs to, from its shapes.
-
-    Args:
-        state_dict: the tensors by name.
-        source: the weights, for the error message.
-
-    Raises:
-        ArchitectureError: a tensor that tells the shape is missing or contradicts the others.
-
-    >>> ensure_torchvision_imports()
-    >>> import torchxrayvision as xrv
-    >>> small = xrv.models.DenseNet(growth_rate=8, block_config=(2, 3), num_init_features=16, bn_size=2)
-    >>> densenet_configuration(small.state_dict())["block_config"]
-    (2, 3)
-    """
-    first = _shape_of(state_dict, "features.conv0.weight", 4, source)
-    layer = "features.denseblock1.denselayer1"
-    bottleneck = _shape_of(state_dict, f"{layer}.conv1.weight", 4, source)[0]
-    growth = _shape_of(state_dict, f"{layer}.conv2.weight", 4, source)[0]
-    if bottleneck % growth:
-        raise ArchitectureError(
-            f"{bottleneck} channels between the convolutions of {layer}, and {growth} after them",
-            expected="a multiple of that",
-            source=source,
-        )
-    return {
-        "in_channels": first[1],
-        "num_init_features": first[0],
-        "growth_rate": growth,
-        "bn_size": bottleneck // growth,
-        "block_config": _block_config(state_dict),
-        "num_classes": _shape_of(state_dict, "classifier.weight", 2, source)[0],
-    }
+        module: nn.Module = resnet50(weights=None, num_classes=num_classes)
+        module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        return module
 
 
 def _shape_of(
-    state_dict: Mapping[str, Tensor], key: str, dimensions: int, source: str | PathLike[str] | None
+    tensors: Mapping[str, Tensor], key: str, dimensions: int, source: str | PathLike[str] | None
 ) -> torch.Size:
-    tensor = state_dict.get(key)
+    tensor = tensors.get(key)
     if tensor is None or tensor.ndim != dimensions or 0 in tensor.shape:
         raise ArchitectureError(
             f"no tensor {key}" if tensor is None else f"{key} of shape {tuple(tensor.shape)}",
-            expected=f"a TorchXRayVision DenseNet, where it has {dimensions} dimensions",
+            expected=f"a TorchXRayVision model, where it has {dimensions} dimensions",
             source=source,
         )
     return tensor.shape
 
 
-def _block_config(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
+def _block_config(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Count the layers of each block; a gap in their numbers shows when the tensors are fitted."""
-    layers = Counter(match[1] for match in map(_FIRST_OF_LAYER.fullmatch, state_dict) if match)
+    layers = Counter(match[1] for match in map(_FIRST_OF_LAYER.fullmatch, tensors) if match)
     return tuple(layers[name] for name in sorted(layers, key=int))
-
-
-def empty_densenet(**configuration: Any) -> nn.Module:
-    """TorchXRayVision's DenseNet with random weights; see `densenet_configuration`."""
-    ensure_torchvision_imports()
-    from torchxrayvision.models import DenseNet
-
-    return DenseNet(**configuration)
-
-
-def empty_resnet50(outputs: int) -> nn.Module:
-    """The torchvision ResNet-50 of one channel that TorchXRayVision's ResNet wraps, with random weights."""
-    ensure_torchvision_imports()
-    from torchvision.models import resnet50
-
-    module = resnet50(weights=None, num_classes=outputs)
-    module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    return module
 
 
 def _densenet_body(module: Any) -> Callable[[Tensor], Tensor]:

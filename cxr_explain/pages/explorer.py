@@ -14,7 +14,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import rank_style
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 from cxr_explain.pages.displays import explanation_card, explanation_png
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.extras import require
@@ -30,13 +30,13 @@ class Explorer:
     goes back to the others. Switching a pathology off hides its colour, and leaves the fusion as it is.
 
     Args:
-        explanation: with its class maps.
-        radiograph: the pixels below; plain grey without.
+        explanation: the explanation, with its class maps.
+        radiograph: the radiograph below the map; plain grey without one.
 
     Attributes:
-        opacity: the slider, 0 to 1; None without ipywidgets, like the next two.
-        top_k: the slider, 1 to K.
-        shown: a checkbox for each rank.
+        opacity: slider of the opacity, 0 to 1; None without ipywidgets.
+        top_k: slider of the number of pathologies, 1 to K; None without ipywidgets.
+        shown: a checkbox for each rank; none without ipywidgets.
     """
 
     def __init__(self, explanation: Explanation, radiograph: Radiograph | None = None) -> None:
@@ -57,12 +57,12 @@ class Explorer:
         """The fused map of the first `top_k` ranks by class, (top_k, I, J)."""
         if top_k == len(self.explanation.maps):
             return self.explanation.maps
-        provenance = self.explanation.provenance
+        settings = self.explanation.provenance.map_settings
         fused = fuse(
             torch.from_numpy(self.explanation.class_maps[:top_k].copy())[None],
-            normalisation=provenance.normalisation,  # type: ignore[arg-type]
-            activation=provenance.activation,  # type: ignore[arg-type]
-            fused=provenance.fused,
+            normalisation=settings.normalisation,
+            activation=settings.activation,
+            fused=settings.fused,
         )
         return fused.maps[0].numpy()
 

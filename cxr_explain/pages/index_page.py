@@ -12,27 +12,23 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import Self
 
 from markupsafe import Markup
 
-from cxr_explain.errors import CxrExplainError, OutputError
-from cxr_explain.explaining.explanation import Explanation, Provenance
-from cxr_explain.figures.comparison import Agreement, ComparisonRow, compare
+from cxr_explain.errors import CxrExplainError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.provenance import Provenance
+from cxr_explain.figures.comparison import Agreement, ComparisonRow, comparison_rows
+from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name, one_line
-from cxr_explain.figures.output import DISCLAIMER
-from cxr_explain.figures.palette import rank_style
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import Fact, format_probability, phantom_texts, ranked_by_text
+from cxr_explain.pages.templating import environment, spoken_list
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
-from cxr_explain.support.whole_file import write_whole
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from cxr_explain.support.whole_file import output_errors, write_whole
 
 PAGE_NAME = "index.html"
 
@@ -45,22 +41,20 @@ EAGER = 20
 _COLUMNS = ("Pathology", "Probability", "Operating point", "Reference label", "Agreement")
 _SHOWN_BY_BROWSERS = (".png", ".svg")
 
-Fact = tuple[str, str]
-
 
 @dataclass(frozen=True)
-class Card:
+class IndexEntry:
     """What the page says of one explained radiograph: text only, no pixels and no maps.
 
     Args:
-        id: the explanation's name.
+        id: name of the explanation.
         figure: file name of its figure, beside the page.
         explanation: file name of its JSON, beside the page; None where it was not saved.
-        rows: predictions beside reference labels.
+        rows: predictions beside reference labels, one a pathology.
         label_source: where the reference labels come from; None where none were given.
         boxes: pathologies whose reference boxes the figure outlines.
         file: format and size of the radiograph.
-        view: the projection as the header has it.
+        view: the projection as the header has it, for example "PA"; None where it does not say.
         without_evidence: ranked pathologies that the map does not show anywhere.
         ranked_by: "probability" or "calibrated".
         provenance: how the explanation came about.
@@ -94,8 +88,8 @@ class Card:
         """Take from an explanation what the page says of it.
 
         Args:
-            explanation: the result.
-            radiograph: what it explains.
+            explanation: the explanation.
+            radiograph: the radiograph that it explains.
             reference_labels: in any form that `ReferenceLabels.coerce` takes.
             figure: file name of the figure.
             saved: file name of the explanation's JSON.
@@ -107,7 +101,7 @@ class Card:
             id=explanation.id,
             figure=figure,
             explanation=saved,
-            rows=compare(explanation.ranking, labels),
+            rows=comparison_rows(explanation.ranking, labels),
             label_source=labels.source if labels.states else None,
             boxes=tuple(dict.fromkeys(box.pathology for box in labels.boxes)),
             file=f"{radiograph.format}, {width} × {height} pixels",
@@ -144,8 +138,8 @@ class Card:
         """What the figure shows, for those who do not see it."""
         shown = "; ".join(_spoken(row) for row in self.explained) or "no pathology to explain"
         kind = "Computed chest phantom" if self.provenance.phantom else "Chest radiograph"
-        maps = "fused map" if self.provenance.fused else "class maps"
-        boxes = f" Reference boxes are outlined for {_names(self.boxes)}." if self.boxes else ""
+        maps = "fused map" if self.provenance.map_settings.fused else "class maps"
+        boxes = f" Reference boxes are outlined for {spoken_list(self.boxes)}." if self.boxes else ""
         return (
             f"{kind} {self.id}, beside the same image under the {maps} of its "
             f"{len(self.explained)} ranked pathologies: {shown}.{boxes}"
@@ -153,12 +147,13 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedInput:
     """An input that gave no explanation.
 
     Args:
-        number: of the input, from 1; its file name is left out, as nothing tells whether it names a patient.
-        code: of the error.
+        number: number of the input, from 1; its file name is left out, as nothing tells whether it names a
+            patient.
+        code: code of the error.
         message: what was found, what was expected and the way out, without any path.
     """
 
@@ -170,7 +165,8 @@ class Failure:
     def of(cls, error: CxrExplainError, path: str | os.PathLike[str], number: int) -> Self:
         """Take from an error what the page says of it.
 
-        >>> Failure.of(CxrExplainError("no pixels", source="/home/jane/a.dcm"), "/home/jane/a.dcm", 3).message
+        >>> error = CxrExplainError("no pixels", source="/home/jane/a.dcm")
+        >>> FailedInput.of(error, "/home/jane/a.dcm", 3).message
         'no pixels.'
         """
         expected = f" Expected: {error.expected}." if error.expected else ""
@@ -190,24 +186,30 @@ class IndexPage:
     (1, True)
     """
 
-    cards: list[Card] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    entries: list[IndexEntry] = field(default_factory=list)
+    failures: list[FailedInput] = field(default_factory=list)
     agreements: Counter[Agreement] = field(default_factory=Counter)
     explained: int = 0
     failed: int = 0
 
-    def add(self, card: Card) -> None:
-        """One more explained radiograph."""
+    def add(self, entry: IndexEntry) -> None:
+        """Add one more explained radiograph."""
         self.explained += 1
-        self.agreements.update(row.agreement for row in card.rows)
-        if len(self.cards) < MOST_SHOWN:
-            self.cards.append(card)
+        self.agreements.update(row.agreement for row in entry.rows)
+        if len(self.entries) < MOST_SHOWN:
+            self.entries.append(entry)
 
     def fail(self, error: CxrExplainError, path: str | os.PathLike[str], number: int) -> None:
-        """One more input that failed; see `Failure`."""
+        """Add one more input that failed.
+
+        Args:
+            error: why it failed.
+            path: path of the input, which the page must not name.
+            number: number of the input, from 1.
+        """
         self.failed += 1
         if len(self.failures) < MOST_SHOWN:
-            self.failures.append(Failure.of(error, path, number))
+            self.failures.append(FailedInput.of(error, path, number))
 
     def write(self, folder: Path) -> Path:
         """Write `index.html` into the folder of the figures, whole or not at all.
@@ -216,21 +218,15 @@ class IndexPage:
             OutputError: a folder that cannot be written to.
         """
         path = folder / PAGE_NAME
-        try:
+        with output_errors("a page", path):
             write_whole(path, self.html().encode())
-        except OSError as error:
-            raise OutputError(
-                f"a page that cannot be written ({error.strerror})",
-                expected="a writable folder with room",
-                source=path,
-            ) from error
         return path
 
     def html(self) -> str:
         """The page as text."""
         style = _style()
-        labelled = any(card.label_source for card in self.cards)
-        only_phantoms = bool(self.cards) and all(card.provenance.phantom for card in self.cards)
+        labelled = any(entry.label_source for entry in self.entries)
+        only_phantoms = bool(self.entries) and all(entry.provenance.phantom for entry in self.entries)
         return (
             environment()
             .get_template("index.html")
@@ -240,52 +236,22 @@ class IndexPage:
                 title=f"Explained chest {'phantoms' if only_phantoms else 'radiographs'}",
                 eager=EAGER,
                 policy=_policy(style),
-                banners=_banners(self.cards),
-                facts=_facts(self.cards),
-                shared_steps=_shared_steps(self.cards),
+                banners=phantom_texts(
+                    sum(entry.provenance.phantom for entry in self.entries),
+                    len(self.entries),
+                    phantom_only=any(entry.provenance.phantom_only for entry in self.entries),
+                ),
+                facts=_facts(self.entries),
+                shared_steps=_shared_steps(self.entries),
                 labelled=labelled,
                 columns=_COLUMNS if labelled else _COLUMNS[:3],
                 label_sources=tuple(
-                    dict.fromkeys(card.label_source for card in self.cards if card.label_source)
+                    dict.fromkeys(entry.label_source for entry in self.entries if entry.label_source)
                 ),
                 agrees=self.agreements[Agreement.AGREES],
                 disagrees=self.agreements[Agreement.DISAGREES],
-                disclaimer=DISCLAIMER,
             )
         )
-
-
-@cache
-def environment() -> Environment:
-    """The templates of this package, with escaping on; reports share their parts (`parts.html`)."""
-    # Imported here: every run of `explain` imports this module, and few write a page.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("cxr_explain.pages", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
-    made.filters.update(probability=format_probability, pathology=display_name, names=_names, link=link)
-    made.globals.update(rank_style=rank_style)
-    return made
-
-
-def link(name: str) -> str:
-    """A relative link to a file beside the page, whatever its name is made of.
-
-    >>> link("50% <b>.png"), link("javascript:x.png")
-    ('50%25%20%3Cb%3E.png', 'javascript%3Ax.png')
-    """
-    return quote(os.fsencode(name), safe="")
-
-
-def _visible(value: Any) -> Any:
-    """What a template prints, on one line and without marks that could turn the page's text around."""
-    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _style() -> Markup:
@@ -302,47 +268,24 @@ def _policy(style: str) -> str:
     )
 
 
-def _banners(cards: Sequence[Card]) -> list[str]:
-    """What a reader must know first: that no patient is shown, or that the model has seen none."""
-    texts = []
-    phantoms = sum(card.provenance.phantom for card in cards)
-    if phantoms:
-        which = "These images are" if phantoms == len(cards) else f"{phantoms} of {len(cards)} images are"
-        texts.append(f"{which} computed chest phantoms with known findings. No patient is in them.")
-    if any(card.provenance.phantom_only for card in cards):
-        texts.append(
-            "The model was trained on computed phantoms alone and has never seen a radiograph. What it "
-            "predicts, and how often it agrees, says nothing about patients."
-        )
-    return texts
-
-
-def _facts(cards: Sequence[Card]) -> list[Fact]:
+def _facts(entries: Sequence[IndexEntry]) -> list[Fact]:
     """What is the same for every radiograph of one run."""
-    if not cards:
+    if not entries:
         return []
-    card, provenance = cards[0], cards[0].provenance
-    sha = provenance.weights_sha256
-    methods = " and ".join(sorted({card.provenance.method for card in cards}))
-    by = "sigmoid probability" if card.ranked_by == "probability" else "calibrated value"
-    return [
-        ("Model", provenance.model),
-        ("Weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
-        ("Trained on", ", ".join(provenance.training_sets) or "unknown"),
-        ("Method", f"{methods}, K = {provenance.top_k}, ranked by {by}"),
-        ("Fusion", f"normalisation {provenance.normalisation}, activation {provenance.activation}"),
-        ("Gradient", f"{provenance.gradient}, at {provenance.target_layer}"),
-        ("Arithmetic", f"{provenance.dtype} on {provenance.device}"),
-        ("Software", f"cxr-explain {provenance.package_version}, torch {provenance.torch_version}"),
-    ]
+    provenance = entries[0].provenance
+    methods = " and ".join(sorted({entry.provenance.method for entry in entries}))
+    ranked_by = ranked_by_text(entries[0].ranked_by)
+    method = ("method", f"{methods}, K = {provenance.ranking_settings.top_k}, ranked by {ranked_by}")
+    facts = (*model_facts(provenance), method, *map_facts(provenance))
+    return [(name.capitalize(), text) for name, text in facts]
 
 
-def _shared_steps(cards: Sequence[Card]) -> list[str]:
+def _shared_steps(entries: Sequence[IndexEntry]) -> list[str]:
     """The preprocessing steps that every radiograph went through, in order."""
-    if not cards:
+    if not entries:
         return []
-    others = [set(card.provenance.steps) for card in cards[1:]]
-    return [step for step in cards[0].provenance.steps if all(step in steps for steps in others)]
+    others = [set(entry.provenance.steps) for entry in entries[1:]]
+    return [step for step in entries[0].provenance.steps if all(step in steps for steps in others)]
 
 
 def _spoken(row: ComparisonRow) -> str:
@@ -354,7 +297,3 @@ def _spoken(row: ComparisonRow) -> str:
     if row.state is not None:
         parts.append(f"reference label {row.state}")
     return f"{display_name(row.pathology)} ({', '.join(parts)})"
-
-
-def _names(pathologies: Sequence[str]) -> str:
-    return ", ".join(display_name(name) for name in pathologies)

@@ -82,7 +82,7 @@ class Anatomy:
     def lung_edge(self, y: ArrayLike) -> NDArray[np.floating]:
         """Distance of the rib cage's inner wall from the midline at heights y, in mm."""
         edge = _LUNG_EDGE * _width(self.patient)
-        return np.interp(np.asarray(y), LUNG_TOP + _LUNG_KNOTS * (LUNG_BOTTOM - LUNG_TOP), edge)
+        return np.asarray(np.interp(np.asarray(y), LUNG_TOP + _LUNG_KNOTS * (LUNG_BOTTOM - LUNG_TOP), edge))
 
     def spaces(self, grid: Grid) -> dict[Side, LungSpace]:
         """The lungs of both sides, along the rays of a detector."""
@@ -219,7 +219,7 @@ def arm_axis(patient: Patient, side: Side, y: NDArray[np.floating]) -> NDArray[n
     x = np.array([174, 176, 184, 192, 198, 212]) + _away(patient, side) * np.array(
         [0, 0, 0.1, 0.35, 0.7, 1.1]
     )
-    return sign(side) * np.interp(y, _ARM_KNOTS, x)
+    return np.asarray(sign(side) * np.interp(y, _ARM_KNOTS, x))
 
 
 @lru_cache(maxsize=16)

@@ -63,7 +63,7 @@ class Exposure:
         counts = noisy(self._signal(integral) * np.float32(self.quanta), self.noise)
         log = -np.log(counts / np.float32(self.quanta))
         shown = self._shuttered(_display(log - self.base, self.window, self.patient))
-        return np.rint(shown * (2**bits - 1)).astype(np.uint16)
+        return np.asarray(np.rint(shown * (2**bits - 1)), np.uint16)
 
     def _signal(self, integral: Image) -> Image:
         radius = min(BLUR_RADIUS, int(np.ceil(3 * self.blur)))
@@ -146,4 +146,4 @@ def _display(log: Image, window: tuple[float, float], patient: Patient) -> Image
     """The display curve: straight in the middle, a toe in the air and a shoulder in the bones."""
     middle, width = (window[0] + window[1]) / 2, window[1] - window[0]
     v = (log - np.float32(middle)) / np.float32(width) + np.float32(patient.brightness)
-    return 1 / (1 + np.exp(np.clip(v, -1.5, 1.5) * np.float32(-3.3 * patient.contrast)))
+    return np.asarray(1 / (1 + np.exp(np.clip(v, -1.5, 1.5) * np.float32(-3.3 * patient.contrast))))

@@ -47,7 +47,7 @@ def apply_changes(chest: Chest, changes: list[Change]) -> Image:
     if added is not None:
         integral = integral + added
     share = (aerated / np.maximum(chest.lung, np.float32(1e-3))).astype(np.float32, copy=False)
-    return integral + chest.lung_attenuation * aerated + chest.vessel_attenuation * share
+    return np.asarray(integral + chest.lung_attenuation * aerated + chest.vessel_attenuation * share)
 
 
 def _sum(images: Iterable[Image | None]) -> Image | None:

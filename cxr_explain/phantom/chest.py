@@ -126,7 +126,7 @@ def _other(anatomy: Anatomy, grid: Grid, lung: Image) -> Image:
     calcium = {AgeBand.YOUNG: 0.9, AgeBand.MIDDLE: 0.85, AgeBand.OLD: 0.74}[anatomy.patient.age]
     bones = calcium * ((CORTEX - WATER) * cortex + (SPONGE - WATER) * sponge)
     muscle = 1 + 0.03 * texture(anatomy.patient, "muscle", grid, 9.0)
-    return (WATER * ((body - lung - air) * muscle + breasts) + bones).astype(np.float32)
+    return np.asarray(WATER * ((body - lung - air) * muscle + breasts) + bones, np.float32)
 
 
 def _air(anatomy: Anatomy, grid: Grid) -> Image:

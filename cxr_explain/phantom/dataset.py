@@ -18,7 +18,7 @@ from cxr_explain.phantom.patient import AgeBand, sample_patient
 from cxr_explain.phantom.render import Phantom, render
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.radiograph import PHANTOM_MAKER
-from cxr_explain.reference.label_tables import NIH_PIXELS
+from cxr_explain.reference.data_sets.nih import NIH_PIXELS
 from cxr_explain.support.whole_file import write_whole
 
 LABELS = "Data_Entry_2017_v2020.csv"

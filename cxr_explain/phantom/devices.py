@@ -44,7 +44,7 @@ def device_attenuation(patient: Patient, grid: Grid) -> Image:
 
 
 def _smooth(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    return CubicSpline(np.linspace(0, 1, len(points)), points)(np.linspace(0, 1, 60))
+    return np.asarray(CubicSpline(np.linspace(0, 1, len(points)), points)(np.linspace(0, 1, 60)))
 
 
 def _wires(patient: Patient, grid: Grid) -> Image:

@@ -22,7 +22,7 @@ VISIBLE = 0.02
 """Changes of the line integral are reduced by this much: what is smaller, nobody sees in the noise."""
 
 Recipe = Callable[[Finding, Chest], Change]
-Point = tuple[float, float, float]
+Point3D = tuple[float, float, float]
 
 
 def _draw(finding: Finding) -> np.random.Generator:
@@ -42,7 +42,7 @@ def _crest(chest: Chest, side: Side) -> float:
     return dome.centre[1] - dome.rise
 
 
-def _place(chest: Chest, side: Side, out: float, down: float, depth: float) -> Point:
+def _place(chest: Chest, side: Side, out: float, down: float, depth: float) -> Point3D:
     """A point of the lung: out 0 at the mediastinum to 1 at the ribs, down 0 at the apex to 1 at the dome."""
     y = _between(LUNG_TOP, _crest(chest, side), down)
     left, right, deep = chest.anatomy.lungs[side].edges(np.array([[y]], np.float32))
@@ -57,10 +57,10 @@ def _inside(chest: Chest, side: Side, solid: Solid) -> Image:
     return chest.spaces[side].within(solid.along(chest.grid)) * np.float32(chest.patient.stature)
 
 
-def _distance(chest: Chest, centre: Point, radii: tuple[float, float]) -> Image:
+def _distance(chest: Chest, centre: Point3D, radii: tuple[float, float]) -> Image:
     """Elliptic distance from a centre in the image plane, 1 at the radii."""
     dx, dy = chest.grid.x - np.float32(centre[0]), chest.grid.y - np.float32(centre[1])
-    return np.hypot(dx / np.float32(radii[0]), dy / np.float32(radii[1]))
+    return np.asarray(np.hypot(dx / np.float32(radii[0]), dy / np.float32(radii[1])))
 
 
 def _ramp(value: Image) -> Image:
@@ -134,17 +134,17 @@ def atelectasis(finding: Finding, chest: Chest) -> Change:
     return Change(filled=filled)
 
 
-def _plate(chest: Chest, centre: Point, radii: tuple[float, float], turn: float, *, bend: float) -> Image:
+def _plate(chest: Chest, centre: Point3D, radii: tuple[float, float], turn: float, *, bend: float) -> Image:
     """A bent plate seen almost edge on, 1 in its middle; its ends thin out."""
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     dx, dy = chest.grid.x - centre[0], chest.grid.y - centre[1]
     along = (dx * cos + dy * sin) / radii[0]
     across = (dy * cos - dx * sin) / radii[1] - bend * radii[0] / radii[1] * along**2
-    return (np.exp(-0.5 * (across * 1.7) ** 2) * _ramp(1.6 * (1 - np.abs(along)))).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * (across * 1.7) ** 2) * _ramp(1.6 * (1 - np.abs(along))), np.float32)
 
 
 def _drawn_up(chest: Chest, side: Side, rise: float) -> Image:
-    return np.maximum(chest.lungs[side] - _lung_over(chest, side, flattened=-rise), 0)
+    return np.asarray(np.maximum(chest.lungs[side] - _lung_over(chest, side, flattened=-rise), 0))
 
 
 def _lung_over(chest: Chest, side: Side, *, flattened: float) -> Image:

@@ -76,7 +76,7 @@ class Phantom:
 
     def monochrome1(self) -> NDArray[np.uint16]:
         """The same image stored the other way round: air is the highest value."""
-        return (2**self.bits - 1 - self.pixels).astype(np.uint16)
+        return np.asarray(2**self.bits - 1 - self.pixels, np.uint16)
 
 
 def render(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_explain.phantom.anatomy import SIDES, Anatomy, arm_axis, sign, tilt
 from cxr_explain.phantom.findings import Side
 from cxr_explain.phantom.patient import AgeBand, Patient, Projection
 from cxr_explain.phantom.seeds import generator
-from cxr_explain.phantom.solids import Column, Ellipsoid, Grid, Image
+from cxr_explain.phantom.solids import Array, Column, Ellipsoid, Grid, Image
 from cxr_explain.phantom.tubes import Bones, bone_lengths, deposit, threads
 
-Array = NDArray[np.floating]
 RIBS = 11
 
 
@@ -155,7 +153,7 @@ def _vertebral_bodies(patient: Patient, grid: Grid) -> Image:
     off = np.abs(grid.y[:, 0] - centre[nearest]) / (tall[nearest] / 2)
     profile = np.where(off < 0.7, 1.0, np.where(off < 0.86, 1.5, 0.15))
     waist = 1 - 0.06 * np.cos(np.pi * off)
-    return (body * (profile * waist)[:, None]).astype(np.float32)
+    return np.asarray(body * (profile * waist)[:, None], np.float32)
 
 
 def _processes(patient: Patient, grid: Grid) -> Image:

@@ -15,9 +15,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.floating]
 Image = NDArray[np.float32]
 Knots = NDArray[np.float64]
-Window = tuple[slice, slice]
+PixelWindow = tuple[slice, slice]
 _FAR = np.float32(1e6)
 
 
@@ -53,7 +54,7 @@ class Grid:
         """(H, 1): millimetres of each row."""
         return self._axis[:, None] + np.float32(self.centre[1])
 
-    def window(self, left: float, top: float, right: float, bottom: float) -> Window:
+    def window(self, left: float, top: float, right: float, bottom: float) -> PixelWindow:
         """The rows and columns of the pixels whose rays pass through a rectangle.
 
         >>> Grid(4, 400.0).window(-60, -200, 60, 0)
@@ -84,9 +85,9 @@ class Interval:
     def length(self) -> Image:
         """(H, W) path length in mm, 0 where the ray misses."""
         depth = self.front - self.back
-        return np.maximum(depth, 0, out=depth)
+        return np.asarray(np.maximum(depth, 0, out=depth))
 
-    def __getitem__(self, window: Window) -> Interval:
+    def __getitem__(self, window: PixelWindow) -> Interval:
         """The same for the rays of a window."""
         return Interval(self.back[window], self.front[window])
 
@@ -119,7 +120,7 @@ def length_outside(solid: Interval, removed: tuple[Interval, ...]) -> Image:
     return length
 
 
-def window_around(mask: NDArray[np.bool_]) -> Window:
+def window_around(mask: NDArray[np.bool_]) -> PixelWindow:
     """The rows and columns from the first to the last pixel of a mask.
 
     >>> window_around(np.eye(4, dtype=bool)[:, 1:3])

@@ -14,9 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.phantom.solids import Grid, Image
-
-Array = NDArray[np.floating]
+from cxr_explain.phantom.solids import Array, Grid, Image
 
 
 def deposit(x: Array, y: Array, volume: Array, grid: Grid) -> Image:
@@ -40,7 +38,7 @@ def deposit(x: Array, y: Array, volume: Array, grid: Grid) -> Image:
 def _cells(at: Array, middle: float, grid: Grid) -> NDArray[np.float32]:
     """Places in pixels of a frame that is one pixel wider; what misses the detector is put into the frame."""
     pixels = (at.ravel().astype(np.float32) - np.float32(middle)) / np.float32(grid.pitch)
-    return np.clip(pixels + np.float32(grid.size / 2 + 0.5), 0, grid.size + 1)
+    return np.asarray(np.clip(pixels + np.float32(grid.size / 2 + 0.5), 0, grid.size + 1))
 
 
 def blurred(
@@ -66,7 +64,7 @@ def blurred(
 def _weighted(shifted: list[Image], weights: NDArray[np.float32]) -> Image:
     """The sum of shifted images by symmetric weights, those of the middle one first."""
     middle = len(weights) - 1
-    total = shifted[middle] * weights[0]
+    total: Image = shifted[middle] * weights[0]
     pair = np.empty_like(total)
     for k in range(1, middle + 1):
         np.add(shifted[middle - k], shifted[middle + k], out=pair)
@@ -184,7 +182,7 @@ def _resampled(values: Array, n: int) -> NDArray[np.float32]:
     at = np.linspace(0, values.shape[1] - 1, n)
     low = np.minimum(at.astype(int), values.shape[1] - 2)
     share = (at - low)[:, None]
-    return (values[:, low] * (1 - share) + values[:, low + 1] * share).astype(np.float32)
+    return np.asarray(values[:, low] * (1 - share) + values[:, low + 1] * share, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_explain.phantom.anatomy import SIDES, Anatomy, sign, tilt
 from cxr_explain.phantom.findings import Side
 from cxr_explain.phantom.patient import Projection
 from cxr_explain.phantom.seeds import generator
-from cxr_explain.phantom.solids import Grid, Image
+from cxr_explain.phantom.solids import Array, Grid, Image
 from cxr_explain.phantom.tubes import threads
 
-Array = NDArray[np.floating]
 GENERATIONS = 6
 POINTS = 5
 
@@ -64,4 +62,4 @@ def _bent(start: Array, heading: Array, reach: Array, draw: np.random.Generator)
     t = np.linspace(0, 1, POINTS)
     bend = draw.normal(0, 0.1, unit.shape)
     steps = unit[:, None] * t[:, None] + bend[:, None] * (t * (1 - t) * 4)[:, None]
-    return start[:, None] + steps * reach[:, None, None]
+    return np.asarray(start[:, None] + steps * reach[:, None, None])

@@ -20,11 +20,11 @@ _LARGEST = 1e9
 
 
 class CellError(ValueError):
-    """A cell that does not say what it should; its text says why."""
+    """A cell that cannot be read; the error's text says why."""
 
 
 def parse_age(cell: str) -> float:
-    """Years.
+    """An age in years.
 
     >>> parse_age("57")
     57.0
@@ -35,7 +35,7 @@ def parse_age(cell: str) -> float:
 
 
 def format_age(age: float) -> str:
-    """Years, so that `parse_age` gives the same number again.
+    """The cell of an age in years, from which `parse_age` gives the same number again.
 
     >>> format_age(57.0)
     '57'
@@ -44,7 +44,7 @@ def format_age(age: float) -> str:
 
 
 def parse_space(cell: str) -> tuple[int, int]:
-    """(width, height) from `1024x1024`.
+    """Size (width, height) in pixels from a cell such as `1024x1024`.
 
     >>> parse_space("2828x2320")
     (2828, 2320)
@@ -56,7 +56,7 @@ def parse_space(cell: str) -> tuple[int, int]:
 
 
 def format_space(space: tuple[int, int]) -> str:
-    """As `parse_space` reads it."""
+    """The cell of a size (width, height) in pixels, as `parse_space` reads it."""
     return f"{space[0]}x{space[1]}"
 
 
@@ -73,12 +73,12 @@ def parse_boxes(cell: str) -> tuple[ReferenceBox, ...]:
 
 
 def format_boxes(boxes: tuple[ReferenceBox, ...]) -> str:
-    """As `parse_boxes` reads them."""
+    """The cell of some boxes, as `parse_boxes` reads it."""
     return _dump([{key: getattr(box, key) for key in _BOX_KEYS} for box in boxes])
 
 
 def parse_masks(cell: str) -> dict[str, MaskReference]:
-    """Masks from a JSON object: pathology, then kind and path.
+    """Masks by pathology from a JSON object, in which each has its kind and its path.
 
     >>> parse_masks('{"Mass": {"kind": "png", "path": "a-mass.png"}}')
     {'Mass': MaskReference(kind='png', path='a-mass.png')}
@@ -93,7 +93,7 @@ def parse_masks(cell: str) -> dict[str, MaskReference]:
 
 
 def format_masks(masks: Mapping[str, MaskReference]) -> str:
-    """As `parse_masks` reads them."""
+    """The cell of the masks by pathology, as `parse_masks` reads it."""
     return _dump({name: {"kind": mask.kind, "path": mask.path} for name, mask in masks.items()})
 
 
@@ -122,7 +122,7 @@ def _are_texts(item: Mapping[str, Any]) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Also not NaN and infinity, which Python's JSON knows."""
+    """Whether it is a finite number: Python's JSON reader also gives NaN and infinity."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
@@ -134,7 +134,7 @@ def _load(cell: str, what: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON would let the last of several entries of one name win, silently."""
+    """Python's JSON reader would keep the last of several entries of one name, and say nothing."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError

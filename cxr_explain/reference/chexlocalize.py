@@ -1,4 +1,4 @@
-"""CheXlocalize's files, in and out.
+"""Read and write CheXlocalize's files.
 
 Two kinds of JSON files hold outlines of ten pathologies, in the radiograph's own pixels:
 
@@ -29,11 +29,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from cxr_explain.errors import CxrExplainError, OptionError, OutputError, ReferenceLabelError
+from cxr_explain.errors import OptionError, ReferenceLabelError, naming
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape, shortened
+from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, Shape, checked_shape
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import write_output
 
 CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -63,8 +64,8 @@ class OutlineSet:
     """Outlines of the ten pathologies in some radiographs.
 
     Args:
-        outlines: by radiograph id, then by pathology (this package's names); all ten for each id.
-        source: where they come from.
+        outlines: by the radiograph's id, then by pathology (this package's names); all ten for each id.
+        source: where the outlines come from, for messages.
 
     >>> masks = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Pleural Effusion": [[True, False]]}})
     >>> masks.ids, masks.mask("patient1_study1_view1_frontal", "Effusion").tolist()
@@ -80,11 +81,12 @@ class OutlineSet:
     def of_masks(
         cls, masks: Mapping[str, Mapping[str, ArrayLike]], *, source: str = "given by the caller"
     ) -> OutlineSet:
-        """From masks (H, W) bool by id and pathology, for example a model's predictions.
+        """Make outlines of masks, for example of a model's predictions.
 
         Args:
-            masks: at least one for each id; pathologies that are not named get an empty mask.
-            source: where they come from.
+            masks: (H, W) bool by the radiograph's id, then by pathology; at least one for each id, and
+                pathologies that are not named get an empty mask.
+            source: where the masks come from, for messages.
 
         Raises:
             ReferenceLabelError: no mask, masks of several sizes in one radiograph, or a pathology that
@@ -100,24 +102,31 @@ class OutlineSet:
         return tuple(sorted(self.outlines))
 
     def outline(self, image_id: str, pathology: str) -> Outline:
-        """The outline of a pathology, under any of its names; without drawing it.
+        """The outline of a pathology in a radiograph; it is not drawn.
+
+        Args:
+            image_id: the radiograph's id.
+            pathology: under any of the pathology's names.
 
         Raises:
             ReferenceLabelError: an unknown id or pathology.
         """
-        if image_id not in self.outlines:
-            raise ReferenceLabelError(
-                f"no radiograph {shortened(image_id)}",
-                expected=f"one of {len(self.outlines)}",
-                source=self.source,
-            )
-        try:
+        with naming(self.source):
+            if image_id not in self.outlines:
+                raise ReferenceLabelError(
+                    f"no radiograph {quoted(image_id)}", expected=f"one of {len(self.outlines)}"
+                )
             return self.outlines[image_id][chexlocalize_pathology(pathology)]
-        except ReferenceLabelError as error:
-            raise error.at(self.source) from error
 
     def mask(self, image_id: str, pathology: str) -> Mask:
-        """The mask of a pathology, (H, W) bool; an empty one where it is not there.
+        """Draw the mask of a pathology in a radiograph.
+
+        Args:
+            image_id: the radiograph's id.
+            pathology: under any of the pathology's names.
+
+        Returns:
+            (H, W) bool; empty where the pathology is not outlined.
 
         Raises:
             ReferenceLabelError: an unknown id or pathology.
@@ -125,7 +134,10 @@ class OutlineSet:
         return self.outline(image_id, pathology).mask()
 
     def shape(self, image_id: str) -> Shape:
-        """(H, W) of a radiograph.
+        """Size (H, W) of a radiograph in pixels.
+
+        Args:
+            image_id: the radiograph's id.
 
         Raises:
             ReferenceLabelError: an unknown id.
@@ -134,7 +146,10 @@ class OutlineSet:
 
 
 def chexlocalize_pathology(pathology: str) -> str:
-    """This package's name of one of the ten pathologies, from any of its names.
+    """This package's name of one of the ten pathologies that CheXlocalize outlines.
+
+    Args:
+        pathology: under any of the pathology's names.
 
     Raises:
         ReferenceLabelError: another pathology.
@@ -145,7 +160,7 @@ def chexlocalize_pathology(pathology: str) -> str:
     name = canonical_pathology(pathology)
     if name not in CHEXLOCALIZE_NAMES:
         raise ReferenceLabelError(
-            f"the pathology {shortened(pathology)}",
+            f"the pathology {quoted(pathology)}",
             expected=f"one of {', '.join(CHEXLOCALIZE_NAMES.values())}",
         )
     return name
@@ -187,7 +202,11 @@ def read_segmentations(path: str | PathLike[str]) -> OutlineSet:
 
 
 def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
-    """Write run lengths, all ids and ten pathologies; whole or not at all.
+    """Write run lengths of all ten pathologies for every id; the file is written whole or not at all.
+
+    Args:
+        path: of the JSON file to write.
+        outlines: of the radiographs.
 
     Returns:
         The path written.
@@ -202,11 +221,16 @@ def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path
     ...     write_segmentations(Path(folder, "masks.json"), masks).name
     'masks.json'
     """
-    return _write(path, {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids})
+    document = {image_id: _as_segmented(outlines.outlines[image_id]) for image_id in outlines.ids}
+    return write_output(path, json.dumps(document).encode(), "outlines")
 
 
 def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
-    """Write polygons, those pathologies only that are there; whole or not at all.
+    """Write the polygons that are not empty; the file is written whole or not at all.
+
+    Args:
+        path: of the JSON file to write.
+        outlines: of the radiographs, all of them polygons.
 
     Returns:
         The path written.
@@ -225,7 +249,8 @@ def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     >>> again.outlines == outlines.outlines
     True
     """
-    return _write(path, {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids})
+    document = {image_id: _as_annotated(outlines.outlines[image_id]) for image_id in outlines.ids}
+    return write_output(path, json.dumps(document).encode(), "outlines")
 
 
 def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outline]:
@@ -235,7 +260,7 @@ def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outlin
     shapes = {outline.shape for outline in named.values()}
     if len(shapes) != 1:
         raise ReferenceLabelError(
-            f"masks of {len(shapes)} sizes for {shortened(image_id)}",
+            f"masks of {len(shapes)} sizes for {quoted(image_id)}",
             expected="one mask or more, of one size",
         )
     (shape,) = shapes
@@ -252,7 +277,7 @@ def _read(
             found[image_id] = outlines_of(_mapping(entry))
         except ReferenceLabelError as error:
             raise ReferenceLabelError(
-                f"for {shortened(image_id)} {error.found}", expected=error.expected, source=source
+                f"for {quoted(image_id)} {error.found}", expected=error.expected, source=source
             ) from error
     if not found:
         raise ReferenceLabelError("no radiograph", expected="one or more", source=source)
@@ -260,41 +285,31 @@ def _read(
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", source=path)
-        document = json.loads(path.read_bytes(), object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise ReferenceLabelError(
-            f"no readable file ({error.strerror})", expected="one of CheXlocalize's JSON files", source=path
-        ) from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CxrExplainError):
-            raise
-        raise ReferenceLabelError(
-            f"no JSON ({shortened(str(error))})", expected="one of CheXlocalize's JSON files", source=path
-        ) from error
-    except ReferenceLabelError as error:
-        raise error.at(path) from error
-    try:
-        return _mapping(document)
-    except ReferenceLabelError as error:
-        raise error.at(path) from error
+    expected = "one of CheXlocalize's JSON files"
+    with naming(path):
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", expected=expected)
+            return _mapping(json.loads(path.read_bytes(), object_pairs_hook=_without_repeats))
+        except OSError as error:
+            raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
+        except (ValueError, RecursionError) as error:
+            raise ReferenceLabelError(f"no JSON ({quoted(str(error))})", expected=expected) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON would let the last of several entries of one name win, silently."""
+    """Python's JSON reader would keep the last of several entries of one name, and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ReferenceLabelError(f"{shortened(twice)} twice", expected="each name once")
+        raise ReferenceLabelError(f"{quoted(twice)} twice", expected="each name once")
     return found
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ReferenceLabelError(shortened(value), expected="a JSON object")
+        raise ReferenceLabelError(quoted(value), expected="a JSON object")
     return value
 
 
@@ -317,9 +332,9 @@ def _annotated(entry: Mapping[str, Any]) -> dict[str, Outline]:
 
 
 def _polygons(value: Any) -> tuple[tuple[Any, ...], ...]:
-    """Lists as tuples; what is in them is the polygons' own matter."""
+    """Lists as tuples; `Polygons` checks what is in them."""
     if not isinstance(value, list) or not all(isinstance(polygon, list) for polygon in value):
-        raise ReferenceLabelError(shortened(value), expected="a list of polygons [[x, y], ...]")
+        raise ReferenceLabelError(quoted(value), expected="a list of polygons [[x, y], ...]")
     return tuple(
         tuple(tuple(point) if isinstance(point, list) else point for point in polygon) for polygon in value
     )
@@ -339,7 +354,7 @@ def _segmented(entry: Mapping[str, Any]) -> dict[str, Outline]:
 def _run_lengths(value: Any) -> RunLengths:
     entry = _mapping(value)
     if not {"size", "counts"} <= set(entry):
-        raise ReferenceLabelError(shortened(value), expected='{"size": [h, w], "counts": text}')
+        raise ReferenceLabelError(quoted(value), expected='{"size": [h, w], "counts": text}')
     return RunLengths(checked_shape(entry["size"]), entry["counts"])
 
 
@@ -365,17 +380,3 @@ def _as_annotated(outlines: Mapping[str, Outline]) -> dict[str, Any]:
             )
         entry[written] = [[list(point) for point in polygon] for polygon in outline.polygons]
     return entry
-
-
-def _write(path: str | PathLike[str], document: Mapping[str, Any]) -> Path:
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, json.dumps(document).encode())
-    except OSError as error:
-        raise OutputError(
-            f"outlines that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
-    return target

@@ -1,4 +1,4 @@
-"""Manifests as CSV files: one row an image, UTF-8, RFC 4180.
+"""Manifests as CSV files: a row for each image, UTF-8, RFC 4180.
 
 Cells are written as they are, so that a manifest reads back as it was: also those that a spreadsheet would
 run as a formula (`=`, `+`, `-`, `@` in front). Tables made for people put an apostrophe before them.
@@ -13,9 +13,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar, cast
 
-import numpy as np
-
-from cxr_explain.errors import ManifestError, OutputError
+from cxr_explain.errors import naming
 from cxr_explain.reference.cells import (
     CellError,
     format_age,
@@ -27,13 +25,12 @@ from cxr_explain.reference.cells import (
     parse_masks,
     parse_space,
 )
+from cxr_explain.reference.columns import FIRST, LABEL, LAST
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems
-from cxr_explain.reference.states import CELLS, States, parse_states
-from cxr_explain.reference.table import Table, parse_table, read_bytes
-from cxr_explain.reference.validation import COLUMNS, LABEL, LAST_COLUMNS
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.reference.states import CELLS, label_states
+from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
+from cxr_explain.support.whole_file import write_output
 
 T = TypeVar("T")
 _CELL_OF_STATE = {code: cell for cell, code in CELLS.items()}
@@ -44,9 +41,6 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
 
     Args:
         path: of a CSV file with the columns `image_id` and `path`; all others may be left out.
-
-    Returns:
-        The manifest; `digest` is that of the file's bytes.
 
     Raises:
         ManifestError: no CSV in UTF-8, or bad rows: the first 20 with their lines, and how many more.
@@ -69,20 +63,21 @@ def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> 
         source: the file's name, for messages.
 
     Raises:
-        ManifestError: see `read_manifest`.
+        ManifestError: no CSV in UTF-8, or bad rows: the first 20 with their lines, and how many more.
 
     >>> parse_manifest(b"image_id,path\na,a.png\n").ids
     ('a',)
     """
-    try:
-        problems = Problems()
-        return _manifest(parse_table(data, fspath(source), problems), data, problems)
-    except ManifestError as error:
-        raise error.at(source) from error
+    with naming(source):
+        return manifest_in(parse_table(data, fspath(source)))
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
-    r"""Write a manifest, whole or not at all; it reads back as it was.
+    r"""Write a manifest; the file is written whole or not at all, and reads back as it was.
+
+    Args:
+        manifest: to write.
+        path: of the CSV file; its folder is made where it is missing.
 
     Returns:
         The path written.
@@ -93,26 +88,16 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
     >>> from tempfile import TemporaryDirectory
     >>> manifest = parse_manifest(b"image_id,path,label:Mass\na,a.png,1\n")
     >>> with TemporaryDirectory() as folder:
-    ...     read_manifest(write_manifest(manifest, f"{folder}/manifest.csv")).digest == manifest.digest
+    ...     read_manifest(write_manifest(manifest, f"{folder}/manifest.csv")) == manifest
     True
     """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, manifest.to_bytes())
-    except OSError as error:
-        raise OutputError(
-            f"a manifest that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
-    return target
+    return write_output(path, csv_bytes(manifest), "a manifest")
 
 
 def csv_bytes(manifest: Manifest) -> bytes:
     r"""The CSV file of a manifest; the same manifest gives the same bytes.
 
-    >>> csv_bytes(Manifest.of(["a"], ["a.png"]))
+    >>> csv_bytes(Manifest(["a"], ["a.png"]))
     b'image_id,path,patient,view,sex,age,split\r\na,a.png,,,,,\r\n'
     """
     columns = _written(manifest)
@@ -124,26 +109,21 @@ def csv_bytes(manifest: Manifest) -> bytes:
 
 
 def _written(manifest: Manifest) -> dict[str, Iterable[str]]:
-    """Columns of text; of the last four, those that say something."""
+    """Columns of text; of those after the labels, the ones that say something."""
     n = len(manifest)
-    people = (manifest.patients, manifest.views, manifest.sexes)
-    ages = [None if age is None else format_age(age) for age in manifest.ages]
-    columns: dict[str, Iterable[str]] = dict(
-        zip(
-            COLUMNS,
-            (manifest.ids, manifest.paths, *map(_texts, people), _texts(ages), _texts(manifest.splits)),
-            strict=True,
-        )
-    )
+    columns: dict[str, Iterable[str]] = {
+        name: _texts(getattr(manifest, attribute)) for name, attribute in FIRST.items()
+    }
+    columns["age"] = ["" if age is None else format_age(age) for age in manifest.ages]
     for name, codes in zip(manifest.pathologies, manifest.states.T, strict=True):
         columns[LABEL + name] = [_CELL_OF_STATE[code] for code in codes.tolist()]
-    last: tuple[Iterable[str], ...] = (
-        _sparse(manifest.boxes, format_boxes, n),
-        _sparse(manifest.box_spaces, format_space, n),
-        _sparse(manifest.masks, format_masks, n),
-        manifest.label_sources,
-    )
-    columns |= {name: cells for name, cells in zip(LAST_COLUMNS, last, strict=True) if any(cells)}
+    last: dict[str, Iterable[str]] = {
+        "boxes": _sparse(manifest.boxes, format_boxes, n),
+        "box_space": _sparse(manifest.box_spaces, format_space, n),
+        "masks": _sparse(manifest.masks, format_masks, n),
+        "label_source": manifest.label_sources,
+    }
+    columns |= {name: cells for name, cells in last.items() if any(cells)}
     return columns | dict(manifest.extra)
 
 
@@ -155,44 +135,41 @@ def _sparse(values: Mapping[int, T], text: Callable[[T], str], n: int) -> list[s
     return [text(values[row]) if row in values else "" for row in range(n)]
 
 
-def _manifest(table: Table, data: bytes, problems: Problems) -> Manifest:
-    ids, paths = table.column("image_id"), table.column("path")
-    names = [name for name in table.header if name.startswith(LABEL)]
-    known = {*COLUMNS, *LAST_COLUMNS, *names}
-    return Manifest.of(
-        ids,
-        paths,
-        pathologies=[name.removeprefix(LABEL) for name in names],
-        states=_states(table, names, problems),
+def is_manifest(table: CsvTable) -> bool:
+    """Whether a table's labels are named as a manifest names them."""
+    return any(name.startswith(LABEL) for name in table.header)
+
+
+def manifest_in(table: CsvTable) -> Manifest:
+    """The manifest that a table holds.
+
+    Raises:
+        ManifestError: a column is not there, or bad rows; all of them.
+    """
+    labels = {name: name.removeprefix(LABEL) for name in table.header if name.startswith(LABEL)}
+    known = {*FIRST, *LAST, *labels}
+    ages = _parsed(table, "age", parse_age)
+    return Manifest(
+        table.column("image_id"),
+        table.column("path"),
+        pathologies=list(labels.values()),
+        states=label_states(table, labels),
         patients=table.optional("patient"),
         views=table.optional("view"),
         sexes=cast("Sequence[Sex | None] | None", table.optional("sex")),  # the manifest refuses others
-        ages=_ages(table, problems),
+        ages=[ages.get(row) for row in range(len(table))],
         splits=table.optional("split"),
         label_sources=table.optional("label_source") or "",
-        boxes=_parsed(table, "boxes", parse_boxes, problems),
-        box_spaces=_parsed(table, "box_space", parse_space, problems),
-        masks=_parsed(table, "masks", parse_masks, problems),
+        boxes=_parsed(table, "boxes", parse_boxes),
+        box_spaces=_parsed(table, "box_space", parse_space),
+        masks=_parsed(table, "masks", parse_masks),
         extra={name: table.columns[name] for name in table.header if name not in known},
         lines=table.lines,
-        read=data,
-        problems=problems,
+        problems=table.problems,
     )
 
 
-def _states(table: Table, names: Sequence[str], problems: Problems) -> States:
-    columns = [
-        parse_states(table.columns[name], name.removeprefix(LABEL), table.lines, problems) for name in names
-    ]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0), np.int8)
-
-
-def _ages(table: Table, problems: Problems) -> list[float | None]:
-    ages = _parsed(table, "age", parse_age, problems)
-    return [ages.get(row) for row in range(len(table))]
-
-
-def _parsed(table: Table, name: str, parse: Callable[[str], T], problems: Problems) -> dict[int, T]:
+def _parsed(table: CsvTable, name: str, parse: Callable[[str], T]) -> dict[int, T]:
     """What the cells of a column that is mostly empty say, by row."""
     found: dict[int, T] = {}
     for row, cell in enumerate(table.optional(name) or ()):
@@ -200,5 +177,5 @@ def _parsed(table: Table, name: str, parse: Callable[[str], T], problems: Proble
             try:
                 found[row] = parse(cell)
             except CellError as error:
-                problems.add(table.lines[row], str(error))
+                table.problems.add(table.lines[row], str(error))
     return found

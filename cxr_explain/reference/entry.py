@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
-from cxr_explain.reference.masks import Mask, MaskReference, read_mask
+from cxr_explain.reference.masks import MaskReference, box_mask, read_mask
 from cxr_explain.reference.problems import quoted
+from cxr_explain.support.arrays import Mask
 
 Sex = Literal["F", "M"]
 
@@ -25,17 +26,18 @@ class Entry:
     Args:
         image_id: unique in its manifest.
         path: POSIX, relative to the image folder.
-        patient: the name of the group that the bootstrap keeps together; None where it is not known.
+        patient: name of the group that the bootstrap keeps together; None where it is not known.
         view: such as PA, AP, LL or lateral.
         sex: as recorded.
         age: in years.
         split: such as train, valid or test.
         labels: states and their source, without boxes.
-        boxes: in the pixels of `box_space`.
-        box_space: (width, height) of the image that the boxes were drawn on; None is the image's own.
-        masks: by pathology.
-        extra: other columns of the manifest.
-        line: of the manifest's CSV, from 1.
+        boxes: reference boxes, in the pixels of `box_space`.
+        box_space: (width, height) in pixels of the image that the boxes were drawn on; None stands for this
+            image.
+        masks: where the reference masks are, by pathology.
+        extra: cells of the manifest's other columns, by name.
+        line: the line of the manifest's CSV, from 1.
 
     >>> box = ReferenceBox("Mass", 256, 512, 128, 64)
     >>> entry = Entry("a", "a.png", boxes=(box,), box_space=(1024, 1024))
@@ -69,7 +71,8 @@ class Entry:
             shape: (H, W) of the radiograph: the image that the boxes were drawn on, or a scaled copy.
 
         Raises:
-            ManifestError: another aspect ratio than that of `box_space`, or a box outside of the radiograph.
+            ReferenceLabelError: another aspect ratio than that of `box_space`, or a box outside of the
+                radiograph.
         """
         if not self.boxes:
             return ()
@@ -77,7 +80,7 @@ class Entry:
         space = self.box_space or (width, height)
         across, down = width / space[0], height / space[1]
         if not _is_copy(space, (width, height)):
-            raise ManifestError(
+            raise ReferenceLabelError(
                 f"boxes in {space[0]} x {space[1]} pixels for an image of {width} x {height}",
                 expected="an image of the same aspect ratio",
                 remedy="Name the folder with the images that the boxes were drawn on.",
@@ -96,27 +99,64 @@ class Entry:
         Args:
             pathology: under any of its names.
             shape: (H, W) of the radiograph.
-            folder: of the masks; no file outside of it is read.
+            folder: the folder that the masks' paths are relative to; no file outside of it is read.
 
         Returns:
             (H, W) bool.
 
         Raises:
-            ManifestError: no such mask, one of another size, or a file outside of the folder.
+            ReferenceLabelError: no mask of this pathology, or one of another size.
+            ManifestError: a file outside of the folder.
             CxrExplainError: a file that holds no mask.
         """
         name = canonical_pathology(pathology)
         if name not in self.masks:
-            raise ManifestError(
+            raise ReferenceLabelError(
                 f"no mask of {quoted(name)}",
                 expected=f"one of {', '.join(self.masks) or '(none)'}",
                 source=self.image_id,
             )
         return read_mask(self.masks[name], self.image_id, name, shape, folder)
 
+    def masks_in(self, shape: tuple[int, int], folder: Path) -> dict[str, Mask]:
+        """Where each outlined pathology is: the pixels of the pathology's mask and boxes together.
+
+        Args:
+            shape: (H, W) of the radiograph.
+            folder: the folder that the masks' paths are relative to; no file outside of it is read.
+
+        Returns:
+            (H, W) bool by pathology.
+
+        Raises:
+            ReferenceLabelError: boxes or masks that do not fit the radiograph.
+            ManifestError: a file outside of the folder.
+            CxrExplainError: a file that holds no mask.
+
+        >>> entry = Entry("a", "a.png", boxes=(ReferenceBox("Mass", 0, 0, 1, 2),))
+        >>> entry.masks_in((2, 2), Path())["Mass"].tolist()
+        [[True, False], [True, False]]
+        """
+        found = {name: self.mask_in(name, shape, folder) for name in self.masks}
+        for box in self.boxes_in(shape):
+            inside = box_mask(box, shape)
+            found[box.pathology] = found.get(box.pathology, inside) | inside
+        return found
+
+    def labels_in(self, shape: tuple[int, int]) -> ReferenceLabels:
+        """The labels, with the boxes in a radiograph's pixels.
+
+        Args:
+            shape: (H, W) of the radiograph.
+
+        Raises:
+            ReferenceLabelError: boxes that do not fit the radiograph.
+        """
+        return replace(self.labels, boxes=self.boxes_in(shape))
+
     def _check_inside(self, box: ReferenceBox, space: tuple[int, int]) -> None:
         if not box_fits(box, space):
-            raise ManifestError(
+            raise ReferenceLabelError(
                 f"the box {box_text(box)}",
                 expected=f"a box inside of {space[0]} x {space[1]} pixels",
                 source=self.image_id,
@@ -124,7 +164,11 @@ class Entry:
 
 
 def box_fits(box: ReferenceBox, space: tuple[int, int] | None) -> bool:
-    """Whether a box has an area and lies in its space (width, height), up to a pixel.
+    """Whether a box has an area and lies in an image, up to a pixel.
+
+    Args:
+        box: in the image's pixels.
+        space: (width, height) of the image in pixels; None where it is not known.
 
     >>> box_fits(ReferenceBox("Mass", 0, 0, 1025, 10), (1024, 1024))
     True
@@ -143,6 +187,6 @@ def box_text(box: ReferenceBox) -> str:
 
 
 def _is_copy(space: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether `size` is `space` scaled, up to the rounding of its shorter side by a pixel."""
+    """Whether `size` is `space` scaled, up to the rounding of the shorter side by a pixel."""
     (from_width, from_height), (width, height) = space, size
     return abs(width * from_height - height * from_width) <= max(from_width, from_height)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field, replace
-from functools import cached_property
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,74 +12,52 @@ from numpy.typing import ArrayLike
 from cxr_explain.display import html_of
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
+from cxr_explain.reference.columns import FULL, SPARSE, Columns, Space
 from cxr_explain.reference.entry import Entry, Sex
 from cxr_explain.reference.masks import MaskReference
 from cxr_explain.reference.problems import Problems
 from cxr_explain.reference.states import NOT_LABELLED, States, named_states
 from cxr_explain.reference.validation import check_content
 
-Space = tuple[int, int]
 T = TypeVar("T")
 _SOURCES_SHOWN = 3
 _NO_SOURCE = "source not stated"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Manifest:
+class Manifest(Columns):
     """Images, reference labels and metadata; a row is an `Entry`, `manifest[0]`.
 
-    `Manifest.of` makes one from the columns that are known.
+    A column that is left out is unknown in every row, and so is what is empty text.
 
     Args:
-        ids: unique.
-        paths: POSIX, relative to the image folder.
-        pathologies: names of the label columns.
-        states: (n, P) int8 of `STATE_CODES`.
-        patients: groups that the bootstrap keeps together.
+        ids: unique names of the images.
+        paths: of the image files, POSIX, relative to the image folder.
+        pathologies: names of the P label columns, under any of a pathology's names.
+        states: (n, P) of `STATE_CODES`.
+        patients: names of the groups that the bootstrap keeps together.
         views: such as PA, AP, LL or lateral.
         sexes: F or M.
         ages: in years.
         splits: such as train, valid or test.
-        label_sources: where the labels come from; empty where nothing is said.
-        boxes: by row, in the pixels of `box_spaces`.
-        box_spaces: by row, (width, height); a row that is not named has its boxes in its own pixels.
-        masks: by row, then by pathology.
+        label_sources: where the labels come from: one text for each row, or one for all.
+        boxes: reference boxes by row, in the pixels of `box_spaces`.
+        box_spaces: (width, height) in pixels of the image that the boxes were drawn on, by row; a row that is
+            not named has its boxes in its own image's pixels.
+        masks: where the reference masks are, by row, then by any of the pathology's names.
         extra: further columns of text, by name.
-        lines: of the rows in their file, from 1; for messages.
-        read: the bytes of the CSV that was read; None where no manifest was read.
-        problems: what was found before, so that all is said at once.
+        lines: the line of the file that each row stands in, from 1; by default as in a CSV with a header.
+        problems: what was found wrong while the columns were read, so that all is said at once.
 
     Raises:
         ManifestError: every row that breaks a rule, with its line.
+
+    >>> manifest = Manifest(["a"], ["a.png"], pathologies=["Pleural Effusion"], states=[[-1]])
+    >>> len(manifest), manifest.pathologies, str(manifest[0].labels["Effusion"])
+    (1, ('Effusion',), 'uncertain')
     """
 
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
-    pathologies: tuple[str, ...]
-    states: States
-    patients: tuple[str | None, ...]
-    views: tuple[str | None, ...]
-    sexes: tuple[Sex | None, ...]
-    ages: tuple[float | None, ...]
-    splits: tuple[str | None, ...]
-    label_sources: tuple[str, ...]
-    boxes: Mapping[int, tuple[ReferenceBox, ...]]
-    box_spaces: Mapping[int, Space]
-    masks: Mapping[int, Mapping[str, MaskReference]]
-    extra: Mapping[str, tuple[str, ...]]
-    lines: tuple[int, ...]
-    read: bytes | None = field(default=None, kw_only=True)
-    problems: InitVar[Problems | None] = field(default=None, kw_only=True)
-
-    def __post_init__(self, problems: Problems | None) -> None:
-        self.states.setflags(write=False)
-        problems = Problems() if problems is None else problems
-        check_content(self, problems)
-        problems.raise_any()
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         ids: Iterable[str],
         paths: Iterable[str],
         *,
@@ -98,41 +74,11 @@ class Manifest:
         masks: Mapping[int, Mapping[str, MaskReference]] | None = None,
         extra: Mapping[str, Iterable[str]] | None = None,
         lines: Iterable[int] | None = None,
-        read: bytes | None = None,
         problems: Problems | None = None,
-    ) -> Manifest:
-        """A manifest from what is known; a column that is left out is unknown in every row.
-
-        Args:
-            ids: unique names of the images.
-            paths: of the images, relative to their folder.
-            pathologies: names of the label columns, under any of a pathology's names.
-            states: (n, P) of `STATE_CODES`.
-            patients: as of the class; empty text is unknown.
-            views: as of the class; empty text is unknown.
-            sexes: as of the class.
-            ages: as of the class.
-            splits: as of the class; empty text is unknown.
-            label_sources: one for each row, or one for all.
-            boxes: as of the class.
-            box_spaces: as of the class.
-            masks: as of the class, under any of a pathology's names.
-            extra: as of the class.
-            lines: as of the class; by default the row's number in a CSV with a header.
-            read: as of the class.
-            problems: as of the class.
-
-        Raises:
-            ManifestError: every row that breaks a rule, with its line.
-
-        >>> manifest = Manifest.of(["a"], ["a.png"], pathologies=["Pleural Effusion"], states=[[-1]])
-        >>> len(manifest), manifest.pathologies, str(manifest[0].labels["Effusion"])
-        (1, ('Effusion',), 'uncertain')
-        """
+    ) -> None:
         ids = tuple(ids)
         n = len(ids)
-        sources = [label_sources] * n if isinstance(label_sources, str) else label_sources
-        return cls(
+        super().__init__(
             ids=ids,
             paths=tuple(paths),
             pathologies=tuple(canonical_pathology(name) for name in pathologies),
@@ -142,15 +88,17 @@ class Manifest:
             sexes=_known(sexes, n),
             ages=(None,) * n if ages is None else tuple(ages),
             splits=_known(splits, n),
-            label_sources=tuple(sources),
+            label_sources=(label_sources,) * n if isinstance(label_sources, str) else tuple(label_sources),
             boxes={row: tuple(found) for row, found in (boxes or {}).items() if found},
             box_spaces=dict(box_spaces or {}),
             masks={row: _canonical(found) for row, found in (masks or {}).items() if found},
             extra={name: tuple(column) for name, column in (extra or {}).items()},
             lines=tuple(range(2, n + 2)) if lines is None else tuple(lines),
-            read=read,
-            problems=problems,
         )
+        self.states.setflags(write=False)
+        problems = Problems() if problems is None else problems
+        check_content(self, problems)
+        problems.raise_any()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -179,7 +127,7 @@ class Manifest:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same; where their rows stood in a file does not count."""
+        """Whether both manifests say the same; the lines that their rows had in a file do not count."""
         if not isinstance(other, Manifest):
             return NotImplemented
         return np.array_equal(self.states, other.states) and self._columns == other._columns
@@ -193,17 +141,6 @@ class Manifest:
     def _repr_html_(self) -> str:
         return html_of(self)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the CSV."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
-
-    def to_bytes(self) -> bytes:
-        """The CSV: the bytes that were read, or those that `write_manifest` writes."""
-        from cxr_explain.reference.csv_file import csv_bytes
-
-        return csv_bytes(self) if self.read is None else self.read
-
     @property
     def source(self) -> str:
         """Where the labels come from, in a few words."""
@@ -213,98 +150,85 @@ class Manifest:
 
     @property
     def rows_with_boxes(self) -> tuple[int, ...]:
-        """Rows that have a reference box, in order."""
+        """Numbers of the rows that have a reference box, in order."""
         return tuple(sorted(self.boxes))
 
-    @property
-    def rows_outlined(self) -> tuple[int, ...]:
-        """Rows that have a reference box or mask, in order."""
-        return tuple(sorted({*self.boxes, *self.masks}))
-
     def select(self, rows: Iterable[int]) -> Manifest:
-        """The manifest of some rows, in the given order.
+        """The manifest of some rows.
+
+        Args:
+            rows: their numbers from 0, in the order that they are to have.
 
         Raises:
             ManifestError: a row twice.
             IndexError: a row that is not there.
 
-        >>> Manifest.of("abc", ["a.png", "b.png", "c.png"]).select([2, 0]).ids
+        >>> Manifest("abc", ["a.png", "b.png", "c.png"]).select([2, 0]).ids
         ('c', 'a')
         """
         kept = [range(len(self))[row] for row in rows]
 
-        def of(column: Sequence[T]) -> tuple[T, ...]:
-            return tuple(column[row] for row in kept)
-
-        def places(by_row: Mapping[int, T]) -> dict[int, T]:
-            return {at: by_row[row] for at, row in enumerate(kept) if row in by_row}
-
-        return Manifest.of(
-            of(self.ids),
-            of(self.paths),
+        full: dict[str, Any] = {name: [getattr(self, name)[row] for row in kept] for name in FULL}
+        sparse: dict[str, Any] = {
+            name: {at: by_row[row] for at, row in enumerate(kept) if row in by_row}
+            for name, by_row in ((name, getattr(self, name)) for name in SPARSE)
+        }
+        return Manifest(
             pathologies=self.pathologies,
             states=self.states[kept],
-            patients=of(self.patients),
-            views=of(self.views),
-            sexes=of(self.sexes),
-            ages=of(self.ages),
-            splits=of(self.splits),
-            label_sources=of(self.label_sources),
-            boxes=places(self.boxes),
-            box_spaces=places(self.box_spaces),
-            masks=places(self.masks),
-            extra={name: of(column) for name, column in self.extra.items()},
+            extra={name: [column[row] for row in kept] for name, column in self.extra.items()},
+            **full,
+            **sparse,
         )
 
-    def followed_by(self, *others: Manifest) -> Manifest:
-        """This manifest's rows, then those of others.
+    def in_split(self, split: str | None) -> Manifest:
+        """The rows of one split; all rows where no split is named."""
+        if split is None:
+            return self
+        return self.select(row for row, each in enumerate(self.splits) if each == split)
 
-        A pathology that one of them has no column for is not labelled there.
+    def followed_by(self, *others: Manifest) -> Manifest:
+        """This manifest's rows, then those of other manifests.
+
+        A pathology that one of the manifests has no column for is not labelled there.
 
         Raises:
             ManifestError: an image_id in two of them.
 
-        >>> first = Manifest.of(["a"], ["a.png"], pathologies=["Mass"], states=[[1]])
-        >>> first.followed_by(Manifest.of(["b"], ["b.png"])).states.tolist()
+        >>> first = Manifest(["a"], ["a.png"], pathologies=["Mass"], states=[[1]])
+        >>> first.followed_by(Manifest(["b"], ["b.png"])).states.tolist()
         [[1], [-3]]
         """
+        if not others:
+            return self
         parts = (self, *others)
         starts = np.cumsum([0, *map(len, parts)]).tolist()
         pathologies = list(dict.fromkeys(name for part in parts for name in part.pathologies))
         names = list(dict.fromkeys(name for part in parts for name in part.extra))
 
-        def of(column: Callable[[Manifest], Iterable[T]]) -> list[T]:
-            return [cell for part in parts for cell in column(part)]
-
-        def places(by_row: Callable[[Manifest], Mapping[int, T]]) -> dict[int, T]:
-            pairs = zip(starts, parts, strict=False)
-            return {start + row: found for start, part in pairs for row, found in by_row(part).items()}
-
-        return Manifest.of(
-            of(lambda part: part.ids),
-            of(lambda part: part.paths),
-            pathologies=pathologies,
-            states=np.concatenate([part.states_of(pathologies) for part in parts]),
-            patients=of(lambda part: part.patients),
-            views=of(lambda part: part.views),
-            sexes=of(lambda part: part.sexes),
-            ages=of(lambda part: part.ages),
-            splits=of(lambda part: part.splits),
-            label_sources=of(lambda part: part.label_sources),
-            boxes=places(lambda part: part.boxes),
-            box_spaces=places(lambda part: part.box_spaces),
-            masks=places(lambda part: part.masks),
-            extra={
-                name: [cell for part in parts for cell in part.extra.get(name, ("",) * len(part))]
-                for name in names
-            },
-        )
+        extra = {
+            name: [cell for part in parts for cell in part.extra.get(name, ("",) * len(part))]
+            for name in names
+        }
+        full: dict[str, Any] = {
+            name: [cell for part in parts for cell in getattr(part, name)] for name in FULL
+        }
+        sparse: dict[str, Any] = {
+            name: {
+                start + row: found
+                for start, part in zip(starts, parts, strict=False)
+                for row, found in getattr(part, name).items()
+            }
+            for name in SPARSE
+        }
+        states = np.concatenate([part.states_of(pathologies) for part in parts])
+        return Manifest(pathologies=pathologies, states=states, extra=extra, **full, **sparse)
 
     def states_of(self, pathologies: Sequence[str]) -> States:
         """Label states of some pathologies, in that order.
 
         Args:
-            pathologies: under any of their names.
+            pathologies: under any of the pathologies' names.
 
         Returns:
             (n, P) int8 of `STATE_CODES`; a pathology without a column is not labelled.
@@ -320,19 +244,15 @@ class Manifest:
         """This manifest with other masks.
 
         Args:
-            masks: by image_id, then by pathology; images that the manifest does not have are left out.
+            masks: where the masks are, by image_id, then by pathology; images that the manifest does not
+                have are left out.
         """
         by_row = {row: masks[name] for row, name in enumerate(self.ids) if masks.get(name)}
-        return replace(
-            self, masks={row: _canonical(found) for row, found in by_row.items()}, read=None, problems=None
-        )
+        return replace(self, masks=by_row)
 
     @property
     def _columns(self) -> tuple[object, ...]:
-        return (
-            *(self.ids, self.paths, self.pathologies, self.patients, self.views, self.sexes, self.ages),
-            *(self.splits, self.label_sources, self.boxes, self.box_spaces, self.masks, self.extra),
-        )
+        return (*(getattr(self, name) for name in (*FULL, *SPARSE)), self.pathologies, self.extra)
 
 
 def _known(column: Iterable[T | None] | None, n: int) -> tuple[T | None, ...]:

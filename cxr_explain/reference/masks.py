@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cxr_explain.errors import CxrExplainError, ManifestError
+from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import VALUE_RANGE
+from cxr_explain.reference.chexlocalize import OutlineSet, read_annotations, read_segmentations
 from cxr_explain.reference.paths import file_inside, path_problem
 from cxr_explain.reference.problems import quoted
+from cxr_explain.support.arrays import Mask
 
-if TYPE_CHECKING:
-    from cxr_explain.reference.chexlocalize import OutlineSet
+OutlineKind = Literal["chexlocalize-segmentation", "chexlocalize-annotation"]
+"""CheXlocalize's two kinds of JSON: run lengths, or polygons."""
 
 MaskKind = Literal["png", "chexlocalize-segmentation", "chexlocalize-annotation"]
-"""An image whose pixels above zero are the finding, or one of CheXlocalize's two kinds of JSON."""
+"""The kinds of file that a mask may be in: an image whose pixels above zero are the finding, or JSON."""
 
-Mask = NDArray[np.bool_]
+_READERS: Mapping[OutlineKind, Callable[[Path], OutlineSet]] = MappingProxyType(
+    {"chexlocalize-segmentation": read_segmentations, "chexlocalize-annotation": read_annotations}
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class MaskReference:
     """Where the mask of one pathology in one image is.
 
     Args:
-        kind: of file. In CheXlocalize's JSON the mask is found by the image id of the manifest.
-        path: POSIX, relative to the manifest's mask folder.
+        kind: kind of file. In CheXlocalize's JSON the mask is found by the image id of the manifest.
+        path: of the file, POSIX, relative to the manifest's mask folder.
 
     Raises:
         ManifestError: an unknown kind, or a path that a manifest may not have.
@@ -59,26 +65,27 @@ def read_mask(
     """Read a mask.
 
     Args:
-        reference: where it is.
-        image_id: of the manifest.
-        pathology: under any of its names.
+        reference: where the mask is.
+        image_id: the image's id in the manifest.
+        pathology: under any of the pathology's names.
         shape: (H, W) of the radiograph.
-        folder: of the masks; no file outside of it is read.
+        folder: the folder that the reference's path is relative to; no file outside of it is read.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ManifestError: a file outside of the folder, or a mask of another size.
+        ManifestError: a file outside of the folder.
+        ReferenceLabelError: a mask of another size.
         CxrExplainError: a file that holds no mask.
     """
     path = file_inside(folder, reference.path)
     if reference.kind == "png":
-        mask = _read_image(path)
+        mask = np.asarray(read_radiograph(path).pixels > VALUE_RANGE[0])
     else:
-        mask = _read_outlines(path, reference.kind).mask(image_id, pathology)
+        mask = read_outlines(path, reference.kind).mask(image_id, pathology)
     if mask.shape != tuple(shape):
-        raise ManifestError(
+        raise ReferenceLabelError(
             f"a mask of {_size(mask.shape)} for an image of {_size(shape)}",
             expected="the image that the mask was drawn on, in its own pixels",
             source=path,
@@ -86,32 +93,88 @@ def read_mask(
     return mask
 
 
-def _read_image(path: Path) -> Mask:
-    try:
-        return np.asarray(read_radiograph(path).pixels > VALUE_RANGE[0])
-    except CxrExplainError as error:
-        raise error.at(path) from error
+def box_mask(box: ReferenceBox, shape: tuple[int, int]) -> Mask:
+    """The pixels whose centre lies in a box.
+
+    Args:
+        box: in the radiograph's pixels.
+        shape: (H, W) of the radiograph.
+
+    Returns:
+        (H, W) bool.
+
+    >>> box_mask(ReferenceBox("Mass", x=0, y=0.6, width=1.5, height=1), (2, 2)).tolist()
+    [[False, False], [True, False]]
+    """
+    y, x = np.arange(shape[0])[:, None] + 0.5, np.arange(shape[1])[None] + 0.5
+    across = (box.x <= x) & (x < box.x + box.width)
+    return np.asarray(across & (box.y <= y) & (y < box.y + box.height))
 
 
-def _read_outlines(path: Path, kind: MaskKind) -> OutlineSet:
+def read_outlines(path: Path, kind: OutlineKind) -> OutlineSet:
+    """Read one of CheXlocalize's files.
+
+    The two that were read last are kept, since one file has the outlines of all images.
+
+    Args:
+        path: of the JSON file.
+        kind: which of the two kinds of JSON the file is.
+
+    Raises:
+        ReferenceLabelError: no such file, or anything in it that is not as it should be.
+    """
     try:
         status = path.stat()
-    except OSError as error:
-        raise ManifestError(
-            f"no readable file ({error.strerror})", expected="one of CheXlocalize's JSON files", source=path
-        ) from error
+    except OSError:  # which the reader will name
+        return _READERS[kind](path)
     return _cached_outlines(path, kind, (status.st_mtime_ns, status.st_size))
 
 
-@lru_cache(maxsize=2)
-def _cached_outlines(path: Path, kind: MaskKind, version: tuple[int, int]) -> OutlineSet:
-    """One file holds the masks of all images; `version` reads it again where it changed.
+def outline_kind(path: Path) -> OutlineKind:
+    """Which of CheXlocalize's two kinds of JSON a file is.
 
-    CheXlocalize's files are read by the evaluation, a later stage, so only when they are asked for.
+    Raises:
+        ReferenceLabelError: neither of them.
     """
-    from cxr_explain.reference.chexlocalize import read_annotations, read_segmentations
+    found: list[str] = []
+    kind: OutlineKind
+    for kind in get_args(OutlineKind):
+        try:
+            read_outlines(path, kind)
+        except ReferenceLabelError as error:
+            found.append(error.found)
+        else:
+            return kind
+    neither = f"neither segmentations ({found[0]}) nor annotations ({found[-1]})"
+    raise ReferenceLabelError(
+        found[0] if found[0] == found[-1] else neither,
+        expected="one of CheXlocalize's JSON files",
+        source=path,
+    )
 
-    return read_annotations(path) if kind == "chexlocalize-annotation" else read_segmentations(path)
+
+def outlined_in(path: Path, kind: OutlineKind, folder: Path) -> dict[str, dict[str, MaskReference]]:
+    """The masks of one of CheXlocalize's files that are not empty, by image id, then by pathology.
+
+    Args:
+        path: of the JSON file.
+        kind: which of the two kinds of JSON the file is.
+        folder: the folder that the references' path is to be relative to.
+
+    Raises:
+        ReferenceLabelError: no such file, or anything in it that is not as it should be.
+    """
+    reference = MaskReference(kind, path.relative_to(folder).as_posix())
+    return {
+        image_id: {name: reference for name, outline in named.items() if not outline.is_empty}
+        for image_id, named in read_outlines(path, kind).outlines.items()
+    }
+
+
+@lru_cache(maxsize=2)
+def _cached_outlines(path: Path, kind: OutlineKind, _version: tuple[int, int]) -> OutlineSet:
+    """`_version`, the file's time and size, is there so that a file that changed is read again."""
+    return _READERS[kind](path)
 
 
 def _size(shape: tuple[int, ...]) -> str:

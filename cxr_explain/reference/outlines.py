@@ -15,25 +15,26 @@ from PIL import Image, ImageDraw
 
 from cxr_explain.errors import ReferenceLabelError
 from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS
+from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, as_mask
 from cxr_explain.support.extras import require
 
 Shape = tuple[int, int]
-"""(H, W)."""
+"""Size (H, W) in pixels."""
 
 Point = tuple[float, float]
-"""(x, y)."""
+"""A point (x, y) in pixels of the radiograph."""
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
 
 
 class Outline(Protocol):
-    """Something of one pathology in one radiograph that gives a mask."""
+    """The outline of one pathology in one radiograph, which gives a mask when it is asked for."""
 
     @property
     def shape(self) -> Shape:
-        """(H, W) of the mask."""
+        """Size (H, W) of the mask in pixels."""
 
     @property
     def is_empty(self) -> bool:
@@ -79,7 +80,10 @@ class RunLengths:
 
     @classmethod
     def of(cls, mask: ArrayLike) -> RunLengths:
-        """The run lengths of a mask (H, W) bool.
+        """The run lengths of a mask.
+
+        Args:
+            mask: (H, W) bool.
 
         Raises:
             OptionError: another type or shape.
@@ -152,7 +156,7 @@ class Polygons:
 
 
 def checked_shape(shape: object) -> Shape:
-    """A size as (H, W), within the limit of what is allocated.
+    """A size as (H, W) in pixels; one that is too large to be allocated is refused.
 
     Raises:
         ReferenceLabelError: no two whole numbers above zero, or too many pixels.
@@ -161,23 +165,13 @@ def checked_shape(shape: object) -> Shape:
     (2320, 2828)
     """
     if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(map(_is_extent, shape)):
-        raise ReferenceLabelError(f"the size {shortened(shape)}", expected="[height, width] in whole pixels")
+        raise ReferenceLabelError(f"the size {quoted(shape)}", expected="[height, width] in whole pixels")
     height, width = shape
     if height * width > DEFAULT_MAX_PIXELS:
         raise ReferenceLabelError(
-            f"a mask of the size {shortened(shape)}", expected=f"at most {DEFAULT_MAX_PIXELS} pixels"
+            f"a mask of the size {quoted(shape)}", expected=f"at most {DEFAULT_MAX_PIXELS} pixels"
         )
     return height, width
-
-
-def shortened(value: object) -> str:
-    """What was found, as Python writes it, at most 60 characters.
-
-    >>> shortened("a" * 100)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
-    """
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_extent(value: object) -> bool:
@@ -187,7 +181,7 @@ def _is_extent(value: object) -> bool:
 def _check_point(point: object) -> None:
     if isinstance(point, tuple) and len(point) == 2 and all(map(_is_coordinate, point)):
         return
-    raise ReferenceLabelError(f"the point {shortened(point)}", expected="[x, y] in pixels of the radiograph")
+    raise ReferenceLabelError(f"the point {quoted(point)}", expected="[x, y] in pixels of the radiograph")
 
 
 def _is_coordinate(value: object) -> bool:
@@ -203,7 +197,7 @@ def _runs(counts: object) -> NDArray[np.int64]:
     sign. From the fourth number on, each is the difference to the one but last.
     """
     if not isinstance(counts, str) or not counts:
-        raise ReferenceLabelError(f"the run lengths {shortened(counts)}", expected="COCO's text")
+        raise ReferenceLabelError(f"the run lengths {quoted(counts)}", expected="COCO's text")
     try:
         bits = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Paths in a manifest: relative, POSIX, and never out of their folder."""
+"""Paths in a manifest: POSIX, relative to a folder, and never out of that folder."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def path_problem(path: str) -> str | None:
 
 
 def file_inside(folder: Path, path: str) -> Path:
-    """The file that a manifest's path names, links followed; it is inside of the folder.
+    """The file that a manifest's path names; links are followed as long as they stay in the folder.
 
     Args:
-        folder: of the images, or of the masks.
-        path: relative to it, as in the manifest.
+        folder: the folder of the images, or of the masks.
+        path: as in the manifest, relative to the folder.
 
     Returns:
         The resolved path; the file may not exist.

@@ -1,4 +1,4 @@
-"""What is wrong with a table, collected row by row and said all at once."""
+"""What is wrong with the rows of a table, collected and then said all at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST_VALUE = 60
 
 
 class Problems:
-    """Problems by line; nothing is raised before all rows were looked at.
+    """What is wrong, by line; nothing is raised before all rows were looked at.
 
     >>> problems = Problems()
     >>> problems.add(3, "the age 'old'")
@@ -29,11 +29,20 @@ class Problems:
         return len(self._found)
 
     def add(self, line: int, text: str) -> None:
-        """Note what is wrong in a line of the file."""
+        """Note what is wrong in a line of the file.
+
+        Args:
+            line: of the file, counted from 1.
+            text: what was found there, for the message.
+        """
         self._found.add((line, text))
 
     def raise_any(self, source: str | PathLike[str] | None = None, *, remedy: str | None = None) -> None:
-        """Raise if something was found: the first 20 by line, and how many more there are.
+        """Raise if something was found: the first 20 problems by line, and how many more there are.
+
+        Args:
+            source: the table's file, for the message.
+            remedy: the way out, a full sentence.
 
         Raises:
             ManifestError: something was found.
@@ -46,11 +55,10 @@ class Problems:
 
 
 def quoted(value: object) -> str:
-    r"""A value as a message may show it: one line, escaped, and not too long.
+    r"""A value as a message may show it: one line, escaped, and at most 60 characters.
 
-    >>> quoted("a\nb")
-    "'a\\nb'"
+    >>> quoted("a\nb"), quoted(["a" * 100])
+    ("'a\\nb'", "['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
     """
-    text = value if isinstance(value, str) else str(value)
-    cut = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
-    return repr(cut).encode("ascii", "backslashreplace").decode()
+    text = ascii(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -1,4 +1,4 @@
-"""A CSV file as columns with the rows' line numbers; any bytes give a table or one clear error."""
+"""A CSV file as columns, with the line of each row; any bytes give a table, or one clear error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import ManifestError, naming
 from cxr_explain.reference.problems import Problems, quoted
 
 LONGEST_CELL = 131_072
@@ -24,18 +25,20 @@ _REMEDY = "Save the table as CSV in UTF-8."
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """Columns of text by name, and the line that each row begins at.
 
     Args:
-        columns: by header; all of one length.
-        lines: from 1, of each row.
+        columns: cells by the column's name; all columns are of one length.
+        lines: the line of the file that each row begins at, counted from 1.
         source: the file's name, for messages.
+        problems: what is wrong with the rows, as far as they were looked at.
     """
 
     columns: Mapping[str, tuple[str, ...]]
     lines: tuple[int, ...]
     source: str
+    problems: Problems = field(default_factory=Problems)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -45,94 +48,116 @@ class Table:
         """Names of the columns, in the file's order."""
         return tuple(self.columns)
 
+    @property
+    def shown_header(self) -> str:
+        """The first names of the columns, as a message shows them."""
+        return ", ".join(map(quoted, self.header[:12])) or "(none)"
+
     def column(self, *names: str) -> tuple[str, ...]:
-        """The first of the named columns that there is.
+        """The first of the named columns that the table has.
+
+        Args:
+            *names: that the column may have.
 
         Raises:
             ManifestError: none of them.
         """
         found = self.optional(*names)
         if found is None:
-            shown = ", ".join(quoted(name) for name in self.header[:12])
             raise ManifestError(
-                f"the columns {shown or '(none)'}",
+                f"the columns {self.shown_header}",
                 expected=f"a column {' or '.join(map(repr, names))}",
-                source=self.source,
             )
         return found
 
     def optional(self, *names: str) -> tuple[str, ...] | None:
-        """The first of the named columns that there is; None where there is none."""
+        """The first of the named columns that the table has; None where it has none of them."""
         return next((self.columns[name] for name in names if name in self.columns), None)
 
     def texts(self, *names: str) -> list[str | None]:
-        """An optional column, stripped; None for what is blank or not there."""
+        """The first of the named columns that the table has, without blanks around the cells.
+
+        A cell is None where it is blank, and every cell where there is no such column.
+        """
         cells = self.optional(*names)
         return [None] * len(self) if cells is None else [cell.strip() or None for cell in cells]
 
 
-def read_table(path: Path, problems: Problems) -> Table:
-    """Read a data set's table, gzipped or not.
+@contextmanager
+def reading(path: Path) -> Iterator[CsvTable]:
+    r"""Read a data set's table, gzipped or not; what is wrong with it is raised with the file's name.
 
     Args:
-        path: of the file.
-        problems: gets the rows that have too few or too many cells.
+        path: the CSV file.
+
+    Yields:
+        The table. Whoever uses it adds to its `problems`, all of which are raised at the end.
 
     Raises:
-        ManifestError: no readable file, or no CSV text in UTF-8.
+        ManifestError: no readable file, no CSV text in UTF-8, or bad rows.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "two.csv")
+    ...     _ = file.write_text("image,labels\na.png,Mass\n")
+    ...     with reading(file) as table:
+    ...         table.column("labels")
+    ('Mass',)
     """
-    try:
-        return parse_table(_unpacked(read_bytes(path)), path.name, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with naming(path):
+        table = parse_table(_unpacked(read_bytes(path)), path.name)
+        yield table
+        table.problems.raise_any()
 
 
 def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
-    """Two columns of a table, the one by the other; of a key that is there twice the last.
+    """Two columns of a table as a dictionary; of rows that share a key, the last one counts.
+
+    Args:
+        path: the CSV file.
+        key: name of the column of keys.
+        value: name of the column of values.
 
     Raises:
         ManifestError: no such table, no such columns, or bad rows.
     """
-    problems = Problems()
-    table = read_table(path, problems)
-    problems.raise_any(path)
-    try:
+    with reading(path) as table:
         return dict(zip(table.column(key), table.column(value), strict=True))
-    except ManifestError as error:
-        raise error.at(path) from error
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a table.
+    """The bytes of a table's file.
 
     Raises:
         ManifestError: no such file, a folder, or one beyond the limit.
     """
-    try:
-        if not path.is_file():
-            raise ManifestError("no file" if not path.exists() else "no regular file", expected="a CSV file")
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no valid path"
-        raise ManifestError(f"no readable file ({reason})", expected="a CSV file", source=path) from error
-    except ManifestError as error:
-        raise error.at(path) from error
-    _check_size(data)
+    with naming(path):
+        try:
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise ManifestError("no readable file (a folder, or no regular file)", expected="a CSV file")
+            with path.open("rb") as file:
+                data = file.read(_LARGEST_FILE + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no valid path"
+            raise ManifestError(f"no readable file ({reason})", expected="a CSV file") from error
+        _check_size(data)
     return data
 
 
-def parse_table(data: bytes, source: str, problems: Problems) -> Table:
-    """Read the bytes of a CSV file.
+def parse_table(data: bytes, source: str) -> CsvTable:
+    """Read the bytes of a CSV file; rows with too few or too many cells go to the table's `problems`.
 
     Cells beyond the header are left out where they are blank: NIH's tables come with a trailing comma.
 
     Raises:
         ManifestError: no CSV text in UTF-8, no header, or a column's name twice.
     """
-    rows = _rows(_decoded(data))
+    rows, problems = _rows(_decoded(data)), Problems()
     try:
-        header = [cell.strip() for _, cell in _cells(next(rows, None))]
+        first = next(rows, None)
+        if first is None:
+            raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
+        header = [cell.strip() for cell in first[1]]
         kept = list(_checked(rows, header, problems))
     except csv.Error as error:
         raise ManifestError(
@@ -144,13 +169,8 @@ def parse_table(data: bytes, source: str, problems: Problems) -> Table:
     for at, column in enumerate(cells):
         if at not in named and any(cell.strip() for cell in column):
             raise ManifestError(f"cells in column {at + 1}, which has no name", expected="a name")
-    return Table({name: cells[at] for at, name in named.items()}, tuple(line for line, _ in kept), source)
-
-
-def _cells(row: tuple[int, list[str]] | None) -> Iterator[tuple[int, str]]:
-    if row is None:
-        raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
-    yield from enumerate(row[1])
+    columns = {name: cells[at] for at, name in named.items()}
+    return CsvTable(columns, tuple(line for line, _ in kept), source, problems)
 
 
 def _checked(

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cxr_explain.errors import ManifestError
 from cxr_explain.reference.cells import format_boxes, format_masks
+from cxr_explain.reference.columns import FIRST, LABEL, LAST, SPARSE, Columns
 from cxr_explain.reference.entry import box_fits, box_text
 from cxr_explain.reference.paths import path_problem
 from cxr_explain.reference.problems import Problems, quoted
 from cxr_explain.reference.states import STATE_CODES
 from cxr_explain.reference.table import LONGEST_CELL
 
-if TYPE_CHECKING:
-    from cxr_explain.reference.manifest import Manifest
-
-COLUMNS = ("image_id", "path", "patient", "view", "sex", "age", "split")
-LAST_COLUMNS = ("boxes", "box_space", "masks", "label_source")
-LABEL = "label:"
 OLDEST = 150.0
-"""Years; what is above is no age."""
+"""Years; a number above is no age."""
 
 _LONGEST_ID = 256
+_TEXTS = ("image_id", "path", "patient", "view", "split", "label_source")
 
 
-def check_content(manifest: Manifest, problems: Problems) -> None:
-    """Add every row that breaks a rule.
+def check_content(manifest: Columns, problems: Problems) -> None:
+    """Note every row that breaks a rule.
+
+    Args:
+        manifest: the columns to look at.
+        problems: gets what is wrong.
 
     Raises:
         ManifestError: columns that contradict each other, or names that no column may have.
@@ -47,7 +46,7 @@ def check_content(manifest: Manifest, problems: Problems) -> None:
     _check_places(manifest, problems)
 
 
-def _check_shapes(manifest: Manifest) -> None:
+def _check_shapes(manifest: Columns) -> None:
     n = len(manifest.ids)
     lengths = {name: len(column) for name, column in _texts(manifest).items()}
     lengths |= {"age": len(manifest.ages), "lines": len(manifest.lines), "sex": len(manifest.sexes)}
@@ -62,13 +61,13 @@ def _check_shapes(manifest: Manifest) -> None:
         raise ManifestError(
             "an unknown state code", expected=f"one of {sorted(STATE_CODES.values(), reverse=True)}"
         )
-    for rows in (manifest.boxes, manifest.box_spaces, manifest.masks):
-        if not all(0 <= row < n for row in rows):
+    for name in SPARSE:
+        if not all(0 <= row < n for row in getattr(manifest, name)):
             raise ManifestError("boxes or masks of a row that is not there", expected=f"rows below {n}")
 
 
-def _check_names(manifest: Manifest) -> None:
-    names = [*COLUMNS, *(LABEL + name for name in manifest.pathologies), *LAST_COLUMNS, *manifest.extra]
+def _check_names(manifest: Columns) -> None:
+    names = [*FIRST, *(LABEL + name for name in manifest.pathologies), *LAST, *manifest.extra]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ManifestError(f"two columns {quoted(twice)}", expected="each name once")
@@ -100,7 +99,7 @@ def _check_texts(name: str, column: Sequence[str | None], lines: Sequence[int], 
             problems.add(line, f"the {name} {quoted(cell)}, which is too long or no plain text")
 
 
-def _check_people(manifest: Manifest, problems: Problems) -> None:
+def _check_people(manifest: Columns, problems: Problems) -> None:
     if not set(manifest.sexes) <= {"F", "M", None}:
         for line, sex in zip(manifest.lines, manifest.sexes, strict=True):
             if sex not in ("F", "M", None):
@@ -110,7 +109,7 @@ def _check_people(manifest: Manifest, problems: Problems) -> None:
             problems.add(line, f"the age {age:g}, which is not from 0 to {OLDEST:g} years")
 
 
-def _check_places(manifest: Manifest, problems: Problems) -> None:
+def _check_places(manifest: Columns, problems: Problems) -> None:
     for row, boxes in manifest.boxes.items():
         for box in boxes:
             if not box_fits(box, manifest.box_spaces.get(row)):
@@ -128,16 +127,9 @@ def _check_cell(cell: str, what: str, line: int, problems: Problems) -> None:
         problems.add(line, f"{what} that are too many or no plain text")
 
 
-def _texts(manifest: Manifest) -> Mapping[str, Sequence[str | None]]:
-    return {
-        "image_id": manifest.ids,
-        "path": manifest.paths,
-        "patient": manifest.patients,
-        "view": manifest.views,
-        "split": manifest.splits,
-        "label_source": manifest.label_sources,
-        **manifest.extra,
-    }
+def _texts(manifest: Columns) -> Mapping[str, Sequence[str | None]]:
+    attributes = {**FIRST, **LAST}
+    return {name: getattr(manifest, attributes[name]) for name in _TEXTS} | dict(manifest.extra)
 
 
 def _is_text(text: str, *, longest: int | None = LONGEST_CELL) -> bool:

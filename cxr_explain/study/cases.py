@@ -19,7 +19,7 @@ from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.phantom.patient import sample_patient
 from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.reference.finding_masks import Boxes, References
+from cxr_explain.reference.standard import ReferenceStandard
 
 Mask = NDArray[np.bool_]
 
@@ -105,12 +105,12 @@ def _without(phantom: Phantom, pathologies: Iterable[str]) -> dict[str, Radiogra
     return {name: to_radiograph(make(without=name)) for name in pathologies}
 
 
-def file_cases(files: Iterable[Path], references: References) -> Iterator[Case | CxrExplainError]:
+def file_cases(files: Iterable[Path], references: ReferenceStandard) -> Iterator[Case | CxrExplainError]:
     """Read the radiographs whose findings are outlined; a file that cannot be read comes as its error.
 
     Args:
         files: images.
-        references: images that it does not cover are passed over.
+        references: where the findings are; images that it does not cover are passed over.
 
     Yields:
         A case, or the error that names the file.
@@ -122,13 +122,14 @@ def file_cases(files: Iterable[Path], references: References) -> Iterator[Case |
         try:
             radiograph = read_radiograph(path)
             masks = references.masks(path, radiograph.shape)
-            boxes = references.boxes(path, radiograph.shape) if isinstance(references, Boxes) else ()
+            labels = references.labels_for(path, radiograph.shape)
         except CxrExplainError as error:
             yield error.at(path)
             continue
         present = {name: mask for name, mask in masks.items() if mask.any()}
         if present:
             name = _name(path, radiograph, seen)
+            boxes = labels.boxes if labels else ()
             yield Case(name, _patient_of(path), radiograph, present, boxes)
 
 

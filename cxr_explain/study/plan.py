@@ -8,8 +8,9 @@ from itertools import product
 from typing import get_args
 
 from cxr_explain.cam.perturbation import ScoreCAM
+from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.cam.rules import Rule
-from cxr_explain.options import Activation, Method, Normalisation
+from cxr_explain.options import Activation, Normalisation
 
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
@@ -107,7 +108,7 @@ def contenders(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> tu
     >>> [each.name for each in contenders(["cam"], ["a", "b"])]
     ['cam', 'layercam, 2 layers']
     """
-    chosen = [Contender(method, method) for method in methods or get_args(Method)]
+    chosen = [Contender(method, method) for method in methods or RULES]
     if layers:
         chosen.append(Contender(f"layercam, {len(layers)} layers", "layercam", tuple(layers)))
     return tuple(chosen)

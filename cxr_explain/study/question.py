@@ -70,7 +70,6 @@ def ask(explainer: Explainer, case: Case, number: int) -> Question:
         PhantomWeightsError: a model that knows phantoms alone, and a case that is none.
         ModelError: scores that are not numbers.
     """
-    explainer.check_suits(case.radiograph)
     prepared, classifier = explainer.prepare(case.radiograph), explainer.classifier
     logits = classifier.logits(prepared.tensor[None])[0].double().tolist()
     named = sum(map(bool, classifier.pathologies))

@@ -10,7 +10,7 @@ from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, Row, Tables
 from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.summary import STRATA, Summary, differences, summarise
-from cxr_explain.support.plain_table import Table
+from cxr_explain.support.plain_table import PlainTable
 
 WHERE = (("peak, tolerant", "peak"), ("peak", "peak, strict"), ("IoU", "IoU"), ("energy", "energy"))
 AREAS = (("DAUC", "DAUC ↓"), ("IAUC", "IAUC ↑"), ("DC", "DC ↑"), ("IC", "IC ↑"), ("ROAD", "ROAD ↑"))
@@ -57,7 +57,7 @@ class Findings:
     plan: Plan
     tables: Tables = field(repr=False)
     summaries: Mapping[str, Summary] = field(repr=False)
-    shown: Sequence[Table] = field(repr=False)
+    shown: Sequence[PlainTable] = field(repr=False)
 
     @classmethod
     def of(cls, title: str, plan: Plan, tables: Tables) -> Findings:
@@ -108,7 +108,7 @@ def _usual(plan: Plan) -> tuple[int, str]:
     return max(plan.ks), plan.activations[0]
 
 
-def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[Table]:
+def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[PlainTable]:
     alone, fused = summaries["alone"], summaries["fused"]
     if not alone.lines:
         return
@@ -155,12 +155,12 @@ _SAMPLED = "n is the number of findings, of the first cases; an interval is in `
 
 def _by_method(
     summary: Summary, methods: Sequence[str], title: str, measures: Sequence[tuple[str, str]], note: str
-) -> Table:
+) -> PlainTable:
     rows = []
     for method in methods:
         found = [summary.of(measure, method=method) for measure, _ in measures]
         rows.append([method, str(max(each.cases for each in found)), *map(cell, found)])
-    return Table(title, ("rule", "n", *(head for _, head in measures)), rows, note)
+    return PlainTable(title, ("rule", "n", *(head for _, head in measures)), rows, note)
 
 
 def _baselines(alone: Summary) -> str:
@@ -189,7 +189,7 @@ def _first(summary: Summary) -> str:
     return str(summary.values("method")[0])
 
 
-def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterator[Table]:
+def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterator[PlainTable]:
     less = summaries["less grad-cam"]
     if not less.lines:
         return
@@ -200,7 +200,7 @@ def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterato
         if rule != _USUAL_RULE
     ]
     heads = ("peak ↑", "IoU ↑", "energy ↑", "DAUC ↓", "IAUC ↑", "ROAD ↑", "ADCC ↑")
-    yield Table(
+    yield PlainTable(
         "Each rule less Grad-CAM, finding by finding",
         ("rule", *heads),
         rows,
@@ -209,11 +209,11 @@ def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterato
     )
 
 
-def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[Row]) -> Table:
+def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[Row]) -> PlainTable:
     strata = [name for name in STRATA if any(STRATA[name](row) for row in rows)]
     first = _first(alone)
     counts = [alone.of("peak, tolerant", method=first, stratum=name).cases for name in strata]
-    return Table(
+    return PlainTable(
         "The peak by kind of finding",
         ("rule", *(f"{name} ({count})" for name, count in zip(strata, counts, strict=True))),
         [
@@ -224,7 +224,7 @@ def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[Row]) -> 
     )
 
 
-def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[Table]:
+def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[PlainTable]:
     method = _USUAL_RULE if _USUAL_RULE in rules else rules[0]
     activation = plan.activations[0]
     for measure, title in (
@@ -241,7 +241,7 @@ def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[Table
             ]
             for k in plan.ks
         ]
-        yield Table(
+        yield PlainTable(
             f"{title}, by K: {method}",
             ("K", *plan.normalisations),
             rows,
@@ -249,7 +249,7 @@ def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[Table
         )
     heads = ("class share, own pixels", "outside", "outside, magnitude", "winner entropy")
     k = max(plan.ks)
-    yield Table(
+    yield PlainTable(
         f"Activations, K = {k}: {method}",
         ("normalisation, activation", *heads),
         [
@@ -267,11 +267,11 @@ def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[Table
     )
 
 
-def _rules_fused(fused: Summary, plan: Plan, rules: Sequence[str]) -> Table:
+def _rules_fused(fused: Summary, plan: Plan, rules: Sequence[str]) -> PlainTable:
     k, activation = _usual(plan)
     normalisation = plan.normalisations[0]
     chosen: dict[str, Any] = {"K": k, "normalisation": normalisation, "activation": activation}
-    return Table(
+    return PlainTable(
         f"The rules fused: K = {k}, {normalisation}, {activation}",
         ("rule", *(head for _, head in SHARED)),
         [
@@ -283,10 +283,10 @@ def _rules_fused(fused: Summary, plan: Plan, rules: Sequence[str]) -> Table:
     )
 
 
-def _ranks(ranks: Summary) -> Iterator[Table]:
+def _ranks(ranks: Summary) -> Iterator[PlainTable]:
     measures = (("shown", "has a colour"), *AREAS, *MASKED)
     for method in ranks.values("method"):
-        yield Table(
+        yield PlainTable(
             f"Rank by rank: the part that each class has of the fused map, {method}",
             ("rank", "n", *(head for _, head in measures)),
             [
@@ -301,12 +301,12 @@ def _ranks(ranks: Summary) -> Iterator[Table]:
         )
 
 
-def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> Table:
+def _randomised(summary: Summary, rows: Sequence[Row], rules: Sequence[str]) -> PlainTable:
     layers = {row["step"]: row["layer"] for row in rows}
     last = max(layers)
     chosen = [step for step in (1, (last + 1) // 2, last, 0) if step in layers]
     heads = [UNRELATED if step == 0 else f"down to {layers[step] or 'all'}" for step in chosen]
-    return Table(
+    return PlainTable(
         "What is left of the map when weights are random: Spearman's rank correlation",
         ("rule", *heads),
         [

@@ -43,7 +43,7 @@ def run_study(
     *,
     of: str,
     jobs: int = 1,
-    advance: Callable[[int], None] = lambda cases: None,
+    advance: Callable[[int], None] = lambda _: None,
     track: Track = silent,
 ) -> Tables:
     """Measure all cases, and write a CSV of each table.
@@ -69,7 +69,7 @@ def run_study(
         "cases": of,
         "weights": model.weights,
         "SHA-256 of the weights": explainer.classifier.weights_sha256,
-        "fit": explainer.fit,
+        "fit": explainer.settings.fit,
         "plan": asdict(plan),
     }
     _begin(folder, record)

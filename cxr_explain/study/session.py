@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
+from cxr_explain.cam.registry import Method
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
-from cxr_explain.options import Activation, Method, Normalisation, check_option
-from cxr_explain.reference.finding_masks import Boxes, MaskFolder, References, read_outlines
-from cxr_explain.reference.label_tables import read_reference_table
+from cxr_explain.options import Activation, Normalisation, check_option
+from cxr_explain.reference.standard import ReferenceStandard, read_references
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 from cxr_explain.study.plan import Plan, full_plan, plain_plan, validity_plan
 from cxr_explain.study.plots import draw_plots
@@ -44,7 +43,7 @@ class Source:
     """
 
     files: tuple[Path, ...] = ()
-    references: References | None = None
+    references: ReferenceStandard | None = None
     seed: int = UNSEEN
     size: int = 256
 
@@ -73,7 +72,7 @@ class Source:
     def __str__(self) -> str:
         if self.references is None:
             return f"phantoms of {self.size} x {self.size} pixels from seed {self.seed}"
-        return f"radiographs with {self.references}"
+        return f"radiographs with {self.references.kind}"
 
 
 def _readable(
@@ -88,23 +87,27 @@ def _readable(
 
 def references_of(
     *, boxes: Path | None = None, masks: Path | None = None, segmentations: Path | None = None
-) -> References:
-    """The one kind of reference that was given.
+) -> ReferenceStandard:
+    """Read the one kind of reference that was given.
+
+    Args:
+        boxes: NIH's BBox_List_2017.csv.
+        masks: a folder of masks, `IMAGE-pathology.png` each.
+        segmentations: either of CheXlocalize's two kinds of JSON.
 
     Raises:
         OptionError: none, or several.
-        ReferenceLabelError: a file that cannot be read.
+        ManifestError: a table of boxes that cannot be read.
+        ReferenceLabelError: masks or outlines that cannot be read.
     """
-    given = [option for option in (boxes, masks, segmentations) if option is not None]
-    if len(given) != 1:
+    given = sum(option is not None for option in (boxes, masks, segmentations))
+    if given != 1:
         raise OptionError(
-            f"{len(given)} kinds of reference for the images",
+            f"{given} kinds of reference for the images",
             expected="--boxes, --masks or --segmentations",
             remedy="Without images, phantoms are rendered, and their findings are known.",
         )
-    if boxes is not None:
-        return Boxes(read_reference_table(None, boxes))
-    return MaskFolder(masks) if masks is not None else read_outlines(Path(str(segmentations)))
+    return read_references(boxes=boxes, masks=masks, segmentations=segmentations)
 
 
 def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
@@ -115,7 +118,7 @@ def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
     """
     for name in names:
         check_option("method", name, Method)
-    return tuple(cast(Method, name) for name in dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def evaluate_maps(
     *,
     jobs: int = 1,
     failed: Callable[[CxrExplainError], None],
-    advance: Callable[[int], None] = lambda cases: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Findings:
     """Measure, summarise, and write the report.
 

@@ -18,7 +18,7 @@ Key = tuple[tuple[str, object], ...]
 """What was chosen: ("method", "cam"), ("K", 5), ..."""
 
 STRATA: Mapping[str, Callable[[Row], bool]] = {
-    "all": lambda row: True,
+    "all": lambda _: True,
     "small": lambda row: row["size"] == "small",
     "large": lambda row: row["size"] == "large",
     "one part": lambda row: row["parts"] == 1,

@@ -22,7 +22,7 @@ from cxr_explain.study.measure import Row, Tables
 from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.report import Findings, cell, plain, summaries_of
 from cxr_explain.study.summary import Line, Summary, summarise
-from cxr_explain.support.plain_table import Table
+from cxr_explain.support.plain_table import PlainTable
 
 AREAS = {
     **{f"{least:g} to {below:g}": least for least, below in pairwise((0.0, 1.0, 2.0, 4.0, 8.0, 32.0))},
@@ -169,7 +169,7 @@ def _pathologies(rows: Sequence[Row]) -> list[str]:
 # -- tables ----
 
 
-def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[Table]:
+def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Iterator[PlainTable]:
     names = _pathologies(tables.scores)
     methods = [contender.name for contender in plan.contenders]
     yield _headlines(summaries, methods)
@@ -181,7 +181,7 @@ def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Ite
         yield _shares(summaries["fused, by finding"], method, plan)
 
 
-def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Table:
+def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> PlainTable:
     scores, removed, peaks = (summaries[name] for name in ("scores", "removed", "by finding"))
     found = [(f"AUROC, {ALIKE}", scores.of("AUROC", pathology=ALIKE))]
     found += [(f"{measure}, {ALL}", removed.of(measure, pathology=ALL)) for measure in _REMOVED]
@@ -191,10 +191,10 @@ def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Tabl
         for measure in ("peak", "peak, tolerant")
     ]
     rows = [[said, cell(estimate, _DIGITS)] for said, estimate in found]
-    return Table("At a glance", ("measure", "value (95 % interval)"), rows)
+    return PlainTable("At a glance", ("measure", "value (95 % interval)"), rows)
 
 
-def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
+def _discrimination(summary: Summary, rows: Sequence[Row]) -> PlainTable:
     cells = []
     for name in _pathologies(rows):
         total, *numbers = _row(summary, _SCORES, pathology=name)
@@ -203,7 +203,7 @@ def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
     mean = plain(summary.of("AUROC", pathology=ALIKE), _DIGITS)
     own = not np.isnan([row["operating point"] for row in rows]).all()
     said = "the classifier's operating point" if own else "Youden's on these very phantoms, which flatters"
-    return Table(
+    return PlainTable(
         "Discrimination and calibration",
         ("finding", "with", "without", *_SCORES),
         [*cells, [ALIKE, "", "", mean, *[""] * (len(_SCORES) - 1)]],
@@ -211,8 +211,8 @@ def _discrimination(summary: Summary, rows: Sequence[Row]) -> Table:
     )
 
 
-def _counterfactuals(summary: Summary, names: Sequence[str]) -> Table:
-    return Table(
+def _counterfactuals(summary: Summary, names: Sequence[str]) -> PlainTable:
+    return PlainTable(
         "The same phantom without the finding",
         ("finding", "pairs", *_REMOVED),
         [[name, *_row(summary, _REMOVED, pathology=name)] for name in (*names, ALL)],
@@ -220,8 +220,8 @@ def _counterfactuals(summary: Summary, names: Sequence[str]) -> Table:
     )
 
 
-def _pointing(summary: Summary, names: Sequence[str], method: str) -> Table:
-    return Table(
+def _pointing(summary: Summary, names: Sequence[str], method: str) -> PlainTable:
+    return PlainTable(
         f"Pointing game: {method}",
         ("finding", "n", *_POINTING.values()),
         [[name, *_row(summary, _POINTING, method=method, pathology=name)] for name in (*names, ALIKE)],
@@ -229,15 +229,15 @@ def _pointing(summary: Summary, names: Sequence[str], method: str) -> Table:
     )
 
 
-def _by_area(summary: Summary, method: str) -> Table:
-    return Table(
+def _by_area(summary: Summary, method: str) -> PlainTable:
+    return PlainTable(
         f"By area of the finding: {method}",
         ("cells of a map of 28 x 28", "n", *_BY_AREA),
         [[name, *_row(summary, _BY_AREA, method=method, area=name)] for name in AREAS],
     )
 
 
-def _shares(fused: Summary, method: str, plan: Plan) -> Table:
+def _shares(fused: Summary, method: str, plan: Plan) -> PlainTable:
     rows, even = [], MeanEstimate(None)
     for k, normalisation, activation in plan.fusions:
         chosen = {"method": method, "K": k, "normalisation": normalisation, "activation": activation}
@@ -248,7 +248,7 @@ def _shares(fused: Summary, method: str, plan: Plan) -> Table:
         classes = k if k == PRESENT else f"top {k}"
         shares = [cell(whole, _DIGITS), cell(own, _DIGITS), plain(chance, _DIGITS)]
         rows.append([str(classes), normalisation, str(whole.cases), *shares])
-    return Table(
+    return PlainTable(
         f"Class share of FM-G-CAM, in phantoms with two findings or more: {method}",
         ("classes", "normalisation", "n", "in mask (95 %)", "own pixels (95 %)", "1 / K"),
         rows,

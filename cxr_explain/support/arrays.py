@@ -1,4 +1,4 @@
-"""Maps and masks of the measures, checked: (H, W) in the same pixels."""
+"""Types of arrays that every room shares, and checks of maps and masks: (H, W) in the same pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.errors import OptionError
 
-Map = NDArray[np.float64]
+Shape = tuple[int, int]
+"""Height and width of an array, (H, W)."""
+
 Mask = NDArray[np.bool_]
+"""(H, W): which pixels belong to something."""
+
+Map = NDArray[np.float64]
+"""(H, W), or (K, H, W): how much each pixel counts, by class."""
+
+Points = NDArray[np.float64]
+"""(..., 2): points as x and y."""
+
+Floats = NDArray[np.float32]
+"""Grey levels, strengths or scores, of any shape."""
 
 
 def as_mask(mask: ArrayLike) -> Mask:

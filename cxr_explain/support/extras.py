@@ -12,8 +12,8 @@ def require(module: str, extra: str) -> ModuleType:
     """Import a module that an extra brings.
 
     Args:
-        module: for example "pycocotools.mask".
-        extra: of pyproject.toml, for example "evaluation".
+        module: name of the module, for example "pycocotools.mask".
+        extra: name of the extra in pyproject.toml, for example "evaluation".
 
     Raises:
         MissingExtraError: it is not installed; says what to install.

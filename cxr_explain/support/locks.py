@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_PAUSE = 0.1  # seconds between two tries
+
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; wait while another process holds it.
+def exclusive(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold the lock file `path` until the block ends.
 
     The lock is the kernel's lock on the open file, not the file's existence: after `kill -9` it is free, and
     a file left over means nothing.
+
+    Args:
+        path: made where it is not there; its folder exists.
+        waiting: called once where another process holds the lock, before waiting for it; None: do not wait.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `waiting` is None.
+        OSError: the file cannot be made or locked, as the operating system has it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> with exclusive(path), exclusive(path):
+    ...     pass
+    Traceback (most recent call last):
+    BlockingIOError: [Errno ...] ...
     """
-    handle = _acquire(path)
+    handle = _acquire(path, waiting)
     try:
         yield
     finally:
-        # Unlinked before it is released: whoever waits on it finds out in `_acquire` and starts anew. Windows
-        # refuses to delete an open file; it is then left behind, which is harmless.
+        # Unlinked before it is released: whoever opened it meanwhile finds out in `_try`, and opens anew.
+        # Windows refuses to delete an open file; it is then left behind, which is harmless.
         with suppress(OSError):
             os.unlink(path)
         os.close(handle)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, waiting: Callable[[], object] | None) -> int:
+    try:
+        return _try(path)
+    except BlockingIOError:
+        if waiting is None:
+            raise
+    waiting()
+    while True:
+        time.sleep(_PAUSE)
+        with suppress(BlockingIOError):
+            return _try(path)
+
+
+def _try(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -51,13 +83,13 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(handle: int) -> None:
-        while True:
-            with suppress(OSError):  # LK_LOCK gives up after ten seconds
-                msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-                return
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:  # how Windows says that another process holds it
+            raise BlockingIOError(errno.EAGAIN, "held by another process") from None
 
 else:
     import fcntl
 
     def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Table:
+class PlainTable:
     """A title, a header and rows of text; the first column is flush left, numbers flush right.
 
     Args:
-        title: above it.
-        header: of each column.
-        rows: as many cells each.
-        note: below it.
+        title: title above the table.
+        header: head of each column.
+        rows: rows of as many cells as there are columns.
+        note: remark below the table; '' without one.
 
-    >>> print(Table("Ages", ("name", "years"), [["Ann", "7"]]).to_markdown())
+    >>> print(PlainTable("Ages", ("name", "years"), [["Ann", "7"]]).to_markdown())
     ### Ages
     <BLANKLINE>
     | name | years |
@@ -30,14 +30,14 @@ class Table:
     note: str = ""
 
     def to_markdown(self) -> str:
-        """As GitHub renders it."""
+        """The table in Markdown, as GitHub renders it."""
         rule = ["-" * (width + 1) for width in self._widths]
         lines = [f"| {' | '.join(cells)} |" for cells in self._padded]
         marks = [f":{line}" if self._left(at) else f"{line}:" for at, line in enumerate(rule)]
         return self._with_note(f"### {self.title}\n", [lines[0], f"|{'|'.join(marks)}|", *lines[1:]], "\n")
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """The table as plain text, for a terminal."""
         lines = ["  ".join(cells).rstrip() for cells in self._padded]
         return self._with_note(self.title, [lines[0], "-" * max(map(len, lines)), *lines[1:]], "")
 

@@ -5,14 +5,12 @@ Importing this package does not import torch; reading a checkpoint does.
 
 from cxr_explain.weights.checkpoint import Checkpoint, check_fit, load_into, read_checkpoint
 from cxr_explain.weights.download import fetch
-from cxr_explain.weights.facts import CheckpointFacts, TrainedOn
+from cxr_explain.weights.facts import CheckpointFacts
 from cxr_explain.weights.folder import weights_folder
-from cxr_explain.weights.registry import BUNDLED, ENTRIES, Architecture, WeightsEntry, find_entry
+from cxr_explain.weights.registry import BUNDLED, ENTRIES, WeightsEntry, find_entry
 from cxr_explain.weights.store import (
     Weights,
-    WeightsRow,
     list_weights,
-    locate,
     open_weights,
     resolve,
     verify,
@@ -21,19 +19,15 @@ from cxr_explain.weights.store import (
 __all__ = [
     "BUNDLED",
     "ENTRIES",
-    "Architecture",
     "Checkpoint",
     "CheckpointFacts",
-    "TrainedOn",
     "Weights",
     "WeightsEntry",
-    "WeightsRow",
     "check_fit",
     "fetch",
     "find_entry",
     "list_weights",
     "load_into",
-    "locate",
     "open_weights",
     "read_checkpoint",
     "resolve",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 from cxr_explain.errors import (
     ArchitectureError,
@@ -22,15 +22,12 @@ from cxr_explain.errors import (
     WeightsIntegrityError,
     WeightsNotFoundError,
 )
-from cxr_explain.weights.digests import digest_of
 from cxr_explain.weights.facts import CheckpointFacts, safetensors_metadata
-from cxr_explain.weights.formats import SNIFFED_BYTES, describe, sniff
+from cxr_explain.weights.formats import SNIFFED_BYTES, FileFormat, format_of
 from cxr_explain.weights.inert_pickle import ModuleRecord, TensorRecord, read_pickle
 
 if TYPE_CHECKING:
     import torch
-
-Kind = Literal["xrv-module", "state-dict", "safetensors"]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -46,20 +43,12 @@ class Checkpoint:
 
     Attributes:
         state_dict: the tensors by name, on the CPU.
-        sha256: of the bytes these tensors were read from.
-        kind: a pickled module, a state dict, or safetensors.
-        notes: what was unwrapped or left out on the way, as sentences.
         pathologies: the names of the outputs, where a pickled module or the metadata say them.
-        metadata: the free text that a safetensors file carries.
-        facts: what of that text this package understands.
+        facts: what this package understands of the text that a safetensors file carries.
     """
 
     state_dict: dict[str, torch.Tensor]
-    sha256: str
-    kind: Kind
-    notes: tuple[str, ...] = ()
     pathologies: tuple[str, ...] | None = None
-    metadata: Mapping[str, str] | None = None
     facts: CheckpointFacts = field(default_factory=CheckpointFacts)
 
 
@@ -67,8 +56,7 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
     """Read a checkpoint file, or its bytes; nothing in it is executed.
 
     Args:
-        source: a path, or the content of a file. The file is read once, so that `sha256` is the digest of
-            the very bytes that the tensors come from.
+        source: the path of a file, or its content.
 
     Raises:
         WeightsNotFoundError: no such file.
@@ -109,7 +97,7 @@ def load_into(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], *
     Args:
         module: the model, changed only if everything fits.
         state_dict: the tensors by name.
-        name: of the weights, for the error message.
+        name: name of the weights, for the error message.
 
     Raises:
         ArchitectureError: the first tensors that do not fit, and how many there are.
@@ -154,16 +142,16 @@ def _enumerate(words: str, names: list[str]) -> str:
 
 
 def _read(content: bytes) -> Checkpoint:
-    file_format = sniff(content[:SNIFFED_BYTES])
-    if file_format == "safetensors":
+    file_format = format_of(content[:SNIFFED_BYTES])
+    if file_format is FileFormat.SAFETENSORS:
         return _read_safetensors(content)
-    if file_format == "torch-zip":
+    if file_format is FileFormat.TORCH_ZIP:
         root, storage_bytes = _open_zip(content)
-    elif file_format == "torch-legacy":
+    elif file_format is FileFormat.TORCH_LEGACY:
         root, storage_bytes = _open_legacy(content)
     else:
-        raise WeightsIntegrityError(describe(file_format), expected="a checkpoint", remedy=_REFETCH)
-    return _from_root(root, _Tensors(storage_bytes), digest_of(content))
+        raise WeightsIntegrityError(str(file_format), expected="a checkpoint", remedy=_REFETCH)
+    return _from_root(root, _Tensors(storage_bytes))
 
 
 def _read_safetensors(content: bytes) -> Checkpoint:
@@ -176,9 +164,7 @@ def _read_safetensors(content: bytes) -> Checkpoint:
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise WeightsIntegrityError(f"a broken safetensors file ({error})", remedy=_REFETCH) from error
     facts = CheckpointFacts.from_metadata(metadata)
-    state_dict, notes = _without_prefix(state_dict)
-    digest = digest_of(content)
-    return Checkpoint(state_dict, digest, "safetensors", notes, facts.pathologies, metadata, facts)
+    return Checkpoint(_without_prefix(state_dict), facts.pathologies, facts)
 
 
 # --- containers: where the pickle is, and where the bytes of each storage are ---
@@ -275,7 +261,7 @@ def _big_endian() -> WeightsIntegrityError:
 def _dtype(name: str) -> torch.dtype:
     import torch
 
-    return getattr(torch, name)  # a closed set, see `inert_pickle`
+    return cast(torch.dtype, getattr(torch, name))  # a closed set, see `inert_pickle`
 
 
 class _Tensors:
@@ -313,14 +299,10 @@ class _Tensors:
         return self._storages[key]
 
 
-def _from_root(root: Any, tensors: _Tensors, sha256: str) -> Checkpoint:
-    notes: list[str] = []
-    root = _unwrap(root, notes)
+def _from_root(root: Any, tensors: _Tensors) -> Checkpoint:
+    root = _unwrap(root)
     pathologies = None
-    kind: Kind = "state-dict"
     if isinstance(root, ModuleRecord):
-        kind = "xrv-module"
-        notes.append(f"Tensors of a pickled {root.type_name}; its code was not used.")
         pathologies = _names(root.state.get("targets", root.state.get("pathologies")))
         records = dict(_module_tensors(root))
     else:
@@ -329,17 +311,13 @@ def _from_root(root: Any, tensors: _Tensors, sha256: str) -> Checkpoint:
         built = {key: tensors.build(record) for key, record in records.items()}
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise WeightsIntegrityError("a malformed tensor", remedy=_REFETCH) from error
-    state_dict, prefix_notes = _without_prefix(built)
-    return Checkpoint(state_dict, sha256, kind, (*notes, *prefix_notes), pathologies)
+    return Checkpoint(_without_prefix(built), pathologies)
 
 
-def _unwrap(root: Any, notes: list[str]) -> Any:
-    if isinstance(root, dict):
-        for key in _WRAPPERS:
-            if isinstance(root.get(key), (dict, ModuleRecord)):
-                notes.append(f"Read from the entry {key!r} of a larger checkpoint.")
-                return root[key]
-    return root
+def _unwrap(root: Any) -> Any:
+    """The state dict or module inside a larger checkpoint."""
+    entries = [root[key] for key in _WRAPPERS if key in root] if isinstance(root, dict) else []
+    return next((entry for entry in entries if isinstance(entry, (dict, ModuleRecord))), root)
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
@@ -381,9 +359,9 @@ def _part(module: ModuleRecord, part: str) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _without_prefix(state_dict: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Take off the prefix that DataParallel adds to each name."""
     prefix = "module."
-    if not state_dict or not all(key.startswith(prefix) for key in state_dict):
-        return state_dict, ()
-    stripped = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
-    return stripped, ("Removed the prefix 'module.' that DataParallel adds to each name.",)
+    if not all(key.startswith(prefix) for key in state_dict):
+        return state_dict
+    return {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}

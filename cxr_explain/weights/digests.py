@@ -32,16 +32,6 @@ def pin_path(weights: Path) -> Path:
     return weights.with_name(f"{weights.name}.sha256")
 
 
-def write_pin(weights: Path) -> Path:
-    """Pin the bytes of a weights file as they are: for whoever trains bundled weights, never for a user.
-
-    The pin is a line as `sha256sum` writes it, so that `sha256sum --check` can read it.
-    """
-    line = f"{digest_of(weights.read_bytes())}  {weights.name}\n"
-    write_whole(pin_path(weights), line.encode())
-    return pin_path(weights)
-
-
 def pinned_digest(weights: Path) -> str:
     """Return the digest that the package pins for bundled weights.
 
@@ -122,8 +112,8 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
 
     Args:
         weights: the weights file.
-        digest: its SHA-256.
-        replace: accept `digest` in place of the one recorded.
+        digest: SHA-256 of the file, in hexadecimal.
+        replace: whether `digest` takes the place of the one recorded.
     """
     if not replace and recorded_digest(weights) is not None:
         return

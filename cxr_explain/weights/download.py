@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
 from cxr_explain.support.locks import exclusive
 from cxr_explain.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
-from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, describe, sniff
+from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, format_of
 from cxr_explain.weights.registry import WeightsEntry, find_entry
 
 if TYPE_CHECKING:
@@ -70,13 +70,15 @@ def fetch(
     The weights that come with the package are never downloaded.
 
     Args:
-        entry: an entry of the registry, or its name.
-        weights_dir: the folder; see :func:`~cxr_explain.weights.weights_folder`.
+        entry: an entry of the registry, or the name of one.
+        weights_dir: folder of the weights; see :func:`~cxr_explain.weights.weights_folder`.
         url: another address of the file. Without it, `$CXR_EXPLAIN_WEIGHTS_URL` is the address of a folder
             that mirrors the files under their names; without that, the entry's own address is used.
-        progress: a callback, `"auto"` for a progress bar where standard error is a terminal, or None.
-        offline: raise instead of using the network.
-        backoff: seconds before the second of five attempts; doubled for each later one.
+        progress: a function that is called with the bytes received so far and their total; `"auto"` for a
+            progress bar where standard error is a terminal, and for a line where another process downloads
+            the file and this one waits; or None.
+        offline: whether an error is raised instead of using the network.
+        backoff: time before the second of five attempts, in seconds; doubled before each later one.
 
     Raises:
         UnknownWeightsError: no such name.
@@ -87,16 +89,19 @@ def fetch(
     target = place_of(entry, weights_dir)
     if target.is_file():
         return target
-    url = url or mirrored_url(entry)
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    url = url or (f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url)
     if entry.bundled or url is None:
         raise WeightsNotFoundError(
             "no such file, which comes with cxr-explain", remedy="Install cxr-explain again.", source=target
         )
     if offline:
-        raise missing(entry, target, url)
+        raise WeightsNotFoundError(
+            f"no file {target}", expected=f"the weights {entry.name}", remedy=_by_hand(target, url)
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(_beside(target, ".lock")):
+        with exclusive(_beside(target, ".lock"), waiting=lambda: _say_waiting(progress, entry.name)):
             if not target.is_file():  # another process may have fetched it while this one waited
                 with _reporting(progress, entry.name) as report:
                     _Download(url, target, report).run(backoff)
@@ -106,18 +111,6 @@ def fetch(
         unwritable = WeightsDownloadError(f"a folder that cannot be written ({error.strerror or error})")
         raise _with_remedy(unwritable, target, url) from error
     return target
-
-
-def mirrored_url(entry: WeightsEntry) -> str | None:
-    """Return the address that `entry` is fetched from: the mirror's, where one is set, else its own."""
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    return f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url
-
-
-def missing(entry: WeightsEntry, target: Path, url: str) -> WeightsNotFoundError:
-    """Return the error for weights that are not there and may not be fetched."""
-    found, expected = f"no file {target}", f"the weights {entry.name}"
-    return WeightsNotFoundError(found, expected=expected, remedy=_by_hand(target, url))
 
 
 def _with_remedy(error: WeightsDownloadError, target: Path, url: str) -> WeightsDownloadError:
@@ -266,10 +259,10 @@ class _Download:
 
     def _move_into_place(self) -> None:
         with self._part.open("rb") as stream:
-            file_format = sniff(stream.read(SNIFFED_BYTES))
+            file_format = format_of(stream.read(SNIFFED_BYTES))
         if file_format not in CHECKPOINT_FORMATS:
             self._discard()
-            raise WeightsDownloadError(f"{describe(file_format)} in place of a checkpoint")
+            raise WeightsDownloadError(f"{file_format} in place of a checkpoint")
         os.replace(self._part, self._target)
         self._version_file.unlink(missing_ok=True)
         _sync_folder(self._target.parent)
@@ -314,7 +307,12 @@ def _reporting(progress: Progress | Literal["auto"] | None, name: str) -> Iterat
         with _bar(name) as report:
             yield report
     else:
-        yield lambda received, total: None
+        yield lambda *_: None
+
+
+def _say_waiting(progress: Progress | Literal["auto"] | None, name: str) -> None:
+    if progress == "auto":
+        sys.stderr.write(f"another process downloads {name}; waiting for it\n")
 
 
 @contextmanager

@@ -34,11 +34,11 @@ class CheckpointFacts:
     """What a weights file says about itself; None where it says nothing.
 
     Args:
-        pathologies: one for each output; `""` is an output that was never trained.
-        operating_points: one for each output, on the sigmoid's scale; None where there is none.
-        training_sets: the data sets it was trained on.
+        pathologies: name of each output; `""` is an output that was never trained.
+        operating_points: operating point of each output, a probability from 0 to 1; None where there is none.
+        training_sets: names of the data sets that the model was trained on.
         input_size: side of the square input, in pixels.
-        trained_on: what the training images were.
+        trained_on: what the training images were, "radiographs" or "phantoms".
 
     >>> facts = CheckpointFacts(("Mass", ""), (0.25, None), trained_on="phantoms")
     >>> facts.to_metadata()
@@ -65,7 +65,7 @@ class CheckpointFacts:
         """Read and check what `to_metadata` writes.
 
         Raises:
-            WeightsMetadataError: a name above with another value than it may have.
+            WeightsMetadataError: a name that this package reads, with another value than it may have.
 
         >>> CheckpointFacts.from_metadata({"trained_on": "phantoms"})
         Traceback (most recent call last):
@@ -88,7 +88,7 @@ class CheckpointFacts:
         Raises:
             OSError: a file that cannot be read.
             ValueError: no safetensors file.
-            WeightsMetadataError: see `from_metadata`.
+            WeightsMetadataError: a name that this package reads, with another value than it may have.
         """
         with path.open("rb") as stream:
             start = stream.read(8)

@@ -1,54 +1,48 @@
-"""What the first bytes of a file say about it, before anything is parsed."""
+"""What the first bytes of a weights file say about it, before anything is parsed."""
 
 from __future__ import annotations
 
-from typing import Literal
+from enum import StrEnum
 
-FileFormat = Literal[
-    "torch-zip", "torch-legacy", "safetensors", "tar", "html", "git-lfs-pointer", "empty", "unknown"
-]
 
-CHECKPOINT_FORMATS: frozenset[FileFormat] = frozenset({"torch-zip", "torch-legacy", "safetensors"})
+class FileFormat(StrEnum):
+    """What a file is, in the words of error messages."""
+
+    TORCH_ZIP = "a PyTorch zip archive"
+    TORCH_LEGACY = "a PyTorch file in the format before 1.6"
+    SAFETENSORS = "a safetensors file"
+    TAR = "a tar archive"
+    HTML = "an HTML page"
+    GIT_LFS_POINTER = "a Git LFS pointer, not the file it points to"
+    EMPTY = "an empty file"
+    UNKNOWN = "bytes of no known checkpoint format"
+
+
+CHECKPOINT_FORMATS = frozenset({FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY, FileFormat.SAFETENSORS})
 """The formats that :func:`~cxr_explain.weights.read_checkpoint` reads."""
 
 SNIFFED_BYTES = 512
-"""How many leading bytes :func:`sniff` wants."""
-
-_WORDS: dict[FileFormat, str] = {
-    "torch-zip": "a PyTorch zip archive",
-    "torch-legacy": "a PyTorch file in the format before 1.6",
-    "safetensors": "a safetensors file",
-    "tar": "a tar archive",
-    "html": "an HTML page",
-    "git-lfs-pointer": "a Git LFS pointer, not the file it points to",
-    "empty": "an empty file",
-    "unknown": "bytes of no known checkpoint format",
-}
+"""How many leading bytes :func:`format_of` wants."""
 
 
-def sniff(head: bytes) -> FileFormat:
-    r"""Name the format of a file from its first 512 bytes.
+def format_of(head: bytes) -> FileFormat:
+    r"""The format of a file, from its first 512 bytes.
 
-    >>> sniff(b"PK\x03\x04...."), sniff(b"<!DOCTYPE html><html>"), sniff(b"")
-    ('torch-zip', 'html', 'empty')
+    >>> str(format_of(b"PK\x03\x04....")), str(format_of(b"<!DOCTYPE html><html>"))
+    ('a PyTorch zip archive', 'an HTML page')
     """
     if not head:
-        return "empty"
+        return FileFormat.EMPTY
     if head.startswith(b"PK\x03\x04"):
-        return "torch-zip"
+        return FileFormat.TORCH_ZIP
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "torch-legacy"
+        return FileFormat.TORCH_LEGACY
     if head[8:9] == b"{" and head[6:8] == b"\0\0":  # 64-bit length of a JSON header, then the header
-        return "safetensors"
+        return FileFormat.SAFETENSORS
     if head[257:262] == b"ustar":
-        return "tar"
+        return FileFormat.TAR
     if head.startswith(b"version https://git-lfs"):
-        return "git-lfs-pointer"
+        return FileFormat.GIT_LFS_POINTER
     if head.lstrip()[:1] == b"<":
-        return "html"
-    return "unknown"
-
-
-def describe(file_format: FileFormat) -> str:
-    """Say in words what a file is, for error messages."""
-    return _WORDS[file_format]
+        return FileFormat.HTML
+    return FileFormat.UNKNOWN

@@ -28,7 +28,14 @@ _MAX_DIMENSIONS = 16
 
 @dataclass(frozen=True)
 class StorageRecord:
-    """Numbers in the file: the storage `key`, from element `start`, at most `count` of them."""
+    """Numbers in the file.
+
+    Args:
+        dtype: type of the numbers, by its name in torch.
+        key: name of the storage in the file.
+        start: index of the first element.
+        count: number of elements at most.
+    """
 
     dtype: str
     key: str
@@ -38,7 +45,14 @@ class StorageRecord:
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """A strided view of a storage."""
+    """A strided view of a storage.
+
+    Args:
+        storage: the numbers.
+        offset: index of the first element in the storage.
+        size: number of elements along each dimension.
+        stride: distance between neighbours along each dimension, in elements.
+    """
 
     storage: StorageRecord
     offset: int
@@ -48,7 +62,12 @@ class TensorRecord:
 
 @dataclass
 class ModuleRecord:
-    """What a pickled `torch.nn.Module` held, without its class."""
+    """What a pickled `torch.nn.Module` held, without its class.
+
+    Args:
+        type_name: name of the class, which is not imported.
+        state: the attributes by name.
+    """
 
     type_name: str
     state: dict[Any, Any] = field(default_factory=dict)
@@ -56,7 +75,12 @@ class ModuleRecord:
 
 @dataclass(frozen=True)
 class Name:
-    """A name that a pickle asked for and that the table knows."""
+    """A name that a pickle asked for and that the table knows.
+
+    Args:
+        module: the module's name.
+        attribute: the name in it.
+    """
 
     module: str
     attribute: str
@@ -100,7 +124,7 @@ def _rebuild_tensor(
     # What follows in version 2 (requires_grad, hooks, metadata) does not change the numbers.
     if not (isinstance(storage, StorageRecord) and _is_count(offset) and _are_dimensions(size, stride)):
         raise _malformed("a tensor that is not described by a storage, an offset, a size and a stride")
-    return TensorRecord(storage, offset, tuple(size), tuple(stride))  # type: ignore[arg-type]
+    return TensorRecord(storage, offset, tuple(size), tuple(stride))  # type: ignore[arg-type]  # `_are_dimensions`
 
 
 def _rebuild_parameter(tensor: object, *_: object) -> TensorRecord:

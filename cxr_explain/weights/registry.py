@@ -2,22 +2,17 @@
 
 File names, pathologies and operating points of the published ones are facts of torchxrayvision's
 `models.model_urls`. They are stated here, and a test holds them equal, so that listing weights does not
-import torch. The bundled file states its own, in its metadata: see `cxr_explain.weights.facts`.
+import torch. The bundled file states them in the metadata: see `cxr_explain.weights.facts`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from cxr_explain.errors import UnknownWeightsError
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.weights.facts import TrainedOn
-
-Architecture = Literal["xrv-densenet121", "xrv-resnet50", "xrv-densenet"]
-"""`xrv-densenet` is TorchXRayVision's DenseNet of any depth and width, told by the tensors."""
 
 _RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
 _RELABELLED_NIH = frozenset({"RSNA", "Google", "SIIM"})  # other labels on images of NIH ChestX-ray14
@@ -29,22 +24,23 @@ class WeightsEntry:
 
     Attributes:
         name: TorchXRayVision's long name, or this package's.
-        url: where it is published; None for weights that come with the package and are never fetched.
-        file_name: its name in a weights folder, or in the package.
-        architecture: the model it belongs to.
-        pathologies: one per output; `""` is an output that was never trained. Empty for bundled weights,
+        url: address of the published file; None for weights that come with the package and are never fetched.
+        file_name: name of the file in a weights folder, or in the package.
+        architecture: name of the model's family, as in `cxr_explain.models.families.FAMILIES`.
+        pathologies: name of each output; `""` is an output that was never trained. Empty for bundled weights,
             whose file says it.
-        operating_points: one per output, on the sigmoid's scale; None where none is published.
+        operating_points: operating point of each output, a probability from 0 to 1; None where none is
+            published.
         input_size: side of the square input, in pixels.
-        training_sets: the data sets it was trained on.
-        aliases: other names that resolve to it.
-        trained_on: radiographs, or phantoms alone.
+        training_sets: names of the data sets that the weights were trained on.
+        aliases: other names of these weights.
+        trained_on: what the training images were: "radiographs", or "phantoms" alone.
     """
 
     name: str
     url: str | None
     file_name: str
-    architecture: Architecture
+    architecture: str
     pathologies: tuple[str, ...]
     operating_points: tuple[float | None, ...]
     input_size: int
@@ -86,23 +82,29 @@ def _image_source(data_set: str) -> str:
     return "NIH" if data_set in _RELABELLED_NIH else data_set
 
 
-def _entry(
+def _published(
     name: str,
     file_name: str,
-    operating_points: Mapping[str, float | None],
+    operating_points: str,
     training_sets: tuple[str, ...],
     *,
-    architecture: Architecture = "xrv-densenet121",
+    architecture: str = "xrv-densenet",
     input_size: int = 224,
     aliases: tuple[str, ...] = (),
 ) -> WeightsEntry:
+    """One published set.
+
+    Its operating points stand in the order of `PATHOLOGIES`, as TorchXRayVision has them: "-" for an output
+    that was never trained, "?" for one whose operating point is not published.
+    """
+    points = dict(zip(PATHOLOGIES, operating_points.split(), strict=True))
     return WeightsEntry(
         name=name,
         url=_RELEASE + file_name,
         file_name=file_name,
         architecture=architecture,
-        pathologies=tuple(target if target in operating_points else "" for target in PATHOLOGIES),
-        operating_points=tuple(operating_points.get(target) for target in PATHOLOGIES),
+        pathologies=tuple("" if point == "-" else target for target, point in points.items()),
+        operating_points=tuple(None if point in "-?" else float(point) for point in points.values()),
         input_size=input_size,
         training_sets=training_sets,
         aliases=aliases,
@@ -110,167 +112,67 @@ def _entry(
 
 
 ENTRIES: tuple[WeightsEntry, ...] = (
-    _entry(
+    _published(
         "densenet121-res224-all",
         "nih-pc-chex-mimic_ch-google-openi-kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.07422872,
-            "Consolidation": 0.038290843,
-            "Infiltration": 0.09814756,
-            "Pneumothorax": 0.0098118475,
-            "Edema": 0.023601074,
-            "Emphysema": 0.0022490358,
-            "Fibrosis": 0.010060724,
-            "Effusion": 0.103246614,
-            "Pneumonia": 0.056810737,
-            "Pleural_Thickening": 0.026791653,
-            "Cardiomegaly": 0.050318155,
-            "Nodule": 0.023985857,
-            "Mass": 0.01939503,
-            "Hernia": 0.042889766,
-            "Lung Lesion": 0.053369623,
-            "Fracture": 0.035975814,
-            "Lung Opacity": 0.20204692,
-            "Enlarged Cardiomediastinum": 0.05015312,
-        },
+        "0.07422872 0.038290843 0.09814756 0.0098118475 0.023601074 0.0022490358 0.010060724 0.103246614 "
+        "0.056810737 0.026791653 0.050318155 0.023985857 0.01939503 0.042889766 0.053369623 0.035975814 "
+        "0.20204692 0.05015312",
         ("NIH", "PadChest", "CheXpert", "MIMIC-CXR", "Google", "OpenI", "RSNA"),
         aliases=("all",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-nih",
         "nih-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.039117552,
-            "Consolidation": 0.0034529066,
-            "Infiltration": 0.11396341,
-            "Pneumothorax": 0.0057298196,
-            "Edema": 0.00045666535,
-            "Emphysema": 0.0018880932,
-            "Fibrosis": 0.012037827,
-            "Effusion": 0.038744126,
-            "Pneumonia": 0.0037213727,
-            "Pleural_Thickening": 0.014730946,
-            "Cardiomegaly": 0.016149804,
-            "Nodule": 0.054241467,
-            "Mass": 0.037198864,
-            "Hernia": 0.0004403434,
-        },
+        "0.039117552 0.0034529066 0.11396341 0.0057298196 0.00045666535 0.0018880932 0.012037827 "
+        "0.038744126 0.0037213727 0.014730946 0.016149804 0.054241467 0.037198864 0.0004403434 - - - -",
         ("NIH",),
         aliases=("nih",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-pc",
         "pc-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.031012505,
-            "Consolidation": 0.013347598,
-            "Infiltration": 0.081435576,
-            "Pneumothorax": 0.001262615,
-            "Edema": 0.002587246,
-            "Emphysema": 0.0035944257,
-            "Fibrosis": 0.0023071,
-            "Effusion": 0.055412333,
-            "Pneumonia": 0.044385884,
-            "Pleural_Thickening": 0.042766232,
-            "Cardiomegaly": 0.043258056,
-            "Nodule": 0.037629247,
-            "Mass": 0.005658899,
-            "Hernia": 0.0091741895,
-            "Fracture": 0.026507627,
-        },
+        "0.031012505 0.013347598 0.081435576 0.001262615 0.002587246 0.0035944257 0.0023071 0.055412333 "
+        "0.044385884 0.042766232 0.043258056 0.037629247 0.005658899 0.0091741895 - 0.026507627 - -",
         ("PadChest",),
         aliases=("pc",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-chex",
         "chex-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.1988969,
-            "Consolidation": 0.05710573,
-            "Pneumothorax": 0.0531293,
-            "Edema": 0.1435217,
-            "Effusion": 0.27212676,
-            "Pneumonia": 0.07749717,
-            "Cardiomegaly": 0.19712369,
-            "Lung Lesion": 0.09932402,
-            "Fracture": 0.09273402,
-            "Lung Opacity": 0.3270967,
-            "Enlarged Cardiomediastinum": 0.10888247,
-        },
+        "0.1988969 0.05710573 - 0.0531293 0.1435217 - - 0.27212676 0.07749717 - 0.19712369 - - - 0.09932402 "
+        "0.09273402 0.3270967 0.10888247",
         ("CheXpert",),
         aliases=("chex",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-mimic_nb",
         "mimic_nb-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.08558747,
-            "Consolidation": 0.011884617,
-            "Pneumothorax": 0.0040595434,
-            "Edema": 0.010733786,
-            "Effusion": 0.118761964,
-            "Pneumonia": 0.022924708,
-            "Cardiomegaly": 0.06358637,
-            "Lung Lesion": 0.022143636,
-            "Fracture": 0.017476924,
-            "Lung Opacity": 0.1258702,
-            "Enlarged Cardiomediastinum": 0.014020768,
-        },
+        "0.08558747 0.011884617 - 0.0040595434 0.010733786 - - 0.118761964 0.022924708 - 0.06358637 - - - "
+        "0.022143636 0.017476924 0.1258702 0.014020768",
         ("MIMIC-CXR",),
         aliases=("mimic_nb",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-mimic_ch",
         "mimic_ch-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Atelectasis": 0.09121389,
-            "Consolidation": 0.010573786,
-            "Pneumothorax": 0.005023008,
-            "Edema": 0.003698257,
-            "Effusion": 0.08001232,
-            "Pneumonia": 0.037242252,
-            "Cardiomegaly": 0.05006329,
-            "Lung Lesion": 0.019866971,
-            "Fracture": 0.03823637,
-            "Lung Opacity": 0.11303808,
-            "Enlarged Cardiomediastinum": 0.0069147074,
-        },
+        "0.09121389 0.010573786 - 0.005023008 0.003698257 - - 0.08001232 0.037242252 - 0.05006329 - - - "
+        "0.019866971 0.03823637 0.11303808 0.0069147074",
         ("MIMIC-CXR",),
         aliases=("mimic_ch",),
     ),
-    _entry(
+    _published(
         "densenet121-res224-rsna",
         "kaggle-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt",
-        {
-            "Pneumonia": 0.13486601,
-            "Lung Opacity": 0.13511065,
-        },
+        "- - - - - - - - 0.13486601 - - - - - - - 0.13511065 -",
         ("RSNA",),
         aliases=("rsna",),
     ),
-    _entry(
+    _published(
         "resnet50-res512-all",
         "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt",
-        {
-            "Atelectasis": 0.51570356,
-            "Consolidation": 0.50444704,
-            "Infiltration": 0.53787947,
-            "Pneumothorax": 0.50723547,
-            "Edema": 0.5025118,
-            "Emphysema": 0.5035252,
-            "Fibrosis": 0.5038076,
-            "Effusion": 0.51862943,
-            "Pneumonia": 0.5078151,
-            "Pleural_Thickening": 0.50724894,
-            "Cardiomegaly": 0.5056339,
-            "Nodule": 0.510706,
-            "Mass": 0.5053923,
-            "Hernia": 0.5020846,
-            "Lung Lesion": None,
-            "Fracture": 0.5080557,
-            "Lung Opacity": 0.5138526,
-            "Enlarged Cardiomediastinum": None,
-        },
+        "0.51570356 0.50444704 0.53787947 0.50723547 0.5025118 0.5035252 0.5038076 0.51862943 0.5078151 "
+        "0.50724894 0.5056339 0.510706 0.5053923 0.5020846 ? 0.5080557 0.5138526 ?",
         ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),
         architecture="xrv-resnet50",
         input_size=512,

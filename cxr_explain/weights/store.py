@@ -39,7 +39,7 @@ class Weights:
     Attributes:
         name: the registry's name, or the file's.
         path: the file.
-        sha256: of the bytes that were read.
+        sha256: SHA-256 of the bytes that were read, in hexadecimal.
         entry: the registry's entry, completed by what a bundled file says; None for a file given by its path.
     """
 
@@ -48,17 +48,17 @@ class Weights:
     sha256: str
     entry: WeightsEntry | None = None
 
-    @property
-    def short_sha256(self) -> str:
-        """The first twelve digits, as printed in figures."""
-        return self.sha256[:12]
-
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """One row of `cxr-explain weights list`; `size` is in bytes, and None while the file is missing.
+    """One row of `cxr-explain weights list`.
 
-    `recorded_sha256` is what the next use is compared with: recorded at the first use, or pinned.
+    Attributes:
+        entry: the registry's entry.
+        path: where the file lies, or would lie.
+        size: size of the file in bytes; None while it is missing.
+        recorded_sha256: the SHA-256 that the next use is compared with, recorded at the first use or pinned;
+            None before the first use.
     """
 
     entry: WeightsEntry
@@ -77,36 +77,18 @@ class WeightsRow:
         return self.size is not None
 
 
-def locate(
-    weights: WeightsEntry | str | PathLike[str], weights_dir: str | PathLike[str] | None = None
-) -> Path | None:
-    """Return the file of these weights, or None where it is missing; never downloads.
-
-    Args:
-        weights: an entry, its name or alias, or the path of a checkpoint file.
-        weights_dir: the folder for names.
-
-    Raises:
-        UnknownWeightsError: neither a name nor anything like a path.
-    """
-    path = _path_of(weights, weights_dir)
-    return path if path.is_file() else None
-
-
 def resolve(
     weights: WeightsEntry | str | PathLike[str],
     weights_dir: str | PathLike[str] | None = None,
     *,
     fetch: bool = True,
-    progress: download.Progress | None = None,
 ) -> Path:
     """Return the file of these weights, fetching it where it is missing and may be fetched.
 
     Args:
-        weights: an entry, its name or alias, or the path of a checkpoint file.
-        weights_dir: the folder for names; see :func:`~cxr_explain.weights.weights_folder`.
-        fetch: download a missing file of the registry.
-        progress: a callback for the download; by default a bar where standard error is a terminal.
+        weights: an entry of the registry, its name or alias, or the path of a checkpoint file.
+        weights_dir: folder of the weights with a name; see :func:`~cxr_explain.weights.weights_folder`.
+        fetch: whether a missing file of the registry is downloaded.
 
     Raises:
         UnknownWeightsError: neither a name nor anything like a path.
@@ -115,8 +97,10 @@ def resolve(
     """
     entry = _entry_of(weights)
     if entry is not None:
-        return download.fetch(entry, weights_dir=weights_dir, offline=not fetch, progress=progress or "auto")
-    path = _path_of(weights, weights_dir)
+        return download.fetch(entry, weights_dir=weights_dir, offline=not fetch)
+    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]  # no entry any more
+    if isinstance(weights, str) and not _looks_like_a_path(weights, path):
+        raise unknown_name(weights)
     if not path.is_file():
         raise WeightsNotFoundError(
             "no such checkpoint file",
@@ -131,7 +115,6 @@ def open_weights(
     weights_dir: str | PathLike[str] | None = None,
     *,
     fetch: bool = True,
-    progress: download.Progress | None = None,
 ) -> tuple[Weights, Checkpoint]:
     """Resolve, read and check weights in one go: the way for everything that builds a model.
 
@@ -139,12 +122,15 @@ def open_weights(
     this is the first use; a file that is no checkpoint is never recorded. Bundled weights are compared with
     the digest that the package pins, and nothing is recorded.
 
+    Args:
+        weights: an entry of the registry, its name or alias, or the path of a checkpoint file.
+        weights_dir: folder of the weights with a name; see :func:`~cxr_explain.weights.weights_folder`.
+        fetch: whether a missing file of the registry is downloaded.
+
     Raises:
         WeightsError: see :func:`resolve`, :func:`read_checkpoint` and :func:`verify`.
     """
-    path = resolve(weights, weights_dir, fetch=fetch, progress=progress)
-    checkpoint = _checked(path, _entry_of(weights))
-    return _weights(weights, path, checkpoint), checkpoint
+    return _open(_entry_of(weights), resolve(weights, weights_dir, fetch=fetch))
 
 
 def verify(
@@ -156,21 +142,23 @@ def verify(
     """Check that the file is a whole checkpoint and unchanged since its first use; never downloads.
 
     Args:
-        weights: an entry, its name or alias, or the path of a checkpoint file.
-        weights_dir: the folder for names.
-        accept: record the file as it is now; not for bundled weights, which are pinned.
+        weights: an entry of the registry, its name or alias, or the path of a checkpoint file.
+        weights_dir: folder of the weights with a name; see :func:`~cxr_explain.weights.weights_folder`.
+        accept: record the SHA-256 of the file as it is now; not for bundled weights, which are pinned.
 
     Raises:
         WeightsNotFoundError: there is no file to verify.
         WeightsIntegrityError: truncated, or changed since its first use, or since it was pinned.
         UnsafeWeightsError: it asks for more than tensors and known layers.
     """
-    path = resolve(weights, weights_dir, fetch=False)
-    return _weights(weights, path, _checked(path, _entry_of(weights), accept=accept))
+    return _open(_entry_of(weights), resolve(weights, weights_dir, fetch=False), accept=accept)[0]
 
 
 def list_weights(weights_dir: str | PathLike[str] | None = None) -> list[WeightsRow]:
     """Return one row for each set of weights with a name, present or not; reads and imports little.
+
+    Args:
+        weights_dir: folder of the weights; see :func:`~cxr_explain.weights.weights_folder`.
 
     >>> [row.name for row in list_weights("/nowhere")][:2]
     ['densenet121-res224-all', 'densenet121-res224-nih']
@@ -201,37 +189,29 @@ def _completed(entry: WeightsEntry, facts: CheckpointFacts) -> WeightsEntry:
     )
 
 
-def _checked(path: Path, entry: WeightsEntry | None, *, accept: bool = False) -> Checkpoint:
+def _open(entry: WeightsEntry | None, path: Path, *, accept: bool = False) -> tuple[Weights, Checkpoint]:
+    bundled = entry is not None and entry.bundled
     content = read_bytes(path)
     digest = digest_of(content)
-    if entry is not None and entry.bundled:
-        if accept:
-            raise WeightsIntegrityError(
-                f"an attempt to accept another SHA-256 for {entry.name}",
-                expected=f"the one that the package pins, {pinned_digest(path)}",
-                source=path,
-            )
+    if bundled and accept:
+        raise WeightsIntegrityError(
+            f"an attempt to accept another SHA-256 for {path.stem}",
+            expected=f"the one that the package pins, {pinned_digest(path)}",
+            source=path,
+        )
+    if bundled:
         check_pin(path, digest)
-        return _read(path, content)
-    if not accept:
+    elif not accept:
         check_digest(path, digest)
-    checkpoint = _read(path, content)
-    record_digest(path, digest, replace=accept)
-    return checkpoint
-
-
-def _read(path: Path, content: bytes) -> Checkpoint:
     try:
-        return read_checkpoint(content)
+        checkpoint = read_checkpoint(content)
     except WeightsError as error:
         raise error.at(path) from error.__cause__
-
-
-def _weights(weights: WeightsEntry | str | PathLike[str], path: Path, checkpoint: Checkpoint) -> Weights:
-    entry = _entry_of(weights)
-    if entry is not None and entry.bundled:
+    if not bundled:
+        record_digest(path, digest, replace=accept)
+    elif entry is not None:
         entry = _completed(entry, checkpoint.facts)
-    return Weights(entry.name if entry else path.name, path, checkpoint.sha256, entry)
+    return Weights(entry.name if entry else path.name, path, digest, entry), checkpoint
 
 
 def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | None:
@@ -239,16 +219,6 @@ def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | Non
     if isinstance(weights, WeightsEntry):
         return weights
     return find_entry(weights) if isinstance(weights, str) and is_known(weights) else None
-
-
-def _path_of(weights: WeightsEntry | str | PathLike[str], weights_dir: str | PathLike[str] | None) -> Path:
-    entry = _entry_of(weights)
-    if entry is not None:
-        return place_of(entry, weights_dir)
-    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]
-    if isinstance(weights, str) and not _looks_like_a_path(weights, path):
-        raise unknown_name(weights)
-    return path
 
 
 def _looks_like_a_path(text: str, path: Path) -> bool:

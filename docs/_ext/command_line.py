@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import typing
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal
+from inspect import cleandoc
+from typing import Any
 
 import typer
+
+from cxr_explain.cli.help import is_option, name_of, usage_of, visible
 
 PAGE = "reference/command_line.md"
 
@@ -26,7 +26,8 @@ All commands end with 0 when all went well, 1 when something failed (each failur
 rest is done), 2 on a usage error, and 130 when they were interrupted.
 """
 
-VALUES = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+_CHOICES = re.compile(r"(?<=One of )[^.]+(?=\.)")
+_DEFAULT = re.compile(r"(?<=Default: )\S+(?=\.(?: |$))")
 
 
 def page_of(app: typer.Typer, name: str = "cxr-explain") -> str:
@@ -47,16 +48,6 @@ def commands_of(command: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from commands_of(child, f"{path} {word}")
 
 
-def visible(command: Any) -> list[Any]:
-    """The parameters of a command that its help shows."""
-    return [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-
-
-def is_option(parameter: Any) -> bool:
-    """Whether it is given by a name, not by its place."""
-    return parameter.opts[0].startswith("-")
-
-
 def anchor(path: str) -> str:
     """The anchor of a command's section."""
     return path.replace(" ", "-")
@@ -73,79 +64,24 @@ def _first_line(command: Any) -> str:
 
 def _section(path: str, command: Any) -> str:
     depth = "##" if path.count(" ") < 2 else "###"
-    words = [
-        f"[{p.metavar or p.name.upper()}]..." if p.nargs == -1 and not p.required else _place(p)
-        for p in visible(command)
-        if not is_option(p)
-    ]
-    usage = " ".join([path, *(["[OPTIONS]"] if any(map(is_option, visible(command))) else []), *words])
-    if getattr(command, "commands", None):
-        usage += " COMMAND ..."
-    lines = [f"({anchor(path)})=", f"{depth} `{path}`", "", inspect.cleandoc(command.help or ""), ""]
-    lines += ["```text", usage, "```", "", f"```{{program}} {path}", "```", ""]
-    lines += [line for parameter in visible(command) for line in _parameter(command, parameter)]
+    lines = [f"({anchor(path)})=", f"{depth} `{path}`", "", cleandoc(command.help or ""), ""]
+    lines += ["```text", usage_of(command, path), "```", "", f"```{{program}} {path}", "```", ""]
+    lines += [line for parameter in visible(command) for line in _parameter(parameter)]
+    if command.epilog:
+        lines += ["Example:", "", "```bash", cleandoc(command.epilog), "```", ""]
     return "\n".join(lines)
 
 
-def _place(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else name
-
-
-def _parameter(command: Any, parameter: Any) -> list[str]:
+def _parameter(parameter: Any) -> list[str]:
     """One parameter as Sphinx's `option`, which gives it an anchor and an entry in the index."""
-    kind, bounds = _kind(command, parameter)
-    facts = [(parameter.help or "").replace("$", r"\$")]  # a dollar would begin a formula
-    if typing.get_origin(kind) is Literal:
-        facts.append("One of " + ", ".join(f"`{value}`" for value in typing.get_args(kind)) + ".")
-    facts += [text for text in (bounds, _default(parameter)) if text]
-    return [f"````{{option}} {_signature(parameter, kind)}", " ".join(facts), "````", ""]
+    text = _CHOICES.sub(lambda found: ", ".join(f"`{word}`" for word in found[0].split(", ")), parameter.help)
+    text = _DEFAULT.sub(lambda found: f"`{found[0]}`", text)
+    text = text.replace("$", r"\$")  # a dollar would begin a formula
+    return [f"````{{option}} {_signature(parameter)}", text, "````", ""]
 
 
-def _signature(parameter: Any, kind: Any) -> str:
+def _signature(parameter: Any) -> str:
     if not is_option(parameter):
-        return _place(parameter)
-    names = [*parameter.opts, *parameter.secondary_opts]
-    value = "" if kind is bool else f" <{_value(parameter, kind)}>"
-    return ", ".join(f"{name}{value}" for name in names)
-
-
-def _value(parameter: Any, kind: Any) -> str:
-    if parameter.metavar:
-        return str(parameter.metavar)
-    return str(parameter.name).upper() if typing.get_origin(kind) is Literal else VALUES[kind]
-
-
-def _kind(command: Any, parameter: Any) -> tuple[Any, str]:
-    """The type of one value, and the bounds in words, from the annotation of the function."""
-    hint = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True).get(parameter.name)
-    if hint is None:  # typer's own: --install-completion, --show-completion
-        return bool, ""
-    info = next((extra for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "min")), None)
-    kind = getattr(hint, "__origin__", hint) if info else hint
-    if isinstance(kind, UnionType) or typing.get_origin(kind) is typing.Union:
-        (kind,) = (part for part in typing.get_args(kind) if part is not NoneType)
-    if typing.get_origin(kind) is list:
-        (kind,) = typing.get_args(kind)
-    return kind, _bounds(info.min, info.max) if info else ""
-
-
-def _bounds(least: float | None, most: float | None) -> str:
-    if least is None and most is None:
-        return ""
-    return f"At least {least:g}." if most is None else f"From {least:g} to {most:g}."
-
-
-def _default(parameter: Any) -> str:
-    """The default in words; where there is none, whether something must be given, and how often it may be."""
-    often = "May be repeated." if parameter.multiple else ""
-    if parameter.required:
-        return f"Required. {often}".strip()
-    if isinstance(parameter.show_default, str):
-        return f"Default: {parameter.show_default}. {often}".strip()
-    if parameter.default is None or parameter.default is False or not parameter.show_default:
-        return often
-    value = parameter.default
-    if value is True:
-        return f"Default: `{parameter.opts[0]}`. {often}".strip()
-    return f"Default: `{value}`. {often}".strip()
+        return name_of(parameter)
+    value = f" <{parameter.metavar}>" if parameter.metavar else ""
+    return ", ".join(f"{name}{value}" for name in [*parameter.opts, *parameter.secondary_opts])

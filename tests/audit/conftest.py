@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from cxr_explain import Explainer
-from cxr_explain.audit.run import Means, run_audit
+from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
 
 COUNT = 24
-MEANS = Means(batch_size=4, workers=2, part_rows=4)
+RUNNING = RunSettings(batch_size=4, workers=2, part_rows=4)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def finished(
 ) -> AuditRun:
     """An undisturbed run; read it only."""
     return run_audit(
-        explainer, manifest, phantoms / "images", tmp_path_factory.mktemp("runs") / "run", means=MEANS
+        explainer, manifest, phantoms / "images", tmp_path_factory.mktemp("runs") / "run", running=RUNNING
     )
 
 

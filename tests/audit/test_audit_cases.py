@@ -51,7 +51,7 @@ def test_age_bands_meet_without_a_gap() -> None:
 
 def test_columns_with_few_values_make_subgroups() -> None:
     many = [f"device {number}" for number in range(13)]
-    manifest = Manifest.of(
+    manifest = Manifest(
         [f"i{number}" for number in range(13)],
         [f"{number}.png" for number in range(13)],
         sexes=[*"FM" * 6, None],

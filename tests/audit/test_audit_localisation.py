@@ -101,7 +101,7 @@ def test_every_outlined_pathology_of_a_run_is_located(finished: AuditRun) -> Non
     assert {(each.at, each.pathology) for each in located} == expected
     assert len(located) == len(expected) > 0
     each = located[0]
-    explanation = finished.reference_explanation(each.at)
+    explanation = finished.case(each.at).reference_explanation
     assert explanation is not None
     saliency = explanation.class_maps[explanation.ranking.pathologies.index(each.pathology)]
     shape = explanation.geometry.radiograph_shape

@@ -16,13 +16,15 @@ import pytest
 from PIL import Image
 
 from cxr_explain import Explainer, read_radiograph
-from cxr_explain.audit.record import Ask
-from cxr_explain.audit.run import Means, Progress, run_audit
+from cxr_explain.audit.record import Record
+from cxr_explain.audit.run import Progress, RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
+from cxr_explain.explaining.settings import RankingSettings
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
-from tests.audit.conftest import COUNT, MEANS
+from tests.audit.conftest import COUNT, RUNNING
 
 
 def comparable(run: AuditRun) -> list[dict[str, object]]:
@@ -72,7 +74,7 @@ def test_an_explanation_comes_back_from_the_store(
     finished: AuditRun, manifest: Manifest, phantoms: Path, explainer: Explainer
 ) -> None:
     direct = explainer.explain(read_radiograph(phantoms / "images" / manifest.paths[5]))
-    stored = finished.explanation(5)
+    stored = finished.case(5).explanation
     assert stored.ranking.pathologies == direct.ranking.pathologies
     assert stored.geometry == direct.geometry
     assert np.abs(stored.maps - direct.maps).max() <= 1e-3 * direct.maps.max()
@@ -91,7 +93,7 @@ def test_boxed_pathologies_have_their_maps_whatever_their_rank(
         at = finished.position[row["image_id"]]
         names = {box.pathology for box in manifest[row["row"]].boxes} & set(finished.record.pathologies)
         assert set(row["reference_pathologies"]) == names
-        stored = finished.reference_explanation(at)
+        stored = finished.case(at).reference_explanation
         assert stored is not None
         assert stored.class_maps.shape[0] == len(names)
         radiograph = read_radiograph(phantoms / "images" / manifest.paths[row["row"]])
@@ -100,22 +102,76 @@ def test_boxed_pathologies_have_their_maps_whatever_their_rank(
         assert np.allclose(stored.class_maps, direct.class_maps, atol=1e-3 * np.abs(direct.class_maps).max())
     without = [row for row in finished.results.to_pylist() if not row["reference_pathologies"]]
     assert without
-    assert finished.reference_explanation(finished.position[without[0]["image_id"]]) is None
+    assert finished.case(finished.position[without[0]["image_id"]]).reference_explanation is None
 
 
 @pytest.mark.parametrize(
-    "means",
+    "running",
     [
-        Means(batch_size=1, workers=1, part_rows=1),
-        Means(batch_size=7, workers=4),
-        Means(batch_size=64, workers=3, part_rows=5),
+        RunSettings(batch_size=1, workers=1, part_rows=1),
+        RunSettings(batch_size=7, workers=4),
+        RunSettings(batch_size=64, workers=3, part_rows=5),
     ],
 )
 def test_the_table_does_not_depend_on_how_it_was_run(
-    means: Means, finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+    running: RunSettings,
+    finished: AuditRun,
+    explainer: Explainer,
+    manifest: Manifest,
+    phantoms: Path,
+    tmp_path: Path,
 ) -> None:
-    other = run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=means)
+    other = run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", running=running)
     assert_same_table(finished, other)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 24])
+def test_an_audit_makes_one_forward_pass_a_batch(
+    batch_size: int, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    """Maps of the pathologies with reference boxes come from the pass that ranks."""
+    assert manifest.boxes
+    passes: list[int] = []
+    hook = explainer.classifier.module.features.register_forward_hook(
+        lambda _module, inputs, _output: passes.append(len(inputs[0]))
+    )
+    try:
+        run = run_audit(
+            explainer, manifest, phantoms / "images", tmp_path / "run", running=RunSettings(batch_size)
+        )
+    finally:
+        hook.remove()
+    assert any(run.results["reference_pathologies"].to_pylist())
+    assert len(passes) == -(-COUNT // batch_size)
+    assert sum(passes) == COUNT
+
+
+def test_images_that_would_be_read_otherwise_than_prepared_are_refused(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    reading = ReadSettings(xrv_compatible=True)
+    with pytest.raises(OptionError, match="xrv_compatible=True; expected xrv_compatible=False"):
+        run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", reading=reading)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest) -> None:
+    other = Explainer(explainer.classifier, method="layercam", fit="pad", xrv_compatible=True)
+    asked = RankingSettings(2, "calibrated", ("Mass",), True)
+    record = Record.of(other, manifest, asked, uncertain="ones")
+    assert Record.from_json(record.to_json()) == record
+    assert record.read_settings == ReadSettings(xrv_compatible=True)
+    assert record.map_settings == other.settings
+    assert record.method_title(2) == "FM-G-CAM of LayerCAM"
+    document = json.loads(record.to_json())
+    assert document["schema"] == "cxr-explain/audit/2"
+    for changed in (
+        {"schema": "cxr-explain/audit/1"},
+        {"ranking_settings": {"top_k": 0}},
+        {"rows": None, "x": 1},
+    ):
+        with pytest.raises(AuditError, match="something else than the record"):
+            Record.from_json(json.dumps(document | changed).encode())
 
 
 def test_a_run_that_was_stopped_goes_on(
@@ -130,15 +186,15 @@ def test_a_run_that_was_stopped_goes_on(
     for stops_after in (1, 2, 3):
         calls = iter(range(100))
         run = run_audit(
-            explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance,
+            explainer, manifest, phantoms / "images", where, running=RUNNING, advance=advance,
             stop=lambda calls=calls, last=stops_after: next(calls) + 1 >= last,
         )  # fmt: skip
         assert not run.is_complete or stops_after == 3
-    run = run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance)
+    run = run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING, advance=advance)
     assert sum(seen) == COUNT, "no image was explained twice"
     assert_same_table(finished, run)
     before = sorted((where / "parts").iterdir())
-    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, advance=advance)
+    run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING, advance=advance)
     assert sum(seen) == COUNT
     assert sorted((where / "parts").iterdir()) == before
 
@@ -147,7 +203,7 @@ def test_an_unfinished_run_can_be_read(
     explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
 ) -> None:
     run = run_audit(
-        explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS, stop=lambda: True
+        explainer, manifest, phantoms / "images", tmp_path / "run", running=RUNNING, stop=lambda: True
     )
     assert not run.joined
     assert run.results["row"].to_pylist() == [0, 1, 2, 3]
@@ -157,8 +213,8 @@ def test_an_unfinished_run_can_be_read(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"ask": Ask(top_k=3)}, "top k (5 there, 3 now)"),
-        ({"ask": Ask(read_options={"voi": "none"})}, "read options"),
+        ({"top_k": 3}, "top k (5 there, 3 now)"),
+        ({"reading": ReadSettings(voi="none")}, "voi (auto there, none now)"),
         ({"explainer": {"normalisation": "per-class"}}, "normalisation (joint there, per-class now)"),
         ({"explainer": {"method": "layercam"}}, "method (grad-cam there, layercam now)"),
         ({"explainer": {"fit": "pad"}}, "fit (crop there, pad now)"),
@@ -173,14 +229,14 @@ def test_runs_that_differ_are_not_mixed(
     manifest: Manifest,
     phantoms: Path,
 ) -> None:
-    options = change.get("explainer", {})
-    other = Explainer(explainer.classifier, **options)
+    asked = dict(change)
+    other = Explainer(explainer.classifier, **asked.pop("explainer", {}))
     table = manifest
-    if "manifest" in change:
+    if asked.pop("manifest", False):
         table = parse_manifest(b"image_id,path\na,a.png\n", source="another")
     before = finished.place.read("run.json")
     with pytest.raises(AuditError) as error:
-        run_audit(other, table, phantoms / "images", finished.place.name, ask=change.get("ask"))
+        run_audit(other, table, phantoms / "images", finished.place.name, **asked)
     assert named in str(error.value)
     assert finished.place.read("run.json") == before
 
@@ -205,7 +261,7 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     names = ["good", "torn", "text", "missing", "real", "link"]
     text = "image_id,path\n" + "".join(f"{name},{name}.png\n" for name in names)
     manifest = parse_manifest(text.encode(), source="failing")
-    run = run_audit(explainer, manifest, images, tmp_path / "run", means=MEANS)
+    run = run_audit(explainer, manifest, images, tmp_path / "run", running=RUNNING)
     assert run.is_complete
     assert run.results["image_id"].to_pylist() == ["good"]
     codes = dict(zip(run.failures["image_id"].to_pylist(), run.failures["code"].to_pylist(), strict=True))
@@ -216,20 +272,17 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     assert str(tmp_path) not in json.dumps(run.failures.to_pylist())
     assert run.place.read("failures.csv").decode().count("\n") == 6
 
-    followed = run_audit(
-        explainer, manifest, images, tmp_path / "run", means=Means(follow_links=True, retry_failed=True)
-    )
+    again = RunSettings(follow_links=True, retry_failed=True)
+    followed = run_audit(explainer, manifest, images, tmp_path / "run", running=again)
     assert followed.results["image_id"].to_pylist() == ["good", "link"]
     shutil.copy(good, images / "missing.png")
     run_audit(explainer, manifest, images, tmp_path / "run")
     assert AuditRun.open(tmp_path / "run").results["image_id"].to_pylist() == ["good", "link"], (
         "only when asked"
     )
-    again = run_audit(
-        explainer, manifest, images, tmp_path / "run", means=Means(retry_failed=True, follow_links=True)
-    )
-    assert again.results["image_id"].to_pylist() == ["good", "missing", "link"]
-    assert len(again.failures) == 3
+    tried = run_audit(explainer, manifest, images, tmp_path / "run", running=again)
+    assert tried.results["image_id"].to_pylist() == ["good", "missing", "link"]
+    assert len(tried.failures) == 3
 
 
 def test_an_image_that_was_replaced_is_not_drawn_over(
@@ -241,24 +294,24 @@ def test_an_image_that_was_replaced_is_not_drawn_over(
     shutil.copy(first, images / "a.png")
     manifest = parse_manifest(b"image_id,path\na,a.png\n", source="one")
     run = run_audit(explainer, manifest, images, tmp_path / "run")
-    assert run.radiograph(0).sha256 == run.results["sha256"][0].as_py()
+    assert run.case(0).radiograph().sha256 == run.results["sha256"][0].as_py()
     shutil.copy(second, images / "a.png")
     with pytest.raises(AuditError, match="the image that was explained"):
-        run.radiograph(0)
+        run.case(0).radiograph()
 
 
 def test_a_foreign_file_among_the_parts_is_named(
     explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
 ) -> None:
     where = tmp_path / "run"
-    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, stop=lambda: True)
+    run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING, stop=lambda: True)
     torn = where / "parts" / "part-00000008-00000000.parquet"
     torn.write_bytes(b"PAR1 no Parquet file")
     with pytest.raises(AuditError, match=r"part-00000008.*something else than a part"):
-        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+        run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING)
     pq.write_table(pa.table({"row": [999], "code": [None]}), torn)
     with pytest.raises(AuditError, match="something else than a part"):
-        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+        run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING)
 
 
 def test_two_audits_of_one_folder_do_not_meet(
@@ -266,10 +319,10 @@ def test_two_audits_of_one_folder_do_not_meet(
 ) -> None:
     def meet() -> bool:
         with pytest.raises(AuditError, match="an audit that is under way"):
-            run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS)
+            run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", running=RUNNING)
         return True
 
-    run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", means=MEANS, stop=meet)
+    run_audit(explainer, manifest, phantoms / "images", tmp_path / "run", running=RUNNING, stop=meet)
 
 
 def test_a_folder_that_cannot_be_written_to(
@@ -308,13 +361,13 @@ def test_a_full_disk_keeps_what_was_finished(
         pytest.skip("needs the right to mount a small tmpfs")
     try:
         with pytest.raises(OutputError, match="No space left on device"):
-            run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+            run_audit(explainer, manifest, phantoms / "images", where / "run", running=RUNNING)
         kept = list((where / "run" / "parts").glob("*.parquet"))
         assert kept
         assert not list((where / "run").rglob(".*.parquet.*")), "no half-written file"
         subprocess.run(["mount", "-o", "remount,size=8m", str(where)], check=True)
         assert_same_table(
-            finished, run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+            finished, run_audit(explainer, manifest, phantoms / "images", where / "run", running=RUNNING)
         )
         assert all(path.exists() for path in kept)
     finally:
@@ -332,7 +385,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_done(
         pytest.skip("needs the right to mount a small tmpfs")
     try:
         with pytest.raises(OutputError, match="Read-only file system"):
-            run_audit(explainer, manifest, phantoms / "images", where / "run", means=MEANS)
+            run_audit(explainer, manifest, phantoms / "images", where / "run", running=RUNNING)
     finally:
         subprocess.run(["umount", str(where)], check=True)
 
@@ -349,9 +402,9 @@ def test_images_that_go_or_change_while_it_runs(
         gone.unlink(missing_ok=True)
         shutil.copy(images / manifest.paths[0], changed)
 
-    run = run_audit(explainer, manifest, images, tmp_path / "run", means=MEANS, advance=advance)
+    run = run_audit(explainer, manifest, images, tmp_path / "run", running=RUNNING, advance=advance)
     assert run.is_complete
     assert run.failures["image_id"].to_pylist() == [manifest.ids[-1]]
     digests = run.results["sha256"].to_pylist()
     assert digests[-1] == digests[0]
-    assert run.radiograph(len(digests) - 1).sha256 == digests[0]
+    assert run.case(len(digests) - 1).radiograph().sha256 == digests[0]

@@ -19,7 +19,7 @@ from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.errors import RadiographError
 from cxr_explain.reference.manifest import Manifest
-from tests.audit.conftest import MEANS
+from tests.audit.conftest import RUNNING
 
 
 class Crashing(ImageFolder):
@@ -49,14 +49,14 @@ def test_an_image_that_crashes_the_process_becomes_a_failure(
     for number in range(10):
         shutil.copy(good[number], images / f"{number}{'-crash' if number == 6 else ''}.png")
     names = sorted(path.name for path in images.iterdir())
-    manifest = Manifest.of([name[0] for name in names], names)
+    manifest = Manifest([name[0] for name in names], names)
     monkeypatch.setattr(run_module, "ImageFolder", lambda where, follow_links: Crashing(where))
     where = tmp_path / "run"
     context = multiprocessing.get_context("fork")
     ends = []
     for _ in range(4):
         child = context.Process(
-            target=run_audit, args=(explainer, manifest, images, where), kwargs={"means": MEANS}
+            target=run_audit, args=(explainer, manifest, images, where), kwargs={"running": RUNNING}
         )
         child.start()
         child.join()
@@ -64,7 +64,7 @@ def test_an_image_that_crashes_the_process_becomes_a_failure(
         if child.exitcode == 0:
             break
     assert ends == [139, 139, 0], "twice it takes the process with it, then it is tried apart"
-    run = run_audit(explainer, manifest, images, where, means=MEANS)
+    run = run_audit(explainer, manifest, images, where, running=RUNNING)
     assert len(run.results) == 9
     assert run.failures.to_pylist() == [
         {

@@ -19,7 +19,7 @@ from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.reference.manifest import Manifest
-from tests.audit.conftest import MEANS
+from tests.audit.conftest import RUNNING
 from tests.audit.test_audit_run import assert_same_table
 
 
@@ -41,7 +41,7 @@ def kill_until(
         if (places[-1] / "results.parquet").exists():
             places.append(folder / f"run{len(places)}")
         arguments = (explainer, manifest, images, places[-1])
-        child = context.Process(target=run_audit, args=arguments, kwargs={"means": MEANS})
+        child = context.Process(target=run_audit, args=arguments, kwargs={"running": RUNNING})
         child.start()
         time.sleep(moments.uniform(0.0, 0.5))
         if child.is_alive():
@@ -68,7 +68,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     kills: int, finished: AuditRun, explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
 ) -> None:
     for where in kill_until(explainer, manifest, phantoms / "images", tmp_path, kills, seed=7):
-        run = run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+        run = run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING)
         assert_same_table(finished, run)
         left_over = [path for path in where.rglob(".*") if path.name != ".lock"]
         assert not left_over, "nothing half-written"
@@ -93,7 +93,7 @@ def test_the_end_of_a_run_can_be_killed_too(
             write(self, name, content)
 
         monkeypatch.setattr(LocalPlace, "write", write_or_die)
-        run_audit(explainer, manifest, phantoms / "images", where, means=MEANS)
+        run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING)
 
     for table in ("failures.parquet", "failures.csv"):
         child = multiprocessing.get_context("fork").Process(target=dies_at, args=(table,))
@@ -103,7 +103,7 @@ def test_the_end_of_a_run_can_be_killed_too(
         run = AuditRun.open(where)
         assert not run.joined
         assert_same_table(finished, run)
-    assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, means=MEANS))
+    assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING))
 
 
 def test_a_retry_that_was_stopped_leaves_no_stale_table(
@@ -113,13 +113,13 @@ def test_a_retry_that_was_stopped_leaves_no_stale_table(
     shutil.copytree(phantoms / "images", images)
     for path in (manifest.paths[3], manifest.paths[9]):
         (images / path).rename(tmp_path / path)
-    assert len(run_audit(explainer, manifest, images, where, means=MEANS).failures) == 2
+    assert len(run_audit(explainer, manifest, images, where, running=RUNNING).failures) == 2
     for path in (manifest.paths[3], manifest.paths[9]):
         (tmp_path / path).rename(images / path)
-    retry = replace(MEANS, batch_size=1, part_rows=1, retry_failed=True)
-    stopped = run_audit(explainer, manifest, images, where, means=retry, stop=lambda: True)
+    retry = replace(RUNNING, batch_size=1, part_rows=1, retry_failed=True)
+    stopped = run_audit(explainer, manifest, images, where, running=retry, stop=lambda: True)
     assert len(stopped.failures) == 1
-    plain = run_audit(explainer, manifest, images, where, means=MEANS)
+    plain = run_audit(explainer, manifest, images, where, running=RUNNING)
     assert plain.joined
     assert len(plain.results) == len(manifest) - 1, "what was explained meanwhile is in the table"
-    assert_same_table(finished, run_audit(explainer, manifest, images, where, means=retry))
+    assert_same_table(finished, run_audit(explainer, manifest, images, where, running=retry))

@@ -14,7 +14,7 @@ from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError
 from cxr_explain.reference.manifest import Manifest
-from tests.audit.conftest import MEANS
+from tests.audit.conftest import RUNNING
 from tests.audit.test_audit_run import assert_same_table
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto, an S3-compatible server")
@@ -52,20 +52,20 @@ def test_images_and_results_in_an_object_store(
     bucket: str, finished: AuditRun, explainer: Explainer, manifest: Manifest, tmp_path: Path
 ) -> None:
     where, images = url("runs/one", bucket), url("images", bucket)
-    half = run_audit(explainer, manifest, images, where, means=MEANS, stop=lambda: True)
+    half = run_audit(explainer, manifest, images, where, running=RUNNING, stop=lambda: True)
     assert not half.joined
-    run = run_audit(explainer, manifest, images, where, means=MEANS)
+    run = run_audit(explainer, manifest, images, where, running=RUNNING)
     assert_same_table(finished, run)
     opened = AuditRun.open(where)
     assert opened.is_complete
-    assert opened.radiograph(0).sha256 == opened.results["sha256"][0].as_py()
+    assert opened.case(0).radiograph().sha256 == opened.results["sha256"][0].as_py()
     found = write_statistics(opened, resamples=100)
     assert opened.place.read("statistics.json") == found.to_json()
     assert len(opened.place.names("logs")) == 2
 
 
 def test_an_image_that_is_not_there_is_a_failure(bucket: str, explainer: Explainer, tmp_path: Path) -> None:
-    manifest = Manifest.of(["a"], ["nothing.png"])
+    manifest = Manifest(["a"], ["nothing.png"])
     run = run_audit(explainer, manifest, url("images", bucket), tmp_path / "run")
     assert run.failures["code"].to_pylist() == ["radiograph"]
     assert "no readable object" in run.failures["message"][0].as_py()

@@ -79,9 +79,10 @@ def test_planted_words_appear_nowhere_under_the_run(
             continue  # paths, which the person who makes a manifest has chosen: see data_manifests/README.md
         seen = {word for word in words if word.encode() in content or word in path.name}
         assert not seen, f"{path.name} has {sorted(seen)[:3]}"
-    radiograph = run.radiograph(0)
+    case = run.case(0)
+    radiograph = case.radiograph()
     cards = "".join(
         shown._repr_html_()
-        for shown in (run, manifest, radiograph, run.explanation(0), explainer.explain(radiograph))
+        for shown in (run, manifest, radiograph, case.explanation, explainer.explain(radiograph))
     )
     assert not {word for word in words if word in cards}

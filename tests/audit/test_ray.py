@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 
 from cxr_explain import Explainer
-from cxr_explain.audit.run import Means, run_audit
+from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray Data reads its own settings, an old one among them.
+    pytest.mark.filterwarnings("ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"),
+]
 ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
 
-MEANS = Means(batch_size=4, workers=1, part_rows=4)
+RUNNING = RunSettings(batch_size=4, workers=1, part_rows=4)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +39,10 @@ def cluster() -> Iterator[None]:
 def on_ray(
     explainer: Explainer, manifest: Manifest, images: Path, where: Path, **options: object
 ) -> AuditRun:
-    from cxr_explain.audit.ray_run import run_audit_on_ray
+    from cxr_explain.audit.ray_run import RayCrew
 
-    return run_audit_on_ray(
-        Pretrained("phantom", {}), explainer, manifest, images, where, means=MEANS, workers=2, **options
-    )
+    crew = RayCrew(Pretrained("phantom"), workers=2)
+    return run_audit(explainer, manifest, images, where, running=RUNNING, crew=crew, **options)
 
 
 def test_two_workers_give_the_same_table(
@@ -69,7 +72,7 @@ def test_it_goes_on_where_one_machine_stopped(
     tmp_path: Path,
 ) -> None:
     where = tmp_path / "run"
-    run_audit(explainer, manifest, phantoms / "images", where, means=MEANS, stop=lambda: True)
+    run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING, stop=lambda: True)
     seen: list[int] = []
     run = on_ray(
         explainer,

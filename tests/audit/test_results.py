@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -35,12 +36,16 @@ def test_a_figure_from_the_store_is_the_one_made_directly(
     labels = ReferenceLabels(entry.labels.states, entry.boxes_in(radiograph.shape), entry.labels.source)
     direct = drawn(explainer.explain(radiograph).figure(labels, dpi=100))
     at_stored = finished.position[entry.image_id]
-    stored = finished.explanation(at_stored).figure(
-        finished.reference(at_stored), radiograph=finished.radiograph(at_stored), dpi=100
-    )
+    case = finished.case(at_stored)
+    stored = case.explanation.figure(case.reference_labels, radiograph=case.radiograph(), dpi=100)
     difference = np.abs(direct - drawn(stored)).max(axis=2)
     assert (difference > 0).mean() < 0.02
     assert (difference > 8).mean() < 1e-4
+
+
+def test_the_record_has_the_digest_of_the_manifest_beside_it(finished: AuditRun) -> None:
+    stored = (Path(finished.place.name) / "manifest.csv").read_bytes()
+    assert finished.record.manifest_sha256 == hashlib.sha256(stored).hexdigest()
 
 
 def test_a_figure_by_its_id(finished: AuditRun, manifest: Manifest) -> None:

@@ -275,7 +275,7 @@ def test_statistics_of_a_run(finished: AuditRun) -> None:
     found = statistics_of(finished, resamples=100, progress=told.append)
     document = found.document
     assert (document["images"], document["patients"], document["failures"]) == (24, 24, 0)
-    assert document["policy"] == finished.record.ask.uncertain
+    assert document["policy"] == finished.record.uncertain
     assert told
     results = finished.results
     there = [str(entry.labels["Nodule"]) == "positive" for entry in finished.manifest]

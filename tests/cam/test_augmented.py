@@ -390,9 +390,9 @@ def test_maps_are_at_least_float32(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"views": 0}, "0 views"),
-        ({"factor": 0}, "factor 0"),
-        ({"steps": 0}, "0 steps"),
+        ({"views": 0}, "views=0"),
+        ({"factor": 0}, "factor=0"),
+        ({"steps": 0}, "steps=0"),
         ({"variation": -0.1}, "variation=-0.1"),
         ({"shrinkage": -1}, "shrinkage=-1"),
         ({"shrinkage": math.nan}, "shrinkage=nan"),

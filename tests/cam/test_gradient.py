@@ -182,7 +182,8 @@ def test_cam_is_the_linear_layers_weights_over_the_activations() -> None:
 def test_grad_cam_plus_plus_leaves_out_exp_of_the_score_and_nothing_else() -> None:
     activations, gradients = random_arrays((2, 3, 4, 3, 3), 7)
     scores = np.random.default_rng(1).standard_normal((2, 3)) - 2  # logits of a multi-label head
-    found = gradient.plus_plus_maps(torch.from_numpy(activations), torch.from_numpy(gradients)).numpy()
+    a, g = torch.from_numpy(activations), torch.from_numpy(gradients)
+    found = gradient.occurrence_weighted(a, g, g).numpy()
     expected = literal_plus_plus(activations, gradients, scores)
     np.testing.assert_allclose(found * np.exp(scores)[..., None, None], expected, rtol=1e-9)
 

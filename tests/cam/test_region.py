@@ -304,7 +304,7 @@ def test_maps_are_at_least_float32(dtype: torch.dtype) -> None:
         ({"region": (0, 0, 112, 112)}, "112"),
         ({"region": (0, 0, math.nan, 1)}, "nan"),
         ({"region": (0, 1)}, r"\(0, 1\)"),
-        ({"window": 0}, "windows of 0"),
+        ({"window": 0}, "window=0"),
         ({"pool": "median"}, "pool='median'"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -16,14 +18,14 @@ from cxr_explain import HookedClassifier, Outputs, XRVDenseNet
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.layers import combine_layers
-from cxr_explain.cam.rules import RULES, Rule, class_maps, named_rule
+from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.rules import Rule, class_maps, named_rule
 from cxr_explain.cam.sampled import IntegratedGradCAM
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier
-from cxr_explain.options import Method
 
 CLASSES = torch.tensor([[4, 0, 2], [1, 1, 3]])
-each_method = pytest.mark.parametrize("method", get_args(Method))
+each_method = pytest.mark.parametrize("method", RULES)
 
 
 def linear() -> XRVDenseNet:
@@ -53,8 +55,11 @@ class Power:
 # -- the registry --
 
 
-def test_each_method_has_a_rule_and_each_rule_a_method() -> None:
-    assert tuple(RULES) == get_args(Method)
+def test_the_choices_are_the_registry_and_importing_it_costs_nothing() -> None:
+    assert get_args(Method) == tuple(RULES)
+    script = "import sys, cxr_explain.cam.registry; print({'torch', 'numpy'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
 
 
 def test_titles_are_the_methods_names_as_the_papers_write_them() -> None:
@@ -64,13 +69,15 @@ def test_titles_are_the_methods_names_as_the_papers_write_them() -> None:
 
 @each_method
 def test_a_name_gives_its_rule(method: Method) -> None:
-    assert named_rule(method) is RULES[method]
+    named, entry = named_rule(method), RULES[method]
+    assert (named.title, named.rule, named.gradient_free) == (entry.title, entry.load(), entry.gradient_free)
+    assert callable(named.rule)
 
 
 @each_method
 def test_a_rule_with_a_title_has_that_of_the_registry(method: Method) -> None:
     """So that a rule with other options is labelled with the same name."""
-    named = RULES[method]
+    named = named_rule(method)
     assert named_rule(named.rule).title in (named.title, getattr(named.rule, "__name__", None))
     if named.settings:
         assert named_rule(named.rule).title == named.title

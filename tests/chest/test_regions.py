@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cxr_explain.chest.regions import BORDER, Regions, regions_of, saliency_shares, shares_in
+from cxr_explain.chest.regions import Regions, regions_of
+from cxr_explain.chest.shares import BORDER, saliency_shares, shares_in
 from cxr_explain.errors import OptionError
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import Fit

@@ -15,10 +15,11 @@ from benchmarks.regions_accuracy import dice, lung_fields
 from cxr_explain.chest import lung_outlines as outlines
 from cxr_explain.chest.lung_outlines import LungOutlines, lung_outlines
 from cxr_explain.chest.lung_plausibility import area_of, implausible
-from cxr_explain.chest.lung_template import Placed, normalised, placed
+from cxr_explain.chest.lung_template import LungBox, locally_normalised, place_lungs
+from cxr_explain.chest.lungs_and_thorax import CHEST_WALL, LungsAndThorax, filled, thorax_around
 from cxr_explain.chest.pspnet import SIZE, segment_by
-from cxr_explain.chest.regions import regions_of, saliency_shares
-from cxr_explain.chest.thorax import CHEST_WALL, Chest, filled, thorax_around
+from cxr_explain.chest.regions import regions_of
+from cxr_explain.chest.shares import saliency_shares
 from cxr_explain.chest.thumbnail import SIDE, thumbnail_of
 from cxr_explain.errors import OptionError
 from cxr_explain.geometry import Geometry
@@ -165,9 +166,9 @@ def test_a_thumbnail_of_any_shape_is_even_and_covers_the_radiograph(shape: tuple
 def test_drawn_lungs_are_placed_where_they_were_drawn(
     x: float, y: float, width: float, height: float
 ) -> None:
-    drawn = Placed(x, y, width, height, 1.0).outlines((96, 96))
+    drawn = LungBox(x, y, width, height, 1.0).outlines((96, 96))
     image = np.where(filled(tuple(drawn), (96, 96)), 0.2, 0.8).astype(np.float32)
-    found = placed(normalised(image))
+    found = place_lungs(locally_normalised(image))
     assert (found.x, found.y) == pytest.approx((x, y), abs=0.04)
     assert (found.width, found.height) == pytest.approx((width, height), abs=0.08)
     lungs = lung_outlines(image)
@@ -176,8 +177,8 @@ def test_drawn_lungs_are_placed_where_they_were_drawn(
 
 
 def test_an_image_that_is_not_square_has_its_lungs_in_its_own_cells() -> None:
-    square = Placed(0.5, 0.5, 0.6, 0.6, 1.0).outlines((96, 96))
-    landscape = Placed(0.5, 0.5, 0.6, 0.6, 1.0).outlines((80, 96))
+    square = LungBox(0.5, 0.5, 0.6, 0.6, 1.0).outlines((96, 96))
+    landscape = LungBox(0.5, 0.5, 0.6, 0.6, 1.0).outlines((80, 96))
     np.testing.assert_allclose(square - landscape, np.broadcast_to([0, 8], square.shape))
 
 
@@ -201,7 +202,7 @@ def test_the_shifts_are_the_cheapest_path(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_contrast_is_of_an_edge_from_dark_to_bright() -> None:
-    drawn = Placed(0.5, 0.46, 0.74, 0.67, 1.0).outlines((96, 96))
+    drawn = LungBox(0.5, 0.46, 0.74, 0.67, 1.0).outlines((96, 96))
     image = np.where(filled(tuple(drawn), (96, 96)), 0.2, 0.8).astype(np.float32)
     assert min(lung_outlines(image).contrast) > 1
     assert implausible(lung_outlines(1 - image), (96, 96)) is not None
@@ -209,7 +210,7 @@ def test_the_contrast_is_of_an_edge_from_dark_to_bright() -> None:
 
 def lungs_at(**changes: object) -> LungOutlines:
     """Plausible lungs in 96 x 96 cells, then changed."""
-    points = Placed(0.5, 0.5, 0.7, 0.6, 1.0).outlines((96, 96))
+    points = LungBox(0.5, 0.5, 0.7, 0.6, 1.0).outlines((96, 96))
     return replace(LungOutlines(points, 0.6, (0.8, 0.8)), **changes)  # type: ignore[arg-type]
 
 
@@ -238,7 +239,7 @@ def test_the_area_of_an_outline() -> None:
 
 
 def test_a_filled_polygon_has_the_cells_whose_centres_it_holds() -> None:
-    polygon = Placed(0.5, 0.5, 0.7, 0.6, 1.0).outlines((96, 96))[0] + [0.3, 0.2]
+    polygon = LungBox(0.5, 0.5, 0.7, 0.6, 1.0).outlines((96, 96))[0] + [0.3, 0.2]
     rows, columns = np.mgrid[:96, :96]
     centres = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=1)
     expected = points_in_poly(centres, polygon).reshape(96, 96)
@@ -258,6 +259,6 @@ def test_the_thorax_is_the_hull_with_a_wall_on_each_side() -> None:
     wall = 100 * CHEST_WALL
     assert hull.min(axis=0) == pytest.approx([-wall, -wall])
     assert hull.max(axis=0) == pytest.approx([100 + wall, 50 + wall])
-    chest = Chest.within((square[:4] * 0.5 + 20,), (96, 96))
+    chest = LungsAndThorax.within((square[:4] * 0.5 + 20,), (96, 96))
     assert (chest.lungs & ~chest.thorax).sum() == 0
     assert chest.thorax.sum() > chest.lungs.sum()

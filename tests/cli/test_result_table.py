@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,16 +11,13 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.cli import result_table
 from cxr_explain.cli.result_table import ResultTable
-from cxr_explain.explaining.files import FileResult
-from cxr_explain.pages.index_page import Card
+from cxr_explain.pages.index_page import IndexEntry
 
 
-def result(labels: str, name: str = "study") -> FileResult:
+def result(labels: str, name: str = "study", k: int = 5) -> IndexEntry:
     radiograph = synthetic_radiograph((64, 64))
-    card = Card.of(synthetic_explanation(radiograph), radiograph, labels, figure=f"{name}.png")
-    return FileResult(
-        Path(name), row=(name, "Mass 0.81+", "Mass", f"{name}.png"), card=replace(card, id=name)
-    )
+    card = IndexEntry.of(synthetic_explanation(radiograph, k=k), radiograph, labels, figure=f"{name}.png")
+    return replace(card, id=name)
 
 
 def printed(table: ResultTable, width: int = 100) -> str:
@@ -46,9 +42,9 @@ def test_each_prediction_stands_beside_its_reference_label(width: int) -> None:
 
 def test_without_reference_labels_each_image_takes_one_line() -> None:
     table = ResultTable(labelled=False)
-    table.add(result(""))
+    table.add(result("", k=1))
     lines = printed(table).splitlines()
-    assert lines[1].split() == ["study", "Mass", "0.81+", "Mass", "study.png"]
+    assert lines[1].split() == ["study", "Effusion", "0.85+", "none", "given", "study.png"]
     assert "at or above its operating point" in lines[2]
 
 

@@ -32,7 +32,7 @@ NOT_RUN = {
 """Commands that are only parsed, by a part of their text, and why."""
 
 NOT_RUN_PYTHON = {
-    "run_audit_on_ray": "needs folders of a cluster",
+    "RayCrew": "needs folders of a cluster",
     "lightning.LightningModule": "Lightning is no dependency, also not of the tests",
     'torch.load("training.ckpt"': "somebody's checkpoint",
 }

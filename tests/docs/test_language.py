@@ -45,6 +45,9 @@ AMERICAN = {
 }
 """American spellings, and the house's."""
 
+POINTING_AWAY = {r"likewise": "what it is, said again", r"of its": "of what it is"}
+"""Words that send a reader to the line above, and what stands there instead."""
+
 QUOTED = (
     "Augmented Grad-CAM: Heat-Maps Super Resolution Through Augmentation",
     "CENTER/WIDTH",
@@ -95,7 +98,7 @@ def faults(text: str, words: dict[str, str]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("words", [TERMS, AMERICAN], ids=["terms", "spelling"])
+@pytest.mark.parametrize("words", [TERMS, AMERICAN, POINTING_AWAY], ids=["terms", "spelling", "pointers"])
 def test_the_words_are_those_of_the_house(words: dict[str, str]) -> None:
     assert {place: found for place, text in texts().items() if (found := faults(text, words))} == {}
 
@@ -113,6 +116,18 @@ def test_the_words_are_those_of_the_house(words: dict[str, str]) -> None:
 )
 def test_terms_are_found(text: str, expected: list[str]) -> None:
     assert faults(text, TERMS) == expected
+
+
+_BARE = re.compile(r"^\s+(\*{0,2}\w+): of ", re.MULTILINE)
+
+
+def test_every_argument_says_what_it_is() -> None:
+    """`seed: of the draws` leaves a reader to guess; `seed: seed of the random draws` does not."""
+    assert {place: names for place, text in docstrings() if (names := _BARE.findall(text))} == {}
+
+
+def test_a_bare_argument_is_found() -> None:
+    assert _BARE.findall("Args:\n    seed: of the draws.\n    level: level of the interval.") == ["seed"]
 
 
 def test_american_spellings_are_found_and_british_ones_are_not() -> None:

@@ -353,6 +353,13 @@ def _(place: Path) -> object:
     return read_radiograph(place / "deep.png", xrv_compatible=True)
 
 
+@heading("found a radiograph read with xrv_compatible=...; expected xrv_compatible=")
+def _(place: Path) -> object:
+    Image.fromarray(phantom(bits=8)).save(place / "a.png")
+    explainer = bundled(allow_phantom_weights=True)
+    return explainer.explain(read_radiograph(place / "a.png", xrv_compatible=True))
+
+
 @heading("found values within [0, 1]; expected values in [-1024, 1024]")
 def _(place: Path) -> object:
     return Radiograph.from_array(np.linspace(0, 1, 100).reshape(10, 10))
@@ -449,14 +456,6 @@ def _(place: Path) -> object:
 # --- reference labels and manifests ---
 
 
-@heading("found NIH boxes for an image of")
-def _(place: Path) -> object:
-    from cxr_explain.reference.label_tables import read_reference_table
-
-    table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
-    return read_reference_table(boxes=table).labels_for("a.png", (300, 200))
-
-
 @heading("found the columns ...; expected a column")
 def _(place: Path) -> object:
     return read_manifest(csv_file(place, "name,file\na,a.png\n"))
@@ -484,9 +483,33 @@ def _(place: Path) -> object:
 
 @heading("boxes in ... pixels for an image of")
 def _(place: Path) -> object:
-    boxes = '"[{""pathology"": ""Mass"", ""x"": 1, ""y"": 1, ""width"": 5, ""height"": 5}]"'
-    table = read_manifest(csv_file(place, f"image_id,path,boxes,box_space\na,a.png,{boxes},1024x1024\n"))
-    return table[0].boxes_in((300, 200))
+    from cxr_explain.reference import read_references
+
+    table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
+    return read_references(boxes=table).labels_for("a.png", (300, 200))
+
+
+@heading("images of this name, such as those in lines")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    table = csv_file(place, "image,labels\nx/a.png,Mass\ny/a.png,Edema\n")
+    return read_references(labels=table).labels_for("a.png", (300, 200))
+
+
+@heading("found no labels in the columns")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    return read_references(labels=csv_file(place, "image,finding\na.png,Mass\n"))
+
+
+@heading("a mask of ... for an image of")
+def _(place: Path) -> object:
+    from cxr_explain.reference import read_references
+
+    Image.fromarray(phantom(bits=8)).save(place / "a-mass.png")
+    return read_references(masks=place).masks("a.png", (300, 200))
 
 
 # --- audits ---
@@ -545,7 +568,7 @@ def _(place: Path) -> object:
 def _(place: Path) -> object:
     run = audit(place)
     Image.fromarray(phantom(bits=8, seed=1)).save(place / "images" / "a.png")
-    return run.radiograph(0)
+    return run.case(0).radiograph()
 
 
 @heading("found no audit; expected a folder with run.json")
@@ -603,7 +626,7 @@ def _(place: Path) -> object:
 
 @heading("an unexpected ...Please report it")
 def _(place: Path) -> object:
-    from cxr_explain.explaining.files import Job, explain_files
+    from cxr_explain.explaining.files import explain_files
 
     explainer = bundled(allow_phantom_weights=True)
 
@@ -611,8 +634,8 @@ def _(place: Path) -> object:
         raise ZeroDivisionError
 
     explainer.prepare = fault  # type: ignore[method-assign,assignment]
-    (result,) = explain_files(explainer, [images(place) / "a.png"], Job(output=place / "out"))
-    return str(result.error)
+    ((_, error),) = explain_files(explainer, [images(place) / "a.png"], place / "out")
+    return str(error)
 
 
 SLOW = {"a file that crashes its decoder"}  # a process of its own, which imports torch

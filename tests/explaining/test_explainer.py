@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import NAMES, images, small_net, small_xrv, snapshot, unsettle
+from PIL import Image
 from torch import nn
 
 from cxr_explain import (
@@ -22,11 +23,13 @@ from cxr_explain import (
     XRVDenseNet,
     __version__,
     fuse,
+    read_radiograph,
 )
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.explaining.explainer import _device
+from cxr_explain.explaining.settings import RankingSettings
 
 
 def radiograph(seed: int = 0, shape: tuple[int, int] = (80, 100)) -> Radiograph:
@@ -116,7 +119,7 @@ def test_more_than_there_are(build) -> None:  # type: ignore[no-untyped-def]
     assert explanation.maps.shape[0] == count
     assert explanation.ranking.notes == (f"K cut from 99 to {count}: no more pathologies to rank",)
     assert explanation.provenance.notes == explanation.ranking.notes
-    assert explanation.provenance.top_k == 99
+    assert explanation.provenance.ranking_settings.top_k == 99
 
 
 @BOTH
@@ -165,7 +168,7 @@ def test_bfloat16_runs_and_stays_close(build) -> None:  # type: ignore[no-untype
     half = build(dtype="bfloat16").explain(radiograph(), top_k=18)
     assert half.maps.dtype == half.class_maps.dtype == np.float32
     assert np.isfinite(half.maps).all()
-    assert half.provenance.dtype == "bfloat16"
+    assert half.provenance.map_settings.dtype == "bfloat16"
     logits = [[p.logit for p in explanation.ranking.predictions] for explanation in (full, half)]
     np.testing.assert_allclose(logits[1], logits[0], atol=0.1 * np.ptp(logits[0]))
     assert not torch.is_autocast_enabled("cpu")
@@ -257,8 +260,9 @@ def test_provenance_says_where_everything_comes_from() -> None:
     assert provenance.torch_version == torch.__version__
     assert (provenance.model, provenance.target_layer, provenance.weights_sha256) == ("Sequential", "5", None)
     assert (provenance.method, provenance.gradient) == ("Grad-CAM", "autograd")
-    assert (provenance.normalisation, provenance.activation) == ("released", "gelu")
-    assert (provenance.device, provenance.dtype, provenance.top_k) == ("cpu", "float32", 1)
+    settings = provenance.map_settings
+    assert (settings.normalisation, settings.activation, settings.dtype) == ("released", "gelu", "float32")
+    assert (provenance.device, provenance.ranking_settings.top_k) == ("cpu", 1)
     assert provenance.radiograph_sha256 == given.sha256
     assert (provenance.view, provenance.laterality, provenance.patient_orientation) == ("PA", "L", ("L", "F"))
     assert provenance.warnings == ("w",)
@@ -367,7 +371,7 @@ def test_without_the_fusion_each_class_keeps_its_map() -> None:
     np.testing.assert_allclose(explanation.maps, positive / norms, rtol=1e-5, atol=1e-8)
     assert ((explanation.maps > 0).sum(axis=0) > 1).any()
     assert explanation.provenance.method == "Grad-CAM"
-    assert not explanation.provenance.fused
+    assert not explanation.provenance.map_settings.fused
 
 
 def test_earlier_layers_give_finer_maps_and_name_themselves() -> None:
@@ -403,3 +407,98 @@ def test_what_a_rule_was_is_saved_and_read_back(tmp_path: Path) -> None:
     explanation = closed(method="hirescam", fused=False).explain(radiograph(), top_k=2)
     loaded = Explanation.load(explanation.save(tmp_path / "x"))
     assert loaded.provenance == explanation.provenance
+
+
+# -- pathologies that are asked for by name, whatever their rank ----
+
+
+@BOTH
+@pytest.mark.parametrize("layers", [(), "several"])
+def test_further_class_maps_come_from_the_same_pass_and_change_nothing(build, layers: object) -> None:  # type: ignore[no-untyped-def]
+    """With several layers maps are scaled by the strongest class of those that are combined."""
+    if layers:
+        names = {closed: ("features.transition1.relu", "features.denseblock2"), hooked: ("2", "5")}[build]
+        explainer = build(method="layercam", target_layers=names)
+    else:
+        explainer = build()
+    radiographs = [radiograph(seed) for seed in range(3)]
+    every = [name for name in explainer.classifier.pathologies if name]
+    asked = RankingSettings(top_k=2)
+    wanted = ((), (every[0], every[-1], every[2]), tuple(every[1:2]))
+    inputs = [
+        replace(explainer.prepare(one), further=further)
+        for one, further in zip(radiographs, wanted, strict=True)
+    ]
+    found = explainer.explain_prepared(inputs, asked)
+    assert found[0].further is None
+    for one, further, each in zip(radiographs, wanted, found, strict=True):
+        assert_same(each.explanation, explainer.explain(one, top_k=2), atol=1e-4)
+        if further:
+            alone = explainer.explain(one, top_k=len(further), pathologies=further)
+            assert each.further.pathologies == alone.ranking.pathologies
+            scale = np.abs(alone.class_maps).max()
+            np.testing.assert_allclose(each.further.class_maps, alone.class_maps, rtol=0, atol=1e-4 * scale)
+            assert scale > 0
+
+
+def test_a_batch_of_mixed_k_at_several_layers_equals_one_by_one() -> None:
+    """Rankings are filled up for the gradient; what is filled in must not scale the others."""
+    layers = ("features.transition1.relu", "features.denseblock2")
+    explainer = closed(method="layercam", target_layers=layers)
+    radiographs = [radiograph(seed) for seed in range(6)]
+    inputs = torch.stack([explainer.prepare(one).tensor for one in radiographs])
+    middle = explainer.classifier.forward(inputs).logits.double().sigmoid().quantile(0.5, dim=0)
+    explainer.classifier.outputs = Outputs(explainer.classifier.pathologies, tuple(middle.tolist()))
+    options = {"top_k": 18, "above_operating_point": True}
+    together = explainer.explain_batch(radiographs, **options)
+    assert len({explanation.ranking.k for explanation in together}) > 1
+    for one, explanation in zip(radiographs, together, strict=True):
+        assert_same(explanation, explainer.explain(one, **options), atol=1e-4)
+
+
+def test_no_rule_works_twice_for_one_class() -> None:
+    """Score-CAM runs the model for each channel: once, whatever is asked for beside the ranking."""
+    asked: list[torch.Tensor] = []
+
+    def counted(evidence: Evidence) -> torch.Tensor:
+        asked.append(evidence.classes)
+        return torch.einsum("bkc,bcij->bkij", evidence.weights, evidence.activations)
+
+    explainer = closed(method=counted)
+    ranked = explainer.explain(radiograph(), top_k=3).ranking.pathologies
+    asked.clear()
+    other = next(name for name in PATHOLOGIES if name not in ranked)
+    explainer.explain_prepared(
+        [replace(explainer.prepare(radiograph()), further=(ranked[1], other))], RankingSettings(top_k=3)
+    )
+    (classes,) = asked
+    assert classes.shape == (1, 4)
+    assert len(set(classes[0].tolist())) == 4
+
+
+# -- one way of reading and preparing ----
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_reader_and_an_explainer_that_disagree_are_refused(read: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(6400, dtype=np.uint8).reshape(80, 80)).save(path)
+    given = read_radiograph(path, xrv_compatible=read)
+    agrees, disagrees = closed(xrv_compatible=read), closed(xrv_compatible=not read)
+    assert agrees.explain(given).provenance.map_settings.xrv_compatible is read
+    expected = (
+        f"read with xrv_compatible={read}; expected xrv_compatible={not read}.*--xrv-compatible sets both"
+    )
+    for call in (disagrees.prepare, disagrees.explain, lambda one: disagrees.explain_batch([one])):
+        with pytest.raises(OptionError, match=expected):
+            call(given)
+    assert disagrees.explain(radiograph()).ranking.k == 5, "no reader made an array"
+
+
+def test_the_settings_are_kept_and_shown() -> None:
+    explainer = closed(method="layercam", target_layers="features.denseblock2", fit="pad")
+    asked = {"top_k": 2, "pathologies": ["Mass", "Edema", "Hernia"], "rank_by": "calibrated"}
+    provenance = explainer.explain(radiograph(), **asked).provenance
+    assert provenance.map_settings == explainer.settings
+    assert explainer.settings.target_layers == ("features.denseblock2",)
+    assert provenance.ranking_settings == RankingSettings(2, "calibrated", ("Mass", "Edema", "Hernia"))

@@ -19,7 +19,8 @@ from synthetic import synthetic_explanation
 
 from cxr_explain import Explanation, Geometry, Radiograph, rank
 from cxr_explain.errors import OutputError
-from cxr_explain.explaining.explanation import Provenance
+from cxr_explain.explaining.provenance import Provenance
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
 
 HERE = str(Path(__file__).parent)
 
@@ -39,7 +40,7 @@ def explanation(k: int = 3, seed: int = 0) -> Explanation:
         ["Mass", "Edema", "Hernia", "Effusion", ""],
         [0.1, None, 0.3, float("nan"), 0.5],
         top_k=k or 1,
-        only=None if k else (),
+        pathologies=None if k else (),
     )
     return Explanation(
         id=radiograph.id,
@@ -56,11 +57,10 @@ def explanation(k: int = 3, seed: int = 0) -> Explanation:
             target_layer="features",
             method="FM-G-CAM",
             gradient="closed form",
-            normalisation="joint",
-            activation="relu",
-            top_k=k,
+            rule_title="Grad-CAM",
+            map_settings=MapSettings(),
+            ranking_settings=RankingSettings(top_k=k or 1),
             device="cpu",
-            dtype="float32",
             radiograph_sha256=radiograph.sha256,
             steps=radiograph.steps,
             warnings=("a | b " * 1000,),  # a JSON file larger than the arrays
@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 LIMITED = """
 import resource, signal, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 from test_explanation import explanation
 from cxr_explain.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, room: int) -> None:
 
 ENDLESS = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 from test_explanation import explanation
 pair = explanation(4, seed=0), explanation(2, seed=1)
 print("ready", flush=True)

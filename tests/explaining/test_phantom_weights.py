@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,18 +104,43 @@ def test_another_model_explains_both() -> None:
         assert PHANTOM_WEIGHTS_WARNING not in provenance.warnings
 
 
-def test_an_explanation_saved_before_this_is_read(tmp_path: Path) -> None:
-    explanation = xrv(allow_phantom_weights=True).explain(radiograph(False))
+def as_schema_2(document: dict[str, Any]) -> dict[str, Any]:
+    """The same explanation as the version before wrote it, settings of maps and ranking in one heap."""
+    provenance = dict(document["provenance"])
+    maps, ranking = provenance.pop("map_settings"), provenance.pop("ranking_settings")
+    del provenance["rule_title"]
+    provenance |= {name: maps[name] for name in ("fused", "normalisation", "activation", "dtype")}
+    provenance["top_k"] = ranking["top_k"]
+    return {**document, "schema": "cxr-explain/explanation/2", "provenance": provenance}
+
+
+@pytest.mark.parametrize(
+    ("options", "top_k"),
+    [
+        ({}, 4),
+        ({"method": "smooth-grad-cam++", "fit": "pad", "activation": "elu"}, 3),
+        ({"method": "layercam", "fused": False, "xrv_compatible": True}, 2),
+        ({"method": "seg-xres-cam", "normalisation": "released"}, 1),
+    ],
+)
+def test_explanations_of_earlier_schemas_are_read(
+    options: dict[str, Any], top_k: int, tmp_path: Path
+) -> None:
+    explanation = Explainer(XRVDenseNet(small_xrv(), input_size=64), **options).explain(
+        radiograph(False), top_k=top_k
+    )
     path = explanation.save(tmp_path / "a")
     document = json.loads(path.read_text())
-    assert document["schema"] == "cxr-explain/explanation/2"
-    document["schema"] = "cxr-explain/explanation/1"
-    del document["provenance"]["phantom"], document["provenance"]["phantom_only"]
-    path.write_text(json.dumps(document))
-    provenance = Explanation.load(path).provenance
-    assert (provenance.phantom, provenance.phantom_only) == (False, False)
-    path.write_text(json.dumps({**document, "schema": "cxr-explain/explanation/3"}))
-    with pytest.raises(OutputError, match="explanation/2"):
+    assert document["schema"] == "cxr-explain/explanation/3"
+    flat = as_schema_2(document)
+    path.write_text(json.dumps(flat))
+    assert Explanation.load(path).provenance == explanation.provenance
+    flat["schema"] = "cxr-explain/explanation/1"
+    del flat["provenance"]["phantom"], flat["provenance"]["phantom_only"]
+    path.write_text(json.dumps(flat))
+    assert Explanation.load(path).provenance == explanation.provenance
+    path.write_text(json.dumps({**flat, "schema": "cxr-explain/explanation/4"}))
+    with pytest.raises(OutputError, match="explanation/3"):
         Explanation.load(path)
 
 
@@ -171,7 +197,7 @@ def test_a_real_radiograph_is_refused(real_data: Path, tmp_path: Path) -> None:
 
 def test_the_permission_is_an_option_of_from_pretrained() -> None:
     explainer = Explainer.from_pretrained("phantom", device="cpu", allow_phantom_weights=True)
-    assert explainer.allow_phantom_weights
+    assert explainer.settings.allow_phantom_weights
     assert explainer.classifier.phantom_only
     with pytest.raises(OptionError):
         explainer.explain_inputs(torch.zeros(1))

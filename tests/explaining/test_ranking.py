@@ -58,7 +58,7 @@ def test_equals_a_literal_selection(
 def test_calibrated_ranks_by_the_calibrated_value_alone(
     head: tuple[list[float], list[str], list[float | None]],
 ) -> None:
-    ranking = rank(*head, top_k=18, by="calibrated")
+    ranking = rank(*head, top_k=18, rank_by="calibrated")
     values = [p.calibrated for p in ranking.top]
     assert None not in values
     assert values == sorted(values, reverse=True)
@@ -106,14 +106,14 @@ def test_saturated_sigmoids_are_still_told_apart() -> None:
 def test_calibrated_order_differs_from_the_order_of_probabilities() -> None:
     arguments = ([0.0, -2.0], ["A", "B"], [0.9, 0.05])
     assert rank(*arguments).pathologies == ("A", "B")
-    assert rank(*arguments, by="calibrated").pathologies == ("B", "A")
+    assert rank(*arguments, rank_by="calibrated").pathologies == ("B", "A")
 
 
 @pytest.mark.parametrize(
     "only", ["Edema", ["Edema"], ("Pulmonary fibrosis", " edema "), iter(["Edema", "Edema"])]
 )
 def test_only_these(only: object) -> None:
-    ranking = rank([3.0, 1.0, 2.0], ["Mass", "Edema", "Fibrosis"], only=only)
+    ranking = rank([3.0, 1.0, 2.0], ["Mass", "Edema", "Fibrosis"], pathologies=only)
     assert "Mass" not in ranking.pathologies
     assert "Edema" in ranking.pathologies
     assert len(ranking.predictions) == 3
@@ -121,11 +121,12 @@ def test_only_these(only: object) -> None:
 
 def test_only_finds_outputs_named_otherwise_and_all_of_them() -> None:
     names = ["Pleural Effusion", "Effusion", "Mass"]
-    assert rank([1.0, 2.0, 3.0], names, only="Effusion").pathologies == ("Effusion", "Pleural Effusion")
+    ranking = rank([1.0, 2.0, 3.0], names, pathologies="Effusion")
+    assert ranking.pathologies == ("Effusion", "Pleural Effusion")
 
 
 def test_only_of_nothing_ranks_nothing() -> None:
-    assert rank([1.0], ["Mass"], only=()).k == 0
+    assert rank([1.0], ["Mass"], pathologies=()).k == 0
 
 
 def test_above_the_operating_point_may_leave_nothing() -> None:
@@ -171,8 +172,8 @@ def test_scores_that_are_not_finite_are_an_error(score: float) -> None:
         ({"top_k": 0}, "top_k=0.*at least 1"),
         ({"top_k": 2.0}, "top_k=2.0"),
         ({"top_k": -1}, "top_k=-1"),
-        ({"by": "logit"}, "by='logit'.*probability, calibrated"),
-        ({"only": "Hernia"}, r"Hernia.*A, B"),
+        ({"rank_by": "logit"}, "rank_by='logit'.*probability, calibrated"),
+        ({"pathologies": "Hernia"}, r"Hernia.*A, B"),
         ({"operating_points": [0.5]}, "2 scores, 2 pathologies and 1 operating points"),
     ],
 )

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from PIL import Image
 
-from cxr_explain.figures.artists import Line, Samples
+from cxr_explain.figures.artists import Samples, TextLine
 from cxr_explain.figures.lettering import font
 from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.page import Page
@@ -38,20 +38,26 @@ def noise(rows, columns):
 @pytest.mark.parametrize("rotation", [0.0, 90.0])
 def test_a_line_has_the_pixels_of_matplotlibs_text(align, vertical, rotation):
     drawn = []
-    for kind in (Line, Text):
+    for kind in (TextLine, Text):
         with own_style():
             figure, axes = empty()
-            text = kind(
-                0.913,
-                0.517,
-                WORDS,
-                fontproperties=font("bold", 6.4),
-                color="#A32A00",
-                horizontalalignment=align,
-                verticalalignment=vertical,
-                rotation=rotation,
-                **({} if kind is Line else {"parse_math": False}),
-            )
+            if kind is TextLine:
+                style = {
+                    "size": 6.4,
+                    "face": "bold",
+                    "colour": "#A32A00",
+                    "align": align,
+                    "vertical": vertical,
+                }
+            else:
+                style = {
+                    "fontproperties": font("bold", 6.4),
+                    "color": "#A32A00",
+                    "horizontalalignment": align,
+                    "verticalalignment": vertical,
+                    "parse_math": False,
+                }
+            text = kind(0.913, 0.517, WORDS, rotation=rotation, **style)
             axes.add_artist(text)
         drawn.append(pixels_of(figure))
     assert (drawn[0] != 255).any()
@@ -61,7 +67,7 @@ def test_a_line_has_the_pixels_of_matplotlibs_text(align, vertical, rotation):
 def test_a_hidden_line_is_not_drawn():
     with own_style():
         figure, axes = empty()
-        axes.add_artist(Line(0.2, 0.5, WORDS, visible=False))
+        axes.add_artist(TextLine(0.2, 0.5, WORDS, size=8, visible=False))
     assert (pixels_of(figure) == 255).all()
 
 

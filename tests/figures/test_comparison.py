@@ -4,9 +4,9 @@ import pytest
 from synthetic import synthetic_explanation
 
 from cxr_explain.explaining.ranking import rank
-from cxr_explain.figures.comparison import Agreement, agreement, compare
+from cxr_explain.figures.comparison import Agreement, agreement, comparison_rows
 from cxr_explain.figures.content import image_sides
-from cxr_explain.figures.table import format_probability
+from cxr_explain.figures.texts import format_probability
 from cxr_explain.pathologies import LabelState, ReferenceLabels
 
 POSITIVE, NEGATIVE = LabelState.POSITIVE, LabelState.NEGATIVE
@@ -35,7 +35,7 @@ def test_agreement(above, state, expected):
 def test_rows_are_the_ranked_then_the_labelled_then_the_unpredicted():
     ranking = rank([3.0, 2.0, 1.0, 0.0], ["Edema", "Mass", "Effusion", "Hernia"], top_k=1)
     labels = ReferenceLabels.from_text("Support Devices|Pleural Effusion|Mass=uncertain|Hernia=negative")
-    rows = compare(ranking, labels)
+    rows = comparison_rows(ranking, labels)
     assert [(row.pathology, row.rank, row.prediction is None) for row in rows] == [
         ("Edema", 1, False),
         ("Effusion", None, False),
@@ -47,13 +47,13 @@ def test_rows_are_the_ranked_then_the_labelled_then_the_unpredicted():
 
 def test_without_labels_there_is_no_state():
     ranking = rank([1.0], ["Edema"], [0.1])
-    (row,) = compare(ranking, ReferenceLabels.coerce(None))
+    (row,) = comparison_rows(ranking, ReferenceLabels.coerce(None))
     assert row.state is None
     assert row.agreement is Agreement.UNDEFINED
 
 
 def test_without_ranked_pathologies_the_most_probable_come_first():
-    rows = compare(synthetic_explanation(k=0).ranking, ReferenceLabels.coerce(None))
+    rows = comparison_rows(synthetic_explanation(k=0).ranking, ReferenceLabels.coerce(None))
     assert [row.rank for row in rows] == [None] * 5
     assert rows[0].pathology == "Effusion"
 

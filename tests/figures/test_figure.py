@@ -14,7 +14,8 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.figures import draw_explanation, lettering, palette
-from cxr_explain.figures.output import DISCLAIMER, own_style
+from cxr_explain.figures.output import own_style
+from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
 
 TOLERANCE = 60  # of 8000 bits; another dpi already moves the glyphs by more

@@ -16,7 +16,8 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.figures import draw_explanation
-from cxr_explain.figures.output import DISCLAIMER, FORMATS
+from cxr_explain.figures.output import FORMATS
+from cxr_explain.figures.texts import DISCLAIMER
 
 NAME = "DOE-JANE-19700101"
 TESTS = Path(__file__).parents[1]

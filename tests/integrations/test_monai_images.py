@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from monai.data import MetaTensor
 from monai.transforms import Flip, LoadImage, Rotate90, ScaleIntensity, Transposed, ZoomD
 from numpy.typing import NDArray
 
-from cxr_explain import Radiograph, read_radiograph
+from cxr_explain import Explainer, Radiograph, read_radiograph
 from cxr_explain.errors import OptionError
-from cxr_explain.integrations.monai import ReadRadiographd
+from cxr_explain.integrations.monai import PrepareRadiographd, ReadRadiographd
 from cxr_explain.integrations.monai.axes import Turn
 from cxr_explain.integrations.monai.images import to_meta_tensor, to_radiograph
 
@@ -178,3 +179,22 @@ def test_what_is_no_grey_radiograph_is_refused(upright: Path) -> None:
 
 def test_without_metadata_a_tensor_remains(upright: Path, untracked: None) -> None:
     assert not isinstance(read(upright), MetaTensor)
+
+
+@pytest.mark.parametrize("known", [None, True, False])
+def test_how_a_file_was_read_stays_known(known: bool | None) -> None:
+    radiograph = replace(Radiograph.from_array(np.zeros((40, 50), np.float32)), xrv_compatible=known)
+    image = to_meta_tensor(radiograph)
+    assert isinstance(image.meta["xrv_compatible"], str), "to collate with images of which it is unknown"
+    back, _ = to_radiograph(image)
+    assert back.xrv_compatible is known
+
+
+def test_a_reader_and_an_explainer_that_disagree_are_refused(explainer: Explainer, phantoms: Path) -> None:
+    path = sorted((phantoms / "images").glob("*.png"))[0]
+    other = Explainer(explainer.classifier, xrv_compatible=True)
+    item = ReadRadiographd("image")({"image": path})
+    with pytest.raises(OptionError, match="xrv_compatible=False; expected xrv_compatible=True"):
+        PrepareRadiographd("image", other)(item)
+    item = ReadRadiographd("image", xrv_compatible=True)({"image": path})
+    assert PrepareRadiographd("image", other)(item)["image"].shape == (1, 224, 224)

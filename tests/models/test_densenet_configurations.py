@@ -13,7 +13,8 @@ from torch import nn
 
 from cxr_explain import Explainer, ensure_torchvision_imports
 from cxr_explain.errors import ArchitectureError, WeightsMetadataError
-from cxr_explain.models.xrv import densenet_configuration, from_pretrained
+from cxr_explain.models.pretrained import from_pretrained
+from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.weights import CheckpointFacts
 
 ensure_torchvision_imports()
@@ -46,7 +47,7 @@ def test_a_file_gives_the_logits_of_the_model_it_came_from(
 ) -> None:
     torch.manual_seed(1)
     module = randomise(DenseNet(num_classes=5, **configuration)).eval()
-    inferred = densenet_configuration(module.state_dict())
+    inferred = XRVDenseNet.configuration(module.state_dict())
     assert inferred == {"num_classes": 5, "in_channels": 1, **configuration}
     classifier = from_pretrained(saved(module, tmp_path / "mine.safetensors"))
     x = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(2))

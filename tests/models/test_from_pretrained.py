@@ -25,7 +25,7 @@ from cxr_explain.weights import ENTRIES, find_entry
 ensure_torchvision_imports()
 import torchxrayvision as xrv  # noqa: E402 - needs the line above
 
-DENSENETS = [entry.name for entry in ENTRIES if entry.architecture == "xrv-densenet121"]
+DENSENETS = [entry.name for entry in ENTRIES if entry.architecture == "xrv-densenet"]
 RESNET = "resnet50-res512-all"
 
 

@@ -14,7 +14,7 @@ from cxr_explain import PATHOLOGIES, Explainer, Outputs, XRVDenseNet, XRVResNet
 from cxr_explain.errors import ModelError
 from cxr_explain.weights import ENTRIES, WeightsEntry
 
-DENSENETS = [entry for entry in ENTRIES if entry.architecture == "xrv-densenet121"]
+DENSENETS = [entry for entry in ENTRIES if entry.architecture == "xrv-densenet"]
 
 
 def as_published(entry: WeightsEntry) -> nn.Module:

@@ -79,9 +79,7 @@ def test_a_card_names_no_file_and_no_header_text() -> None:
 def test_text_from_files_is_escaped() -> None:
     radiograph = replace(synthetic_radiograph((64, 64)), view=HOSTILE, warnings=(HOSTILE,))
     assert "<script>alert(1)</script>" in check(radiograph._repr_html_())
-    manifest = Manifest.of(
-        [HOSTILE[:9]], ["a.png"], pathologies=[HOSTILE], states=[[1]], label_sources=HOSTILE
-    )
+    manifest = Manifest([HOSTILE[:9]], ["a.png"], pathologies=[HOSTILE], states=[[1]], label_sources=HOSTILE)
     check(manifest._repr_html_())
 
 
@@ -133,7 +131,7 @@ def test_a_phantom_says_so() -> None:
 
 
 def test_a_manifest_counts_and_names_nobody() -> None:
-    manifest = Manifest.of(
+    manifest = Manifest(
         ["Doe-1", "Doe-2"],
         ["Doe/1.png", "Doe/2.png"],
         pathologies=["Mass"],
@@ -154,7 +152,7 @@ def test_an_audit_says_how_far_it_is(tmp_path: Path) -> None:
     images = tmp_path / "phantoms" / "images"
     (images / "broken.png").write_bytes(b"no picture")
     names = sorted(path.name for path in images.iterdir())
-    manifest = Manifest.of(names, names)
+    manifest = Manifest(names, names)
     run = run_audit(cxr.Explainer.from_pretrained("phantom"), manifest, images, tmp_path / "my-run")
     words = check(run._repr_html_())
     assert "3 of 4 images explained, 1 failed" in words

@@ -14,9 +14,9 @@ import pytest
 from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.errors import CorruptImageError, CxrExplainError, OutputError
-from cxr_explain.figures.output import DISCLAIMER
+from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages import index_page
-from cxr_explain.pages.index_page import Card, IndexPage
+from cxr_explain.pages.index_page import IndexEntry, IndexPage
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -65,21 +65,23 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def card(labels=None, k: int = 5, **provenance) -> Card:
+def entry(labels=None, k: int = 5, **provenance) -> IndexEntry:
     radiograph = synthetic_radiograph((64, 64))
     explanation = synthetic_explanation(radiograph, k=k, **provenance)
-    return Card.of(explanation, radiograph, labels, figure="a.png", saved="a.json", figure_size=(1200, 900))
+    return IndexEntry.of(
+        explanation, radiograph, labels, figure="a.png", saved="a.json", figure_size=(1200, 900)
+    )
 
 
-def page_of(*cards: Card) -> IndexPage:
+def page_of(*entries: IndexEntry) -> IndexPage:
     page = IndexPage()
-    for each in cards:
+    for each in entries:
         page.add(each)
     return page
 
 
 def test_the_page_says_what_was_explained_by_which_model() -> None:
-    document = Document(page_of(card("Effusion|Cardiomegaly=negative|Nodule=uncertain")).html())
+    document = Document(page_of(entry("Effusion|Cardiomegaly=negative|Nodule=uncertain")).html())
     for text in (
         *(
             "Explained chest radiographs",
@@ -94,24 +96,24 @@ def test_the_page_says_what_was_explained_by_which_model() -> None:
 
 
 def test_agreement_is_said_in_words() -> None:
-    document = Document(page_of(card("Effusion|Cardiomegaly")).html())
+    document = Document(page_of(entry("Effusion|Cardiomegaly")).html())
     agreed = re.findall(r"[✓✗] (agrees|disagrees)", " ".join(document.text.split()))
-    rows = page_of(card("Effusion|Cardiomegaly")).cards[0].rows
+    rows = page_of(entry("Effusion|Cardiomegaly")).entries[0].rows
     assert agreed == [str(row.agreement) for row in rows if row.agreement != "–"]
     assert f"{agreed.count('agrees')} agree with their reference label" in document.text
 
 
 def test_without_reference_labels_there_are_no_columns_for_them() -> None:
-    text = Document(page_of(card()).html()).text
+    text = Document(page_of(entry()).html()).text
     assert "Reference label" not in text
     assert "Agreement" not in text
     assert "agree" not in text
 
 
 def test_the_alternative_text_says_what_the_figure_shows() -> None:
-    page = page_of(card("Effusion"))
+    page = page_of(entry("Effusion"))
     (image,) = Document(page.html()).all("img")
-    assert image["alt"] == page.cards[0].alternative
+    assert image["alt"] == page.entries[0].alternative
     assert "Effusion (probability 0.8" in str(image["alt"])
     assert "reference label positive" in str(image["alt"])
     assert (image["width"], image["height"]) == ("1200", "900")
@@ -119,7 +121,7 @@ def test_the_alternative_text_says_what_the_figure_shows() -> None:
 
 def test_links_lead_to_files_beside_the_page(tmp_path: Path) -> None:
     name = "50% #1?<b>.png"
-    page = page_of(replace(card(), figure=name, explanation="50% #1?<b>.json"))
+    page = page_of(replace(entry(), figure=name, explanation="50% #1?<b>.json"))
     document = Document(page.write(tmp_path).read_text(encoding="utf-8"))
     anchors = {identity for _, attributes in document.elements if (identity := attributes.get("id"))}
     for link in (str(attributes["href"]) for attributes in document.all("a")):
@@ -131,7 +133,7 @@ def test_links_lead_to_files_beside_the_page(tmp_path: Path) -> None:
 
 
 def test_the_policy_allows_this_style_and_the_figures_alone() -> None:
-    html = page_of(card("Effusion")).html()
+    html = page_of(entry("Effusion")).html()
     document = Document(html)
     (policy,) = (m["content"] for m in document.all("meta") if m.get("http-equiv"))
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
@@ -153,7 +155,7 @@ def test_the_policy_allows_this_style_and_the_figures_alone() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_files_stays_text(text: str, tmp_path: Path) -> None:
-    made = card(
+    made = entry(
         {text.replace("|", ""): "positive"}, model=text, training_sets=(text,), warnings=(text,), view=text
     )
     made = replace(
@@ -161,7 +163,7 @@ def test_text_from_files_stays_text(text: str, tmp_path: Path) -> None:
     )
     page = page_of(made)
     page.fail(CxrExplainError(text, expected=text, remedy=text), f"/secret/{text}", 1)
-    plain = Document(page_of(card("Effusion")).html())
+    plain = Document(page_of(entry("Effusion")).html())
     html = page.write(tmp_path).read_bytes().decode("utf-8")
     document = Document(html)
     assert {tag for tag, _ in document.elements} - {tag for tag, _ in plain.elements} <= {"code", "ul", "li"}
@@ -183,25 +185,25 @@ def test_failures_show_code_and_message_without_the_file(tmp_path: Path) -> None
 
 
 def test_phantoms_and_a_model_that_knows_nothing_else_are_named() -> None:
-    phantom = card(phantom=True, phantom_only=True)
+    phantom = entry(phantom=True, phantom_only=True)
     text = Document(page_of(phantom).html()).text
     assert "Explained chest phantoms" in text
     assert "These images are computed chest phantoms" in text
     assert "has never seen a radiograph" in text
     assert "phantom, not a patient" in text
-    mixed = Document(page_of(phantom, card()).html()).text
+    mixed = Document(page_of(phantom, entry()).html()).text
     assert "Explained chest radiographs" in mixed
     assert "1 of 2 images are computed chest phantoms" in mixed
-    assert "phantom" not in Document(page_of(card()).html()).text
+    assert "phantom" not in Document(page_of(entry()).html()).text
 
 
 def test_a_large_run_lists_what_fits_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_page, "MOST_SHOWN", 2)
-    page = page_of(*[card("Effusion")] * 5)
+    page = page_of(*[entry("Effusion")] * 5)
     for number in range(4):
         page.fail(CxrExplainError("nothing"), "a.png", number)
     text = " ".join(Document(page.html()).text.split())
-    assert (len(page.cards), len(page.failures)) == (2, 2)
+    assert (len(page.entries), len(page.failures)) == (2, 2)
     assert "5 explained" in text
     assert "3 more are explained in this folder" in text
     assert "2 more failed" in text
@@ -209,19 +211,19 @@ def test_a_large_run_lists_what_fits_and_counts_the_rest(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("k", [0, 1, 18])
 def test_any_number_of_pathologies(k: int) -> None:
-    Document(page_of(card("Support Devices|Mass", k=k)).html())
+    Document(page_of(entry("Support Devices|Mass", k=k)).html())
 
 
 def test_a_pdf_is_linked_and_not_shown() -> None:
-    document = Document(page_of(replace(card(), figure="a.pdf")).html())
+    document = Document(page_of(replace(entry(), figure="a.pdf")).html())
     assert document.all("img") == []
     assert any(attributes["href"] == "a.pdf" for attributes in document.all("a"))
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"index\.html: found a page that cannot be written"):
-        page_of(card()).write(tmp_path / "missing")
+        page_of(entry()).write(tmp_path / "missing")
 
 
 def test_the_same_run_gives_the_same_page() -> None:
-    assert page_of(card("Mass")).html() == page_of(card("Mass")).html()
+    assert page_of(entry("Mass")).html() == page_of(entry("Mass")).html()

@@ -37,10 +37,10 @@ from torch import Tensor, nn
 
 from cxr_explain import HookedClassifier, Outputs, ensure_torchvision_imports
 from cxr_explain.cam.layers import combine_layers
+from cxr_explain.cam.registry import Method
 from cxr_explain.cam.rules import Rule, class_maps
 from cxr_explain.cam.sampled import SmoothGradCAMPlusPlus
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.options import Method
 
 ensure_torchvision_imports()
 pytestmark = pytest.mark.peers

@@ -19,7 +19,7 @@ from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.phantom import render, sample_patient
 from cxr_explain.phantom.dataset import BOXES, LABELS, write_dataset
 from cxr_explain.phantom.dicom import to_dicom
-from cxr_explain.reference.label_tables import read_reference_table
+from cxr_explain.reference import read_references
 
 N, SIZE = 12, 96
 
@@ -49,10 +49,10 @@ def test_the_same_arguments_give_the_same_bytes(folder: Path, tmp_path: Path) ->
 
 
 def test_nihs_readers_read_it(folder: Path) -> None:
-    table = read_reference_table(folder / LABELS, folder / BOXES)
+    table = read_references(labels=folder / LABELS, boxes=folder / BOXES)
     names = {path.name for path in (folder / "images").iterdir()}
     assert len(names) == N
-    assert set(table.labels) == names
+    assert set(table.manifest.paths) == names
     lists = [(folder / name).read_text().split() for name in ("train_val_list.txt", "test_list.txt")]
     assert sorted(lists[0] + lists[1]) == sorted(names)
     found = 0

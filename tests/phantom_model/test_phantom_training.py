@@ -18,7 +18,7 @@ from benchmarks.phantom_model.making import make, save, train
 from benchmarks.phantom_model.network import Network
 from benchmarks.phantom_model.objective import Batch, parts
 from benchmarks.phantom_model.settings import Settings, Stage
-from cxr_explain.models.xrv import from_pretrained
+from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.phantom import FINDINGS
 
 STAGE = Stage(patients=4, variants=2, prevalence=dict.fromkeys(FINDINGS, 0.2), epochs=2, rate=5e-3, ramp=4)

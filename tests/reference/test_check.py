@@ -18,7 +18,7 @@ def folder(tmp_path: Path, *paths: str) -> Path:
 
 
 def of(*paths: str, **columns: object) -> Manifest:
-    return Manifest.of([f"i{at}" for at in range(len(paths))], paths, **columns)
+    return Manifest([f"i{at}" for at in range(len(paths))], paths, **columns)
 
 
 def test_missing_images_are_those_without_a_file(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_labels_beside_the_models_outputs(tmp_path: Path) -> None:
 
 def test_the_part_of_a_data_set_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"")
-    manifest = Manifest.of("abc", ["a.png", "b.png", "c.png"])
+    manifest = Manifest("abc", ["a.png", "b.png", "c.png"])
     assert present(manifest, tmp_path).ids == ("b",)
     with pytest.raises(ManifestError, match=r"none of the manifest's images.*'a\.png'"):
         present(manifest.select([0, 2]), tmp_path)

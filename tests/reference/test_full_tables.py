@@ -11,6 +11,7 @@ import pytest
 
 from cxr_explain.pathologies import PATHOLOGIES
 from cxr_explain.reference import Manifest, check_manifest, make_manifest, parse_manifest
+from cxr_explain.reference.csv_file import csv_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +35,8 @@ def test_both_are_read_checked_and_read_back(tables: Path, tmp_path: Path) -> No
     chexpert = make_manifest("chexpert", tables / "chexpert_train.csv.gz")
     checks = [check_manifest(manifest, tmp_path, PATHOLOGIES) for manifest in (nih, chexpert)]
     assert [len(check.missing) for check in checks] == [112_120, 223_414]
-    assert parse_manifest(nih.to_bytes()) == nih
-    assert parse_manifest(chexpert.to_bytes()) == chexpert
+    assert parse_manifest(csv_bytes(nih)) == nih
+    assert parse_manifest(csv_bytes(chexpert)) == chexpert
 
 
 def test_nih(tables: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
 
 def test_masks_of_another_size_are_refused(tmp_path: Path) -> None:
     Image.fromarray(MASK.astype(np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(ManifestError, match="a mask of 50 x 40 pixels for an image of 40 x 50 pixels"):
+    with pytest.raises(ReferenceLabelError, match="a mask of 50 x 40 pixels for an image of 40 x 50 pixels"):
         entry("png", "a.png").mask_in("Effusion", (50, 40), tmp_path)
 
 
@@ -66,11 +66,11 @@ def test_a_mask_stays_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="p1: found no mask of 'Mass'; expected one of Effusion"):
+    with pytest.raises(ReferenceLabelError, match="p1: found no mask of 'Mass'; expected one of Effusion"):
         entry("png", "a.png").mask_in("Mass", MASK.shape, tmp_path)
     with pytest.raises(CxrExplainError, match="no such file"):
         entry("png", "a.png").mask_in("Effusion", MASK.shape, tmp_path)
-    with pytest.raises(ManifestError, match="no readable file"):
+    with pytest.raises(ReferenceLabelError, match="no readable file"):
         entry("chexlocalize-annotation", "a.json").mask_in("Effusion", MASK.shape, tmp_path)
     (tmp_path / "a.json").write_text('{"other": {"img_size": [40, 50]}}')
     with pytest.raises(ReferenceLabelError, match="no radiograph 'p1'"):

@@ -10,8 +10,7 @@ from tables import BOX_HEADER, NIH_HEADER, nih_row, written
 
 from cxr_explain.errors import ManifestError, OptionError
 from cxr_explain.pathologies import NIH_PATHOLOGIES, LabelState
-from cxr_explain.reference import Manifest, check_manifest, make_manifest
-from cxr_explain.reference.label_tables import read_reference_table
+from cxr_explain.reference import Manifest, check_manifest, make_manifest, read_references
 
 TABLE = "Data_Entry_2017_v2020.csv"
 
@@ -62,14 +61,14 @@ def test_no_finding_stands_for_fourteen_negatives(tmp_path: Path) -> None:
     assert dict.fromkeys(NIH_PATHOLOGIES, LabelState.NEGATIVE) == entry.labels.states
 
 
-def test_the_same_states_as_the_reference_table(tmp_path: Path) -> None:
+def test_the_same_states_as_of_the_table_alone(tmp_path: Path) -> None:
     """`explain --labels` and an audit say the same of an image."""
     labels = ["Effusion|Pleural_Thickening", "No Finding", "Infiltration|Hernia|Mass"]
     names = [f"0000000{n}_000.png" for n in range(3)]
     manifest = of(tmp_path, *(nih_row(name, text) for name, text in zip(names, labels, strict=True)))
-    table = read_reference_table(tmp_path / TABLE)
-    for entry in manifest:
-        assert table.labels[entry.path].states == entry.labels.states
+    alone = read_references(labels=tmp_path / TABLE).manifest
+    assert [entry.labels.states for entry in alone] == [entry.labels.states for entry in manifest]
+    assert [entry.path for entry in alone] == names
 
 
 @pytest.mark.parametrize(
@@ -151,12 +150,12 @@ def test_all_bad_rows_at_once(tmp_path: Path) -> None:
         of(tmp_path, *rows, nih_row("00000003_000.png"), "short,Mass", nih_row("00000004_000.png", labels=""))
     text = str(caught.value)
     for expected in (
-        f"{tmp_path / TABLE}: line 2: the labels 'Flu', which are not NIH's",
+        f"{tmp_path / TABLE}: line 2: 'Flu', which is none of NIH's 14 labels",
         "line 3: the age 'old'",
         "line 4: the sex '?'",
         "line 5: the image_id '00000003_000' again, after line 4",
         "line 6: 2 cells where the header has 11",
-        "line 7: the labels ''",
+        "line 7: no label at all",
     ):
         assert expected in text
 

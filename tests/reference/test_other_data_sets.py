@@ -9,7 +9,8 @@ from tables import EXAMPLES, written
 
 from cxr_explain.errors import ManifestError, OptionError
 from cxr_explain.pathologies import LabelState
-from cxr_explain.reference import MANIFEST_READERS, Manifest, make_manifest, manifest_options
+from cxr_explain.reference import DATA_SETS, Manifest, data_set_option, make_manifest
+from cxr_explain.reference.csv_file import csv_bytes
 
 RSNA = "patientId,x,y,width,height,Target"
 VINDR = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
@@ -140,7 +141,7 @@ def test_mimics_labels_are_the_studys(tmp_path: Path) -> None:
         *("positive", "uncertain", "negative", "not mentioned"),
     ]
     assert third.labels.states == {}  # a study without a report: not labelled
-    assert "21800506" not in make_manifest("mimic", tmp_path).to_bytes().decode()
+    assert "21800506" not in csv_bytes(make_manifest("mimic", tmp_path)).decode()
 
 
 def test_mimics_splits_and_labelers(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_bad_plain_tables(lines: list[str], message: str, tmp_path: Path) -> Non
 
 
 def test_the_registry() -> None:
-    assert set(MANIFEST_READERS) == {
+    assert set(DATA_SETS) == {
         "nih",
         "chexpert",
         "chexlocalize",
@@ -220,7 +221,13 @@ def test_the_registry() -> None:
         "csv",
         "dicom",
     }
-    assert manifest_options("dicom") == ()
+    assert DATA_SETS["dicom"].options == {}
+    assert list(DATA_SETS["nih"].options) == ["split", "images"]
+    assert str(data_set_option("labeler")["mimic"]) == "chexpert (default) or negbio"
+    assert str(data_set_option("split")["chexpert"]) == "train, valid or test"
+    assert set(data_set_option("images")) == {"nih", "rsna", "vindr"}
+    assert all(option.choices == () for option in data_set_option("images").values())
+    assert data_set_option("nothing") == {}
     with pytest.raises(OptionError, match="the data set 'imagenet'; expected one of nih"):
         make_manifest("imagenet", "x")
     with pytest.raises(OptionError, match="size for nih; expected one of split, images"):
@@ -229,7 +236,7 @@ def test_the_registry() -> None:
         make_manifest("dicom", "x", split="test")
 
 
-@pytest.mark.parametrize("name", sorted(set(MANIFEST_READERS) - {"csv", "chexpert"}))
+@pytest.mark.parametrize("name", sorted(set(DATA_SETS) - {"csv", "chexpert"}))
 def test_a_folder_that_is_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no folder"):
         make_manifest(name, tmp_path / "none")

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from cxr_explain import read_radiograph
+from cxr_explain.errors import CxrExplainError
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.phantom import render, sample_patient, to_radiograph
-from cxr_explain.reference.finding_masks import MaskFolder
+from cxr_explain.reference import read_references
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 
 
@@ -21,7 +24,7 @@ def image(path: Path, seed: int = 0) -> Path:
 
 
 def names(files: list[Path], masks: Path) -> list[str]:
-    return [case.id for case in file_cases(files, MaskFolder(masks)) if isinstance(case, Case)]
+    return [case.id for case in file_cases(files, read_references(masks=masks)) if isinstance(case, Case)]
 
 
 def test_phantoms_are_those_in_turn_that_have_a_finding() -> None:
@@ -68,7 +71,7 @@ def test_chexperts_images_of_one_name_are_cases_of_their_own(tmp_path: Path) -> 
     folders = ("patient00001/study1", "patient00001/study2", "patient00002/study1")
     files = [image(tmp_path / "train" / folder / "view1_frontal.png") for folder in folders]
     image(tmp_path / "masks" / "view1_frontal-edema.png")
-    cases = list(file_cases(files, MaskFolder(tmp_path / "masks")))
+    cases = list(file_cases(files, read_references(masks=tmp_path / "masks")))
     assert [case.id for case in cases if isinstance(case, Case)] == [
         "patient00001_study1_view1_frontal",
         "patient00001_study2_view1_frontal",
@@ -114,3 +117,60 @@ def test_an_image_whose_masks_are_empty_is_no_case(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "masks" / "a-mass.png")
     assert names([image(tmp_path / "a.png")], tmp_path / "masks") == []
+
+
+def test_masks_on_disk_are_those_that_were_rendered(dataset: Path) -> None:
+    files = sorted((dataset / "images").glob("*.png"))
+    references = read_references(masks=dataset / "masks")
+    found = [case for case in file_cases(files, references) if isinstance(case, Case)]
+    assert found
+    for case in found:
+        phantom = render(sample_patient(int(case.id.removeprefix("phantom-"))), size=96)
+        assert set(case.masks) == {name for name, mask in phantom.masks.items() if mask.any()}
+        for name, mask in case.masks.items():
+            assert np.array_equal(mask, phantom.masks[name])
+        assert case.radiograph.phantom
+        assert not case.boxes
+
+
+def test_boxes_on_disk_hold_the_masks(dataset: Path) -> None:
+    files = sorted((dataset / "images").glob("*.png"))
+    boxes = read_references(boxes=dataset / "BBox_List_2017.csv")
+    masks = read_references(masks=dataset / "masks")
+    boxed = [case for case in file_cases(files, boxes) if isinstance(case, Case)]
+    assert boxed
+    for case in boxed:
+        assert case.boxes
+        exact = masks.masks(f"{case.id}.png", case.radiograph.shape)
+        for name, box in case.masks.items():
+            assert (exact[name] & box).sum() > 0.9 * exact[name].sum()  # specks at the rim get no box
+            assert box.sum() < box.size
+
+
+def test_a_broken_image_is_an_error_that_names_it_and_the_others_go_on(dataset: Path, tmp_path: Path) -> None:
+    references = read_references(masks=dataset / "masks")
+    covered = [path for path in sorted((dataset / "images").glob("*.png")) if references.covers(path)]
+    broken = tmp_path / covered[0].name
+    broken.write_bytes(covered[0].read_bytes()[:200])
+    found = list(file_cases([broken, *covered[1:], tmp_path / "unknown.png"], references))
+    assert isinstance(found[0], CxrExplainError)
+    assert str(broken) in str(found[0])
+    assert [case.id for case in found[1:] if isinstance(case, Case)] == [path.stem for path in covered[1:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("images/00000013_026.png", "00000013"),
+        ("CheXpert/valid/patient64541/study1/view1_frontal.jpg", "patient64541"),
+        ("study/a_b.png", "a_b"),
+        ("phantom-000042.png", "phantom-000042"),
+    ],
+)
+def test_the_patient_is_read_off_the_path(tmp_path: Path, name: str, group: str) -> None:
+    path = image(tmp_path / name)
+    image(tmp_path / "masks" / f"{path.stem}-mass.png")
+    (case,) = file_cases([path], read_references(masks=tmp_path / "masks"))
+    assert isinstance(case, Case)
+    assert case.group == group
+    assert case.radiograph.sha256 == read_radiograph(path).sha256

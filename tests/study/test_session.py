@@ -11,7 +11,7 @@ from cxr_explain import Explainer
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.pathologies import PATHOLOGIES
-from cxr_explain.reference.finding_masks import Boxes, MaskFolder
+from cxr_explain.reference import read_references
 from cxr_explain.study.plan import validity_plan
 from cxr_explain.study.session import (
     Request,
@@ -28,14 +28,14 @@ MODEL = Pretrained("phantom")
 @pytest.fixture
 def files(dataset: Path) -> tuple[Path, ...]:
     """The images that have a mask."""
-    masks = MaskFolder(dataset / "masks")
+    masks = read_references(masks=dataset / "masks")
     return tuple(path for path in sorted((dataset / "images").glob("*.png")) if masks.covers(path))
 
 
 def test_n_counts_the_cases_that_can_be_read(dataset: Path, files: tuple[Path, ...], tmp_path: Path) -> None:
     broken = tmp_path / files[0].name
     broken.write_bytes(b"no image")
-    source = Source((broken, *files[1:]), MaskFolder(dataset / "masks"))
+    source = Source((broken, *files[1:]), read_references(masks=dataset / "masks"))
     failed: list[CxrExplainError] = []
     assert [case.id for case in source.cases(2, failed.append)] == [path.stem for path in files[1:3]]
     assert [error.source for error in failed] == [str(broken)]
@@ -45,21 +45,20 @@ def test_no_file_beyond_the_last_case_is_read(dataset: Path, files: tuple[Path, 
     broken = tmp_path / files[1].name
     broken.write_bytes(b"no image")
     failed: list[CxrExplainError] = []
-    source = Source((files[0], broken), MaskFolder(dataset / "masks"))
+    source = Source((files[0], broken), read_references(masks=dataset / "masks"))
     assert len(list(source.cases(1, failed.append))) == 1
     assert failed == []
 
 
 def test_a_source_says_what_its_cases_are(dataset: Path) -> None:
     assert str(Source(seed=7, size=64)) == "phantoms of 64 x 64 pixels from seed 7"
-    assert str(Source((), MaskFolder(dataset / "masks"))) == "radiographs with masks"
+    assert str(Source((), read_references(masks=dataset / "masks"))) == "radiographs with masks"
     boxes = references_of(boxes=dataset / "BBox_List_2017.csv")
-    assert isinstance(boxes, Boxes)
     assert str(Source((), boxes)) == "radiographs with boxes"
 
 
 def test_the_number_of_cases_has_an_end(dataset: Path, files: tuple[Path, ...]) -> None:
-    source = Source((*files, dataset / "other.png"), MaskFolder(dataset / "masks"))
+    source = Source((*files, dataset / "other.png"), read_references(masks=dataset / "masks"))
     assert Request(source, MODEL).most == len(files)
     assert Request(source, MODEL, n=1).most == 1
     assert Request(source, MODEL, n=99).most == len(files)
@@ -83,7 +82,7 @@ def test_the_plan_is_of_one_rule_or_of_all() -> None:
 
 
 def test_the_validity_needs_phantoms_and_is_no_study(dataset: Path) -> None:
-    images = Source((), MaskFolder(dataset / "masks"))
+    images = Source((), read_references(masks=dataset / "masks"))
     for source, study in ((images, False), (Source(), True)):
         with pytest.raises(OptionError, match="phantoms alone"):
             Request(source, MODEL, study=study, validity=True).plan()
@@ -109,6 +108,6 @@ def test_findings_that_the_model_does_not_know_are_an_error(
     some = next((dataset / "masks").glob("*.png"))
     unknown = next(name for name in PATHOLOGIES if name not in explainer.classifier.pathologies)
     (tmp_path / "masks" / f"{files[0].stem}-{unknown.lower()}.png").write_bytes(some.read_bytes())
-    request = Request(Source(files[:1], MaskFolder(tmp_path / "masks")), MODEL)
+    request = Request(Source(files[:1], read_references(masks=tmp_path / "masks")), MODEL)
     with pytest.raises(OptionError, match="no finding that phantom predicts"):
         evaluate_maps(request, tmp_path / "out", failed=print)

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from weights_server import serving
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
-from cxr_explain.weights import fetch, find_entry, locate, resolve
+from cxr_explain.weights import fetch, find_entry, resolve
 
 ENTRY = find_entry("nih")
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 4000  # what download.py looks at: the first bytes
@@ -79,7 +80,7 @@ def test_file_put_there_by_torchxrayvision_is_used(monkeypatch, tmp_path):
     folder = tmp_path / "home" / ".torchxrayvision" / "models_data"
     folder.mkdir(parents=True)
     (folder / ENTRY.file_name).write_bytes(CONTENT)
-    assert fetch("nih", offline=True) == folder / ENTRY.file_name == locate("nih")
+    assert fetch("nih", offline=True) == folder / ENTRY.file_name == resolve("nih", fetch=False)
 
 
 def test_404_says_what_to_do(get, server, tmp_path):
@@ -232,24 +233,29 @@ def test_folder_without_permission(get, tmp_path):
 
 SCRIPT = (
     "import sys; from cxr_explain.weights import fetch; "
-    "print(fetch('nih', weights_dir=sys.argv[1], progress=None, backoff=0))"
+    "print(fetch('nih', weights_dir=sys.argv[1], backoff=0))"
 )
 
 
 def start(tmp_path):
     arguments = [sys.executable, "-c", SCRIPT, str(tmp_path / "weights")]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_two_processes_download_once(get, server, tmp_path):
     server.plan = ["slow"]
     first = start(tmp_path)
     assert server.received.acquire(timeout=30)  # the first holds the lock: its request has arrived
-    second = start(tmp_path)
-    third = start(tmp_path)
+    waiting = [start(tmp_path), start(tmp_path)]
+    at_the_latest = threading.Timer(60, server.release.set)
+    at_the_latest.start()
+    for process in waiting:
+        assert process.stderr.readline() == f"another process downloads {ENTRY.name}; waiting for it\n"
     server.release.set()
-    for process in (first, second, third):
-        output, _ = process.communicate(timeout=30)
+    at_the_latest.cancel()
+    for process in (first, *waiting):
+        output, said = process.communicate(timeout=30)
+        assert said == ""
         assert output.strip() == str(tmp_path / "weights" / ENTRY.file_name)
     assert len(server.requests) == 1
     assert get().read_bytes() == CONTENT

@@ -1,4 +1,4 @@
-"""MONAI: dictionary transforms, a handler for its engines, and FM-G-CAM in the form of its own Grad-CAM.
+"""MONAI: dictionary transforms, a handler for its engines, and FM-G-CAM in the form of MONAI's Grad-CAM.
 
 Importing this package imports MONAI; nothing else of cxr_explain does.
 """

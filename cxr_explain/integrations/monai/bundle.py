@@ -21,7 +21,7 @@ from cxr_explain.explaining.files import expand_inputs
 from cxr_explain.integrations.monai.bundle_texts import LICENSE, LOGGING, readme
 from cxr_explain.integrations.monai.network import configuration_of, facts_of
 from cxr_explain.models.base import Classifier
-from cxr_explain.models.xrv import from_pretrained
+from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.support.extras import require
 from cxr_explain.support.whole_file import write_whole
 from cxr_explain.weights import resolve
@@ -104,12 +104,12 @@ def radiographs_in(folder: str | PathLike[str]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class _Model:
-    """A classifier and the file of its weights.
+    """A classifier and the file with the weights.
 
     Args:
         classifier: for its names.
         weights: a pickle of tensors alone, as MONAI's tools load it.
-        from_sha256: of the file that the weights came from.
+        from_sha256: hexadecimal digest of the file that the weights came from.
     """
 
     classifier: Classifier

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
@@ -15,7 +15,7 @@ class LazyExplainer:
 
     Args:
         explainer: an Explainer, a name of weights, or a checkpoint file.
-        options: of `Explainer.from_pretrained`, with weights.
+        options: keyword arguments of `Explainer.from_pretrained`, with weights.
     """
 
     def __init__(
@@ -42,14 +42,3 @@ class LazyExplainer:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
-
-
-def names_or_none(pathologies: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Names that may be asked for more than once; None for all.
-
-    >>> names_or_none(iter(["Mass"])), names_or_none("Mass"), names_or_none(None)
-    (('Mass',), ('Mass',), None)
-    """
-    if pathologies is None:
-        return None
-    return (pathologies,) if isinstance(pathologies, str) else tuple(pathologies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -49,13 +49,13 @@ class FMGCAM:
         postprocessing: a function of the upsampled maps; by default none.
         top_k: classes per sample where `class_idx` is None, the highest scores first; cut to the N there are.
         method: the rule that makes the class maps.
-        normalisation: of the fusion; see `fm_g_cam`.
-        activation: of the fusion; see `fm_g_cam`.
+        normalisation: what the fusion divides by; see `fm_g_cam`.
+        activation: what the fusion ends with; see `fm_g_cam`.
         fused: False leaves the filter out: K class maps on one scale.
 
     Raises:
         ModelError: no layer of that name.
-        OptionError: no layer, an option outside of its closed set, or no module.
+        OptionError: no layer, a value that an option does not take, or no module.
 
     Source:
         Silva and Bird, FM-G-CAM: A Holistic Approach for Explainable AI in Computer Vision, arXiv 2312.05975.
@@ -119,9 +119,9 @@ class FMGCAM:
                 tensor (B, K) of int64 for others in each sample. Where two are equal at a position, it goes
                 to the first.
             layer_idx: which of the target layers.
-            retain_graph: without meaning here; see above.
+            retain_graph: without meaning here, as no graph is kept.
             img_size: spatial size of the result; by default that of `x`.
-            **kwargs: of the network.
+            **kwargs: keyword arguments of the network.
 
         Returns:
             (B, K, *img_size), at least float32, without a graph. Of a MetaTensor a MetaTensor with its
@@ -145,7 +145,7 @@ class FMGCAM:
         self,
         x: Tensor,
         class_idx: ClassIndex = None,
-        retain_graph: bool = False,
+        retain_graph: bool = False,  # noqa: ARG002 - MONAI's signature
         layer_idx: int = -1,
         **kwargs: Any,
     ) -> Tensor:
@@ -206,7 +206,7 @@ class _Network(HookedClassifier):
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return self.module(inputs, **self._arguments)
+        return cast(Tensor, self.module(inputs, **self._arguments))
 
     def look(self, inputs: Tensor) -> AutogradPass:
         """One forward pass."""

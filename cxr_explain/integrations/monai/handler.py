@@ -5,28 +5,37 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch
 from torch import Tensor
 
-from cxr_explain.errors import CxrExplainError, OptionError, OutputError
-from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.explaining.explainer import Explained, Explainer
+from cxr_explain.explaining.many import (
+    OutputNames,
+    attempt,
+    explain_each,
+    make_output_folder,
+    save_outputs,
+)
+from cxr_explain.explaining.preprocessing import ModelInput
+from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.integrations.monai.axes import Axes
-from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none
+from cxr_explain.integrations.monai.explainers import LazyExplainer
 from cxr_explain.integrations.monai.images import to_radiograph
-from cxr_explain.options import FigureFormat, RankBy
-from cxr_explain.radiograph import Radiograph
+from cxr_explain.options import FigureFormat
 from cxr_explain.support.extras import require
 from cxr_explain.support.spreadsheet import safe_cell
 from cxr_explain.support.whole_file import write_whole
+
+T = TypeVar("T")
 
 PREDICTIONS = "predictions.csv"
 """One row an image: its id, the sigmoid probability of each pathology, and why it failed."""
@@ -54,7 +63,7 @@ class SaveExplanations:
     For each image `<id>.png`, `<id>.json` and `<id>.npz`, see `Explanation.save`; at the end of the run
     `predictions.csv`. An image that fails is logged, counted in `failures`, and has its error in the table;
     the run goes on. The engine's state and the model are left as they are: the classifier is switched to
-    evaluation for its pass, and back. In a distributed run give each rank a folder of its own.
+    evaluation for its pass, and back. In a distributed run give each rank a separate folder.
 
     The figure shows the image that is in the batch. Where a pipeline resizes images before the network, keep
     a copy of what was read (`CopyItemsd`) and name it in `image_key`.
@@ -63,21 +72,18 @@ class SaveExplanations:
         output_dir: where to; made if missing.
         explainer: an Explainer, perhaps of the very network that is evaluated; or a name of weights, or a
             checkpoint file.
-        image_key: of the images in the engine's batch. A batch without keys is the images themselves, or
+        image_key: key of the images in the engine's batch. A batch without keys is the images themselves, or
             has them first.
-        top_k: see `Explainer.explain`.
-        rank_by: see `Explainer.explain`.
-        pathologies: see `Explainer.explain`.
-        above_operating_point: see `Explainer.explain`.
         interval: take every N-th iteration.
         select: whether to take an item; by default all. It sees the engine's output, too, so that the false
             positives may be `lambda item: item["pred"][3] > 0 and item["label"][3] == 0`.
         figure_format: None saves no figures.
         axes: how the images lie; see `Axes`.
-        **options: of `Explainer.from_pretrained`, with weights.
+        **options: which pathologies to explain, such as `top_k=3`, see `RankingSettings`; with weights, those
+            of `Explainer.from_pretrained`, too.
 
     Raises:
-        OptionError: an interval below 1.
+        OptionError: an interval below 1, or a value that an option does not take.
 
     >>> import tempfile, torch
     >>> from ignite.engine import Engine
@@ -98,10 +104,6 @@ class SaveExplanations:
         explainer: Explainer | str | PathLike[str],
         *,
         image_key: str = "image",
-        top_k: int = 5,
-        rank_by: RankBy = "probability",
-        pathologies: Iterable[str] | None = None,
-        above_operating_point: bool = False,
         interval: int = 1,
         select: Callable[[Item], bool] | None = None,
         figure_format: FigureFormat | None = "png",
@@ -111,14 +113,9 @@ class SaveExplanations:
         if interval < 1:
             raise OptionError(f"interval={interval}", expected="1 or more")
         self.output_dir = Path(output_dir)
-        self.explainer = LazyExplainer(explainer, options)
+        self.asked, others = RankingSettings.apart_from(options)
+        self.explainer = LazyExplainer(explainer, others)
         self.image_key = image_key
-        self.ask: dict[str, Any] = {
-            "top_k": top_k,
-            "rank_by": rank_by,
-            "pathologies": names_or_none(pathologies),
-            "above_operating_point": above_operating_point,
-        }
         self.interval = interval
         self.select = select
         self.figure_format = figure_format
@@ -126,7 +123,7 @@ class SaveExplanations:
         self.failures: list[Failure] = []
         self.saved: list[str] = []
         self._rows: list[tuple[str, ...]] = []
-        self._digests: dict[str, str] = {}
+        self._names = OutputNames()
         self._seen = 0
         self._logger = logging.getLogger(__name__)
 
@@ -144,23 +141,20 @@ class SaveExplanations:
 
     def __call__(self, engine: Any) -> None:
         """Explain and save what is in the engine's batch."""
-        radiographs = []
+        images = []
         for item in _items(engine.state.batch, engine.state.output, self.image_key):
-            radiograph = self._attempt(self._name(item), partial(self._radiograph, item))
-            if radiograph is not None:
-                radiographs.append(radiograph)
-        for radiograph, explanation in zip(radiographs, self._explain(radiographs), strict=True):
-            if explanation is not None:
-                self._attempt(radiograph.id, partial(self._save, explanation))
+            image = self._kept(self._name(item), attempt(partial(self._prepared, item)))
+            if image is not None:
+                images.append(image)
+        for image, found in zip(images, explain_each(self.explainer.get(), images, self.asked), strict=True):
+            name = image.radiograph.id
+            explained = self._kept(name, found)
+            if explained is not None:
+                self._kept(name, attempt(partial(self._save, explained)))
 
     def _start(self, _engine: Any) -> None:
-        self.failures, self.saved, self._rows, self._digests, self._seen = [], [], [], {}, 0
-        try:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"an output folder that cannot be made ({error.strerror})", source=self.output_dir
-            ) from error
+        self.failures, self.saved, self._rows, self._names, self._seen = [], [], [], OutputNames(), 0
+        make_output_folder(self.output_dir)
 
     def _finish(self, _engine: Any) -> None:
         names = [name for name in self.explainer.get().classifier.pathologies if name]
@@ -182,7 +176,7 @@ class SaveExplanations:
         known = image.meta.get("id") if isinstance(image, MetaTensor) else None
         return str(known or f"image {self._seen} of the run")
 
-    def _radiograph(self, item: Item) -> Radiograph | None:
+    def _prepared(self, item: Item) -> ModelInput | None:
         if self.select is not None and not self.select(item):
             return None
         if self.image_key not in item:
@@ -190,50 +184,24 @@ class SaveExplanations:
                 f"an item with {', '.join(map(str, item))}", expected=f"image_key={self.image_key!r}"
             )
         radiograph, _ = to_radiograph(item[self.image_key], axes=self.axes)
-        name = radiograph.id
-        if self._digests.setdefault(name, radiograph.sha256) != radiograph.sha256:
-            name = f"{name}-{radiograph.sha256[:8]}"  # two files of one name in different folders
-        return replace(radiograph, id=name)
+        return self.explainer.get().prepare(self._names.give(radiograph))
 
-    def _explain(self, radiographs: Sequence[Radiograph]) -> list[Explanation | None]:
-        """In one pass; where it fails, one by one, so that only the culprit does."""
-        explainer = self.explainer.get()
-        try:
-            return list(explainer.explain_batch(radiographs, **self.ask))
-        except OptionError:
-            raise  # asked in vain for every image
-        except Exception:
-            return [
-                self._attempt(radiograph.id, partial(explainer.explain, radiograph, **self.ask))
-                for radiograph in radiographs
-            ]
-
-    def _save(self, explanation: Explanation) -> None:
-        """The figure first, the JSON last: where a JSON file is, everything is."""
-        if self.figure_format is not None:
-            explanation.figure().save(self.output_dir / f"{explanation.id}.{self.figure_format}")
-        explanation.save(self.output_dir / f"{explanation.id}.json")
+    def _save(self, explained: Explained) -> None:
+        save_outputs(explained, self.output_dir, figure_format=self.figure_format)
+        explanation = explained.explanation
         cells = (f"{prediction.probability:.6f}" for prediction in explanation.ranking.predictions)
         self._rows.append((safe_cell(explanation.id), *cells, ""))
         self.saved.append(explanation.id)
 
-    def _attempt(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do the work of one image; None, a line in the log and a failure where it cannot be done."""
-        try:
-            return work()
-        except Exception as error:
-            self._fail(name, error)
-            return None
-
-    def _fail(self, name: str, error: Exception) -> None:
-        found = (
-            error
-            if isinstance(error, CxrExplainError)
-            else CxrExplainError(f"an unexpected {type(error).__name__}")
-        )
-        failure = Failure(name, found)
-        self.failures.append(failure)
-        self._logger.error("%s: %s", failure.id, failure.error, exc_info=None if found is error else error)
+    def _kept(self, name: str, found: T | CxrExplainError) -> T | None:
+        """What was found of one image; of an error a line in the log and a failure."""
+        if not isinstance(found, CxrExplainError):
+            return found
+        fault = type(found) is CxrExplainError  # of no particular kind: see `attempt`
+        self._logger.error("%s: %s", name, found, exc_info=found.__cause__ if fault else None)
+        found.__cause__ = None  # whose frames hold pixels
+        self.failures.append(Failure(name, found.with_traceback(None)))
+        return None
 
 
 def _items(batch: Any, output: Any, image_key: str) -> list[Item]:

@@ -28,6 +28,7 @@ from cxr_explain.integrations.monai.axes import Axes, Turn
 from cxr_explain.options import check_option
 from cxr_explain.radiograph import VALUE_RANGE, Radiograph
 
+_KNOWN = {None: "", True: "yes", False: "no"}
 _BETWEEN_LINES = "\n"
 _BETWEEN_VALUES = "\\"  # as DICOM has it
 _ENDINGS = {"DICOM": ".dcm", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
@@ -65,7 +66,7 @@ def to_meta_tensor(radiograph: Radiograph) -> Tensor:
         "pixel_spacing_source": radiograph.pixel_spacing_source or "",
         "steps": _BETWEEN_LINES.join(radiograph.steps),
         "warnings": _BETWEEN_LINES.join(radiograph.warnings),
-        "xrv_compatible": radiograph.xrv_compatible,
+        "xrv_compatible": _KNOWN[radiograph.xrv_compatible],
         "phantom": radiograph.phantom,
     }
     return MetaTensor(pixels, affine=affine, meta=meta)
@@ -75,7 +76,7 @@ def pixel_affine(spacing: tuple[float, float] | None) -> Tensor:
     """(4, 4): from (row, column, 0, 1) to (x, y, 0, 1), where columns run along x and rows along y.
 
     Args:
-        spacing: of rows and of columns in mm; 1 where it is unknown, as MONAI has it.
+        spacing: distance of rows and of columns in mm; 1 where it is unknown, as MONAI has it.
     """
     rows, columns = spacing or (1.0, 1.0)
     affine = torch.eye(4, dtype=torch.float64)
@@ -141,7 +142,7 @@ def _since_reading(image: Tensor, meta: Mapping[str, Any]) -> NDArray[np.float64
     # Readers that know no affine leave the identity. MONAI's lazy transforms leave a (3, 3) affine, others a
     # (4, 4) one; directions have the same corner.
     before = torch.as_tensor(meta.get("original_affine", torch.eye(2)), dtype=torch.float64)[:2, :2]
-    return (torch.linalg.inv(before) @ image.affine[:2, :2].double().cpu()).numpy()
+    return (torch.inverse(before) @ image.affine[:2, :2].double().cpu()).numpy()
 
 
 def _within_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -170,7 +171,7 @@ def _as_recorded(
         pixel_spacing_source=(meta["pixel_spacing_source"] or None) if same else None,
         steps=(*_lines(meta["steps"]), *(() if same else words), *turned),
         warnings=_lines(meta["warnings"]),
-        xrv_compatible=bool(meta["xrv_compatible"]),
+        xrv_compatible={text: known for known, text in _KNOWN.items()}[meta["xrv_compatible"]],
         phantom=bool(meta["phantom"]),
     )
 

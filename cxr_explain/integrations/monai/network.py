@@ -12,40 +12,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxr_explain.errors import OptionError, WeightsError, WeightsIntegrityError
+from cxr_explain.errors import WeightsError, WeightsIntegrityError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
-from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.models.xrv import (
-    XRVDenseNet,
-    XRVResNet,
-    densenet_configuration,
-    empty_densenet,
-    empty_resnet50,
-)
+from cxr_explain.models.families import FAMILIES, family_named, family_of_tensors
 from cxr_explain.weights import load_into
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:
     """The arguments of `empty_network` for a classifier of `from_pretrained`.
 
-    >>> from cxr_explain.models.xrv import from_pretrained
+    >>> from cxr_explain.models.pretrained import from_pretrained
     >>> configuration_of(from_pretrained("phantom"))["architecture"]
     'xrv-densenet'
     """
-    outputs = len(classifier.pathologies)
-    if isinstance(classifier, XRVResNet):
-        return {"architecture": "xrv-resnet50", "num_classes": outputs}
-    shape = densenet_configuration(classifier.module.state_dict(), source=classifier.name)
-    return {"architecture": "xrv-densenet", **shape, "block_config": list(shape["block_config"])}
+    tensors = classifier.module.state_dict()
+    architecture = family_of_tensors(tensors, source=classifier.name)
+    shape = FAMILIES[architecture].load().configuration(tensors, source=classifier.name)
+    return {"architecture": architecture, **shape}
 
 
-def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
+def empty_network(*, architecture: str, **configuration: Any) -> nn.Module:
     """A network without its weights; it gives logits.
 
     Args:
-        architecture: "xrv-densenet" (TorchXRayVision's DenseNet) or "xrv-resnet50".
-        **shape: of the DenseNet's constructor; of the ResNet, num_classes alone.
+        architecture: name of a family in `cxr_explain.models.families` that is read from files.
+        **configuration: keyword arguments of the family's `empty`.
 
     Raises:
         OptionError: another architecture.
@@ -53,11 +45,7 @@ def empty_network(*, architecture: str, **shape: Any) -> nn.Module:
     >>> empty_network(architecture="xrv-densenet", block_config=[1], num_classes=3).classifier.out_features
     3
     """
-    if architecture == "xrv-densenet":
-        return empty_densenet(**{**shape, "block_config": tuple(shape["block_config"])})
-    if architecture == "xrv-resnet50":
-        return empty_resnet50(shape["num_classes"])
-    raise OptionError(f"architecture={architecture!r}", expected="xrv-densenet or xrv-resnet50")
+    return family_named(architecture).load().empty(**configuration)
 
 
 def facts_of(classifier: Classifier, *, sha256: str, from_sha256: str) -> dict[str, Any]:
@@ -80,10 +68,10 @@ def bundled_explainer(
     """Give an empty network its weights, and explain with it.
 
     Args:
-        network: of `empty_network`; what is explained is this very object.
+        network: what `empty_network` gave; what is explained is this very object.
         weights: the bundle's weights file, tensors alone.
-        facts: of `facts_of`.
-        **options: of `Explainer`.
+        facts: what `facts_of` gave.
+        **options: see `MapSettings`.
 
     Raises:
         WeightsIntegrityError: another file than the bundle was written with.
@@ -104,10 +92,10 @@ def bundled_explainer(
     return Explainer(_classifier(network, facts), **options)
 
 
-def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> PooledLinearClassifier:
-    adapter = XRVDenseNet if hasattr(network, "classifier") else XRVResNet
-    return adapter(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> Classifier:
+    family = FAMILIES[family_of_tensors(network.state_dict())]
+    return family.load()(
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stubs lack it
         Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
         name=facts["name"],
         input_size=facts["input_size"],

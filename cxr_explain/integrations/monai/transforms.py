@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.geometry import Geometry
 from cxr_explain.integrations.monai.axes import Axes, Turn
-from cxr_explain.integrations.monai.explainers import LazyExplainer, names_or_none
+from cxr_explain.integrations.monai.explainers import LazyExplainer
 from cxr_explain.integrations.monai.images import to_meta_tensor, to_radiograph
-from cxr_explain.loaders import read_radiograph
-from cxr_explain.options import RankBy
+from cxr_explain.loaders.settings import ReadOptions, ReadSettings
 
 
 class ReadRadiographd(MapTransform):
@@ -36,12 +36,12 @@ class ReadRadiographd(MapTransform):
     "format", "view", "laterality", "pixel_spacing", "steps", "warnings" and "phantom", no patient data.
 
     Args:
-        keys: of the paths.
+        keys: keys of the paths.
         allow_missing_keys: leave out a key that an item does not have.
-        **read_options: of `read_radiograph`, such as voi.
+        **options: how to read, such as `voi="none"`; see `ReadSettings`.
 
     Raises:
-        RadiographError: a file that gives no radiograph; MONAI wraps it in a RuntimeError of its own.
+        RadiographError: a file that gives no radiograph; MONAI wraps it in a RuntimeError.
 
     >>> import tempfile, PIL.Image
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -52,16 +52,16 @@ class ReadRadiographd(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, *, allow_missing_keys: bool = False, **read_options: Any
+        self, keys: KeysCollection, *, allow_missing_keys: bool = False, **options: Unpack[ReadOptions]
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.read_options = read_options
+        self.settings = ReadSettings(**options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read the file of each key."""
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = to_meta_tensor(read_radiograph(item[key], **self.read_options))
+            item[key] = to_meta_tensor(self.settings.read(item[key]))
         return item
 
 
@@ -72,11 +72,11 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
     the model did not see is 0 there. The interpolation is bilinear whatever `Invertd(nearest_interp=...)`.
 
     Args:
-        keys: of the images.
+        keys: keys of the images.
         explainer: an Explainer, a name of weights, or a checkpoint file.
         axes: how the images lie; see `Axes`.
         allow_missing_keys: leave out a key that an item does not have.
-        **options: of `Explainer.from_pretrained`, with weights.
+        **options: with weights, keyword arguments of `Explainer.from_pretrained`.
 
     Raises:
         OptionError: an image of another shape or range, or whose axes nobody told.
@@ -108,9 +108,7 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             radiograph, turn = to_radiograph(item[key], axes=self.axes)
-            explainer = self.explainer.get()
-            explainer.check_suits(radiograph)
-            prepared = explainer.prepare(radiograph)
+            prepared = self.explainer.get().prepare(radiograph)
             item[key] = self._recorded(item[key], prepared.tensor, prepared.geometry, turn)
         return item
 
@@ -131,7 +129,7 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
             return tensor
         after = MetaTensor(tensor).copy_meta_from(before)
         step = _step(geometry, turn)
-        return self.push_transform(
+        recorded: Tensor = self.push_transform(  # type: ignore[no-untyped-call]  # MONAI's, without types
             after,
             sp_size=tuple(tensor.shape[1:]),
             affine=torch.from_numpy(step),
@@ -142,10 +140,11 @@ class PrepareRadiographd(MapTransform, InvertibleTransform):
                 "affine": np.asarray(before.affine, np.float64),
             },
         )
+        return recorded
 
 
 class ExplainRadiographd(MapTransform):
-    """Explain radiographs: where the model sees each of its top K pathologies.
+    """Explain radiographs: where the model sees each of the top K pathologies.
 
     For a key "image", the item gets
 
@@ -162,18 +161,16 @@ class ExplainRadiographd(MapTransform):
     A transform sees one image; over batches, `SaveExplanations` and `FMGCAM` take one forward pass for all.
 
     Args:
-        keys: of the images, as `ReadRadiographd` gives them.
+        keys: keys of the images, as `ReadRadiographd` gives them.
         explainer: an Explainer, a name of weights, or a checkpoint file. With weights, each worker process
             loads its own, when it needs it.
-        top_k: how many pathologies.
-        rank_by: see `Explainer.explain`.
-        pathologies: see `Explainer.explain`.
-        above_operating_point: see `Explainer.explain`; K then differs from image to image, so that a batch
-            of them needs `collate_fn=monai.data.utils.no_collation`.
-        keep_explanation: add the Explanation; likewise.
+        keep_explanation: add the Explanation; a batch of such items needs
+            `collate_fn=monai.data.utils.no_collation`.
         axes: how the images lie; see `Axes`.
         allow_missing_keys: leave out a key that an item does not have.
-        **options: of `Explainer.from_pretrained`, with weights.
+        **options: which pathologies to explain, such as `top_k=3`, see `RankingSettings`; with weights, those
+            of `Explainer.from_pretrained`, too. With `above_operating_point` K differs from image to image,
+            so that a batch needs `no_collation`, as above.
 
     Raises:
         OptionError: an image of another shape or range, or whose axes nobody told.
@@ -191,23 +188,14 @@ class ExplainRadiographd(MapTransform):
         keys: KeysCollection,
         explainer: Explainer | str | PathLike[str],
         *,
-        top_k: int = 5,
-        rank_by: RankBy = "probability",
-        pathologies: Iterable[str] | None = None,
-        above_operating_point: bool = False,
         keep_explanation: bool = False,
         axes: Axes = "recorded",
         allow_missing_keys: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.explainer = LazyExplainer(explainer, options)
-        self.ask: dict[str, Any] = {
-            "top_k": top_k,
-            "rank_by": rank_by,
-            "pathologies": names_or_none(pathologies),
-            "above_operating_point": above_operating_point,
-        }
+        self.asked, others = RankingSettings.apart_from(options)
+        self.explainer = LazyExplainer(explainer, others)
         self.keep_explanation = keep_explanation
         self.axes = axes
 
@@ -216,7 +204,7 @@ class ExplainRadiographd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             radiograph, turn = to_radiograph(item[key], axes=self.axes)
-            explanation = self.explainer.get().explain(radiograph, **self.ask)
+            explanation = self.explainer.get().explain(radiograph, **vars(self.asked))
             item.update(self._found(key, item[key], explanation, turn))
         return item
 
@@ -248,7 +236,7 @@ def _step(geometry: Geometry, turn: Turn) -> NDArray[np.float64]:
             [0.0, 0.0, 1.0],
         ]
     )
-    return _laid(turn, geometry.radiograph_shape) @ upright
+    return np.asarray(_laid(turn, geometry.radiograph_shape) @ upright)
 
 
 def _laid(turn: Turn, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -257,4 +245,4 @@ def _laid(turn: Turn, shape: tuple[int, int]) -> NDArray[np.float64]:
     for axis, flipped in enumerate((turn.rows_flipped, turn.columns_flipped)):
         if flipped:
             flips[axis, axis], flips[axis, 2] = -1.0, shape[axis] - 1.0
-    return flips[[1, 0, 2]] if turn.transposed else flips
+    return flips.take([1, 0, 2], axis=0) if turn.transposed else flips

@@ -11,12 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
 from cxr_explain.pages.audit_report.script_data import as_script
-from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.support.whole_file import output_errors
 
 INDEX = "index.html"
 OURS = frozenset({INDEX, "static", "data", "cases"})
@@ -29,7 +31,7 @@ _TOLD_EVERY = 50
 
 
 def build_report(
-    run: AuditSource,
+    run: AuditRun,
     target: str | os.PathLike[str],
     *,
     cases: int | None = CASES,
@@ -44,11 +46,11 @@ def build_report(
 
     Args:
         run: the audit.
-        target: the folder; its parent must exist.
-        cases: how many images come with pixels and maps, those first that the queues put first; all of
-            them with None.
-        statistics: of the audit, as `statistics.json` has them; {} without any.
-        progress: is told how far it is.
+        target: the folder of the report; the folder above it must exist.
+        cases: number of images that come with pixels and maps, those first that the queues put first; None
+            for all of them.
+        statistics: the statistics of the audit, as `statistics.json` has them; {} without any.
+        progress: called with how far it is, in words.
 
     Returns:
         The path of `index.html`.
@@ -56,15 +58,10 @@ def build_report(
     Raises:
         OutputError: a folder that cannot be written to, or one with something else in it.
 
-    >>> import cxr_explain as cxr
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     build_report(done, Path(folder, "report"), statistics={}).name
+    ...     build_report(example_audit(folder), f"{folder}/report", statistics={}).name
     'index.html'
     """
     folder = Path(target)
@@ -74,22 +71,16 @@ def build_report(
         _write_static(new / "static")
         _write(new / "data" / "listing.js", as_script("listing", contents.listing.to_data()))
         _write(new / "data" / "about.js", as_script("about", contents.to_data()))
-        _write_cases(new / "cases", run, contents, progress or _silent)
+        for image in contents.cases(_TOLD_EVERY, progress):
+            _write_case(new / "cases", run, contents.listing, image)
         _write(new / INDEX, render_page(contents).encode())
     return folder / INDEX
 
 
-def _write_cases(folder: Path, run: AuditSource, contents: Contents, progress: Callable[[str], None]) -> None:
-    """One script for each image that comes with pixels; their names are numbers."""
-    for done, image in enumerate(contents.chosen, start=1):
-        row, position = int(contents.listing.rows[image]), int(contents.listing.positions[image])
-        _write(folder / f"{row:06d}.js", as_script(f"case-{row}", case_data(run, position)))
-        if done % _TOLD_EVERY == 0 or done == len(contents.chosen):
-            progress(f"{done} of {len(contents.chosen)} cases")
-
-
-def _silent(text: str) -> None:
-    """Tell nobody."""
+def _write_case(folder: Path, run: AuditRun, listing: Listing, image: int) -> None:
+    """The script of one image that comes with pixels; its name is a number."""
+    row, position = int(listing.rows[image]), int(listing.positions[image])
+    _write(folder / f"{row:06d}.js", as_script(f"case-{row}", case_data(run, position)))
 
 
 def _write_static(folder: Path) -> None:
@@ -129,15 +120,10 @@ def _replaced(target: Path) -> Iterator[Path]:
     token = secrets.token_hex(4)
     new, old = (target.with_name(f".{target.name}.{kind}-{token}") for kind in ("new", "old"))
     try:
-        new.mkdir()
-        yield new
-        _swap(target, new, old)
-    except OSError as error:
-        raise OutputError(
-            f"a report that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
+        with output_errors("a report", target):
+            new.mkdir()
+            yield new
+            _swap(target, new, old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.audit.store import AuditRun, StoredCase
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.overlay import peak_point
 from cxr_explain.geometry import Geometry
-from cxr_explain.pages.audit_report.images import CaseImage
+from cxr_explain.pages.audit_report.contents import reason_of
+from cxr_explain.pages.audit_report.images import case_jpeg
 from cxr_explain.pages.audit_report.script_data import column
-from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.pages.templating import image_url
 from cxr_explain.pathologies import ReferenceLabels
 
 
-def case_data(run: AuditSource, position: int) -> dict[str, Any]:
+def case_data(run: AuditRun, position: int) -> dict[str, Any]:
     """What the page of one explained image shows, beside what the listing says of it.
 
     An image that cannot be read again, or whose bytes have changed, leaves the page without pixels and with
@@ -28,32 +30,32 @@ def case_data(run: AuditSource, position: int) -> dict[str, Any]:
         run: the audit.
         position: in its results.
     """
-    explanation = run.explanation(position)
-    labels, problem = _reference(run, position)
+    case = run.case(position)
+    labels, problem = _reference(case)
     return {
-        "image": _image(run, position),
-        **_maps(explanation),
-        "referenceMaps": _reference_maps(run.reference_explanation(position)),
+        "image": _image(case),
+        **_maps(case.explanation),
+        "referenceMaps": _reference_maps(case.reference_explanation),
         "boxes": [[box.pathology, box.x, box.y, box.width, box.height] for box in labels.boxes],
         "labelSource": labels.source if labels.states else None,
         "problem": problem,
-        **_facts(run, position, explanation),
+        **_facts(case),
     }
 
 
-def _image(run: AuditSource, position: int) -> dict[str, Any]:
+def _image(case: StoredCase) -> dict[str, Any]:
     try:
-        image = CaseImage.of(run.radiograph(position).display)
+        jpeg, (width, height) = case_jpeg(case.radiograph().display)
     except CxrExplainError as error:
-        return {"missing": _bare(error)}
-    return {"url": image.url, "width": image.width, "height": image.height}
+        return {"missing": reason_of(error)}
+    return {"url": image_url(jpeg, "jpeg"), "width": width, "height": height}
 
 
-def _reference(run: AuditSource, position: int) -> tuple[ReferenceLabels, str | None]:
+def _reference(case: StoredCase) -> tuple[ReferenceLabels, str | None]:
     try:
-        return run.reference(position), None
+        return case.reference_labels, None
     except CxrExplainError as error:
-        return ReferenceLabels(), _bare(error)
+        return ReferenceLabels(), reason_of(error)
 
 
 def _maps(explanation: Explanation) -> dict[str, Any]:
@@ -87,11 +89,11 @@ def _reference_maps(explanation: Explanation | None) -> dict[str, Any] | None:
     }
 
 
-def _facts(run: AuditSource, position: int, explanation: Explanation) -> dict[str, Any]:
-    provenance = explanation.provenance
+def _facts(case: StoredCase) -> dict[str, Any]:
+    provenance = case.explanation.provenance
     sides = image_sides(provenance.patient_orientation)
     return {
-        "file": run.results["format"][position].as_py() or "unknown",
+        "file": case.row["format"] or "unknown",
         "sha256": provenance.radiograph_sha256,
         "headerView": provenance.view,
         "laterality": provenance.laterality,
@@ -101,8 +103,3 @@ def _facts(run: AuditSource, position: int, explanation: Explanation) -> dict[st
         "steps": list(provenance.steps),
         "notes": list(dict.fromkeys((*provenance.warnings, *provenance.notes))),
     }
-
-
-def _bare(error: CxrExplainError) -> str:
-    """An error without the file's path."""
-    return str(type(error)(error.found, expected=error.expected, remedy=error.remedy))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import CxrExplainError
 from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
-from cxr_explain.pages.audit_report.source import AuditSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +20,10 @@ class Contents:
     """The contents of a report.
 
     Args:
-        record: of the audit.
-        listing: its rows.
-        queues: what deserves a look first.
-        chosen: the images with pixels, as places in the listing, in the queues' order.
+        record: the record of the audit.
+        listing: the rows of the audit.
+        queues: lists of what deserves a look first.
+        chosen: the images with pixels, as places in the listing, in the order of the queues.
         overview: what the first page says.
     """
 
@@ -33,13 +34,13 @@ class Contents:
     overview: Overview
 
     @classmethod
-    def of(cls, run: AuditSource, statistics: Mapping[str, Any], cases: int | None) -> Self:
-        """Gather them.
+    def of(cls, run: AuditRun, statistics: Mapping[str, Any], cases: int | None) -> Self:
+        """Gather the contents of a report.
 
         Args:
             run: the audit.
-            statistics: its statistics; {} without any.
-            cases: how many images come with pixels; all with None.
+            statistics: the statistics of the audit; {} without any.
+            cases: number of images that come with pixels; None for all of them.
         """
         listing = Listing.of(run)
         queues = queues_of(listing, statistics)
@@ -49,19 +50,36 @@ class Contents:
     def to_data(self) -> dict[str, Any]:
         """What the page's scripts need beside the rows."""
         return {
-            "run": self._identity,
+            # By which a file of verdicts is known to belong to this report.
+            "run": {
+                "manifest": self.record.manifest_sha256,
+                "model": self.record.model,
+                "weights": self.record.weights_sha256,
+                "version": self.record.package_version,
+                "images": len(self.listing),
+            },
             "queues": [queue.to_data() for queue in self.queues],
             "withPixels": sorted(int(self.listing.rows[image]) for image in self.chosen),
             "colours": list(OKABE_ITO),
         }
 
-    @property
-    def _identity(self) -> dict[str, Any]:
-        """By which a file of verdicts is known to belong to this report."""
-        return {
-            "manifest": self.record.manifest_sha256,
-            "model": self.record.model,
-            "weights": self.record.weights_sha256,
-            "version": self.record.package_version,
-            "images": len(self.listing),
-        }
+    def cases(self, told_every: int, progress: Callable[[str], None] | None) -> Iterator[int]:
+        """The chosen images one by one, as places in the listing.
+
+        Args:
+            told_every: number of images after which `progress` is called.
+            progress: called with how far it is, in words.
+        """
+        for done, image in enumerate(self.chosen, start=1):
+            yield image
+            if progress and (done % told_every == 0 or done == len(self.chosen)):
+                progress(f"{done} of {len(self.chosen)} cases")
+
+
+def reason_of(error: CxrExplainError) -> str:
+    """What an error says, without the path of the file.
+
+    >>> reason_of(CxrExplainError("no pixels", source="/home/jane/a.dcm"))
+    'no pixels.'
+    """
+    return str(type(error)(error.found, expected=error.expected, remedy=error.remedy))

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cxr_explain.audit.rows import SHARES
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.pages.audit_report.script_data import column
-from cxr_explain.pages.audit_report.source import AuditSource
 from cxr_explain.pathologies import canonical_pathology
 
 NOT_LABELLED = -3
@@ -23,27 +23,25 @@ NOT_LABELLED = -3
 OLDEST = 90
 """Years; who is older is shown as being of this age, as there are few of them."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Listing:
     """What the report knows of n images without their maps and pixels.
 
     Args:
-        rows: (n,) of the manifest, from 0.
-        positions: (n,) in the results; -1 for a failure.
-        ids: n names.
-        pathologies: the P trained outputs.
-        probabilities: (n, P) sigmoids; NaN for failures.
-        logits: (n, P), likewise.
-        points: (P,) operating points; NaN where there is none.
+        rows: (n,) rows of the manifest, from 0.
+        positions: (n,) positions in the results, from 0; -1 for a failure.
+        ids: n names of images, as the manifest has them.
+        pathologies: names of the P trained outputs.
+        probabilities: (n, P) sigmoid probabilities; NaN for failures.
+        logits: (n, P) logits; NaN for failures.
+        points: (P,) operating points as probabilities; NaN where there is none.
         labelled: the Q pathologies with reference labels.
-        states: (n, Q) codes of the manifest.
+        states: (n, Q) reference labels, in the codes of the manifest.
         ranking: (n, K) outputs by rank; -1 where there is none.
-        shares: of the saliency by region, (n,) each; NaN where not estimable.
-        failures: code and message, by place in this listing.
-        facts: view, sex, age and split, n texts each.
+        shares: (n,) shares of the saliency, 0 to 1, by region; NaN where not estimable.
+        failures: code and message of each failure, by its place in this listing.
+        facts: view, sex, age and split of the images, n texts each; '' where unknown.
         phantoms: how many of the images are computed phantoms.
     """
 
@@ -51,19 +49,19 @@ class Listing:
     positions: NDArray[np.int32]
     ids: Sequence[str]
     pathologies: tuple[str, ...]
-    probabilities: Floats = field(repr=False)
-    logits: Floats = field(repr=False)
-    points: Floats = field(repr=False)
+    probabilities: NDArray[np.float64] = field(repr=False)
+    logits: NDArray[np.float64] = field(repr=False)
+    points: NDArray[np.float64] = field(repr=False)
     labelled: tuple[str, ...]
     states: NDArray[np.int8] = field(repr=False)
     ranking: NDArray[np.int16] = field(repr=False)
-    shares: Mapping[str, Floats] = field(repr=False)
+    shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     failures: Mapping[int, tuple[str, str]] = field(repr=False)
     facts: Mapping[str, Sequence[str]] = field(repr=False)
     phantoms: int = 0
 
     @classmethod
-    def of(cls, run: AuditSource) -> Self:
+    def of(cls, run: AuditRun) -> Self:
         """Read it from an audit."""
         results, failed, manifest, names = run.results, run.failures, run.manifest, run.record.pathologies
         n = len(results)
@@ -114,7 +112,7 @@ class Listing:
             return np.where(known, self.probabilities >= self.points, -1).astype(np.int8)
 
     @cached_property
-    def distance(self) -> Floats:
+    def distance(self) -> NDArray[np.float64]:
         """(n, P): logit less the operating point's, in units of log odds; NaN where undefined.
 
         Probabilities of different outputs cannot be compared: operating points reach from 0.002 to 0.6.
@@ -128,7 +126,7 @@ class Listing:
     def disagrees(self) -> NDArray[np.bool_]:
         """(n, P): a prediction and a positive or negative reference label that say the opposite."""
         decided = (self.output_states == 0) | (self.output_states == 1)
-        return decided & (self.above >= 0) & (self.above != self.output_states)
+        return np.asarray(decided & (self.above >= 0) & (self.above != self.output_states))
 
     @property
     def _label_of(self) -> list[int]:
@@ -160,7 +158,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table[name].to_numpy())
 
 
-def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> Floats:
+def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> NDArray[np.float64]:
     """Columns side by side in the listing's order, NaN for failures and for nulls."""
     values = np.full((len(order), len(names)), np.nan)
     for at, name in enumerate(names):
@@ -190,7 +188,7 @@ def _failures(failed: pa.Table, order: NDArray[np.intp], n: int) -> dict[int, tu
     }
 
 
-def _facts(run: AuditSource, rows: NDArray[np.int32]) -> dict[str, list[str]]:
+def _facts(run: AuditRun, rows: NDArray[np.int32]) -> dict[str, list[str]]:
     """What the manifest says of each image; the header's view where the manifest has none."""
     manifest, results = run.manifest, run.results
     by_header = dict(zip(_numbers(results, "row").tolist(), results["view"].to_pylist(), strict=True))

@@ -1,153 +1,228 @@
-"""The first page: what was audited, by which model, what must be known first, and the statistics."""
+"""The first page: what was audited, by which model, what must be known first, and the statistics.
+
+Tables, curves and facts are put into words here, once, for the HTML page and for the PDF.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
+from cxr_explain.audit.document import NOT_ESTIMABLE
 from cxr_explain.audit.notes import training_overlap
 from cxr_explain.audit.record import Record
-from cxr_explain.pages.audit_report.listing import Listing
-from cxr_explain.pages.audit_report.plots import Bin, Interval, bins, interval, polyline, steps
-from cxr_explain.pages.audit_report.source import AuditSource
-
-NOT_ESTIMABLE = "not estimable"
-
-ESTIMATES = (
-    ("auroc", "AUROC"),
-    ("auprc", "AUPRC"),
-    ("sensitivity", "Sensitivity"),
-    ("specificity", "Specificity"),
-    ("ppv", "PPV"),
-    ("npv", "NPV"),
-    ("brier", "Brier score"),
-    ("ece", "ECE"),
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.texts import (
+    Fact,
+    format_probability,
+    fusion_text,
+    phantom_texts,
+    ranked_by_text,
+    software_text,
+    tally,
+    training_text,
+    weights_text,
 )
-"""Keys of an estimate, and the heads of their columns."""
+from cxr_explain.pages.audit_report.listing import Listing
 
-IN_SUBGROUPS = ESTIMATES[:1] + ESTIMATES[2:4]
-IN_POLICIES = ESTIMATES[:4]
-WHERE_NAMES = {
+ESTIMATES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "peak_hit": "Peak inside",
+    "random_hit": "Random point inside",
+    "centre_hit": "Image centre inside",
+    "energy": "Energy inside",
+    "iobb_0.1": "IoBB ≥ 0.1",
+    "iobb_0.5": "IoBB ≥ 0.5",
+    "mean": "Mean",
+}
+"""Keys of an estimate in the statistics, and the heads of their columns."""
+
+IN_PERFORMANCE = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece")
+IN_SUBGROUPS = ("auroc", "sensitivity", "specificity")
+IN_POLICIES = IN_PERFORMANCE[:4]
+IN_LOCALISATION = ("peak_hit", "random_hit", "centre_hit", "energy", "iobb_0.1", "iobb_0.5")
+REGION_WORDS = {
     "outside_thorax": "outside the thorax",
     "outside_lungs": "outside the lungs",
     "border": "on the image's border",
     "markers": "on markers or text",
 }
-LOCALISATION = (
-    ("peak_hit", "Peak inside"),
-    ("random_hit", "Random point inside"),
-    ("centre_hit", "Image centre inside"),
-    ("energy", "Energy inside"),
-    ("iobb_0.1", "IoBB ≥ 0.1"),
-    ("iobb_0.5", "IoBB ≥ 0.5"),
-)
-_QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
+"""Keys of a share of the saliency, in words."""
 
-Fact = tuple[str, str]
-Estimate = Mapping[str, float | None]
+QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "Median", "0.75": "75 %", "0.95": "95 %"}
+COUNTS = {"images": "Images", "patients": "Patients", "positive": "n⁺", "negative": "n⁻"}
+"""Keys of counts, and the heads of their columns."""
+
+CurvePoint = Sequence[float]
+"""A point (x, y) of a curve in the unit square."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """An estimate in words, and on a line.
+class ShownEstimate:
+    """An estimate in words, and as numbers to draw.
 
     Args:
-        text: the value.
-        spread: its interval; '' without one.
-        interval: for the plot; None where it is not estimable.
+        value: the estimate; None where it is not estimable.
+        low: lower end of its interval; None without an interval.
+        high: upper end of its interval; None without an interval.
     """
 
-    text: str
-    spread: str
-    interval: Interval | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
-    def of(cls, estimate: Estimate | None) -> Self:
-        """Of one estimate of the statistics.
+    def of(cls, found: Mapping[str, Any] | None) -> Self:
+        """Read one estimate of the statistics."""
+        return cls(*((found or {}).get(key) for key in ("value", "low", "high")))
 
-        >>> Cell.of({"value": 0.81234, "low": 0.7, "high": 0.9}).text
-        '0.812'
-        >>> Cell.of({"value": None, "low": None, "high": None}).text
-        'not estimable'
+    @property
+    def text(self) -> str:
+        """The value in words.
+
+        >>> ShownEstimate(0.81234).text, ShownEstimate().text
+        ('0.812', 'not estimable')
         """
-        value, low, high = ((estimate or {}).get(key) for key in ("value", "low", "high"))
-        if value is None:
-            return cls(NOT_ESTIMABLE, "", None)
-        spread = "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
-        return cls(f"{value:.3f}", spread, interval(estimate))
+        return NOT_ESTIMABLE if self.value is None else f"{self.value:.3f}"
+
+    @property
+    def spread(self) -> str:
+        """The interval in words; '' without one.
+
+        >>> ShownEstimate(0.81234, 0.7, 0.9).spread
+        '0.700–0.900'
+        """
+        return "" if self.low is None or self.high is None else f"{self.low:.3f}–{self.high:.3f}"
 
 
 @dataclass(frozen=True)
-class PathologyStatistics:
-    """One pathology of the statistics, ready to be shown.
+class TableRow:
+    """A row of a table.
 
     Args:
-        name: of the pathology.
-        positive: images with a positive reference label.
-        negative: likewise.
-        excluded: images left out, by reason, in words.
-        operating_point: None without one.
-        cells: as `ESTIMATES`.
-        roc: points for SVG; '' where there is no curve.
-        pr: likewise.
-        calibration: its bins.
-        prevalence: share of positives, in SVG's units from the top; None without images.
+        heads: words and counts, first of all.
+        estimates: the estimates that follow.
+        few: it rests on few images, and is not to be relied on.
     """
 
-    name: str
-    positive: int
-    negative: int
-    excluded: str
-    operating_point: float | None
-    cells: tuple[Cell, ...]
-    roc: str
-    pr: str
-    calibration: tuple[Bin, ...]
+    heads: tuple[str, ...]
+    estimates: tuple[ShownEstimate, ...]
+    few: bool = False
+
+
+@dataclass(frozen=True)
+class EstimateTable:
+    """Words and counts, then estimates.
+
+    Args:
+        title: what the table is about.
+        heads: heads of the columns with words and counts.
+        estimates: keys of the estimates, as in `ESTIMATES`.
+        rows: rows of the table.
+        words: how many of the first columns hold words; the others hold numbers.
+        plotted: the first estimate is also drawn, on a line from 0 to 1.
+    """
+
+    title: str
+    heads: Sequence[str]
+    estimates: Sequence[str]
+    rows: Sequence[TableRow]
+    words: int = 1
+    plotted: bool = True
+
+    @property
+    def estimate_heads(self) -> tuple[str, ...]:
+        """Heads of the columns with estimates."""
+        return tuple(ESTIMATES[key] for key in self.estimates)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the first page.
+
+    Args:
+        key: address of the section within the page.
+        title: heading of the section.
+        basis: paragraphs: what a reader must know of the tables.
+        tables: the tables; one whose title is not the section's gets a heading of its own.
+        notes: further remarks, shown as a list.
+    """
+
+    key: str
+    title: str
+    basis: Sequence[str]
+    tables: Sequence[EstimateTable] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one pathology, in the unit square.
+
+    Args:
+        pathology: name of the pathology, as a reader expects it.
+        about: how many images they rest on, in words.
+        roc: (1 - specificity, sensitivity); () where there is no curve.
+        pr: (recall, precision), with a corner at each step; () where there is no curve.
+        calibration: the bins that hold any image, as the statistics have them.
+        prevalence: share of positives; None without images.
+        texts: AUROC, AUPRC and ECE in words, by their keys.
+    """
+
+    pathology: str
+    about: str
+    roc: Sequence[CurvePoint]
+    pr: Sequence[CurvePoint]
+    calibration: Sequence[Mapping[str, Any]]
     prevalence: float | None
+    texts: Mapping[str, str]
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Self:
-        """Of one entry of the statistics."""
-        curves = found.get("curves") or {}
-        positive, negative = int(found["positive"]), int(found["negative"])
-        total = positive + negative
-        left_out = (found.get("excluded") or {}).items()
+        """Read the curves of one pathology of the statistics."""
+        curves, positive, negative = found["curves"], found["positive"], found["negative"]
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in found["excluded"].items() if count)
+        about = f"{positive:,} positive, {negative:,} negative; left out: {left_out or 'none'}"
+        if found["operating_point"] is not None:
+            about += f"; operating point {format_probability(found['operating_point'])}"
         return cls(
-            name=found["pathology"],
-            positive=positive,
-            negative=negative,
-            excluded=", ".join(f"{count:,} {reason}" for reason, count in left_out if count) or "none",
-            operating_point=found.get("operating_point"),
-            cells=_cells(found, ESTIMATES),
-            roc=polyline(curves.get("roc") or ()),
-            pr=steps(curves.get("pr") or ()),
-            calibration=tuple(bins(curves.get("calibration") or ())),
-            prevalence=None if not total else 1 - positive / total,
+            pathology=display_name(found["pathology"]),
+            about=about,
+            roc=curves["roc"],
+            pr=with_corners(curves["pr"]),
+            calibration=curves["calibration"],
+            prevalence=positive / (positive + negative) if positive + negative else None,
+            texts={key: ShownEstimate.of(found["estimates"][key]).text for key in ("auroc", "auprc", "ece")},
         )
 
     @property
-    def has_curves(self) -> bool:
+    def are_there(self) -> bool:
         """Whether there is anything to draw."""
         return bool(self.roc or self.pr or self.calibration)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: heads first, then estimates.
+def with_corners(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Points of a curve that must not be interpolated: each value holds back to the point before.
 
-    Args:
-        heads: texts.
-        cells: estimates.
-        small: a cell with few images, not to be relied on.
+    Source:
+        Davis and Goadrich, ICML 2006, section 2, on precision over recall.
+
+    >>> with_corners([[0.5, 1], [1, 0.5]])
+    [(0.0, 1), (0.5, 1), (0.5, 0.5), (1, 0.5)]
     """
-
-    heads: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    small: bool = False
+    before = [0.0, *(x for x, _ in points)]
+    return [corner for at, (x, y) in zip(before, points, strict=False) for corner in ((at, y), (x, y))]
 
 
 @dataclass(frozen=True)
@@ -156,195 +231,224 @@ class Overview:
 
     Args:
         alerts: what a reader must know before anything else, on every page of the report.
-        notes: what else limits the statistics.
-        data: of the data set.
-        model: of the model.
-        record: of the run.
-        counts: texts such as "1,000 explained".
-        pathologies: one for each in the statistics.
-        subgroups: rows by the column's name.
-        policies: rows, where uncertain labels can be counted in more than one way.
-        where: rows of the saliency by region.
-        localisation: rows of the maps against reference boxes and masks.
-        basis: how the statistics were made, in a sentence.
-        small: below how many images a subgroup is called small.
+        model: name of the model.
+        source: name of the data set.
+        counts: how many images, failures and patients, in words.
+        facts: titles, and the facts below each: of the data set, the model and the run.
+        performance: the estimates of each pathology.
+        curves: the curves of each pathology.
+        sections: the other tables, those that have a row.
     """
 
     alerts: tuple[str, ...]
-    notes: tuple[str, ...]
-    data: tuple[Fact, ...]
-    model: tuple[Fact, ...]
-    record: tuple[Fact, ...]
-    counts: tuple[str, ...]
-    pathologies: tuple[PathologyStatistics, ...] = field(repr=False)
-    subgroups: Mapping[str, tuple[Row, ...]] = field(repr=False)
-    policies: tuple[Row, ...] = field(repr=False)
-    where: tuple[Row, ...] = field(repr=False)
-    localisation: tuple[Row, ...] = field(repr=False)
-    basis: str = ""
-    small: int = 0
+    model: str
+    source: str
+    counts: str
+    facts: tuple[tuple[str, tuple[Fact, ...]], ...]
+    performance: Section
+    curves: tuple[Curves, ...] = field(repr=False)
+    sections: tuple[Section, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, run: AuditSource, listing: Listing, statistics: Mapping[str, Any]) -> Self:
-        """Gather it from an audit and its statistics."""
+    def of(cls, run: AuditRun, listing: Listing, statistics: Mapping[str, Any]) -> Self:
+        """Gather it from an audit and its statistics; {} where none were made."""
         alerts = _alerts(run, listing)
-        notes = tuple(note for note in map(str, statistics.get("notes") or ()) if note not in alerts)
         return cls(
             alerts=alerts,
-            notes=notes,
-            data=_data(run, listing),
-            model=_model(run.record),
-            record=_record(run.record),
+            model=run.record.model,
+            source=run.manifest.source,
             counts=_counts(run, listing),
-            pathologies=tuple(map(PathologyStatistics.of, statistics.get("pathologies") or ())),
-            subgroups=_subgroups(statistics),
-            policies=tuple(map(_policy, statistics.get("policies") or ())),
-            where=tuple(map(_where, statistics.get("where") or ())),
-            localisation=tuple(map(_localised, statistics.get("localisation") or ())),
-            basis=_basis(statistics),
-            small=int(statistics.get("small") or 0),
+            facts=(
+                ("Data set", _data(run, listing)),
+                ("Model card", _model(run.record)),
+                ("Run record", _record(run.record)),
+            ),
+            performance=_performance(statistics, alerts),
+            curves=tuple(map(Curves.of, statistics.get("pathologies", ()))),
+            sections=tuple(
+                section for section in _sections(statistics) if any(t.rows for t in section.tables)
+            ),
         )
 
 
-def _alerts(run: AuditSource, listing: Listing) -> tuple[str, ...]:
+def _alerts(run: AuditRun, listing: Listing) -> tuple[str, ...]:
     """Possible training overlap first."""
-    notes = training_overlap(run.record.training_sets, run.manifest.source)
-    explained = int(listing.explained.sum())
-    if listing.phantoms:
-        which = "These images are" if listing.phantoms == explained else f"{listing.phantoms} images are"
-        notes.append(f"{which} computed chest phantoms with known findings. No patient is in them.")
-    if run.record.phantom_only:
-        notes.append(
-            "The model was trained on computed phantoms alone and has never seen a radiograph. What it "
-            "predicts, and how often it agrees, says nothing about patients."
-        )
+    record = run.record
+    alerts = training_overlap(record.training_sets, run.manifest.source)
+    alerts += phantom_texts(listing.phantoms, int(listing.explained.sum()), phantom_only=record.phantom_only)
     if not run.is_complete:
-        notes.append(
-            f"This audit is not complete: {len(listing):,} of {run.record.rows:,} images are in it. Run the "
-            "same command again to go on."
+        alerts.append(
+            f"This audit is not complete: {len(listing):,} of {record.rows:,} images are in it. Run the same "
+            "command again to go on."
         )
-    return tuple(notes)
+    return tuple(alerts)
 
 
-def _counts(run: AuditSource, listing: Listing) -> tuple[str, ...]:
+def _counts(run: AuditRun, listing: Listing) -> str:
     explained = int(listing.explained.sum())
     patients = len({run.manifest.patients[row] for row in listing.rows.tolist()} - {None})
-    known = [f"{patients:,} patients"] if patients else []
-    return (f"{explained:,} images explained", f"{len(listing) - explained:,} failed", *known)
+    counts = [f"{explained:,} images explained", f"{len(listing) - explained:,} failed"]
+    return ", ".join([*counts, *([f"{patients:,} patients"] if patients else [])])
 
 
-def _data(run: AuditSource, listing: Listing) -> tuple[Fact, ...]:
+def _data(run: AuditRun, listing: Listing) -> tuple[Fact, ...]:
     ages = [int(age.rstrip("+")) for age in listing.facts["age"] if age]
     return (
-        ("Data set", run.manifest.source),
-        ("Manifest", f"SHA-256 {run.manifest.digest[:12]}, {run.record.rows:,} rows"),
-        ("Views", _tally(listing.facts["view"])),
-        ("Sex", _tally(listing.facts["sex"])),
+        ("Source", run.manifest.source),
+        ("Manifest", f"SHA-256 {run.record.manifest_sha256[:12]}, {run.record.rows:,} rows"),
+        ("Views", tally(listing.facts["view"])),
+        ("Sex", tally(listing.facts["sex"])),
         ("Age", f"median {np.median(ages):.0f} years ({len(ages):,} known)" if ages else "unknown"),
-        ("Split", _tally(listing.facts["split"])),
-        ("Reference labels for", ", ".join(listing.labelled) or "none"),
+        ("Split", tally(listing.facts["split"])),
+        ("Reference labels", ", ".join(listing.labelled) or "none"),
     )
 
 
-def _tally(values: Sequence[str], most: int = 6) -> str:
-    """Each value and how many images have it, the most frequent first.
-
-    >>> _tally(["PA", "PA", ""])
-    'PA 2, unknown 1'
-    """
-    counts = Counter(value or "unknown" for value in values).most_common()
-    shown = [f"{value} {count:,}" for value, count in counts[:most]]
-    rest = sum(count for _, count in counts[most:])
-    return ", ".join([*shown, *([f"others {rest:,}"] if rest else [])])
-
-
 def _model(record: Record) -> tuple[Fact, ...]:
-    sha = record.weights_sha256
     points = sum(point is not None for point in record.points.values())
     return (
         ("Model", record.model),
-        ("Weights", f"SHA-256 {sha[:12]}" if sha else "no file: the model came as an object"),
-        ("Trained on", ", ".join(record.training_sets) or "unknown"),
+        ("Weights", weights_text(record.weights_sha256)),
+        ("Trained on", training_text(record.training_sets, phantom_only=record.phantom_only)),
         ("Trained outputs", f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
         ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
-        ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.fit}"),
+        ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
     )
 
 
 def _record(record: Record) -> tuple[Fact, ...]:
-    by = "sigmoid probability" if record.ask.rank_by == "probability" else "calibrated value"
-    settings = f" ({record.method_settings})" if record.method_settings else ""
-    fusion = f"normalisation {record.normalisation}, activation {record.activation}"
+    asked, maps = record.ranking_settings, record.map_settings
+    settings = f" ({record.rule_settings})" if record.rule_settings else ""
+    fusion = fusion_text(maps.normalisation, maps.activation, fused=maps.fused)
+    above = ", only those at or above their operating point" if asked.above_operating_point else ""
+    reading = record.read_settings
+    how_read = f"voi: {reading.voi}" + (", as torchxrayvision" if reading.xrv_compatible else "")
     return (
-        ("Class maps", f"{record.method_title}{settings} at {record.target_layer}"),
-        ("Explained", f"K = {record.ask.top_k}, ranked by {by}{_only_above(record)}"),
-        ("Fusion", f"FM-G-CAM, {fusion}" if record.fused else f"none; class maps scaled together, {fusion}"),
-        ("Uncertain labels", record.ask.uncertain),
-        (
-            "Reading",
-            _options(record.ask.read_options) + (", as torchxrayvision" if record.xrv_compatible else ""),
-        ),
-        ("Software", f"cxr-explain {record.package_version}, torch {record.torch_version}, {record.dtype}"),
+        ("Class maps", f"{record.rule_title}{settings} at {record.target_layer}"),
+        ("Explained", f"K = {asked.top_k}, ranked by {ranked_by_text(asked.rank_by)}{above}"),
+        ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else fusion),
+        ("Uncertain labels", record.uncertain),
+        ("Reading", how_read),
+        ("Software", f"{software_text(record.package_version, record.torch_version)}, {maps.dtype}"),
     )
 
 
-def _only_above(record: Record) -> str:
-    return ", only those at or above their operating point" if record.ask.above_operating_point else ""
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in options.items()) or "usual options"
-
-
-def _basis(statistics: Mapping[str, Any]) -> str:
+def _performance(statistics: Mapping[str, Any], alerts: Sequence[str]) -> Section:
+    key, title = "performance", "Performance by pathology"
     if not statistics:
-        return ""
-    level = 100 * float(statistics.get("level") or 0.95)
-    return (
-        f"{statistics.get('images', 0):,} images of {statistics.get('patients', 0):,} patients. Values with "
-        f"{level:g} % intervals from {statistics.get('resamples', 0):,} resamples of patients (seed "
-        f"{statistics.get('seed', 0)}). Uncertain reference labels: policy “{statistics['policy']}”. "
-        "Pathologies that are not mentioned or not labelled count as neither positive nor negative."
+        reason = "No statistics were made: the manifest has no positive or negative reference labels."
+        return Section(key, title, [reason])
+    rows = [
+        _row(found, ["pathology"], ["positive", "negative"], IN_PERFORMANCE)
+        for found in statistics["pathologies"]
+    ]
+    basis = (
+        f"{statistics['images']:,} images of {statistics['patients']:,} patients. Values with "
+        f"{100 * statistics['level']:g} % intervals from {statistics['resamples']:,} resamples of patients "
+        f"(seed {statistics['seed']}). Uncertain reference labels: policy “{statistics['policy']}”. "
+        "Pathologies that are not mentioned or not labelled count as neither positive nor negative.",
+        "n⁺ and n⁻: images with a positive and with a negative reference label. Sensitivity, specificity, "
+        "PPV and NPV at the operating point. Brier score and ECE (calibration error) of the raw sigmoid.",
+    )
+    notes = [note for note in statistics["notes"] if note not in alerts]
+    table = EstimateTable(title, ("Pathology", "n⁺", "n⁻"), IN_PERFORMANCE, rows)
+    return Section(key, title, basis, [table], notes)
+
+
+def _sections(statistics: Mapping[str, Any]) -> Iterator[Section]:
+    if statistics:
+        yield _subgroups(statistics)
+        yield _policies(statistics)
+        yield _where(statistics)
+        yield _localisation(statistics)
+
+
+def _row(
+    found: Mapping[str, Any], words: Sequence[str], counts: Sequence[str], estimates: Sequence[str]
+) -> TableRow:
+    """A row of an entry of the statistics: its pathology first, then other words, counts and estimates."""
+    heads = (display_name(found[words[0]]), *(str(found[key]) for key in words[1:]))
+    return TableRow(
+        (*heads, *(f"{found[key]:,}" for key in counts)),
+        tuple(ShownEstimate.of(found["estimates"].get(key)) for key in estimates),
+        found.get("small", False),
     )
 
 
-def _cells(found: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> tuple[Cell, ...]:
-    estimates = found.get("estimates") or {}
-    return tuple(Cell.of(estimates.get(key)) for key, _ in columns)
-
-
-def _subgroups(statistics: Mapping[str, Any]) -> dict[str, tuple[Row, ...]]:
-    rows: dict[str, list[Row]] = {}
-    for found in statistics.get("subgroups") or ():
-        counts = tuple(f"{found[key]:,}" for key in ("images", "patients", "positive", "negative"))
-        heads = (str(found["pathology"]), str(found["value"]), *counts)
-        row = Row(heads, _cells(found, IN_SUBGROUPS), bool(found.get("small")))
+def _subgroups(statistics: Mapping[str, Any]) -> Section:
+    rows: dict[str, list[TableRow]] = {}
+    for found in statistics["subgroups"]:
+        row = _row(found, ["pathology", "value"], list(COUNTS), IN_SUBGROUPS)
         rows.setdefault(str(found["column"]), []).append(row)
-    return {column: tuple(sorted(each, key=lambda row: row.heads[0])) for column, each in rows.items()}
-
-
-def _policy(found: Mapping[str, Any]) -> Row:
-    heads = (found["pathology"], found["policy"], f"{found['positive']:,}", f"{found['negative']:,}")
-    return Row(heads, _cells(found, IN_POLICIES))
-
-
-def _where(found: Mapping[str, Any]) -> Row:
-    quantiles = found.get("quantiles") or {}
-    spread = [quantiles.get(level) for level in _QUANTILES]
-    threshold = found.get("threshold")
-    flagged = "–" if found.get("flagged") is None else f"{found['flagged']:,}"
-    return Row(
-        (
-            WHERE_NAMES.get(found["share"], str(found["share"])),
-            f"{found['images']:,}",
-            f"{found.get('missing', 0):,}",
-            *("–" if value is None else f"{value:.3f}" for value in spread),
-            flagged if threshold is None else f"{flagged} (≥ {threshold:g})",
-        ),
-        (Cell.of(found.get("estimate")),),
+    tables = [
+        EstimateTable(
+            f"By {column}",
+            ("Pathology", column, *COUNTS.values()),
+            IN_SUBGROUPS,
+            sorted(each, key=lambda row: row.heads[0]),
+            words=2,
+        )
+        for column, each in rows.items()
+    ]
+    basis = (
+        "A difference between subgroups can come from the model, from the labels, or from who is in them. "
+        f"Marked “few”: fewer than {statistics['small']} positives, or fewer than {statistics['small']} "
+        "negatives; not to be relied on."
     )
+    return Section("subgroups", "Subgroups", [basis], tables)
 
 
-def _localised(found: Mapping[str, Any]) -> Row:
-    heads = (found["pathology"], f"{found['images']:,}", f"{found.get('patients', 0):,}")
-    return Row(heads, _cells(found, LOCALISATION))
+def _policies(statistics: Mapping[str, Any]) -> Section:
+    title = "Uncertain reference labels"
+    rows = [
+        _row(found, ["pathology", "policy"], ["positive", "negative"], IN_POLICIES)
+        for found in statistics["policies"]
+    ]
+    table = EstimateTable(title, ("Pathology", "Policy", "n⁺", "n⁻"), IN_POLICIES, rows, words=2)
+    basis = (
+        "The same statistics, with uncertain labels left out (ignore), counted as negative (zeros) or as "
+        "positive (ones)."
+    )
+    return Section("policies", title, [basis], [table])
+
+
+def _where(statistics: Mapping[str, Any]) -> Section:
+    title = "Where the model looks"
+    heads = ("Saliency", "Images", NOT_ESTIMABLE.capitalize(), *QUANTILES.values(), "Flagged")
+    rows = [
+        TableRow(
+            (
+                REGION_WORDS.get(found["share"], found["share"]),
+                f"{found['images']:,}",
+                f"{found['missing']:,}",
+                *(_share(found["quantiles"][level]) for level in QUANTILES),
+                f"{found['flagged']:,} (≥ {found['threshold']:g})",
+            ),
+            (ShownEstimate.of(found["estimate"]),),
+        )
+        for found in statistics["where"]
+    ]
+    basis = (
+        "Share of each image's fused saliency, from an estimate of the anatomy. A flag is a question to look "
+        "at, not a verdict."
+    )
+    return Section("where", title, [basis], [EstimateTable(title, heads, ["mean"], rows)])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _localisation(statistics: Mapping[str, Any]) -> Section:
+    title = "Class maps against the reference standard"
+    rows = [
+        _row(found, ["pathology"], ["images", "patients"], IN_LOCALISATION)
+        for found in statistics["localisation"]
+    ]
+    heads = ("Pathology", "Images", "Patients")
+    table = EstimateTable(title, heads, IN_LOCALISATION, rows, plotted=False)
+    basis = (
+        "Of each pathology's own class map, where the reference standard has a box or a mask. A random point "
+        "and the image's centre stand beside the peak: a map must beat them."
+    )
+    return Section("localisation", title, [basis], [table])

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING
-
+from cxr_explain.audit.document import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.output import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents
-from cxr_explain.pages.audit_report.overview import (
-    ESTIMATES,
-    IN_POLICIES,
-    IN_SUBGROUPS,
-    LOCALISATION,
-    NOT_ESTIMABLE,
-)
-from cxr_explain.pages.audit_report.plots import SIDE, STRIP
-from cxr_explain.pages.index_page import environment
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from cxr_explain.pages.templating import environment
 
 GENERATOR = "cxr-explain audit report"
 """By which a folder is known to hold a report."""
@@ -43,7 +29,7 @@ SCRIPTS = ("core", "listing", "text", "verdicts", "table", "maps", "viewer", "ca
 def render_page(contents: Contents) -> str:
     """The page as text."""
     listing, queues = contents.listing, contents.queues
-    template = _environment().get_template("audit.html")
+    template = environment().get_template("audit.html")
     return template.render(
         overview=contents.overview,
         queues=queues,
@@ -55,14 +41,7 @@ def render_page(contents: Contents) -> str:
         policy=POLICY,
         generator=GENERATOR,
         scripts=SCRIPTS,
-        disclaimer=DISCLAIMER,
-        estimates=ESTIMATES,
-        in_subgroups=IN_SUBGROUPS,
-        in_policies=IN_POLICIES,
-        localisation=LOCALISATION,
         not_estimable=NOT_ESTIMABLE,
-        side=SIDE,
-        strip=STRIP,
     )
 
 
@@ -70,13 +49,3 @@ def _short(pathology: str) -> str:
     """A pathology as one of a list to choose from."""
     name = display_name(pathology)
     return name if len(name) <= _LONGEST_CHOICE else f"{name[: _LONGEST_CHOICE - 1]}…"
-
-
-@cache
-def _environment() -> Environment:
-    """The parts of every report, and the templates of this one."""
-    from jinja2 import ChoiceLoader, PackageLoader
-
-    shared = environment()
-    own = PackageLoader("cxr_explain.pages.audit_report", "templates")
-    return shared.overlay(loader=ChoiceLoader([own, shared.loader]))  # type: ignore[list-item]

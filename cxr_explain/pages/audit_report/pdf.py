@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from cxr_explain.errors import CxrExplainError, OutputError
+from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import CxrExplainError
+from cxr_explain.figures.facts import FactLists
 from cxr_explain.figures.figure import draw_explanation
-from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.output import DISCLAIMER, own_style
-from cxr_explain.figures.page import SMALL, Block, Page
+from cxr_explain.figures.output import own_style
+from cxr_explain.figures.page import HEADING, SMALL, Block, Page
 from cxr_explain.figures.palette import ALERT, QUIET
-from cxr_explain.pages.audit_report.contents import Contents
-from cxr_explain.pages.audit_report.overview import (
-    ESTIMATES,
-    IN_POLICIES,
-    IN_SUBGROUPS,
-    LOCALISATION,
-    Overview,
-)
-from cxr_explain.pages.audit_report.pdf_blocks import (
-    Alert,
-    Curves,
-    FactColumns,
-    Line,
-    Paragraph,
-    TableHead,
-    TableLine,
-    TableShape,
-    Title,
-)
-from cxr_explain.pages.audit_report.source import AuditSource
+from cxr_explain.figures.texts import DISCLAIMER
+from cxr_explain.pages.audit_report.contents import Contents, reason_of
+from cxr_explain.pages.audit_report.overview import Overview, Section
+from cxr_explain.pages.audit_report.pdf_blocks import CurvePlots, Paragraph, TableHead, TableLine, Title
+from cxr_explain.support.whole_file import output_errors, staged
 
 PDF_CASES = 30
 """Images with a page of their own, unless told otherwise."""
@@ -45,6 +29,7 @@ PDF_CASES = 30
 _WIDTH, _HEIGHT, _MARGIN = 11.69, 8.27, 0.5
 _ROOM = _WIDTH - 2 * _MARGIN
 _DPI = 150
+_TOLD_EVERY = 10
 _METADATA = {
     "Creator": "cxr-explain",
     "Producer": None,
@@ -55,7 +40,7 @@ _METADATA = {
 
 
 def write_pdf(
-    run: AuditSource,
+    run: AuditRun,
     target: str | os.PathLike[str],
     *,
     cases: int | None = PDF_CASES,
@@ -66,10 +51,11 @@ def write_pdf(
 
     Args:
         run: the audit.
-        target: the file; its folder must exist.
-        cases: how many images get a page, those first that the queues put first; all of them with None.
-        statistics: of the audit, as `statistics.json` has them; {} without any.
-        progress: is told how far it is.
+        target: the file of the report; its folder must exist.
+        cases: number of images with a page of their own, those first that the queues put first; None for all
+            of them.
+        statistics: the statistics of the audit, as `statistics.json` has them; {} without any.
+        progress: called with how far it is, in words.
 
     Returns:
         The path.
@@ -77,45 +63,40 @@ def write_pdf(
     Raises:
         OutputError: a folder that cannot be written to.
 
-    >>> import cxr_explain as cxr
     >>> from tempfile import TemporaryDirectory
-    >>> from cxr_explain.phantom.dataset import write_dataset
+    >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     data, run = Path(folder, "data"), Path(folder, "run")
-    ...     phantoms = list(write_dataset(data, n=2, size=96))
-    ...     explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
-    ...     done = cxr.run_audit(explainer, cxr.make_manifest("nih", data), data / "images", run)
-    ...     write_pdf(done, Path(folder, "report.pdf"), cases=1, statistics={}).name
+    ...     write_pdf(example_audit(folder), f"{folder}/report.pdf", cases=1, statistics={}).name
     'report.pdf'
     """
     contents = Contents.of(run, statistics, cases)
     path = Path(target)
-    with _staged(path) as new, own_style(), PdfPages(new, metadata=_METADATA) as pdf:
-        for page in _paginated(_overview(contents.overview)):
-            _add(pdf, page.figure)
-        for done, image in enumerate(contents.chosen, start=1):
-            _add(pdf, _case(run, contents, image))
-            if progress and (done % 10 == 0 or done == len(contents.chosen)):
-                progress(f"{done} of {len(contents.chosen)} cases")
+    with output_errors("a report", path), staged(path, b"") as new:
+        with own_style(), PdfPages(new, metadata=_METADATA) as pdf:
+            for page in _paginated(list(_overview(contents.overview))):
+                _add(pdf, page.figure)
+            for image in contents.cases(_TOLD_EVERY, progress):
+                _add(pdf, _case(run, contents, image))
+        os.replace(new, path)
     return path
 
 
 def _add(pdf: PdfPages, figure: Figure) -> None:
     """`ExplanationFigure.savefig` writes a file of its own; here the figure becomes a page of one."""
-    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]
+    Figure.savefig(figure, pdf, format="pdf", dpi=figure.dpi)  # type: ignore[arg-type]  # Matplotlib takes a PdfPages
 
 
-def _case(run: AuditSource, contents: Contents, image: int) -> Figure:
+def _case(run: AuditRun, contents: Contents, image: int) -> Figure:
     """The figure of an image; where it cannot be drawn, the reason."""
     position = int(contents.listing.positions[image])
     try:
-        explanation = run.explanation(position)
+        case = run.case(position)
         return draw_explanation(
-            explanation, run.radiograph(position), reference_labels=run.reference(position), dpi=_DPI
+            case.explanation, case.radiograph(), reference_labels=case.reference_labels, dpi=_DPI
         )
     except CxrExplainError as error:
-        bare = type(error)(error.found, expected=error.expected, remedy=error.remedy)
-        title, reason = Title(contents.listing.ids[image], _ROOM), Paragraph(f"No figure: {bare}", _ROOM)
+        title = Title(contents.listing.ids[image], _ROOM)
+        reason = Paragraph(f"No figure: {reason_of(error)}", _ROOM)
         return next(_paginated([title, reason])).figure
 
 
@@ -145,98 +126,28 @@ def _new_page() -> Page:
     return page
 
 
-def _overview(overview: Overview) -> list[Block]:
-    about = f"{overview.model[0][1]} on {overview.data[0][1]}: {', '.join(overview.counts)}."
-    facts = (("Data set", overview.data), ("Model card", overview.model), ("Run record", overview.record))
-    return [
-        Title("Audit of a chest radiograph classifier", _ROOM, 15),
-        *(Alert(alert, _ROOM) for alert in overview.alerts),
-        Paragraph(about, _ROOM),
-        FactColumns(facts, _ROOM),
-        *_performance(overview),
-        *_curves(overview),
-        *_subgroups(overview),
-        *_rest(overview),
-    ]
-
-
-def _performance(overview: Overview) -> Iterator[Block]:
-    yield Title("Performance by pathology", _ROOM)
-    if not overview.pathologies:
-        yield Paragraph("No statistics: there are no positive or negative reference labels.", _ROOM)
-        return
-    yield Paragraph(overview.basis, _ROOM)
-    for note in overview.notes:
-        yield Paragraph(f"• {note}", _ROOM)
-    lines = [
-        Line((display_name(each.name), f"{each.positive:,}", f"{each.negative:,}"), each.cells)
-        for each in overview.pathologies
-    ]
-    yield from _table(("Pathology", "n⁺", "n⁻"), ESTIMATES, lines, (1.7, 0.55, 0.55))
-
-
-def _curves(overview: Overview) -> Iterator[Block]:
-    with_curves = [each for each in overview.pathologies if each.has_curves]
-    if with_curves:
+def _overview(overview: Overview) -> Iterator[Block]:
+    yield Title("Audit of a chest radiograph classifier", _ROOM, 15)
+    for alert in overview.alerts:
+        yield Paragraph(alert, _ROOM, ALERT, "bold")
+    yield Paragraph(f"{overview.model} on {overview.source}: {overview.counts}.", _ROOM)
+    yield FactLists(overview.facts, _ROOM, label_width=1.0)
+    yield from _section(overview.performance)
+    drawn = [curves for curves in overview.curves if curves.are_there]
+    if drawn:
         yield Title("Curves", _ROOM)
-        yield from (Curves(with_curves[at : at + 2], _ROOM) for at in range(0, len(with_curves), 2))
+    yield from (CurvePlots(drawn[at : at + 2], _ROOM) for at in range(0, len(drawn), 2))
+    for section in overview.sections:
+        yield from _section(section)
 
 
-def _subgroups(overview: Overview) -> Iterator[Block]:
-    for column, rows in overview.subgroups.items():
-        yield Title(f"Subgroups by {column}", _ROOM)
-        lines = [Line((display_name(row.heads[0]), *row.heads[1:]), row.cells, row.small) for row in rows]
-        heads = ("Pathology", column, "Images", "Patients", "n⁺", "n⁻")
-        yield from _table(heads, IN_SUBGROUPS, lines, (1.7, 1.2, 0.6, 0.7, 0.55, 0.55))
-
-
-def _rest(overview: Overview) -> Iterator[Block]:
-    if overview.policies:
-        yield Title("Uncertain reference labels", _ROOM)
-        lines = [Line((display_name(row.heads[0]), *row.heads[1:]), row.cells) for row in overview.policies]
-        yield from _table(("Pathology", "Policy", "n⁺", "n⁻"), IN_POLICIES, lines, (1.7, 0.8, 0.55, 0.55))
-    if overview.where:
-        yield Title("Where the model looks", _ROOM)
-        yield Paragraph("Share of the fused saliency. A flag is a question to look at, not a verdict.", _ROOM)
-        heads = ("Saliency", "Images", "Not estimable", "5 %", "25 %", "Median", "75 %", "95 %", "Flagged")
-        widths = (1.5, 0.6, 0.8, 0.55, 0.55, 0.55, 0.55, 0.55, 0.9)
-        lines = [Line(row.heads, row.cells) for row in overview.where]
-        yield from _table(heads, (("mean", "Mean"),), lines, widths)
-    if overview.localisation:
-        yield Title("Class maps against the reference standard", _ROOM)
-        lines = [
-            Line((display_name(row.heads[0]), *row.heads[1:]), row.cells) for row in overview.localisation
-        ]
-        yield from _table(
-            ("Pathology", "Images", "Patients"), LOCALISATION, lines, (1.7, 0.6, 0.7), plotted=0
-        )
-
-
-def _table(
-    heads: Sequence[str],
-    estimates: Sequence[tuple[str, str]],
-    lines: Sequence[Line],
-    widths: Sequence[float],
-    *,
-    plotted: float = 1.3,
-) -> Iterator[Block]:
-    shape = TableShape(widths, len(estimates), _ROOM, plotted)
-    yield TableHead((*heads, *(text for _, text in estimates)), shape)
-    yield from (TableLine(line, shape) for line in lines)
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """A file that takes the target's place when the block ends without an exception."""
-    new = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        yield new
-        os.replace(new, target)
-    except OSError as error:
-        raise OutputError(
-            f"a report that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
-    finally:
-        new.unlink(missing_ok=True)
+def _section(section: Section) -> Iterator[Block]:
+    yield Title(section.title, _ROOM)
+    for text in (*section.basis, *(f"• {note}" for note in section.notes)):
+        yield Paragraph(text, _ROOM)
+    for table in section.tables:
+        if table.title != section.title:
+            yield Title(table.title, _ROOM, HEADING)
+        head = TableHead(table, _ROOM)
+        yield head
+        yield from (TableLine(row, head) for row in table.rows)

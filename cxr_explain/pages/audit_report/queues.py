@@ -15,14 +15,47 @@ from cxr_explain.pages.audit_report.script_data import column
 
 QueueKey = Literal["disagreements", "near", "outside", "edges", "failures"]
 
+_LOG_ODDS, _SHARE = "log odds from the operating point", "share of the fused saliency"
+_TEXTS: dict[QueueKey, tuple[str, str, str]] = {
+    "disagreements": (
+        "Confident disagreements",
+        "The model is furthest from its operating point and the reference label says the opposite. Is the "
+        "model wrong, or the label?",
+        _LOG_ODDS,
+    ),
+    "near": (
+        "Near the operating point",
+        "A little more or less, and the model would say the opposite. What tips the balance?",
+        _LOG_ODDS,
+    ),
+    "outside": (
+        "Saliency outside the thorax",
+        "Does the model look at something beside the patient's chest? A question to look at, not a verdict: "
+        "the outline of the thorax is an estimate.",
+        _SHARE,
+    ),
+    "edges": (
+        "Saliency on borders or markers",
+        "Does the model read a label, a marker or the collimator's edge? A question to look at, not a "
+        "verdict.",
+        _SHARE,
+    ),
+    "failures": (
+        "Failures",
+        "Why did these images give no explanation, and does that leave out a kind of patient?",
+        "",
+    ),
+}
+"""Title, what a reviewer looks for, and what is measured."""
+
 MOST = 1000
 """Images in a queue; nobody looks at more."""
 
 NEAR = 0.25
-"""Log odds: odds within a factor of 1.3 of those at the operating point."""
+"""Distance in log odds that is near: odds within a factor of 1.3 of those at the operating point."""
 
 USUAL_THRESHOLD = 0.5
-"""Share of the saliency from which a where-flag is raised, unless the statistics say another."""
+"""Share of the saliency in a region from which an image is flagged, unless the statistics name another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +63,14 @@ class Queue:
     """Images in the order in which they deserve a look.
 
     Args:
-        key: for links.
-        title: of the list.
-        question: what a reviewer looks for.
-        measure: what `values` are.
+        key: name of the queue in links.
         images: (m,) places in the listing.
-        outputs: (m,) the pathology concerned; -1 where it is none.
-        values: (m,); NaN where there is none.
-        found: how many qualify; m may be less.
+        outputs: (m,) number of the pathology concerned; -1 where it is none.
+        values: (m,) what the order is by; NaN where there is nothing.
+        found: how many images qualify; m may be less.
     """
 
     key: QueueKey
-    title: str
-    question: str
-    measure: str
     images: NDArray[np.int32] = field(repr=False)
     outputs: NDArray[np.int16] = field(repr=False)
     values: NDArray[np.float64] = field(repr=False)
@@ -52,13 +79,23 @@ class Queue:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def title(self) -> str:
+        """The title of the list."""
+        return _TEXTS[self.key][0]
+
+    @property
+    def question(self) -> str:
+        """What a reviewer looks for."""
+        return _TEXTS[self.key][1]
+
     def to_data(self) -> dict[str, Any]:
         """As the page reads it."""
         return {
             "key": self.key,
             "title": self.title,
             "question": self.question,
-            "measure": self.measure,
+            "measure": _TEXTS[self.key][2],
             "found": self.found,
             "images": column(self.images, "int32"),
             "outputs": column(self.outputs, "int16"),
@@ -70,36 +107,27 @@ def queues_of(listing: Listing, statistics: Mapping[str, Any] | None = None) -> 
     """The queues of an audit, all of them, also those that are empty.
 
     Args:
-        listing: the images.
-        statistics: of the audit, for the thresholds of the where-flags.
+        listing: the images of the audit.
+        statistics: the statistics of the audit, which have the shares from which an image is flagged.
     """
-    thresholds = _thresholds(statistics or {})
+    where = (statistics or {}).get("where", ())
+    thresholds = {each["share"]: each["threshold"] for each in where if each.get("threshold") is not None}
     return (
         _disagreements(listing),
         _near(listing),
-        _flagged(
-            listing, "outside", ("outside_thorax",), thresholds,
-            title="Saliency outside the thorax",
-            question="Does the model look at something beside the patient's chest? A question to look at, "
-            "not a verdict: the outline of the thorax is an estimate.",
-        ),
-        _flagged(
-            listing, "edges", ("border", "markers"), thresholds,
-            title="Saliency on borders or markers",
-            question="Does the model read a label, a marker or the collimator's edge? A question to look "
-            "at, not a verdict.",
-        ),
+        _flagged("outside", listing, ("outside_thorax",), thresholds),
+        _flagged("edges", listing, ("border", "markers"), thresholds),
         _failures(listing),
-    )  # fmt: skip
+    )
 
 
 def first_cases(queues: Sequence[Queue], listing: Listing, count: int | None) -> list[int]:
     """The images whose pixels the report holds: the queues in turns, then the listing's order.
 
     Args:
-        queues: in the order of their turns.
-        listing: the images.
-        count: how many; all explained ones with None.
+        queues: the queues in the order of their turns.
+        listing: the images of the audit.
+        count: number of images; None for all that were explained.
 
     Returns:
         Places in the listing, each once; failures have no pixels to show.
@@ -114,60 +142,37 @@ def first_cases(queues: Sequence[Queue], listing: Listing, count: int | None) ->
 def _disagreements(listing: Listing) -> Queue:
     """Each image by its most confident disagreement."""
     strength = np.where(listing.disagrees, np.abs(listing.distance), -np.inf)
-    best = strength.argmax(axis=1) if strength.size else np.zeros(len(listing), np.intp)
-    values = strength[np.arange(len(listing)), best] if strength.size else np.zeros(len(listing))
-    return _queue(
-        "disagreements", values, best, np.isfinite(values),
-        title="Confident disagreements",
-        question="The model is furthest from its operating point and the reference label says the opposite. "
-        "Is the model wrong, or the label?",
-        measure="log odds from the operating point",
-    )  # fmt: skip
+    best, values = _least_of_each(-strength)
+    return _queue("disagreements", -values, best, np.isfinite(values))
 
 
 def _near(listing: Listing) -> Queue:
     """Each image by the ranked pathology that is nearest to its operating point."""
     distance = np.where(_is_ranked(listing), np.abs(listing.distance), np.nan)
-    filled = np.where(np.isfinite(distance), distance, np.inf)
-    best = filled.argmin(axis=1) if filled.size else np.zeros(len(listing), np.intp)
-    values = filled[np.arange(len(listing)), best] if filled.size else np.full(len(listing), np.inf)
-    return _queue(
-        "near", values, best, values <= NEAR,
-        title="Near the operating point",
-        question="A little more or less, and the model would say the opposite. What tips the balance?",
-        measure="log odds from the operating point",
-        largest_first=False,
-    )  # fmt: skip
+    best, values = _least_of_each(np.where(np.isfinite(distance), distance, np.inf))
+    return _queue("near", values, best, values <= NEAR, largest_first=False)
 
 
-def _flagged(
-    listing: Listing,
-    key: QueueKey,
-    names: Sequence[str],
-    thresholds: Mapping[str, float],
-    *,
-    title: str,
-    question: str,
-) -> Queue:
-    shares = [np.where(np.isfinite(listing.shares[name]), listing.shares[name], -1.0) for name in names]
+def _least_of_each(of_outputs: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """For each image the output with the least of (n, P) values, and that value; infinite without outputs."""
+    if not of_outputs.size:
+        return np.zeros(len(of_outputs), np.intp), np.full(len(of_outputs), np.inf)
+    return of_outputs.argmin(axis=1), of_outputs.min(axis=1)
+
+
+def _flagged(key: QueueKey, listing: Listing, names: Sequence[str], thresholds: Mapping[str, float]) -> Queue:
+    """The images of which a share of the saliency reaches its threshold, by the largest of these shares."""
+    shares = [np.nan_to_num(listing.shares[name], nan=-1.0) for name in names]
     flagged = [
         share >= thresholds.get(name, USUAL_THRESHOLD) for name, share in zip(names, shares, strict=True)
     ]
     none = np.full(len(listing), -1)
-    return _queue(
-        key, np.maximum.reduce(shares), none, np.logical_or.reduce(flagged),
-        title=title, question=question, measure="share of the fused saliency",
-    )  # fmt: skip
+    return _queue(key, np.maximum.reduce(shares), none, np.logical_or.reduce(flagged))
 
 
 def _failures(listing: Listing) -> Queue:
     n = len(listing)
-    return _queue(
-        "failures", np.full(n, np.nan), np.full(n, -1), ~listing.explained,
-        title="Failures",
-        question="Why did these images give no explanation, and does that leave out a kind of patient?",
-        measure="",
-    )  # fmt: skip
+    return _queue("failures", np.full(n, np.nan), np.full(n, -1), ~listing.explained)
 
 
 def _queue(
@@ -176,9 +181,6 @@ def _queue(
     outputs: NDArray[Any],
     qualifies: NDArray[np.bool_],
     *,
-    title: str,
-    question: str,
-    measure: str,
     largest_first: bool = True,
 ) -> Queue:
     """The images that qualify, by their values; ties keep the manifest's order."""
@@ -186,10 +188,7 @@ def _queue(
     by = -values[images] if largest_first else values[images]
     images = images[np.argsort(by, kind="stable")]
     shown = images[:MOST]
-    return Queue(
-        key, title, question, measure,
-        shown.astype(np.int32), outputs[shown].astype(np.int16), values[shown], len(images),
-    )  # fmt: skip
+    return Queue(key, shown.astype(np.int32), outputs[shown].astype(np.int16), values[shown], len(images))
 
 
 def _is_ranked(listing: Listing) -> NDArray[np.bool_]:
@@ -198,11 +197,3 @@ def _is_ranked(listing: Listing) -> NDArray[np.bool_]:
     image, rank = np.nonzero(listing.ranking >= 0)
     ranked[image, listing.ranking[image, rank]] = True
     return ranked
-
-
-def _thresholds(statistics: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        each["share"]: float(each["threshold"])
-        for each in statistics.get("where") or ()
-        if each.get("threshold") is not None
-    }

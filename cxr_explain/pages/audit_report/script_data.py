@@ -21,8 +21,8 @@ def as_script(name: str, value: Any) -> bytes:
     r"""A script that hands a value to the report's page.
 
     Args:
-        name: of what it is; letters, digits and hyphens.
-        value: of JSON's types, all numbers finite.
+        name: name of the value, of letters, digits and hyphens.
+        value: a value of JSON's types, with finite numbers only.
 
     >>> as_script("a", ["</script>\u2028", None]).decode()
     'CXR.receive("a",["\\u003c/script\\u003e\\u2028",null]);\n'
@@ -37,8 +37,8 @@ def column(values: ArrayLike, kind: str) -> dict[str, str]:
     """An array as the page reads it into a typed array: little-endian bytes in base64.
 
     Args:
-        values: in row-major order; NaN is allowed here, and is "no value" to the page.
-        kind: "int8", "uint8", "int16", "int32" or "float32".
+        values: numbers in row-major order; NaN is allowed here, and is "no value" to the page.
+        kind: the type of the numbers: "int8", "uint8", "int16", "int32" or "float32".
 
     >>> column([1, 2], "int8")
     {'type': 'i1', 'data': 'AQI='}

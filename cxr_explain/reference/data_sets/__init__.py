@@ -1,1 +1,1 @@
-"""Readers of the tables that data sets publish, one module each; `registry` has them by name."""
+"""Readers of the tables that data sets publish, a module for each; `registry` has them by name."""

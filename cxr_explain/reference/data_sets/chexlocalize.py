@@ -5,23 +5,18 @@ Source: Saporta et al., Nature Machine Intelligence 4 (2022) 867.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
-from cxr_explain.reference.data_sets.chexpert import chexpert_table, joined
+from cxr_explain.reference.data_sets.chexpert import chexpert_table
 from cxr_explain.reference.data_sets.folders import first_file, folder_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.masks import MaskReference
+from cxr_explain.reference.masks import OutlineKind, outlined_in
 
 ChexlocalizeSplit = Literal["valid", "test"]
 Outlined = Literal["segmentation", "annotation"]
-
-Masks = Mapping[str, Mapping[str, MaskReference]]
-"""By image_id, then by pathology."""
 
 _NAMES: dict[str, str] = {"valid": "val", "test": "test"}
 
@@ -39,8 +34,9 @@ def manifest_of_chexlocalize(
 
     Args:
         source: the folder with `CheXpert/` and `gt_segmentations_val.json` or `gt_annotations_val.json`.
-        split: the validation or the test images; both by default.
-        masks: which of the two kinds of JSON.
+        split: take only the validation or the test images; both by default.
+        masks: which of the two kinds of JSON to refer to: run lengths (segmentation), or polygons
+            (annotation).
 
     Returns:
         The manifest; paths of images and masks are relative to `source`.
@@ -49,16 +45,14 @@ def manifest_of_chexlocalize(
         ManifestError: a table or a JSON file that is not there, or bad rows.
         ReferenceLabelError: a JSON file that is not CheXlocalize's.
     """
-    if split is not None:
-        check_option("split", split, ChexlocalizeSplit)
-    check_option("masks", masks, Outlined)
     folder = folder_of(source)
     splits = [split] if split else [each for each in _NAMES if _table(folder, each)]
     if not splits:
         raise ManifestError(
             "no label table", expected="CheXpert/val_labels.csv or CheXpert/test_labels.csv", source=folder
         )
-    return joined([_of_split(folder, each, masks) for each in splits])
+    first, *others = [_of_split(folder, each, masks) for each in splits]
+    return first.followed_by(*others)
 
 
 def _of_split(folder: Path, split: str, masks: Outlined) -> Manifest:
@@ -73,26 +67,10 @@ def _of_split(folder: Path, split: str, masks: Outlined) -> Manifest:
         )
     prefix = table.parent.relative_to(folder).as_posix() + "/"
     manifest = chexpert_table(table, folder, prefix=prefix, name="CheXlocalize")
-    reference = MaskReference(
-        "chexlocalize-segmentation" if masks == "segmentation" else "chexlocalize-annotation",
-        outlines.relative_to(folder).as_posix(),
-    )
-    return manifest.with_masks(_outlined(outlines, masks, reference))
+    kind: OutlineKind = "chexlocalize-annotation" if masks == "annotation" else "chexlocalize-segmentation"
+    return manifest.with_masks(outlined_in(outlines, kind, folder))
 
 
 def _table(folder: Path, split: str) -> Path | None:
     name = _NAMES[split]
     return first_file(folder, f"CheXpert/{name}_labels.csv", f"CheXpert/{split}.csv")
-
-
-def _outlined(
-    path: Path, masks: Outlined, reference: MaskReference
-) -> Mapping[str, Mapping[str, MaskReference]]:
-    """By image id, then by pathology; outlines are the evaluation's, a later stage: only read when asked."""
-    from cxr_explain.reference.chexlocalize import read_annotations, read_segmentations
-
-    outlines = (read_segmentations if masks == "segmentation" else read_annotations)(path)
-    return {
-        image_id: {name: reference for name, outline in named.items() if not outline.is_empty}
-        for image_id, named in outlines.outlines.items()
-    }

@@ -6,19 +6,17 @@ Source: Irvin et al., CheXpert, AAAI 2019; https://stanfordaimi.azurewebsites.ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
 from cxr_explain.reference.data_sets.folders import first_file
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, NO_FINDING, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
-from cxr_explain.reference.table import Table, read_table
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.table import CsvTable, reading
 
 ChexpertSplit = Literal["train", "valid", "test"]
 ChexpertSize = Literal["full", "small"]
@@ -45,7 +43,7 @@ def manifest_of_chexpert(
     split: ChexpertSplit | None = None,
     size: ChexpertSize | None = None,
 ) -> Manifest:
-    """The images of CheXpert's label tables, each by itself.
+    """The images of CheXpert's label tables; each image of a study has a row of its own.
 
     1, 0 and -1 are positive, negative and uncertain, a blank is not mentioned; what is done with uncertain
     labels is decided when statistics are made. "No Finding" is no pathology: it becomes the column
@@ -53,8 +51,8 @@ def manifest_of_chexpert(
 
     Args:
         source: the folder with `train.csv`, `valid.csv` or `test.csv`, or the one above it, or one table.
-        split: only the images of one split; all tables that are there by default.
-        size: which of `CheXpert-v1.0` and `CheXpert-v1.0-small`, where `source` has both.
+        split: take only the images of one split; by default all tables that are there.
+        size: whether to take `CheXpert-v1.0` (full) or `CheXpert-v1.0-small`, where `source` has both.
 
     Returns:
         The manifest; its paths are relative to `source` (a table's folder where it is a table).
@@ -62,66 +60,46 @@ def manifest_of_chexpert(
     Raises:
         ManifestError: no table, or bad rows; all of them.
     """
-    if split is not None:
-        check_option("split", split, ChexpertSplit)
-    if size is not None:
-        check_option("size", size, ChexpertSize)
     given = Path(source)
     folder = given.parent if given.is_file() else given
     root = "" if given.is_file() else _root(folder, size)
     tables = [given] if given.is_file() else _tables(folder / root, split)
-    manifest = joined([chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables])
-    if split is None:
-        return manifest
-    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+    first, *others = [chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables]
+    return first.followed_by(*others).in_split(split)
 
 
 def chexpert_table(path: Path, folder: Path, *, prefix: str, name: str = "CheXpert") -> Manifest:
     """The manifest of one table of CheXpert's columns.
 
     Args:
-        path: of the table.
-        folder: that the paths are relative to.
-        prefix: of the paths, from `folder` to the folder with `train/`, `valid/` and so on.
-        name: of the data set.
+        path: of the table's file.
+        folder: the folder that the manifest's paths are to be relative to.
+        prefix: what the paths begin with: the way from `folder` to the folder with `train/` and `valid/`.
+        name: the data set's name, for the source of the labels.
 
     Raises:
         ManifestError: bad rows; all of them.
     """
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, folder, prefix, name, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(path) as table:
+        return _manifest(table, folder, prefix, name)
 
 
-def joined(manifests: Iterable[Manifest]) -> Manifest:
-    """Manifests of the same columns, one after the other.
-
-    Raises:
-        ManifestError: an image in two of them.
-    """
-    first, *others = manifests
-    return first.followed_by(*others) if others else first
-
-
-def _manifest(table: Table, folder: Path, prefix: str, name: str, problems: Problems) -> Manifest:
-    pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES, problems)
+def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest:
+    pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
     if not pathologies:
         raise ManifestError("no label column", expected=f"columns such as {CHEXPERT_PATHOLOGIES[1]!r}")
     found = [_PATH.fullmatch(cell.strip()) for cell in table.column("Path")]
     for line, cell, match in zip(table.lines, table.column("Path"), found, strict=True):
         if match is None:
-            problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
-    views = _views(table, [match["view"] if match else "" for match in found], problems)
-    sexes = sexes_of(table.optional("Sex"), table.lines, problems)
-    ages = ages_of(table.optional("Age"), table.lines, problems, zero_is_known=False)
-    problems.raise_any()
+            table.problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
+    views = _views(table, [match["view"] if match else "" for match in found])
+    sexes = sexes_of(table, "Sex")
+    ages = ages_of(table, "Age", zero_is_known=False)
+    table.problems.raise_any()
     matches = [match for match in found if match is not None]
     split_folders = {split: _split_folder(folder / prefix, split) for split in _SPLITS}
     places = [(each["patient"], each["study"], each["file"]) for each in matches]
-    return Manifest.of(
+    return Manifest(
         ["_".join((*place[:2], place[2].rpartition(".")[0])) for place in places],
         [
             f"{prefix}{split_folders[each['split']]}/{'/'.join(place)}"
@@ -171,18 +149,18 @@ def _split_folder(root: Path, split: str) -> str:
     return other if other and (root / other).is_dir() and not (root / split).is_dir() else split
 
 
-def _views(table: Table, from_names: list[str], problems: Problems) -> list[str]:
+def _views(table: CsvTable, from_names: list[str]) -> list[str]:
     """AP/PA where it is said, else frontal or lateral; the test table leaves it to the file's name."""
     directions = table.texts("AP/PA")
     for line, direction in zip(table.lines, directions, strict=True):
         if direction not in _VIEWS and direction is not None:
-            problems.add(line, f"the view {quoted(direction)}")
+            table.problems.add(line, f"the view {quoted(direction)}")
     sides = [side and side.lower() for side in table.texts("Frontal/Lateral")]
     return [
         direction or side or name for direction, side, name in zip(directions, sides, from_names, strict=True)
     ]
 
 
-def _no_finding(table: Table) -> dict[str, list[str]]:
+def _no_finding(table: CsvTable) -> dict[str, list[str]]:
     column = table.optional(NO_FINDING)
     return {} if column is None else {"no_finding": [cell.strip().removesuffix(".0") for cell in column]}

@@ -34,12 +34,12 @@ _SOURCE = "no labels: DICOM headers"
 
 @dataclass(frozen=True)
 class _Header:
-    """What is taken from a file.
+    """What is taken from the header of a file.
 
     Args:
-        image_id: that does not repeat the header.
-        patient: to tell patients apart; it is not written anywhere.
-        view: position.
+        image_id: a name that does not repeat data of the header.
+        patient: issuer and number, to tell patients apart; they are not written anywhere.
+        view: position, such as PA.
         sex: as recorded.
         age: in years.
     """
@@ -73,7 +73,7 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
         raise ManifestError(f"{len(odd)} names such as {odd[0]}", remedy="Rename the files.", source=folder)
     headers = [_header(folder / path) for path in paths]
     numbers: dict[tuple[str, str], str] = {}
-    return Manifest.of(
+    return Manifest(
         _unique([header.image_id for header in headers]),
         paths,
         patients=[
@@ -100,7 +100,8 @@ def _dicom_files(folder: Path) -> Iterator[str]:
 def _is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return sniff(file.read(_HEAD)) == "DICOM"
+            found = sniff(file.read(_HEAD))
+            return found is not None and found.name == "DICOM"
     except OSError:
         return False
 
@@ -149,7 +150,7 @@ def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
     from cxr_explain.loaders.voi import parse_voi
 
     def request(sha256: str) -> ReadRequest:
-        return ReadRequest(sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
+        return ReadRequest(format="DICOM", sha256=sha256, stem=path.stem, voi=parse_voi("auto"))
 
     image_id, warnings = choose_id(dataset, request(""))
     return image_id if image_id and not warnings else choose_id(dataset, request(_digest(path)))[0]

@@ -10,7 +10,7 @@ from cxr_explain.errors import ManifestError
 from cxr_explain.reference.problems import quoted
 
 _DEEPEST = 4
-"""Folders below the image folder: NIH's are one or two deep, VinDr-CXR's and RSNA's one."""
+"""How many folders deep images are looked for: NIH's are one or two deep, VinDr-CXR's and RSNA's one."""
 
 
 def folder_of(source: str | os.PathLike[str]) -> Path:
@@ -35,7 +35,7 @@ def first_file(folder: Path, *patterns: str) -> Path | None:
 
 
 def required_file(folder: Path, *patterns: str) -> Path:
-    """As `first_file`.
+    """The first file whose name matches, of the first pattern that any matches.
 
     Raises:
         ManifestError: no such file.
@@ -46,14 +46,15 @@ def required_file(folder: Path, *patterns: str) -> Path:
     return found
 
 
-def paths_of(names: Iterable[str], images: Path, *, otherwise: str, by_stem: bool = False) -> list[str]:
+def paths_of(names: Iterable[str], images: Path, *, otherwise: str, ending: str | None = None) -> list[str]:
     """Paths of image files below a folder, by their names; each folder is listed once.
 
     Args:
-        names: of the files.
+        names: of the image files.
         images: the folder that the paths are relative to.
         otherwise: the folder named for a file that is not there, relative to `images`; may be empty.
-        by_stem: names have no extension; that of the file that is there is taken.
+        ending: of a file that is not there, such as ".dcm", where the names are without extensions; None
+            where they have them.
 
     Returns:
         POSIX paths in the order of the names; whether each file is there is `check_manifest`'s matter.
@@ -62,9 +63,9 @@ def paths_of(names: Iterable[str], images: Path, *, otherwise: str, by_stem: boo
         ManifestError: one name in two folders.
     """
     wanted = list(names)
-    there = _found(frozenset(wanted), images, by_stem=by_stem)
+    there = _found(frozenset(wanted), images, by_stem=ending is not None)
     prefix = f"{otherwise}/" if otherwise else ""
-    return [there.get(name, prefix + name) for name in wanted]
+    return [there.get(name, f"{prefix}{name}{ending or ''}") for name in wanted]
 
 
 def _found(names: frozenset[str], images: Path, *, by_stem: bool) -> Mapping[str, str]:

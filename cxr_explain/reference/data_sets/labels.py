@@ -1,16 +1,13 @@
-"""Label columns of a data set's table, one a pathology."""
+"""Label columns of a data set's table, one for each pathology."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.problems import Problems
-from cxr_explain.reference.states import DATA_SET_CELLS, States, parse_states
-from cxr_explain.reference.table import Table
+from cxr_explain.reference.states import DATA_SET_CELLS, States, label_states
+from cxr_explain.reference.table import CsvTable
 
 CHEXPERT_PATHOLOGIES = (
     *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation"),
@@ -22,16 +19,15 @@ CHEXPERT_PATHOLOGIES = (
 NO_FINDING = "No Finding"
 
 
-def label_columns(table: Table, names: Sequence[str], problems: Problems) -> tuple[list[str], States]:
-    """Read label columns as data sets write them: 1, 0, -1, blank is not mentioned.
+def label_columns(table: CsvTable, names: Sequence[str]) -> tuple[list[str], States]:
+    """Read label columns as data sets write them: 1, 0, -1; a blank is not mentioned.
 
     Args:
-        table: of the data set.
-        names: of the columns; those that are not there are left out, so they are not labelled.
-        problems: gets the cells that are no state.
+        table: gets the cells that are no state among its `problems`.
+        names: names of the label columns; a pathology whose column is not there is not labelled.
 
     Returns:
-        The pathologies, and (n, P) codes.
+        The P pathologies, and (n, P) int8 of `STATE_CODES`.
 
     Raises:
         ManifestError: two columns for one pathology.
@@ -40,7 +36,4 @@ def label_columns(table: Table, names: Sequence[str], problems: Problems) -> tup
     pathologies = [canonical_pathology(name) for name in there]
     if len(set(pathologies)) < len(pathologies):
         raise ManifestError(f"two columns for one pathology among {there}", expected="one for each")
-    columns = [
-        parse_states(table.columns[name], name, table.lines, problems, DATA_SET_CELLS) for name in there
-    ]
-    return pathologies, np.stack(columns, axis=1) if columns else np.zeros((len(table), 0), np.int8)
+    return pathologies, label_states(table, dict(zip(there, there, strict=True)), DATA_SET_CELLS)

@@ -12,14 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, required_file
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
-from cxr_explain.reference.states import NOT_LABELLED, States
-from cxr_explain.reference.table import Table, read_pairs, read_table
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.states import NOT_LABELLED
+from cxr_explain.reference.table import CsvTable, read_pairs, reading
 
 MimicSplit = Literal["train", "validate", "test"]
 MimicLabeler = Literal["chexpert", "negbio"]
@@ -42,8 +40,8 @@ def manifest_of_mimic(
     Args:
         source: the folder with `mimic-cxr-2.*-metadata.csv`, `-split.csv` and `-chexpert.csv` or
             `-negbio.csv`, gzipped or not, and with `files/`.
-        split: only the images of one split.
-        labeler: whose labels.
+        split: take only the images of one split.
+        labeler: the program that read the labels from the reports: CheXpert's, or NegBio.
 
     Returns:
         The manifest; paths are relative to `source`, `files/p10/p10000032/s50414267/ID.jpg`.
@@ -51,39 +49,28 @@ def manifest_of_mimic(
     Raises:
         ManifestError: a table that is not there, or bad rows; all of one table.
     """
-    if split is not None:
-        check_option("split", split, MimicSplit)
-    check_option("labeler", labeler, MimicLabeler)
     folder = folder_of(source)
     labels_path = _named(folder, labeler)
     pathologies, labels = _labels(labels_path)
     splits = _splits(folder, is_needed=split is not None)
-    path = _named(folder, "metadata")
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        manifest = _manifest(table, pathologies, labels, splits, problems, labels_path.name)
-    except ManifestError as error:
-        raise error.at(path) from error
-    if split is None:
-        return manifest
-    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+    with reading(_named(folder, "metadata")) as table:
+        manifest = _manifest(table, pathologies, labels, splits, labels_path.name)
+    return manifest.in_split(split)
 
 
 def _manifest(
-    table: Table,
+    table: CsvTable,
     pathologies: list[str],
     labels: dict[Study, list[int]],
     splits: dict[str, str],
-    problems: Problems,
     labels_name: str,
 ) -> Manifest:
     ids = [cell.strip() for cell in table.column("dicom_id")]
-    studies = list(_studies(table, problems))
-    problems.raise_any()
+    studies = list(_studies(table))
+    table.problems.raise_any()
     unlabelled = [NOT_LABELLED] * len(pathologies)
     states = np.array([labels.get(study, unlabelled) for study in studies], np.int8)
-    return Manifest.of(
+    return Manifest(
         ids,
         [
             f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"
@@ -97,44 +84,35 @@ def _manifest(
         label_sources=f"MIMIC-CXR-JPG, {labels_name}, of the study's report",
         extra={"study": [study for _, study in studies]},
         lines=table.lines,
-        problems=problems,
+        problems=table.problems,
     )
 
 
 def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:
     """Names, and the codes of each study."""
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES, problems)
-        studies = list(_studies(table, problems))
-        _check_once(studies, table, problems)
-        problems.raise_any()
-    except ManifestError as error:
-        raise error.at(path) from error
-    return pathologies, dict(zip(studies, _rows(states), strict=True))
+    with reading(path) as table:
+        pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
+        studies = list(_studies(table))
+        _check_once(studies, table)
+    return pathologies, dict(zip(studies, states.tolist(), strict=True))
 
 
-def _rows(states: States) -> Iterator[list[int]]:
-    yield from states.tolist()
-
-
-def _studies(table: Table, problems: Problems) -> Iterator[Study]:
+def _studies(table: CsvTable) -> Iterator[Study]:
     """Subject and study of each row; both are numbers."""
     columns = table.column("subject_id"), table.column("study_id")
     for line, subject, study in zip(table.lines, *columns, strict=True):
         pair = subject.strip().removesuffix(".0"), study.strip().removesuffix(".0")
         for number in pair:
             if not (number.isascii() and number.isdigit()):
-                problems.add(line, f"the number {quoted(number)} of a subject or study")
+                table.problems.add(line, f"the number {quoted(number)} of a subject or study")
         yield pair
 
 
-def _check_once(studies: list[Study], table: Table, problems: Problems) -> None:
+def _check_once(studies: list[Study], table: CsvTable) -> None:
     seen: set[Study] = set()
     for line, study in zip(table.lines, studies, strict=True):
         if study in seen:
-            problems.add(line, f"the study {quoted(study[1])} again")
+            table.problems.add(line, f"the study {quoted(study[1])} again")
         seen.add(study)
 
 

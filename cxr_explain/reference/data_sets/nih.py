@@ -5,28 +5,38 @@ Source: Wang et al., ChestX-ray8, CVPR 2017; https://nihcc.app.box.com/v/ChestXr
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from cxr_explain.errors import ManifestError, ReferenceLabelError
-from cxr_explain.options import check_option
-from cxr_explain.pathologies import NIH_PATHOLOGIES, ReferenceBox
+from cxr_explain.errors import ManifestError
+from cxr_explain.pathologies import NIH_PATHOLOGIES, ReferenceBox, canonical_pathology
+from cxr_explain.reference.columns import Space
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of, required_file
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
-from cxr_explain.reference.label_tables import NIH_PIXELS, nih_box, nih_states
+from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
-from cxr_explain.reference.states import NOT_LABELLED, STATE_CODES, States
-from cxr_explain.reference.table import Table, read_bytes, read_table
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States, states_by_image
+from cxr_explain.reference.table import CsvTable, read_bytes, reading
+
+NIH_PIXELS = 1024
+"""NIH's boxes are in the 1024 x 1024 PNGs."""
+
+LABELS = "Finding Labels"
+"""The column that holds the labels in NIH's table."""
 
 NihSplit = Literal["train_val", "test"]
+BoxesByImage = Mapping[str, tuple[ReferenceBox, ...]]
 
 _LISTS: dict[str, str] = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+_IMAGE = "Image Index"
 _PLACE = ("Bbox [x", "y", "w", "h]")  # the header's "Bbox [x,y,w,h]" is not quoted: four columns
-_SPACE = (NIH_PIXELS, NIH_PIXELS)
+_SPACE: Space = (NIH_PIXELS, NIH_PIXELS)
+_NO_FINDING = "No Finding"
 
 
 def manifest_of_nih(
@@ -43,26 +53,109 @@ def manifest_of_nih(
     Args:
         source: the folder with `Data_Entry_2017*.csv`, and `BBox_List_2017.csv`, `train_val_list.txt` and
             `test_list.txt` where they are; gzipped tables are read as well.
-        split: only the images of one of the two lists.
+        split: take only the images of one of the two lists.
         images: the folder that the paths are relative to; by default `images/` in `source`, else `source`.
             The files may lie in it, in `images_001/images/` and so on, or in another folder below.
 
     Raises:
         ManifestError: a missing table or list, or bad rows; all of them.
     """
-    if split is not None:
-        check_option("split", split, NihSplit)
     folder = folder_of(source)
-    problems = Problems()
-    table = read_table(required_file(folder, "Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz"), problems)
-    try:
-        manifest = _manifest(table, folder, _image_folder(folder, images), problems)
-    except ManifestError as error:
-        raise error.at(folder / table.source) from error
-    if split is None:
-        return manifest
-    _required_list(folder, split)
-    return manifest.select(row for row, each in enumerate(manifest.splits) if each == split)
+    root = _image_folder(folder, images)
+    box_list = first_file(folder, "BBox_List_2017.csv", "BBox_List_2017.csv.gz")
+    with reading(required_file(folder, "Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz")) as table:
+        names = _names(table)
+        manifest = nih_manifest(
+            table,
+            f"NIH ChestX-ray14, {table.source}",
+            paths=paths_of(names, root, otherwise=""),
+            splits=_splits(folder, names),
+            boxes={} if box_list is None else read_nih_boxes(box_list),
+        )
+    if split is not None:
+        _required_list(folder, split)
+    return manifest.in_split(split)
+
+
+def nih_manifest(
+    table: CsvTable,
+    label_source: str,
+    *,
+    paths: Iterable[str] | None = None,
+    splits: Iterable[str | None] | None = None,
+    boxes: BoxesByImage | None = None,
+) -> Manifest:
+    """The manifest of a table in the layout of NIH's Data_Entry_2017, in any of its variants.
+
+    Args:
+        table: with the columns `Image Index` and `Finding Labels`; the others may be left out.
+        label_source: where the labels come from.
+        paths: of the images; by default their names.
+        splits: of the images; by default unknown.
+        boxes: reference boxes by the image's name; those of images that the table does not have are left out.
+
+    Raises:
+        ManifestError: no such columns, or bad rows; all of them.
+    """
+    names = _names(table)
+    boxed = {row: boxes[name] for row, name in enumerate(names) if name in boxes} if boxes else {}
+    return Manifest(
+        [Path(name).stem for name in names],
+        names if paths is None else paths,
+        pathologies=NIH_PATHOLOGIES,
+        states=_states(table),
+        patients=_patients(table, names),
+        views=table.texts("View Position"),
+        sexes=sexes_of(table, "Patient Gender", "Patient Sex"),
+        ages=ages_of(table, "Patient Age", zero_is_known=True),
+        splits=splits,
+        label_sources=label_source,
+        boxes=boxed,
+        box_spaces=dict.fromkeys(boxed, _SPACE),
+        extra={"follow_up": [cell or "" for cell in table.texts("Follow-up #")]},
+        lines=table.lines,
+        problems=table.problems,
+    )
+
+
+def read_nih_boxes(path: Path) -> BoxesByImage:
+    """The boxes of NIH's BBox_List_2017.csv by the image's name, in its 1024 x 1024 pixels.
+
+    Raises:
+        ManifestError: no such columns, or bad rows; all of them.
+    """
+    found: dict[str, tuple[ReferenceBox, ...]] = {}
+    with reading(path) as table:
+        columns = [table.column(name) for name in (_IMAGE, "Finding Label", *_PLACE)]
+        for line, name, pathology, *cells in zip(table.lines, *columns, strict=True):
+            box = _box(pathology, cells)
+            if box is None:
+                table.problems.add(line, f"the box {quoted(cells)}")
+            else:
+                found[name.strip()] = (*found.get(name.strip(), ()), box)
+    return found
+
+
+def manifest_of_nih_boxes(path: Path) -> Manifest:
+    """The images of NIH's BBox_List_2017.csv; what has a box is positive, all else is not labelled.
+
+    Raises:
+        ManifestError: no such columns, or bad rows; all of them.
+    """
+    boxes = read_nih_boxes(path)
+    rows = range(len(boxes))
+    pathologies, states = states_by_image(
+        [{box.pathology: POSITIVE for box in found} for found in boxes.values()]
+    )
+    return Manifest(
+        [Path(name).stem for name in boxes],
+        boxes,
+        pathologies=pathologies,
+        states=states,
+        label_sources="reference boxes",
+        boxes=dict(zip(rows, boxes.values(), strict=True)),
+        box_spaces=dict.fromkeys(rows, _SPACE),
+    )
 
 
 def _image_folder(folder: Path, images: str | PathLike[str] | None) -> Path:
@@ -71,49 +164,35 @@ def _image_folder(folder: Path, images: str | PathLike[str] | None) -> Path:
     return folder / "images" if (folder / "images").is_dir() else folder
 
 
-def _manifest(table: Table, folder: Path, images: Path, problems: Problems) -> Manifest:
-    names = [name.strip() for name in table.column("Image Index")]
-    boxes = _boxes(folder, {name: row for row, name in enumerate(names)})
-    return Manifest.of(
-        [Path(name).stem for name in names],
-        paths_of(names, images, otherwise=""),
-        pathologies=NIH_PATHOLOGIES,
-        states=_states(table, problems),
-        patients=_patients(table, names),
-        views=table.texts("View Position"),
-        sexes=sexes_of(table.optional("Patient Gender", "Patient Sex"), table.lines, problems),
-        ages=ages_of(table.optional("Patient Age"), table.lines, problems, zero_is_known=True),
-        splits=_splits(folder, names),
-        label_sources=f"NIH ChestX-ray14, {table.source}",
-        boxes=boxes,
-        box_spaces=dict.fromkeys(boxes, _SPACE),
-        extra={"follow_up": [cell or "" for cell in table.texts("Follow-up #")]},
-        lines=table.lines,
-        problems=problems,
-    )
+def _names(table: CsvTable) -> list[str]:
+    return [name.strip() for name in table.column(_IMAGE)]
 
 
-def _states(table: Table, problems: Problems) -> States:
-    """Each distinct cell is read once: 112,120 rows have 836 of them."""
-    known: dict[str, list[int]] = {}
-    column = table.column("Finding Labels")
+def _states(table: CsvTable) -> States:
+    """(n, 14); each distinct cell is read once: 112,120 rows have 836 of them."""
+    column = table.column(LABELS)
+    read = {cell: _codes(cell) for cell in set(column)}
     for line, cell in zip(table.lines, column, strict=True):
-        if cell not in known:
-            known[cell] = _codes(cell)
-        if known[cell][0] == NOT_LABELLED:
-            problems.add(line, f"the labels {quoted(cell)}, which are not NIH's")
-    return np.array([known[cell] for cell in column], np.int8).reshape(len(table), len(NIH_PATHOLOGIES))
+        if isinstance(read[cell], str):
+            table.problems.add(line, str(read[cell]))
+    unread = [NOT_LABELLED] * len(NIH_PATHOLOGIES)
+    codes = [unread if isinstance(read[cell], str) else read[cell] for cell in column]
+    return np.array(codes, np.int8).reshape(len(table), len(NIH_PATHOLOGIES))
 
 
-def _codes(cell: str) -> list[int]:
-    try:
-        states = nih_states(cell)
-    except ReferenceLabelError:
-        return [NOT_LABELLED] * len(NIH_PATHOLOGIES)
-    return [STATE_CODES[states[name]] for name in NIH_PATHOLOGIES]
+def _codes(cell: str) -> list[int] | str:
+    """Codes of the 14 states, or what is wrong with the cell; what NIH does not name is negative."""
+    if not cell.strip():
+        return "no label at all"
+    found = set[str]()
+    for name in filter(None, (piece.strip() for piece in cell.split("|"))):
+        if name != _NO_FINDING and canonical_pathology(name) not in NIH_PATHOLOGIES:
+            return f"{quoted(name)}, which is none of NIH's 14 labels"
+        found.add(canonical_pathology(name))
+    return [POSITIVE if name in found else NEGATIVE for name in NIH_PATHOLOGIES]
 
 
-def _patients(table: Table, names: list[str]) -> list[str | None]:
+def _patients(table: CsvTable, names: list[str]) -> list[str | None]:
     """As the table has them, without leading zeros; else from the name, PPPPPPPP_FFF.png."""
     column = table.optional("Patient ID")
     given = [name.split("_")[0] for name in names] if column is None else [cell.strip() for cell in column]
@@ -147,26 +226,10 @@ def _required_list(folder: Path, split: str) -> None:
         raise ManifestError(f"no {_LISTS[split]}", expected="NIH's list of that split", source=folder)
 
 
-def _boxes(folder: Path, rows: dict[str, int]) -> dict[int, tuple[ReferenceBox, ...]]:
-    """By row; boxes of images that the label table does not have are left out."""
-    path = first_file(folder, "BBox_List_2017.csv", "BBox_List_2017.csv.gz")
-    if path is None:
-        return {}
-    problems = Problems()
-    table = read_table(path, problems)
+def _box(pathology: str, cells: list[str]) -> ReferenceBox | None:
+    """A box from its left and upper edge, width and height; None where they make no box in the image."""
     try:
-        columns = [table.column(name) for name in ("Image Index", "Finding Label", *_PLACE)]
-    except ManifestError as error:
-        raise error.at(path) from error
-    found: dict[int, tuple[ReferenceBox, ...]] = {}
-    for line, name, pathology, *cells in zip(table.lines, *columns, strict=True):
-        try:
-            box = nih_box(pathology, cells)
-        except ReferenceLabelError as error:
-            problems.add(line, error.found)
-            continue
-        if name.strip() in rows:
-            row = rows[name.strip()]
-            found[row] = (*found.get(row, ()), box)
-    problems.raise_any(path)
-    return found
+        box = ReferenceBox(pathology, *map(float, cells))
+    except ValueError:
+        return None
+    return box if box_fits(box, _SPACE) else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from cxr_explain.reference.entry import Sex
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.table import CsvTable
 
 _AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)([YMWD]?)", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -26,7 +26,7 @@ def years(text: str) -> float | None:
 
 
 def believed(age: float | None) -> float | None:
-    """An age that people reach; None for others.
+    """An age in years that people reach; None for another one.
 
     >>> believed(414.0) is None
     True
@@ -34,33 +34,34 @@ def believed(age: float | None) -> float | None:
     return age if age is not None and age <= _OLDEST_BELIEVED else None
 
 
-def ages_of(
-    column: Sequence[str] | None, lines: Sequence[int], problems: Problems, *, zero_is_known: bool
-) -> list[float | None] | None:
-    """A column of ages; blank is unknown, and so is what nobody reaches.
+def ages_of(table: CsvTable, column: str, *, zero_is_known: bool) -> list[float | None] | None:
+    """A column of ages in years; what is blank is unknown, and so is an age that nobody reaches.
 
     Args:
-        column: of text; None where there is none.
-        lines: of the rows.
-        problems: gets what is no age.
-        zero_is_known: CheXpert writes 0 where the age is not known, NIH for infants.
+        table: gets what is no age among its `problems`.
+        column: name of the column.
+        zero_is_known: whether 0 is an infant's age, as in NIH's table; CheXpert writes 0 for unknown.
+
+    Returns:
+        An age for each row; None where there is no such column.
     """
-    if column is None:
+    cells = table.optional(column)
+    if cells is None:
         return None
     known: dict[str, float | None] = {}
-    for line, cell in zip(lines, column, strict=True):
+    for line, cell in zip(table.lines, cells, strict=True):
         if cell in known:
             continue
         age = years(cell)
         if age is None and cell.strip():
-            problems.add(line, f"the age {quoted(cell)}")
+            table.problems.add(line, f"the age {quoted(cell)}")
             continue
         known[cell] = believed(age) if age or zero_is_known else None
-    return [known.get(cell) for cell in column]
+    return [known.get(cell) for cell in cells]
 
 
 def sex_of(text: str | None) -> Sex | None:
-    """F or M; None for what is neither.
+    """A sex as F or M; None where the text says neither.
 
     >>> sex_of("Female"), sex_of("O")
     ('F', None)
@@ -68,14 +69,21 @@ def sex_of(text: str | None) -> Sex | None:
     return _SEXES.get((text or "").strip().casefold())
 
 
-def sexes_of(
-    column: Sequence[str] | None, lines: Sequence[int], problems: Problems
-) -> list[Sex | None] | None:
-    """A column of sexes; what is unknown is None."""
-    if column is None:
+def sexes_of(table: CsvTable, *columns: str) -> list[Sex | None] | None:
+    """A column of sexes; a sex that is not known is None.
+
+    Args:
+        table: gets what is no sex among its `problems`.
+        *columns: names that the column may have.
+
+    Returns:
+        A sex for each row; None where there is no such column.
+    """
+    cells = table.optional(*columns)
+    if cells is None:
         return None
-    if not {cell.strip().casefold() for cell in set(column)} <= {*_SEXES, *_UNKNOWN_SEXES}:
-        for line, cell in zip(lines, column, strict=True):
-            if cell.strip().casefold() not in {*_SEXES, *_UNKNOWN_SEXES}:
-                problems.add(line, f"the sex {quoted(cell)}")
-    return [_SEXES.get(cell.strip().casefold()) for cell in column]
+    wrong = {cell for cell in set(cells) if cell.strip().casefold() not in {*_SEXES, *_UNKNOWN_SEXES}}
+    for line, cell in zip(table.lines, cells, strict=True) if wrong else ():
+        if cell in wrong:
+            table.problems.add(line, f"the sex {quoted(cell)}")
+    return [sex_of(cell) for cell in cells]

@@ -1,20 +1,17 @@
-"""A CSV of one's own: a column of images, and labels in one column or in one a pathology."""
+"""A CSV of one's own: a column of images, and labels in one column, or in a column for each pathology."""
 
 from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from cxr_explain.errors import ManifestError, ReferenceLabelError
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_pathology
 from cxr_explain.reference.data_sets.labels import label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems
-from cxr_explain.reference.states import NOT_LABELLED, STATE_CODES, States
-from cxr_explain.reference.table import Table, read_table
+from cxr_explain.reference.states import STATE_CODES, States, states_by_image
+from cxr_explain.reference.table import CsvTable, reading
 
 _PATHS = ("path", "image", "Path", "Image")
 _IDS = ("image_id", "id")
@@ -35,62 +32,65 @@ def manifest_of_csv(source: str | PathLike[str]) -> Manifest:
     Raises:
         ManifestError: no such columns, or bad rows; all of them.
     """
-    path = Path(source)
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(Path(source)) as table:
+        return plain_manifest(table)
 
 
-def _manifest(table: Table, problems: Problems) -> Manifest:
+def has_labels(table: CsvTable) -> bool:
+    """Whether a plain table has a column of labels, or one for some pathology."""
+    return table.optional(*_LABELS) is not None or bool(_pathology_columns(table))
+
+
+def plain_manifest(table: CsvTable) -> Manifest:
+    """The manifest of a table as `manifest_of_csv` takes it.
+
+    Raises:
+        ManifestError: no column of images, two kinds of label columns, or bad rows; all of them.
+    """
     paths = [cell.strip() for cell in table.column(*_PATHS)]
-    columns = [name for name in table.header if canonical_pathology(name) in PATHOLOGIES]
+    columns = _pathology_columns(table)
     text = table.optional(*_LABELS)
     if text is not None and columns:
         raise ManifestError(
             f"a column of labels beside the columns {', '.join(columns)}", expected="one of the two"
         )
-    if text is None:
-        pathologies, states = label_columns(table, columns, problems)
-    else:
-        pathologies, states = _from_text(text, table, problems)
+    pathologies, states = label_columns(table, columns) if text is None else _from_text(text, table)
     known = {*columns, *_LABELS, *_PEOPLE, *_IDS, *_PATHS}
-    return Manifest.of(
+    return Manifest(
         _ids(table, paths),
         paths,
         pathologies=pathologies,
         states=states,
         patients=table.texts("patient"),
         views=table.texts("view"),
-        sexes=sexes_of(table.optional("sex"), table.lines, problems),
-        ages=ages_of(table.optional("age"), table.lines, problems, zero_is_known=True),
+        sexes=sexes_of(table, "sex"),
+        ages=ages_of(table, "age", zero_is_known=True),
         splits=table.texts("split"),
         label_sources=table.source,
         extra={name: table.columns[name] for name in table.header if name not in known},
         lines=table.lines,
-        problems=problems,
+        problems=table.problems,
     )
 
 
-def _from_text(cells: tuple[str, ...], table: Table, problems: Problems) -> tuple[list[str], States]:
-    rows = []
+def _pathology_columns(table: CsvTable) -> list[str]:
+    return [name for name in table.header if canonical_pathology(name) in PATHOLOGIES]
+
+
+def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], States]:
+    rows: list[dict[str, int]] = []
     for line, cell in zip(table.lines, cells, strict=True):
         try:
-            rows.append(ReferenceLabels.from_text(cell).states)
+            named = ReferenceLabels.from_text(cell).states
         except ReferenceLabelError as error:
-            problems.add(line, error.found)
-            rows.append({})
-    names = list(dict.fromkeys(name for states in rows for name in states))
-    states = [
-        [STATE_CODES[states[name]] if name in states else NOT_LABELLED for name in names] for states in rows
-    ]
-    return names, np.array(states, np.int8).reshape(len(rows), len(names))
+            table.problems.add(line, error.found)
+            named = {}
+        rows.append({name: STATE_CODES[state] for name, state in named.items()})
+    return states_by_image(rows)
 
 
-def _ids(table: Table, paths: list[str]) -> list[str]:
-    """As given; else the files' names, with their folders where names repeat."""
+def _ids(table: CsvTable, paths: list[str]) -> list[str]:
+    """Ids as given; else the names of the files, with their folders where names repeat."""
     given = table.optional(*_IDS)
     if given is not None:
         return [cell.strip() for cell in given]

@@ -1,11 +1,18 @@
-"""The data sets that manifests can be made of, by name."""
+"""The data sets that manifests can be made of, by name.
+
+A further data set is a file of its own beside this one, with a function that takes `source` and then options
+by name, and one line in `DATA_SETS`. What options there are, and what each may be, is read off the function.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from types import MappingProxyType
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from cxr_explain.errors import OptionError
 from cxr_explain.reference.data_sets.chexlocalize import manifest_of_chexlocalize
@@ -18,46 +25,90 @@ from cxr_explain.reference.data_sets.rsna import manifest_of_rsna
 from cxr_explain.reference.data_sets.vindr import manifest_of_vindr
 from cxr_explain.reference.manifest import Manifest
 
-MANIFEST_READERS: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
+
+@dataclass(frozen=True)
+class DataSetOption:
+    """An option of a data set's reader.
+
+    Args:
+        choices: the texts that it may be; none for a path.
+        default: what it is where it is not given; None where the data set itself decides.
+
+    >>> str(DATA_SETS["mimic"].options["labeler"])
+    'chexpert (default) or negbio'
+    """
+
+    choices: tuple[str, ...]
+    default: str | None
+
+    def __str__(self) -> str:
+        shown = [f"{each} (default)" if each == self.default else each for each in self.choices]
+        return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that manifests can be made of.
+
+    Args:
+        title: what it is, in a few words.
+        read: the function that takes `source`, then the options by name.
+
+    >>> DATA_SETS["mimic"].title, list(DATA_SETS["mimic"].options)
+    ('MIMIC-CXR-JPG', ['split', 'labeler'])
+    """
+
+    title: str
+    read: Callable[..., Manifest]
+
+    @cached_property
+    def options(self) -> Mapping[str, DataSetOption]:
+        """The options of `read` by name."""
+        types = get_type_hints(self.read)
+        return {
+            each.name: DataSetOption(_choices(types[each.name]), each.default)
+            for each in inspect.signature(self.read).parameters.values()
+            if each.kind is each.KEYWORD_ONLY
+        }
+
+
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
     {
-        "nih": manifest_of_nih,
-        "chexpert": manifest_of_chexpert,
-        "chexlocalize": manifest_of_chexlocalize,
-        "rsna": manifest_of_rsna,
-        "vindr": manifest_of_vindr,
-        "mimic": manifest_of_mimic,
-        "csv": manifest_of_csv,
-        "dicom": manifest_of_dicom,
+        "nih": DataSet("NIH ChestX-ray14", manifest_of_nih),
+        "chexpert": DataSet("CheXpert", manifest_of_chexpert),
+        "chexlocalize": DataSet("CheXlocalize", manifest_of_chexlocalize),
+        "rsna": DataSet("RSNA Pneumonia Detection Challenge", manifest_of_rsna),
+        "vindr": DataSet("VinDr-CXR", manifest_of_vindr),
+        "mimic": DataSet("MIMIC-CXR-JPG", manifest_of_mimic),
+        "csv": DataSet("a table of your own", manifest_of_csv),
+        "dicom": DataSet("a folder of DICOM files", manifest_of_dicom),
     }
 )
-"""A function for each data set: `source`, then options by name."""
+"""The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
 
 
-def manifest_options(data_set: str) -> tuple[str, ...]:
-    """Names of the options that a data set's reader takes.
+def data_set_option(name: str) -> dict[str, DataSetOption]:
+    """The data sets that have an option, and what it may be in each: for the help text of a command.
 
-    Raises:
-        OptionError: an unknown data set.
+    Args:
+        name: the option's name, such as split.
 
-    >>> manifest_options("nih")
-    ('split', 'images')
+    >>> {data_set: str(option) for data_set, option in data_set_option("size").items()}
+    {'chexpert': 'full or small'}
     """
-    if data_set not in MANIFEST_READERS:
-        raise OptionError(f"the data set {data_set!r}", expected=f"one of {', '.join(MANIFEST_READERS)}")
-    parameters = inspect.signature(MANIFEST_READERS[data_set]).parameters.values()
-    return tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY)
+    return {key: each.options[name] for key, each in DATA_SETS.items() if name in each.options}
 
 
 def make_manifest(data_set: str, source: str | PathLike[str], **options: object) -> Manifest:
     r"""Make the manifest of a data set.
 
     Args:
-        data_set: one of `MANIFEST_READERS`.
-        source: its folder, or a table where the reader takes one.
-        **options: of the reader; None is as if it was not given.
+        data_set: one of `DATA_SETS`.
+        source: the data set's folder, or a table where its reader takes one.
+        **options: options of the data set by name; None is as if the option was not given.
 
     Raises:
-        OptionError: an unknown data set, or an option or a value that it does not have.
+        OptionError: an unknown data set, or an option or a value that the data set does not have.
         ManifestError: tables that are not there, or bad rows.
 
     >>> from pathlib import Path
@@ -69,11 +120,22 @@ def make_manifest(data_set: str, source: str | PathLike[str], **options: object)
     >>> manifest[0].labels["Mass"].value, manifest[0].extra
     ('uncertain', {'ward': '3'})
     """
-    known = manifest_options(data_set)
+    if data_set not in DATA_SETS:
+        raise OptionError(f"the data set {data_set!r}", expected=f"one of {', '.join(DATA_SETS)}")
+    known = DATA_SETS[data_set].options
     given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
+    for name, value in given.items():
         if name not in known:
             raise OptionError(
                 f"{name} for {data_set}", expected=f"one of {', '.join(known)}" if known else "no option"
             )
-    return MANIFEST_READERS[data_set](source, **given)
+        if known[name].choices and value not in known[name].choices:
+            raise OptionError(f"{name}={value!r}", expected=f"one of {', '.join(known[name].choices)}")
+    return DATA_SETS[data_set].read(source, **given)
+
+
+def _choices(hint: object) -> tuple[str, ...]:
+    """The texts of a `Literal`, also where None may stand instead."""
+    return tuple(
+        text for part in (hint, *get_args(hint)) if get_origin(part) is Literal for text in get_args(part)
+    )

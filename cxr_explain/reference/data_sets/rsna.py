@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of, required_file
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NEGATIVE, POSITIVE
-from cxr_explain.reference.table import Table, read_pairs, read_table
+from cxr_explain.reference.table import CsvTable, read_pairs, reading
 
 _SPACE = (1024, 1024)
 _IMAGES = "stage_2_train_images"
@@ -26,7 +25,7 @@ _TARGETS = {"0": NEGATIVE, "1": POSITIVE}
 
 
 def manifest_of_rsna(source: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Manifest:
-    """The images of RSNA's training table: lung opacity, with a box for each.
+    """The images of RSNA's training table: whether there is lung opacity, and a box around each.
 
     Rows are boxes there, and images here. `patientId` names an image; it is taken as the patient as well,
     since nothing else is known. The class of `stage_2_detailed_class_info.csv`, where that file is there,
@@ -42,18 +41,11 @@ def manifest_of_rsna(source: str | PathLike[str], *, images: str | PathLike[str]
     """
     folder = folder_of(source)
     root = folder_of(images) if images else folder
-    path = required_file(folder, "stage_2_train_labels.csv", "stage_2_train_labels.csv.gz")
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, root, _classes(folder), problems, is_default=root == folder)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(required_file(folder, "stage_2_train_labels.csv", "stage_2_train_labels.csv.gz")) as table:
+        return _manifest(table, root, _classes(folder), is_default=root == folder)
 
 
-def _manifest(
-    table: Table, images: Path, classes: dict[str, str], problems: Problems, *, is_default: bool
-) -> Manifest:
+def _manifest(table: CsvTable, images: Path, classes: dict[str, str], *, is_default: bool) -> Manifest:
     names = [cell.strip() for cell in table.column("patientId")]
     first = {name: row for row, name in reversed(list(enumerate(names)))}
     ids = list(dict.fromkeys(names))
@@ -64,15 +56,14 @@ def _manifest(
     for line, name, target, place in zip(table.lines, names, targets, places, strict=True):
         problem = _problem(target, targets[first[name]], place)
         if problem:
-            problems.add(line, problem)
+            table.problems.add(line, problem)
         elif target == "1":
             box = ReferenceBox(_PATHOLOGY, *map(float, place))
             boxes[rows[name]] = (*boxes.get(rows[name], ()), box)
-    problems.raise_any()
-    paths = paths_of(ids, images, otherwise=_IMAGES if is_default else "", by_stem=True)
-    return Manifest.of(
+    table.problems.raise_any()
+    return Manifest(
         ids,
-        [path if "." in path.rpartition("/")[2] else f"{path}.dcm" for path in paths],
+        paths_of(ids, images, otherwise=_IMAGES if is_default else "", ending=".dcm"),
         pathologies=[_PATHOLOGY],
         states=np.array([[_TARGETS[targets[first[name]]]] for name in ids], np.int8).reshape(len(ids), 1),
         patients=ids,

@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.options import check_option
 from cxr_explain.pathologies import ReferenceBox, canonical_pathology
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, UNCERTAIN, States
-from cxr_explain.reference.table import Table, read_table
+from cxr_explain.reference.table import CsvTable, reading
 
 VindrSplit = Literal["train", "test"]
 
@@ -32,10 +31,10 @@ _CLASSES = (
     *("Infiltration", "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion"),
     *("Pleural thickening", "Pneumothorax", "Pulmonary fibrosis"),
 )
-"""Classes that every reader was asked for; what a reader does not mark, the reader did not see."""
+"""Classes that every reader was asked for: a reader who does not mark one did not see it."""
 _NO_FINDING = "no finding"
 _PART_OF = frozenset({"Rib fracture"})
-"""One kind of a pathology (Fracture): that it is not there does not say that the pathology is not."""
+"""One kind of a pathology (Fracture): without it there may still be another kind."""
 _PLACE = ("x_min", "y_min", "x_max", "y_max")
 _RULE = "positive where more than half of an image's readers mark it, uncertain at half"
 
@@ -65,22 +64,17 @@ def manifest_of_vindr(
     Raises:
         ManifestError: no table, or bad rows; all of them.
     """
-    check_option("split", split, VindrSplit)
     folder = folder_of(source)
     path = first_file(folder, *_TABLES[split])
     if path is None:
         raise ManifestError(
             "no table of annotations", expected=f"one of {', '.join(_TABLES[split])}", source=folder
         )
-    problems = Problems()
-    table = read_table(path, problems)
-    try:
-        return _manifest(table, folder_of(images) if images else folder, split, problems)
-    except ManifestError as error:
-        raise error.at(path) from error
+    with reading(path) as table:
+        return _manifest(table, folder_of(images) if images else folder, split)
 
 
-def _manifest(table: Table, images: Path, split: str, problems: Problems) -> Manifest:
+def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     names = [cell.strip() for cell in table.column("image_id")]
     classes = [cell.strip() for cell in table.column("class_name")]
     readers = table.optional("rad_id") or ("consensus",) * len(table)
@@ -90,12 +84,11 @@ def _manifest(table: Table, images: Path, split: str, problems: Problems) -> Man
     states = _states(ids, asked, list(zip(names, classes, readers, strict=True)))
     pathologies = [canonical_pathology(name) for name in asked]
     positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
-    boxes = _boxes(table, names, classes, positive, problems)
-    problems.raise_any()
-    paths = paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", by_stem=True)
-    return Manifest.of(
+    boxes = _boxes(table, names, classes, positive)
+    table.problems.raise_any()
+    return Manifest(
         ids,
-        [path if "." in path.rpartition("/")[2] else f"{path}.dicom" for path in paths],
+        paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom"),
         pathologies=pathologies,
         states=states,
         splits=[split] * len(ids),
@@ -123,9 +116,9 @@ def _states(ids: list[str], asked: list[str], readings: list[tuple[str, str, str
 
 
 def _boxes(
-    table: Table, names: list[str], classes: list[str], positive: set[Mark], problems: Problems
+    table: CsvTable, names: list[str], classes: list[str], positive: set[Mark]
 ) -> dict[str, tuple[ReferenceBox, ...]]:
-    """By image."""
+    """The boxes of the pathologies that are positive, by image."""
     found: dict[str, tuple[ReferenceBox, ...]] = {}
     places = zip(*(table.column(name) for name in _PLACE), strict=True)
     for line, image, name, place in zip(table.lines, names, classes, places, strict=True):
@@ -133,14 +126,14 @@ def _boxes(
             continue
         box = _box(name, place)
         if box is None:
-            problems.add(line, f"the box {quoted(place)} of {quoted(name)}")
+            table.problems.add(line, f"the box {quoted(place)} of {quoted(name)}")
         elif (image, box.pathology) in positive:
             found[image] = (*found.get(image, ()), box)
     return found
 
 
 def _box(name: str, place: tuple[str, ...]) -> ReferenceBox | None:
-    """From corners; None where they are none."""
+    """A box from the corners' coordinates; None where they make no box."""
     try:
         left, top, right, bottom = map(float, place)
     except ValueError:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from cxr_explain.audit.record import Ask, Record
+from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import (
     SHARES,
     explanation_of,
@@ -22,6 +21,8 @@ from cxr_explain.audit.rows import (
     result_schema,
 )
 from cxr_explain.errors import AuditError
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.pathologies import LabelState, ReferenceBox, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 
@@ -40,8 +41,8 @@ def record(rows: int, outputs: Sequence[str] = OUTPUTS, points: Sequence[float |
         package_version="0.0", torch_version="2.0", model="densenet121-res224-synthetic",
         weights_sha256="5e" * 32, training_sets=("NIH", "CheXpert"), phantom_only=False,
         outputs=tuple(outputs), operating_points=tuple(points), input_size=224, target_layer="features",
-        method="grad-cam", method_title="Grad-CAM", method_settings="", fused=True, normalisation="joint",
-        activation="relu", fit="crop", xrv_compatible=False, dtype="float32", ask=Ask(top_k=3),
+        rule_title="Grad-CAM", map_settings=MapSettings(), ranking_settings=RankingSettings(top_k=3),
+        read_settings=ReadSettings(), uncertain="ignore",
         manifest_sha256="ab" * 32, manifest_source="NIH ChestX-ray14, synthetic", rows=rows,
     )  # fmt: skip
 
@@ -81,7 +82,6 @@ class SyntheticAudit:
         n, draw = self.rows, np.random.default_rng(self.seed + 1)
         return SimpleNamespace(
             source=self.source,
-            digest=self.record.manifest_sha256,
             pathologies=tuple(self.labelled),
             states=draw.choice([1, 0, 0, -1, -2, -3], (n, len(self.labelled))).astype(np.int8),
             patients=[f"secret-patient-{row // 2}" for row in range(n)],
@@ -153,13 +153,17 @@ class SyntheticAudit:
     def is_complete(self) -> bool:
         return self.complete
 
-    def explanation(self, at: int) -> Any:
-        return explanation_of(self._row(at), self.record)
+    def case(self, at: int) -> Any:
+        row = dict(self.results.slice(at, 1).to_pylist()[0])
+        return SimpleNamespace(
+            row=row,
+            explanation=explanation_of(row, self.record),
+            reference_explanation=reference_explanation_of(row, self.record),
+            reference_labels=self._labels(at),
+            radiograph=partial(self._radiograph, at),
+        )
 
-    def reference_explanation(self, at: int) -> Any:
-        return reference_explanation_of(self._row(at), self.record)
-
-    def radiograph(self, at: int, images: Path | None = None) -> Radiograph:
+    def _radiograph(self, at: int) -> Radiograph:
         from synthetic import synthetic_radiograph
 
         row = self.explained[at]
@@ -167,7 +171,7 @@ class SyntheticAudit:
             raise AuditError("no such file", source=self.manifest.paths[row])
         return synthetic_radiograph(self.shape, seed=row % 5)
 
-    def reference(self, at: int) -> ReferenceLabels:
+    def _labels(self, at: int) -> ReferenceLabels:
         row = self.explained[at]
         states = {
             name: _STATES[int(code)]
@@ -175,9 +179,6 @@ class SyntheticAudit:
         }
         boxes = (ReferenceBox("Effusion", 60, 150, 120, 90), ReferenceBox("Support Devices", 200, 20, 80, 60))
         return ReferenceLabels(states, boxes if self.with_boxes and row % 4 == 0 else (), "a synthetic table")
-
-    def _row(self, at: int) -> dict[str, Any]:
-        return dict(self.results.slice(at, 1).to_pylist()[0])
 
     def _id(self, row: int) -> str:
         return self.ids[row] if self.ids is not None else f"patient{row:06d}_study1_view1_frontal"

@@ -19,7 +19,8 @@ from synthetic_audit import SyntheticAudit, statistics
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
-from cxr_explain.pages.audit_report.images import LONGEST, CaseImage
+from cxr_explain.pages.audit_report.cases import case_data
+from cxr_explain.pages.audit_report.images import LONGEST, case_jpeg
 
 
 def case_of(folder: Path, row: int) -> dict[str, Any]:
@@ -32,6 +33,20 @@ def digest(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*") if path.is_file()
     }  # fmt: skip
+
+
+def test_a_row_is_read_once_for_the_page_of_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    audit, rows = SyntheticAudit(), []
+    plain = SyntheticAudit.case
+
+    def case(self: SyntheticAudit, at: int) -> Any:
+        rows.append(at)
+        return plain(self, at)
+
+    monkeypatch.setattr(SyntheticAudit, "case", case)
+    shown = case_data(audit, 4)
+    assert shown["sha256"] == audit.results["sha256"][4].as_py()
+    assert rows == [4]
 
 
 def test_the_policy_allows_no_network_and_no_script_within_the_page(report: Path) -> None:
@@ -123,7 +138,7 @@ def test_a_case_has_its_maps_as_they_were_fused(tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=6, failed=())
     folder = build_report(audit, tmp_path / "report", cases=None, statistics={}).parent
     for row in range(6):
-        case, explanation = case_of(folder, row), audit.explanation(row)
+        case, explanation = case_of(folder, row), audit.case(row).explanation
         maps = np.frombuffer(base64.b64decode(case["maps"]["data"]), "<f4").reshape(case["cells"])
         np.testing.assert_array_equal(maps, explanation.maps)
         raw = np.frombuffer(base64.b64decode(case["classMaps"]["data"]), "<f4").reshape(case["cells"])
@@ -137,13 +152,13 @@ def test_a_case_has_its_maps_as_they_were_fused(tmp_path: Path) -> None:
 
 def test_pixels_are_a_grey_image_without_metadata() -> None:
     display = np.tile(synthetic_radiograph((300, 300)).display, (5, 7))
-    image = CaseImage.of(display)
-    opened = Image.open(io.BytesIO(image.jpeg))
-    assert (opened.mode, opened.size) == ("L", (LONGEST, 731))
+    jpeg, size = case_jpeg(display)
+    opened = Image.open(io.BytesIO(jpeg))
+    assert (opened.mode, opened.size, size) == ("L", (LONGEST, 731), (LONGEST, 731))
     assert set(opened.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     assert not opened.getexif()
-    small = CaseImage.of(display[:300, :400])
-    again = np.asarray(Image.open(io.BytesIO(small.jpeg)), float)
+    small, _ = case_jpeg(display[:300, :400])
+    again = np.asarray(Image.open(io.BytesIO(small)), float)
     assert again.shape == (300, 400)
     assert np.abs(again - display[:300, :400]).mean() < 2
 
@@ -167,6 +182,22 @@ def test_an_audit_of_failures_alone_has_a_report(tmp_path: Path) -> None:
     html = build_report(audit, tmp_path / "report", statistics={}).read_text(encoding="utf-8")
     assert "0 images explained, 2 failed" in html
     assert "No statistics were made" in html
+
+
+def test_curves_have_the_points_of_the_statistics(tmp_path: Path) -> None:
+    audit = SyntheticAudit(rows=3, failed=())
+    said = statistics(audit)
+    curves = said["pathologies"][0]["curves"]
+    html = build_report(audit, tmp_path / "report", cases=0, statistics=said).read_text(encoding="utf-8")
+    side = 132
+    roc, pr = (
+        np.array([point.split(",") for point in points.split()], float) / side
+        for points in re.findall(r'<polyline class="line" points="([^"]+)"', html)[:2]
+    )
+    np.testing.assert_allclose(np.c_[roc[:, 0], 1 - roc[:, 1]], curves["roc"], atol=1e-3)
+    # Precision holds back to the point before: every point of the curve, and a corner before each.
+    np.testing.assert_allclose(np.c_[pr[1::2, 0], 1 - pr[1::2, 1]], curves["pr"], atol=1e-3)
+    np.testing.assert_allclose(pr[::2, 1], pr[1::2, 1])
 
 
 def test_what_must_be_known_first_stands_first(tmp_path: Path) -> None:

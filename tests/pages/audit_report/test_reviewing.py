@@ -149,7 +149,7 @@ def test_the_maps_are_those_of_the_printed_figure(
     row = first_of(audit, "disagreements")
     page = opened(report, f"#case={row}")
     shown_case(page)
-    explanation = audit.explanation(audit.explained.index(row))
+    explanation = audit.case(audit.explained.index(row)).explanation
     height, width = audit.shape
     maps = explanation.geometry.maps_to_radiograph(explanation.maps)
     for k, expected in enumerate(maps):
@@ -165,7 +165,7 @@ def test_the_maps_are_those_of_the_printed_figure(
 
 
 def test_numbers_read_as_in_the_printed_figures(opened: Opened, report: Path) -> None:
-    from cxr_explain.figures.table import format_probability
+    from cxr_explain.figures.texts import format_probability
 
     page = opened(report)
     values = [0.0, 3e-7, 1e-4, 0.00099, 0.001, 0.00225, 0.0098, 0.01, 0.0123, 0.4999, 0.9994, 0.9996, 1.0]

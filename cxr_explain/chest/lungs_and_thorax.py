@@ -12,37 +12,36 @@ from skimage.measure import find_contours
 
 from cxr_explain.chest.lung_outlines import lung_outlines
 from cxr_explain.chest.lung_plausibility import implausible
-from cxr_explain.chest.lung_template import Points
 from cxr_explain.chest.thumbnail import Thumbnail
 from cxr_explain.errors import OptionError
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.support.arrays import Mask
+from cxr_explain.support.arrays import Mask, Points, Shape
 
 CHEST_WALL = 0.03
-"""What the thorax is wider than the lungs' hull on each side, of the hull's width."""
+"""How far the thorax reaches beyond the lungs' hull on each side, as a share of the hull's width."""
 
 LUNGS = ("Right Lung", "Left Lung")
-"""The masks that are used of a segmentation, by the names of TorchXRayVision's PSPNet."""
+"""Names of the masks that are used of a segmentation, as TorchXRayVision's PSPNet has them."""
 
 SMALLEST = 64
-"""Pixels of the shorter side, for anything to be recognised."""
+"""Fewest pixels of the shorter side in which anything can be recognised."""
 
 TOO_SMALL = f"an image of fewer than {SMALLEST} pixels a side"
-"""Why nothing is."""
+"""Why nothing is recognised in a small image."""
 
 _FRONTAL = frozenset({"PA", "AP"})
 _LONGEST = 1.6  # times the shorter side
 
 
 @dataclass(frozen=True, eq=False)
-class Chest:
+class LungsAndThorax:
     """Lungs and thorax in cells of a thumbnail.
 
     Args:
         lungs: (h, w) bool.
         thorax: (h, w) bool: the lungs' hull with the chest wall; the heart is in it.
-        lung_outlines: polygons (n, 2), x and y in cells.
-        thorax_outline: likewise.
+        lung_outlines: polygons (n, 2) around the lungs, x and y in cells.
+        thorax_outline: polygon (n, 2) around the thorax, x and y in cells.
     """
 
     lungs: Mask = field(repr=False)
@@ -51,27 +50,32 @@ class Chest:
     thorax_outline: Points = field(repr=False)
 
     @classmethod
-    def within(cls, outlines: tuple[Points, ...], shape: tuple[int, int]) -> Chest:
-        """The chest of lungs with these outlines."""
+    def within(cls, outlines: tuple[Points, ...], shape: Shape) -> LungsAndThorax:
+        """Lungs with these outlines, in cells of a thumbnail of (h, w) cells."""
+        return cls.of(filled(outlines, shape), outlines)
+
+    @classmethod
+    def of(cls, lungs: Mask, outlines: tuple[Points, ...]) -> LungsAndThorax:
+        """Lungs (h, w) that are known with their outlines, and the thorax around them."""
         hull = thorax_around(np.concatenate(outlines))
-        return cls(filled(outlines, shape), filled((hull,), shape), outlines, hull)
+        return cls(lungs, filled((hull,), lungs.shape), outlines, hull)
 
 
-def chest_by_rules(radiograph: Radiograph, thumbnail: Thumbnail) -> Chest | str:
+def find_lungs(radiograph: Radiograph, thumbnail: Thumbnail) -> LungsAndThorax | str:
     """Find the lungs by :mod:`~cxr_explain.chest.lung_outlines`.
 
     Returns:
-        The chest, or why there is none to be seen.
+        Lungs and thorax, or why there are none to be seen.
     """
     unsuitable = _unsuitable(radiograph)
     if unsuitable:
         return unsuitable
     image = thumbnail.halved()
     found = lung_outlines(image)
-    return implausible(found, image.shape) or Chest.within(tuple(found.points * 2), thumbnail.shape)
+    return implausible(found, image.shape) or LungsAndThorax.within(tuple(found.points * 2), thumbnail.shape)
 
 
-def chest_by_masks(masks: Mapping[str, ArrayLike], thumbnail: Thumbnail) -> Chest | str:
+def lungs_from_masks(masks: Mapping[str, ArrayLike], thumbnail: Thumbnail) -> LungsAndThorax | str:
     """Take the lungs from masks (h, w) over the whole radiograph, at any resolution.
 
     Raises:
@@ -85,8 +89,7 @@ def chest_by_masks(masks: Mapping[str, ArrayLike], thumbnail: Thumbnail) -> Ches
     if not lungs.any():
         return "no lungs in the segmentation"
     outlines = tuple(line[:, ::-1] - 0.5 for line in find_contours(np.pad(lungs, 1).astype(float), 0.5))
-    hull = thorax_around(np.concatenate(outlines))
-    return Chest(lungs, filled((hull,), thumbnail.shape), outlines, hull)
+    return LungsAndThorax.of(lungs, outlines)
 
 
 def thorax_around(points: Points) -> Points:
@@ -104,16 +107,16 @@ def thorax_around(points: Points) -> Points:
     return np.asarray(middle + (hull - middle) * (1 + 2 * CHEST_WALL * extent[0] / np.maximum(extent, 1e-9)))
 
 
-def filled(polygons: tuple[Points, ...], shape: tuple[int, int]) -> Mask:
+def filled(polygons: tuple[Points, ...], shape: Shape) -> Mask:
     """(h, w) bool, the cells whose centres lie within any of the polygons, x and y in cells.
 
     >>> filled((np.array([[0.4, 0.0], [2.6, 0.0], [2.6, 1.0], [0.4, 1.0]]),), (2, 4)).astype(int).tolist()
     [[1, 1, 1, 0], [0, 0, 0, 0]]
     """
-    return np.logical_or.reduce([_filled(polygon, shape) for polygon in polygons])
+    return np.asarray(np.logical_or.reduce([_filled(polygon, shape) for polygon in polygons]))
 
 
-def _filled(polygon: Points, shape: tuple[int, int]) -> Mask:
+def _filled(polygon: Points, shape: Shape) -> Mask:
     """Row by row, every edge that is crossed turns outside into inside, and back."""
     (x, y), (x_next, y_next) = polygon.T, np.roll(polygon, -1, axis=0).T
     middle = np.arange(shape[0])[:, None] + 0.5
@@ -136,7 +139,7 @@ def _unsuitable(radiograph: Radiograph) -> str | None:
     return None
 
 
-def _resampled(mask: ArrayLike, shape: tuple[int, int]) -> Mask:
+def _resampled(mask: ArrayLike, shape: Shape) -> Mask:
     """The mask at the centres of cells."""
     values = np.asarray(mask, bool)
     if values.ndim != 2 or not values.size:

@@ -39,8 +39,17 @@ _MAX_SPACING_MM = 50.0
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What the header says about how the image was taken and lies."""
+class Acquisition:
+    """What the header says about how the image was taken and how it lies.
+
+    Args:
+        view: projection, such as "PA"; None where unknown.
+        laterality: "L", "R", "B" or "U"; None where unknown.
+        patient_orientation: directions of a row and of a column, such as ("L", "F"); None where unknown.
+        pixel_spacing: spacing of rows and of columns in mm; None where unknown.
+        pixel_spacing_source: keyword of the attribute that the spacing came from; None where unknown.
+        warnings: what is invalid or unusual, in sentences.
+    """
 
     view: str | None = None
     laterality: str | None = None
@@ -50,7 +59,7 @@ class Geometry:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_geometry(dataset: pydicom.Dataset) -> Geometry:
+def read_acquisition(dataset: pydicom.Dataset) -> Acquisition:
     """Read what is valid; name what is not."""
     warnings: list[str] = []
     view = _view(dataset, warnings)
@@ -60,7 +69,7 @@ def read_geometry(dataset: pydicom.Dataset) -> Geometry:
         _check_upright(orientation, view, warnings)
     spacing, source = _spacing(dataset, warnings)
     _check_aspect(dataset, spacing, warnings)
-    return Geometry(view, laterality, orientation, spacing, source, warnings)
+    return Acquisition(view, laterality, orientation, spacing, source, warnings)
 
 
 def _view(dataset: pydicom.Dataset, warnings: list[str]) -> str | None:

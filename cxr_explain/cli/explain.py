@@ -1,0 +1,154 @@
+"""The command that explains radiographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cxr_explain.cli import console
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, OutPath
+from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.options import FigureFormat
+
+if TYPE_CHECKING:
+    from cxr_explain.explaining.files import LabelsFor
+    from cxr_explain.explaining.many import Saved
+
+
+class FilePanel(BoxPanel):
+    """What is read beside the pixels.
+
+    Args:
+        labels: reference labels: 'Effusion|Mass=negative' for every image, or a CSV table: NIH's, or one with
+            the columns image and labels.
+        frame: frame to read from a DICOM file that has several, counted from 0.
+    """
+
+    labels: str | None = None
+    frame: Annotated[int | None, typer.Option(min=0, show_default="the only frame")] = None
+
+
+class FigurePanel(Panel, title="Figure"):
+    """What is drawn.
+
+    Args:
+        figure_format: file format of the figures.
+        page: also write a page that shows all figures, index.html in the folder of results.
+    """
+
+    figure_format: Annotated[FigureFormat, typer.Option("--format")] = "png"
+    page: bool = False
+
+
+def explain(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
+    *,
+    files: FilePanel,
+    explaining: ExplainingPanels,
+    layer: Annotated[
+        list[str] | None, typer.Option(show_default="the last feature map", rich_help_panel="Map")
+    ] = None,
+    figures: FigurePanel,
+    output: OutPath = Path("figures"),
+    ids: Annotated[Literal["name", "sha256"], typer.Option(rich_help_panel="Output")] = "name",
+    run: BatchPanel,
+) -> None:
+    """Explain radiographs: one figure, one JSON and one NPZ file for each.
+
+    Exit code 0: all well; 1: some inputs failed, each named in one line, the others are done; 2: usage.
+
+    Args:
+        inputs: image files, folders that are searched for images, or globs.
+        files: what is read beside the pixels.
+        explaining: how a radiograph is explained.
+        layer: layer to explain, by its name in the model; the class maps of several layers are combined.
+        figures: what is drawn.
+        output: folder for the results.
+        ids: whether results are named after the image file (name), or after the file's SHA-256 (sha256).
+        run: how the work is done.
+
+    Example:
+        cxr-explain explain phantoms/images --weights phantom --top-k 3 --page
+    """
+    from cxr_explain.explaining.files import explain_files, unlabelled
+
+    reading = explaining.reading.settings(frame=files.frame)
+    labels_for = _labels_for(files.labels or None, files.boxes)
+    paths = console.files_of(inputs)
+    explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
+    console.name_weights(explainer.classifier)
+    results = explain_files(
+        explainer,
+        paths,
+        output,
+        asked=explaining.ranking.settings(),
+        reading=reading,
+        labels_for=labels_for or unlabelled,
+        figure_format=figures.figure_format,
+        hashed_ids=ids == "sha256",
+        batch_size=run.batch_size,
+    )
+    if _show(results, paths, labelled=labels_for is not None, page_in=output if figures.page else None):
+        raise typer.Exit(console.EXIT_SOME_FAILED)
+
+
+def _show(
+    results: Iterator[tuple[Path, Saved | CxrExplainError]],
+    files: Sequence[Path],
+    *,
+    labelled: bool,
+    page_in: Path | None,
+) -> int:
+    """Print a table of results and a line for each failure, write the page; return how many failed."""
+    from cxr_explain.cli.result_table import ResultTable
+    from cxr_explain.pages.index_page import IndexEntry, IndexPage
+
+    table, index = ResultTable(labelled=labelled), IndexPage()
+    numbers = {path: number for number, path in enumerate(files, start=1)}
+    with console.progress("explaining", len(files)) as advance:
+        for path, result in results:
+            if isinstance(result, CxrExplainError):
+                index.fail(result, path, numbers[path])
+                message = str(result)  # which may name something else than the input, such as an output
+                console.failed(message if str(path) in message else f"{path}: {message}")
+            else:
+                card = IndexEntry.of(
+                    result.explanation,
+                    result.radiograph,
+                    result.labels,
+                    figure=result.figure.name if result.figure else "",
+                    saved=result.json.name,
+                    figure_size=result.figure_size,
+                )
+                index.add(card)
+                table.add(card)
+            advance(failed=isinstance(result, CxrExplainError))
+    table.print(console.out)
+    if index.failed:
+        console.err.print(f"{index.failed} of {len(files)} inputs failed")
+    if page_in is not None:
+        console.say(f"Look at {index.write(page_in)} in a browser.")
+    return index.failed
+
+
+def _labels_for(labels: str | None, boxes: Path | None) -> LabelsFor | None:
+    """The reference labels of a file of that path and shape; None where none are given at all."""
+    from cxr_explain.pathologies import ReferenceLabels
+    from cxr_explain.reference.standard import read_references
+
+    is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
+    if boxes is None and not is_table:
+        one = None if labels is None else ReferenceLabels.from_text(labels)
+        return None if one is None else lambda _path, _shape: one
+    standard = read_references(labels=labels if is_table else None, boxes=boxes)
+    if labels is not None and not is_table:
+        raise OptionError(
+            f"--labels {labels!r} together with --boxes",
+            expected="a CSV of labels beside a CSV of boxes",
+            remedy="Give the labels of each image in a CSV with the columns image and labels.",
+        )
+    return standard.labels_for

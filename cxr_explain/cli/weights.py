@@ -1,0 +1,91 @@
+"""The commands that list, find, fetch and verify weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_explain.cli.console import out, say
+from cxr_explain.cli.panels import WeightsDir
+
+if TYPE_CHECKING:
+    from cxr_explain.weights import Weights
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name from `cxr-explain weights list`, or a checkpoint file.")
+]
+
+
+def list_(weights_dir: WeightsDir = None) -> None:
+    """List the weights that have a name, and which of them are there.
+
+    Example:
+        cxr-explain weights list
+    """
+    from rich.table import Table
+
+    from cxr_explain.weights import list_weights, weights_folder
+
+    titles = ("name", "present", "pathologies", "input", "trained on", "SHA-256")
+    table = Table(*titles, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for row in list_weights(weights_dir):
+        entry = row.entry
+        table.add_row(
+            entry.name,
+            "no" if row.size is None else f"{row.size / 2**20:.1f} MiB",
+            str(len(entry.trained_pathologies)),
+            f"{entry.input_size} px",
+            "phantoms only" if entry.trained_on == "phantoms" else ", ".join(entry.training_sets),
+            (row.recorded_sha256 or "")[:12],
+        )
+    out.print(table)
+    out.print(f"folder: {weights_folder(weights_dir)}", style="dim", markup=False)
+
+
+def path(name: Name, weights_dir: WeightsDir = None) -> None:
+    """Print where the file of these weights lies; exit 1 where it is missing.
+
+    Example:
+        cxr-explain weights path phantom
+    """
+    from cxr_explain.weights import resolve
+
+    say(str(resolve(name, weights_dir, fetch=False)))
+
+
+def fetch(name: Name, weights_dir: WeightsDir = None) -> None:
+    """Download these weights unless they are there; print their SHA-256 and where they lie.
+
+    Example:
+        cxr-explain weights fetch densenet121-res224-all
+    """
+    from cxr_explain.weights import resolve, verify
+
+    resolve(name, weights_dir)
+    _print(verify(name, weights_dir))
+
+
+def verify(
+    name: Name,
+    weights_dir: WeightsDir = None,
+    accept: Annotated[bool, typer.Option("--accept", rich_help_panel="Model")] = False,
+) -> None:
+    """Check that the file is whole, safe, and the one recorded at its first use.
+
+    Args:
+        name: name from `cxr-explain weights list`, or a checkpoint file.
+        weights_dir: folder that holds the weights.
+        accept: record the file as it is now, also where it is not the one recorded.
+
+    Example:
+        cxr-explain weights verify phantom
+    """
+    from cxr_explain.weights import verify
+
+    _print(verify(name, weights_dir, accept=accept))
+
+
+def _print(weights: Weights) -> None:
+    say(f"{weights.sha256}  {weights.path}")

@@ -1,0 +1,216 @@
+"""Many images through one explainer: batches, failures as values, names for outputs, and whole files.
+
+What explains files, audits and MONAI's batches is here once. Nothing here keeps pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cxr_explain.errors import CxrExplainError, OptionError, OutputError
+from cxr_explain.explaining.explainer import Explained, Explainer
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.preprocessing import ModelInput
+from cxr_explain.explaining.settings import RankingSettings
+from cxr_explain.options import FigureFormat
+from cxr_explain.pathologies import ReferenceLabels
+from cxr_explain.radiograph import Radiograph
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(Generic[Item]):
+    """What became of one image.
+
+    Args:
+        item: where it comes from, such as its path.
+        image: what the model was shown; None where it was not read or prepared.
+        found: its explanation, or why there is none.
+        milliseconds: its share of the time in which its batch was explained.
+    """
+
+    item: Item
+    image: ModelInput | None
+    found: Explained | CxrExplainError
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """An explanation whose files are written; without pixels.
+
+    Args:
+        explanation: the result; its radiograph is None.
+        radiograph: what is known of the radiograph, its pixels black.
+        labels: the reference labels of the figure; None where none were given.
+        json: the explanation's file.
+        figure: the figure's file; None where none was asked for.
+        figure_size: width and height of the figure in pixels.
+    """
+
+    explanation: Explanation
+    radiograph: Radiograph
+    labels: ReferenceLabels | None
+    json: Path
+    figure: Path | None
+    figure_size: tuple[int, int] | None
+
+
+def attempt(work: Callable[[], T]) -> T | CxrExplainError:
+    """Do the work of one image; an error comes back as a value, a fault under its type's name alone.
+
+    With CXR_EXPLAIN_DEBUG in the environment a fault is raised. Its cause stays with the error.
+
+    >>> str(attempt(lambda: 1 / 0))[:30]
+    'an unexpected ZeroDivisionErro'
+    """
+    try:
+        return work()
+    except CxrExplainError as error:
+        return error
+    except Exception as error:
+        if os.environ.get("CXR_EXPLAIN_DEBUG"):
+            raise
+        fault = CxrExplainError(
+            f"an unexpected {type(error).__name__}",
+            remedy="Please report it, with the traceback that CXR_EXPLAIN_DEBUG=1 shows.",
+        )
+        fault.__cause__ = error
+        return fault
+
+
+def explain_each(
+    explainer: Explainer, images: Sequence[ModelInput], asked: RankingSettings
+) -> list[Explained | CxrExplainError]:
+    """Explain images in one forward pass; where it fails, one by one, so that only the culprit does.
+
+    Raises:
+        OptionError: what is asked in vain of every image.
+    """
+    try:
+        return [*explainer.explain_prepared(images, asked)]
+    except OptionError:
+        raise
+    except Exception:
+        alone = (partial(explainer.explain_prepared, [image], asked) for image in images)
+        found = [attempt(work) for work in alone]
+        return [one if isinstance(one, CxrExplainError) else one[0] for one in found]
+
+
+def explain_in_batches(
+    explainer: Explainer,
+    images: Iterable[tuple[Item, ModelInput | CxrExplainError]],
+    asked: RankingSettings,
+    batch_size: int,
+) -> Iterator[list[Outcome[Item]]]:
+    """Explain images as they come, so many in one forward pass; what could not be read stays in its place.
+
+    Args:
+        explainer: with the model.
+        images: each with where it comes from, or with why it could not be read.
+        asked: which pathologies to explain.
+        batch_size: images of one forward pass.
+
+    Yields:
+        What became of each image of a batch, in order. The list belongs to the caller, who may empty it to
+        let pixels go.
+
+    Raises:
+        OptionError: what is asked in vain of every image.
+    """
+    coming = iter(images)
+    while outcomes := _of_a_batch(explainer, list(islice(coming, batch_size)), asked):
+        yield outcomes
+
+
+def _of_a_batch(
+    explainer: Explainer, batch: Sequence[tuple[Item, ModelInput | CxrExplainError]], asked: RankingSettings
+) -> list[Outcome[Item]]:
+    began = time.perf_counter()
+    ready = [image for _, image in batch if isinstance(image, ModelInput)]
+    found = iter(explain_each(explainer, ready, asked))
+    share = (time.perf_counter() - began) * 1000 / max(len(ready), 1)
+    return [
+        Outcome(item, image, next(found), share)
+        if isinstance(image, ModelInput)
+        else Outcome(item, None, image)
+        for item, image in batch
+    ]
+
+
+class OutputNames:
+    """Names for the outputs of one run: two files of one name in different folders keep apart.
+
+    Args:
+        hashed: name outputs after the SHA-256 of the file rather than after its name.
+
+    >>> import numpy as np
+    >>> names = OutputNames()
+    >>> one, other = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (-5.0, 5.0))
+    >>> [names.give(each).id for each in (one, other, one)]
+    ['a', 'a-5fdb6150', 'a']
+    """
+
+    def __init__(self, *, hashed: bool = False) -> None:
+        self._hashed = hashed
+        self._digests: dict[str, str] = {}
+
+    def give(self, radiograph: Radiograph) -> Radiograph:
+        """The radiograph under a name that no other of the run has."""
+        name = radiograph.sha256[:12] if self._hashed else radiograph.id
+        if self._digests.setdefault(name, radiograph.sha256) != radiograph.sha256:
+            name = f"{name}-{radiograph.sha256[:8]}"
+        return replace(radiograph, id=name)
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make a folder for outputs, unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"an output folder that cannot be made ({error.strerror})", source=folder
+        ) from error
+
+
+def save_outputs(
+    explained: Explained,
+    folder: Path,
+    *,
+    labels: ReferenceLabels | None = None,
+    figure_format: FigureFormat | None = "png",
+) -> Saved:
+    """Write the figure first, the JSON last: where a JSON file is, everything is.
+
+    Args:
+        explained: a radiograph and its explanation.
+        folder: for `<id>.png`, `<id>.json` and `<id>.npz`.
+        labels: reference labels to show in the figure.
+        figure_format: None writes no figure.
+
+    Raises:
+        OutputError: a folder that cannot be written to.
+    """
+    explanation, radiograph = explained.explanation, explained.radiograph
+    figure = size = None
+    if figure_format is not None:
+        drawn = explanation.figure(labels, radiograph=radiograph)
+        figure = folder / f"{explanation.id}.{figure_format}"
+        drawn.save(figure)
+        size = (round(drawn.bbox.width), round(drawn.bbox.height))
+    json = explanation.save(folder / f"{explanation.id}.json")
+    bare = replace(explanation, radiograph=None)
+    return Saved(bare, radiograph.without_pixels(), labels, json, figure, size)

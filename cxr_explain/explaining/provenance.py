@@ -1,0 +1,121 @@
+"""How an explanation came about: which software, which model, which settings, and what of the radiograph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from cxr_explain.explaining.settings import MapSettings, RankingSettings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainerFacts:
+    """What an explainer is: the same for every radiograph that it explains.
+
+    Args:
+        package_version: version of cxr_explain.
+        torch_version: version of torch.
+        model: the classifier's name, for example "densenet121-res224-nih".
+        weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
+        training_sets: data sets the weights were trained on, where known.
+        phantom_only: the model has seen phantoms and no radiograph.
+        target_layer: the layer whose activations carry the maps; several are separated by commas.
+        rule_title: the rule that makes the class maps, as its paper writes it.
+        rule_settings: options of that rule, as Python writes them; '' without any.
+        map_settings: how maps are made; the method of a rule of one's own is its title.
+    """
+
+    package_version: str
+    torch_version: str
+    model: str
+    weights_sha256: str | None
+    training_sets: tuple[str, ...]
+    target_layer: str
+    rule_title: str
+    map_settings: MapSettings
+    phantom_only: bool = False
+    rule_settings: str = ""
+
+    def method_title(self, k: int) -> str:
+        """What maps of k pathologies are called.
+
+        >>> facts = ExplainerFacts(
+        ...     package_version="1", torch_version="2", model="m", weights_sha256=None, training_sets=(),
+        ...     target_layer="features", rule_title="LayerCAM", map_settings=MapSettings("layercam"),
+        ... )
+        >>> facts.method_title(3), facts.method_title(1)
+        ('FM-G-CAM of LayerCAM', 'LayerCAM')
+        """
+        if k == 1 or not self.map_settings.fused:
+            return self.rule_title
+        return "FM-G-CAM" if self.map_settings.method == "grad-cam" else f"FM-G-CAM of {self.rule_title}"
+
+    def provenance(self, k: int, **of_the_radiograph: Any) -> Provenance:
+        """The provenance of one explanation.
+
+        Args:
+            k: how many pathologies it explains.
+            **of_the_radiograph: the other fields of `Provenance`.
+        """
+        mine = {item.name: getattr(self, item.name) for item in fields(ExplainerFacts)}
+        return Provenance(**mine, method=self.method_title(k), **of_the_radiograph)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(ExplainerFacts):
+    """Everything needed to make the same numbers again; see `ExplainerFacts` for the explainer's part.
+
+    Args:
+        method: "FM-G-CAM" (fused) or the rule's own title (K = 1, or not fused); "FM-G-CAM of LayerCAM" where
+            the rule is not Grad-CAM.
+        ranking_settings: which pathologies were asked for; the ranking has those that there were.
+        gradient: "closed form", "autograd", or "none" where the method needs none.
+        device: where it ran.
+        radiograph_sha256: hexadecimal digest of the radiograph's file.
+        steps: every preprocessing step, the reader's included.
+        warnings: what the reader warned of.
+        view: the projection as the header has it, or None.
+        laterality: as the header has it, or None.
+        patient_orientation: as the header has it, or None.
+        notes: what else a reader should know (K cut, pathologies left out).
+        phantom: the radiograph is a computed phantom, nobody's chest.
+    """
+
+    method: str
+    ranking_settings: RankingSettings
+    gradient: str
+    device: str
+    radiograph_sha256: str
+    steps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    view: str | None = None
+    laterality: str | None = None
+    patient_orientation: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    phantom: bool = False
+
+
+def from_plain(kind: type[T], values: Mapping[str, Any], **settings: type[Any]) -> T:
+    """A frozen object back from what JSON makes of it: lists become tuples.
+
+    Args:
+        kind: class of the object.
+        values: its fields.
+        **settings: the kind of each field that is such an object itself.
+
+    >>> from_plain(RankingSettings, {"top_k": 2, "pathologies": ["Mass"]}).pathologies
+    ('Mass',)
+    """
+    return kind(
+        **{
+            key: from_plain(settings[key], value)
+            if key in settings
+            else tuple(value)
+            if isinstance(value, list)
+            else value
+            for key, value in values.items()
+        }
+    )

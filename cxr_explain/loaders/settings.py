@@ -1,0 +1,50 @@
+"""How files are read: the settings that the command line, the record of an audit and MONAI share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import TypedDict
+
+from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS, read_radiograph
+from cxr_explain.loaders.voi import parse_voi
+from cxr_explain.radiograph import Radiograph
+
+
+class ReadOptions(TypedDict, total=False):
+    """The keyword arguments of `read_radiograph` that change pixels; see `ReadSettings`."""
+
+    voi: str | int | None
+    xrv_compatible: bool
+    frame: int | None
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How radiographs are read; see `read_radiograph` for each.
+
+    Args:
+        voi: the values of interest of a DICOM image.
+        xrv_compatible: reproduce torchxrayvision's reader.
+        frame: index of the frame of a multi-frame object.
+        max_pixels: the most pixels that an image may have.
+
+    Raises:
+        OptionError: values of interest that nobody can read, said before any file is.
+
+    >>> ReadSettings(voi="none").max_pixels
+    100000000
+    """
+
+    voi: str | int | None = "auto"
+    xrv_compatible: bool = False
+    frame: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        parse_voi(self.voi)
+
+    def read(self, path: str | PathLike[str]) -> Radiograph:
+        """Read one file; see `read_radiograph`."""
+        return read_radiograph(path, **vars(self))

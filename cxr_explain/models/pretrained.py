@@ -1,0 +1,109 @@
+"""From the name of weights, or a checkpoint file, to a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxr_explain.errors import ArchitectureError
+from cxr_explain.models.base import Classifier, Outputs
+from cxr_explain.models.families import FAMILIES, Family, family_of_tensors
+from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.weights import (
+    Checkpoint,
+    CheckpointFacts,
+    Weights,
+    WeightsEntry,
+    check_fit,
+    load_into,
+    open_weights,
+)
+
+
+def from_pretrained(
+    weights: str | PathLike[str],
+    *,
+    weights_dir: str | PathLike[str] | None = None,
+    fetch: bool = True,
+) -> Classifier:
+    """Build the classifier of a set of weights with a name, or of a checkpoint file.
+
+    A file may hold TorchXRayVision's DenseNet of any depth and width, told by the tensors' shapes, or its
+    ResNet-50. From a safetensors file the names of the outputs, their operating points, the training sets and
+    the input size are read too, where the metadata say them: see `cxr_explain.weights.facts`.
+
+    Args:
+        weights: a name of the registry ("densenet121-res224-nih"), or the path of a checkpoint.
+        weights_dir: folder of the weights with a name; by default TorchXRayVision's own folder.
+        fetch: whether missing weights are downloaded.
+
+    Raises:
+        WeightsError: unknown, missing, unsafe, changed, or of another architecture.
+
+    >>> from_pretrained("phantom").target_layer
+    'features (post-ReLU)'
+    """
+    opened, checkpoint = open_weights(weights, weights_dir, fetch=fetch)
+    tensors = checkpoint.state_dict
+    name = family_of_tensors(tensors, source=opened.path)
+    if opened.entry is not None and opened.entry.architecture != name:
+        raise ArchitectureError(
+            f"tensors of the architecture {name}", expected=opened.entry.architecture, source=opened.path
+        )
+    family = FAMILIES[name]
+    head = tensors[str(family.head)]
+    outputs = _outputs(opened, checkpoint, len(head))
+    module = _module(family, opened, tensors, len(head))
+    load_into(module, tensors, name=opened.name)
+    module.eval().requires_grad_(False)
+    # Weights that this package owns may be laid out for speed; a user's model is never touched.
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    described = _description(opened.entry, checkpoint.facts)
+    return family.load()(module, outputs, name=opened.name, weights_sha256=opened.sha256, **described)
+
+
+def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outputs: int) -> nn.Module:
+    """An empty module for these tensors, built only once it is known that they fit.
+
+    The published models have their library's usual shape. For any other file the shapes are the file's word,
+    so they are tried on a model without memory first: nothing larger than the file itself is ever allocated.
+    """
+    adapter = family.load()
+    if opened.entry is not None and not opened.entry.bundled:
+        return adapter.empty(num_classes=outputs)
+    configuration = adapter.configuration(tensors, source=opened.name)
+    with torch.device("meta"):
+        check_fit(adapter.empty(**configuration), tensors, name=opened.name)
+    return adapter.empty(**configuration)
+
+
+def _description(entry: WeightsEntry | None, facts: CheckpointFacts) -> dict[str, Any]:
+    """The registry's word, else the file's; a file is taken at its word that it knows phantoms alone."""
+    source = entry or facts
+    described = {
+        "training_sets": source.training_sets or (),
+        "input_size": source.input_size,
+        "phantom_only": "phantoms" in (facts.trained_on, source.trained_on),
+    }
+    return {name: value for name, value in described.items() if value is not None}
+
+
+def _outputs(opened: Weights, checkpoint: Checkpoint, count: int) -> Outputs:
+    entry = opened.entry
+    names = (entry.pathologies if entry else checkpoint.pathologies) or PATHOLOGIES
+    points = entry.operating_points if entry else checkpoint.facts.operating_points or ()
+    if len(names) != count and (entry is None or entry.bundled):
+        named = names is not PATHOLOGIES
+        raise ArchitectureError(
+            f"{count} outputs and {len(names)} names" if named else f"{count} outputs without names",
+            expected="a name for each output" if named else f"TorchXRayVision's {len(PATHOLOGIES)} outputs",
+            remedy="Name them in the metadata of a safetensors file, as in cxr_explain.weights.facts, "
+            "or build the model yourself and pass XRVDenseNet(model, Outputs(names)).",
+            source=opened.path,
+        )
+    # Of a published file of another size `load_into` says which tensors do not fit.
+    return Outputs(tuple(names), points)

@@ -1,0 +1,81 @@
+"""How pages and cards are written: one environment of templates, in which everything is escaped.
+
+What a template prints is put on one line without control and direction marks, then escaped: no text from a
+file or a header can open a tag or turn the words around it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from cxr_explain.figures import texts
+from cxr_explain.figures.lettering import display_name, one_line
+from cxr_explain.figures.palette import rank_style
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@cache
+def environment() -> Environment:
+    """The templates of index pages, cards and reports (`pages/templates`, `pages/audit_report/templates`)."""
+    # Imported here: every run of `explain` imports this module, and few write a page.
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    def visible(value: Any) -> Any:
+        return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    made = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("cxr_explain.pages"), PackageLoader("cxr_explain.pages.audit_report")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=visible,
+    )
+    made.filters.update(
+        probability=texts.format_probability,
+        pathology=display_name,
+        names=spoken_list,
+        link=link,
+        image_url=image_url,
+    )
+    made.globals.update(rank_style=rank_style, texts=texts)
+    return made
+
+
+def link(name: str) -> str:
+    """A relative link to a file beside the page, whatever its name is made of.
+
+    >>> link("50% <b>.png"), link("javascript:x.png")
+    ('50%25%20%3Cb%3E.png', 'javascript%3Ax.png')
+    """
+    return quote(os.fsencode(name), safe="")
+
+
+def image_url(content: bytes, kind: str = "png") -> Markup:
+    """An image as a URL that holds its bytes: a page needs no file beside it, and may read the pixels back.
+
+    Args:
+        content: bytes of the image's file.
+        kind: "png" or "jpeg".
+    """
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")  # noqa: S704 - no markup
+
+
+def spoken_list(pathologies: Sequence[str]) -> str:
+    """Pathologies as a reader expects them, with commas between them.
+
+    >>> spoken_list(["Pleural_Thickening", "Mass"])
+    'Pleural Thickening, Mass'
+    """
+    return ", ".join(display_name(name) for name in pathologies)

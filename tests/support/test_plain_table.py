@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from cxr_explain.support.plain_table import Table
+
+AGES = Table(
+    "Ages", ("name", "years", "town"), [["Ann", "7", "Ely"], ["Bartholomew", "112", "York"]], "In 1890."
+)
+
+
+def test_words_are_flush_left_and_numbers_right() -> None:
+    assert AGES.to_text().splitlines() == [
+        "Ages",
+        "name         years  town",
+        "------------------------",
+        "Ann              7  Ely",
+        "Bartholomew    112  York",
+        "In 1890.",
+    ]
+
+
+def test_markdown_says_the_same_with_its_alignment() -> None:
+    assert AGES.to_markdown().splitlines() == [
+        "### Ages",
+        "",
+        "| name        | years | town |",
+        "|:------------|------:|:-----|",
+        "| Ann         |     7 | Ely  |",
+        "| Bartholomew |   112 | York |",
+        "",
+        "In 1890.",
+    ]
+
+
+def test_a_table_without_rows_has_its_header() -> None:
+    assert Table("None", ("name", "years"), []).to_text().splitlines()[1] == "name  years"
