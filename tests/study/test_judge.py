@@ -54,6 +54,7 @@ def test_a_map_is_scored_on_the_pixels_that_the_model_saw(explainer: Explainer, 
     y, x = np.unravel_index(saliency.argmax(), saliency.shape)
     assert found["peak"] == float(20 <= y < 60 and x < 20)
     assert found["peak, at the centre"] == 0.0
+    assert found["peak, strict, at the centre"] == 0.0
 
 
 def test_a_random_peak_counts_by_the_area_that_counts(explainer: Explainer, cases: list[Case]) -> None:
@@ -79,7 +80,8 @@ def test_perfect_inverted_and_empty_maps(explainer: Explainer, cases: list[Case]
     assert bad["energy"] == pytest.approx(0)
     nothing = localisation(seen, "Mass", -np.ones((4, 4), np.float32))
     found = {name for name, value in nothing.items() if not math.isnan(value)}
-    assert found == {"peak, at random", "peak, at the centre", "energy, spread evenly"}
+    centre = {"peak, at the centre", "peak, strict, at the centre"}
+    assert found == {"peak, at random", "energy, spread evenly"} | centre
 
 
 def test_a_finding_that_the_model_did_not_see_is_not_estimable(
