@@ -58,13 +58,12 @@ class Summary:
     lines: tuple[Line, ...]
 
     @cached_property
-    def _found(self) -> dict[tuple[Key, str, str], MeanEstimate]:
-        return {(line.chosen, line.stratum, line.measure): line.estimate for line in self.lines}
+    def _found(self) -> dict[tuple[frozenset[tuple[str, object]], str, str], MeanEstimate]:
+        return {(frozenset(line.chosen), line.stratum, line.measure): line.estimate for line in self.lines}
 
     def of(self, measure: str, *, stratum: str = "all", **chosen: object) -> MeanEstimate:
         """One mean; not estimable where nothing was measured."""
-        key = (tuple(chosen.items()), stratum, measure)
-        return self._found.get(key, MeanEstimate(None))
+        return self._found.get((frozenset(chosen.items()), stratum, measure), MeanEstimate(None))
 
     @property
     def measures(self) -> list[str]:
