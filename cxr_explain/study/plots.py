@@ -122,8 +122,9 @@ def _randomised(findings: Findings) -> ExplanationFigure | None:
     ]
     for at, method in enumerate(methods):
         values = _values(summary.of("Spearman", method=method, step=step) for step in steps)
-        style = {"color": colours[at % len(colours)], "linestyle": LINE_STYLES[at // len(colours) % 3][1]}
-        panel.plot([0, *steps], [1.0, *values], linewidth=1.4, label=str(method), **style)
+        colour, dashes = colours[at % len(colours)], LINE_STYLES[at // len(colours) % 3][1]
+        label = str(method)
+        panel.plot([0, *steps], [1.0, *values], color=colour, linestyle=dashes, linewidth=1.4, label=label)
     chance = [summary.of("Spearman", method=method, step=0).value for method in methods]
     known = [value for value in chance if value is not None]
     if known:
