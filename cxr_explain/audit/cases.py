@@ -48,7 +48,6 @@ class Cases:
         states: (n, Q) int8 of `manifests.STATE_CODES`.
         columns: by a column's name, (n,) the value that puts each image in a subgroup; None if not known.
         shares: by a region's name, (n,) float64, share of the saliency in it; NaN where not estimable.
-        rankings: (n,), the pathologies that were explained, best first.
 
     Raises:
         AuditError: columns of different lengths.
@@ -63,7 +62,6 @@ class Cases:
     states: NDArray[np.int8]
     columns: Mapping[str, TextColumn] = field(default_factory=dict)
     shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    rankings: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         n, P, Q = len(self.ids), len(self.pathologies), len(self.labels)
@@ -89,7 +87,7 @@ class Cases:
         from cxr_explain.audit.rows import SHARES
 
         names = [f"probability {name}" for name in run.record.pathologies]
-        table = run.columns(["row", "image_id", "view", "ranking", *names, *SHARES])
+        table = run.columns(["row", "image_id", "view", *names, *SHARES])
         rows = table["row"].to_numpy()
         manifest = run.manifest
         return cls(
@@ -102,7 +100,6 @@ class Cases:
             states=manifest.states[rows],
             columns=subgroup_columns(manifest, rows, table["view"].to_pylist()),
             shares={name: _with_nan(table[name].to_pylist()) for name in SHARES},
-            rankings=tuple(map(tuple, table["ranking"].to_pylist())),
         )
 
     def __len__(self) -> int:

@@ -100,15 +100,7 @@ def curves_of(scored: Scored, *, level: float) -> dict[str, list[Any]]:
         "roc": thinned(_without_straights(roc_points(*given))).tolist(),
         "pr": thinned(precision_recall_points(*given)).tolist(),
         "calibration": [
-            {
-                "low": each.low,
-                "high": each.high,
-                "images": each.cases,
-                "mean": each.mean,
-                "observed": each.observed,
-                "observed_low": each.observed_low,
-                "observed_high": each.observed_high,
-            }
+            {"images" if name == "cases" else name: value for name, value in vars(each).items()}
             for each in bins
         ],
     }

@@ -178,9 +178,4 @@ def as_cells(names: Sequence[str], estimates: Sequence[Estimate]) -> dict[str, d
     >>> as_cells(["auroc"], [Estimate(0.5)])
     {'auroc': {'value': 0.5, 'low': None, 'high': None, 'resamples': 0}}
     """
-    return {name: as_cell(estimate) for name, estimate in zip(names, estimates, strict=True)}
-
-
-def as_cell(estimate: Estimate) -> dict[str, Any]:
-    """One estimate, as the statistics' document has it."""
-    return dict(vars(estimate))
+    return {name: dict(vars(estimate)) for name, estimate in zip(names, estimates, strict=True)}

@@ -6,13 +6,13 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cxr_explain.errors import AuditError, OutputError
+from cxr_explain.errors import AuditError
 from cxr_explain.support.locks import exclusive
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import output_errors, write_whole
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LEFT_OVER = re.compile(r"^\..+\.[0-9a-f]{8}$")  # how `write_whole` names a file that is not whole yet
@@ -262,18 +262,10 @@ def _file_system(url: str) -> tuple[Any, str]:
     return fs.PyFileSystem(fs.FSSpecHandler(files)), str(root).rstrip("/")
 
 
-@contextmanager
-def as_output_error(path: Path | str) -> Iterator[None]:
+def as_output_error(path: Path | str) -> AbstractContextManager[None]:
     """Say of an `OSError` within the block which file it was, and the way out."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"a file that cannot be written ({error.strerror or _first_line(error)})",
-            expected="a writable folder with room",
-            source=path,
-            remedy="What was finished is kept; the same command goes on from there.",
-        ) from error
+    remedy = "What was finished is kept; the same command goes on from there."
+    return output_errors("a file", path, remedy=remedy)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from cxr_explain.audit.cases import Cases
@@ -16,37 +15,17 @@ POLICY_MEASURES: tuple[Measure, ...] = ("auroc", "auprc", "sensitivity", "specif
 POLICIES: tuple[Uncertain, ...] = get_args(Uncertain)
 
 
-@dataclass(frozen=True, eq=False)
-class PolicyCase:
-    """One pathology under one policy.
-
-    Args:
-        policy: what an uncertain reference label counts as.
-        scored: the images that count.
-    """
-
-    policy: Uncertain
-    scored: Scored
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What the statistics' document says of it, without its estimates."""
-        counts = self.scored.counts
-        return {
-            "pathology": self.scored.pathology,
-            "policy": self.policy,
-            "positive": counts["positive"],
-            "negative": counts["negative"],
-        }
-
-
-def policy_cases(cases: Cases) -> Iterator[PolicyCase]:
+def policy_cases(cases: Cases) -> Iterator[tuple[dict[str, Any], Scored]]:
     """Each pathology that has an uncertain reference label, under each policy.
 
     Args:
         cases: images of the audit with their probabilities and reference labels.
+
+    Yields:
+        What the statistics' document says beside the estimates, and the images that count.
     """
     for pathology in cases.pathologies:
         if (cases.states_of(pathology) == UNCERTAIN).any():
             for policy in POLICIES:
-                yield PolicyCase(policy, Scored.of(cases, pathology, policy=policy))
+                scored = Scored.of(cases, pathology, policy=policy)
+                yield {"pathology": pathology, "policy": policy, **scored.counts}, scored

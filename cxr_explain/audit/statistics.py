@@ -9,9 +9,8 @@ to 95 % of 2000 simulated audits of 200 patients with 1 to 6 images each (tests/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,29 +39,22 @@ FLAGGED_FROM = 0.5
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-@dataclass
-class _Section:
-    """Entries of the document that wait for their estimates.
+class _Entry(NamedTuple):
+    """An entry of the document that waits for its estimates.
 
     Args:
-        entries: the document's entries, without their estimates.
-        names: names of the measures, for each entry.
-        measures: function that gives the measures, for each entry.
+        head: the document's entry, without its estimates.
+        names: names of the measures.
+        measures: function that gives the measures.
     """
 
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    names: list[Sequence[str]] = field(default_factory=list)
-    measures: list[WeightedStatistics] = field(default_factory=list)
+    head: dict[str, Any]
+    names: Sequence[str]
+    measures: WeightedStatistics
 
-    def add(self, entry: dict[str, Any], names: Sequence[str], measures: WeightedStatistics) -> None:
-        self.entries.append(entry)
-        self.names.append(names)
-        self.measures.append(measures)
-
-    def filled(self, estimates: Sequence[Sequence[Estimate]]) -> list[dict[str, Any]]:
-        """The entries with their estimates."""
-        together = zip(self.entries, self.names, estimates, strict=True)
-        return [{**entry, "estimates": as_cells(names, found)} for entry, names, found in together]
+    def filled(self, estimates: Sequence[Estimate]) -> dict[str, Any]:
+        """The entry with its estimates."""
+        return self.head | {"estimates": as_cells(self.names, estimates)}
 
 
 def statistics(
@@ -109,26 +101,21 @@ def statistics(
     """
     tell = progress or (lambda _: None)
     sections = {
-        "pathologies": _pathologies(cases, policy, level),
-        "subgroups": _subgroups(cases, policy),
-        "policies": _policies(cases),
-        "where": _where(cases),
-        "localisation": _located(cases, located),
+        "pathologies": list(_pathologies(cases, policy, level)),
+        "subgroups": list(_subgroups(cases, policy)),
+        "policies": list(_policies(cases)),
+        "where": list(_where(cases)),
+        "localisation": list(_located(cases, located)),
     }
     tell(f"bootstrap: {resamples} resamples of {cases.groups} patients")
-    estimates = iter(
-        bootstrap_weighted(
-            [measures for section in sections.values() for measures in section.measures],
-            cases.groups,
-            resamples=resamples,
-            level=level,
-            seed=seed,
-        )
-    )
+    measures = [entry.measures for section in sections.values() for entry in section]
+    found = bootstrap_weighted(measures, cases.groups, resamples=resamples, level=level, seed=seed)
+    estimates = iter(found)
     filled = {
-        name: section.filled([next(estimates) for _ in section.entries]) for name, section in sections.items()
+        name: [entry.filled(next(estimates)) for entry in section] for name, section in sections.items()
     }
-    filled["where"] = [_single(entry) for entry in filled["where"]]
+    for entry in filled["where"]:
+        entry["estimate"] = entry.pop("estimates")["mean"]
     document = {
         "schema": STATISTICS_SCHEMA,
         "policy": policy,
@@ -190,40 +177,25 @@ def statistics_of(
     )
 
 
-def _pathologies(cases: Cases, policy: Uncertain, level: float) -> _Section:
-    section = _Section()
+def _pathologies(cases: Cases, policy: Uncertain, level: float) -> Iterator[_Entry]:
     for pathology in cases.pathologies:
         scored = Scored.of(cases, pathology, policy=policy)
-        counts = scored.counts
-        entry = {
-            "pathology": pathology,
-            "positive": counts["positive"],
-            "negative": counts["negative"],
-            "excluded": dict(scored.excluded),
-            "patients": counts["patients"],
-            "operating_point": scored.operating_point,
-            "curves": curves_of(scored, level=level),
-        }
-        section.add(entry, MEASURES, scored.measured())
-    return section
+        head = {"pathology": pathology, **scored.counts, "excluded": dict(scored.excluded)}
+        head |= {"operating_point": scored.operating_point, "curves": curves_of(scored, level=level)}
+        yield _Entry(head, MEASURES, scored.measured())
 
 
-def _subgroups(cases: Cases, policy: Uncertain) -> _Section:
-    section = _Section()
-    for cell in cells_of(cases, policy=policy):
-        section.add(cell.head, SUBGROUP_MEASURES, cell.scored.measured(*SUBGROUP_MEASURES))
-    return section
+def _subgroups(cases: Cases, policy: Uncertain) -> Iterator[_Entry]:
+    for head, scored in cells_of(cases, policy=policy):
+        yield _Entry(head, SUBGROUP_MEASURES, scored.measured(*SUBGROUP_MEASURES))
 
 
-def _policies(cases: Cases) -> _Section:
-    section = _Section()
-    for each in policy_cases(cases):
-        section.add(each.head, POLICY_MEASURES, each.scored.measured(*POLICY_MEASURES))
-    return section
+def _policies(cases: Cases) -> Iterator[_Entry]:
+    for head, scored in policy_cases(cases):
+        yield _Entry(head, POLICY_MEASURES, scored.measured(*POLICY_MEASURES))
 
 
-def _where(cases: Cases) -> _Section:
-    section = _Section()
+def _where(cases: Cases) -> Iterator[_Entry]:
     for name, share in cases.shares.items():
         known = share[~np.isnan(share)]
         quantiles = [float(value) for value in np.quantile(known, _QUANTILES)] if len(known) else [None] * 5
@@ -235,22 +207,13 @@ def _where(cases: Cases) -> _Section:
             "flagged": int((known >= FLAGGED_FROM).sum()),
             "threshold": FLAGGED_FROM,
         }
-        section.add(entry, ["mean"], grouped_means(share[:, None], cases.patients, cases.groups))
-    return section
+        yield _Entry(entry, ["mean"], grouped_means(share[:, None], cases.patients, cases.groups))
 
 
-def _located(cases: Cases, located: Sequence[Located]) -> _Section:
-    section = _Section()
+def _located(cases: Cases, located: Sequence[Located]) -> Iterator[_Entry]:
     for pathology in sorted({each.pathology for each in located}):
         chosen = [each for each in located if each.pathology == pathology]
         patients = cases.patients[[each.at for each in chosen]]
         entry = {"pathology": pathology, "images": len(chosen), "patients": len(np.unique(patients))}
         values = np.array([each.values for each in chosen], np.float64)
-        section.add(entry, LOCALISATION_MEASURES, grouped_means(values, patients, cases.groups))
-    return section
-
-
-def _single(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """With its one estimate by itself."""
-    kept = {name: value for name, value in entry.items() if name != "estimates"}
-    return {**kept, "estimate": entry["estimates"]["mean"]}
+        yield _Entry(entry, LOCALISATION_MEASURES, grouped_means(values, patients, cases.groups))

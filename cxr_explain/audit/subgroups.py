@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,37 +22,7 @@ UNKNOWN = "unknown"
 _AGES = tuple(name for _, name in AGE_BANDS)
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One pathology in one subgroup.
-
-    Args:
-        column: what makes the subgroup, for example "sex".
-        value: the subgroup's value in that column, such as "F"; "unknown" where the manifest says nothing.
-        scored: the subgroup's images that count for the pathology.
-    """
-
-    column: str
-    value: str
-    scored: Scored
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What the statistics' document says of it, without its estimates."""
-        counts = self.scored.counts
-        return {
-            "column": self.column,
-            "value": self.value,
-            "pathology": self.scored.pathology,
-            "images": len(self.scored.positive),
-            "patients": counts["patients"],
-            "positive": counts["positive"],
-            "negative": counts["negative"],
-            "small": is_small(counts),
-        }
-
-
-def is_small(counts: dict[str, int]) -> bool:
+def is_small(counts: Mapping[str, int]) -> bool:
     """Whether there are fewer than `SMALL` positives, or negatives.
 
     >>> is_small({"positive": 9, "negative": 500}), is_small({"positive": 10, "negative": 10})
@@ -62,19 +31,23 @@ def is_small(counts: dict[str, int]) -> bool:
     return min(counts["positive"], counts["negative"]) < SMALL
 
 
-def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[Cell]:
+def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[tuple[dict[str, Any], Scored]]:
     """Each pathology in each subgroup that has a reference label of it.
 
     Args:
         cases: images of the audit with their probabilities and reference labels.
         policy: what an uncertain reference label counts as.
+
+    Yields:
+        What the statistics' document says beside the estimates, and the images that count.
     """
     for column, values in cases.columns.items():
         for value, among in members(values).items():
             for pathology in cases.pathologies:
                 scored = Scored.of(cases, pathology, policy=policy, among=among)
-                if len(scored.positive):
-                    yield Cell(column, value, scored)
+                if images := len(scored.positive):
+                    head = {"column": column, "value": value, "pathology": pathology, "images": images}
+                    yield head | scored.counts | {"small": is_small(scored.counts)}, scored
 
 
 def members(values: TextColumn) -> dict[str, NDArray[np.bool_]]:

@@ -21,7 +21,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.options import FigureFormat
-from cxr_explain.support.whole_file import output_errors, write_whole
+from cxr_explain.support.whole_file import output_errors, write_output, write_whole
 
 FORMATS = get_args(FigureFormat)
 
@@ -134,11 +134,8 @@ class ExplanationFigure(Figure):
             OptionError: a format other than png, pdf or svg.
             OutputError: a folder that cannot be written to.
         """
-        target, _ = _path_and_format(path, options.get("format"))
-        with output_errors("a folder", target.parent):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        self.savefig(target, **options)
-        return target
+        target, kind = _path_and_format(path, options.pop("format", None))
+        return write_output(target, self.to_bytes(kind, **options), "a figure")
 
     def to_bytes(self, format: str = "png", **options: Any) -> bytes:  # noqa: A002 - Matplotlib's name
         """The file's content, as `savefig` writes it.

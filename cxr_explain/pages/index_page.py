@@ -28,7 +28,7 @@ from cxr_explain.figures.texts import Fact, format_probability, phantom_texts, r
 from cxr_explain.pages.templating import environment, spoken_list
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
-from cxr_explain.support.whole_file import output_errors, write_whole
+from cxr_explain.support.whole_file import write_output
 
 PAGE_NAME = "index.html"
 
@@ -217,10 +217,7 @@ class IndexPage:
         Raises:
             OutputError: a folder that cannot be written to.
         """
-        path = folder / PAGE_NAME
-        with output_errors("a page", path):
-            write_whole(path, self.html().encode())
-        return path
+        return write_output(folder / PAGE_NAME, self.html().encode(), "a page")
 
     def html(self) -> str:
         """The page as text."""

@@ -19,7 +19,7 @@ from cxr_explain.phantom.render import Phantom, render
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.radiograph import PHANTOM_MAKER
 from cxr_explain.reference.data_sets.nih import NIH_PIXELS
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import output_errors, write_whole
 
 LABELS = "Data_Entry_2017_v2020.csv"
 BOXES = "BBox_List_2017.csv"
@@ -75,7 +75,7 @@ def write_dataset(
         raise OptionError(f"{n} phantoms", expected="at least 1")
     if not 9 <= bits <= 16:
         raise OptionError(f"bits {bits}", expected="bits from 9 to 16")
-    try:
+    with output_errors("phantoms", folder):
         _make_empty(folder)
         labels, boxes, names = [_LABEL_HEADER], [_BOX_HEADER], []
         for number in range(seed, seed + n):
@@ -89,12 +89,6 @@ def write_dataset(
         _write_lines(folder / "test_list.txt", (name for name, test in names if test))
         _write_lines(folder / BOXES, boxes)
         _write_lines(folder / LABELS, labels)
-    except OSError as error:
-        raise OutputError(
-            f"a folder that cannot be written to ({error.strerror})",
-            expected="a writable folder with room",
-            source=folder,
-        ) from error
 
 
 def _make_empty(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,9 @@ def _rules(alone: Summary) -> ExplanationFigure | None:
             panel.axvline(chance, color=RULE, linewidth=1, zorder=0)
         for at, method in enumerate(methods):
             _mark(panel, at, alone.of(measure, method=method), rule=method not in (RANDOM, REFERENCE))
-        panel.set_title(head, fontsize=9, loc="left", color=INK)
         panel.set_yticks(range(len(methods)), methods, fontsize=8)
         panel.set_ylim(len(methods) - 0.4, -0.6)
-        _quiet(panel)
+        _quiet(panel, head)
     return figure
 
 
@@ -94,10 +93,9 @@ def _fusions(findings: Findings) -> ExplanationFigure | None:
             chosen = {"normalisation": normalisation, "activation": plan.activations[0]}
             found = [fused.of(measure, method=method, K=k, **chosen) for k in plan.ks]
             _curve(panel, [k + 0.06 * (at - 1) for k in plan.ks], found, at, normalisation)
-        panel.set_title(head, fontsize=9, loc="left", color=INK)
         panel.set_xlabel("K", fontsize=8)
         panel.set_xticks(plan.ks)
-        _quiet(panel)
+        _quiet(panel, head)
     figure.axes[0].legend(fontsize=8, frameon=False)
     return figure
 
@@ -107,8 +105,7 @@ def _curve(panel: Any, xs: Sequence[float], found: Sequence[MeanEstimate], at: i
     for x, each in zip(xs, found, strict=True):
         if each.low is not None:
             panel.plot([x, x], [each.low, each.high], color=colour, linewidth=1, alpha=0.6)
-    values = [float("nan") if each.value is None else each.value for each in found]
-    panel.plot(xs, values, marker="o", markersize=4, color=colour, linewidth=1.4, label=label)
+    panel.plot(xs, _values(found), marker="o", markersize=4, color=colour, linewidth=1.4, label=label)
 
 
 def _randomised(findings: Findings) -> ExplanationFigure | None:
@@ -124,34 +121,27 @@ def _randomised(findings: Findings) -> ExplanationFigure | None:
         name for name in representatives(findings.summaries["alone"]) if name in summary.values("method")
     ]
     for at, method in enumerate(methods):
-        found = [summary.of("Spearman", method=method, step=step).value for step in steps]
-        values = [1.0, *(float("nan") if value is None else value for value in found)]
-        style = LINE_STYLES[at // len(colours) % 3][1]
-        panel.plot(
-            [0, *steps],
-            values,
-            color=colours[at % len(colours)],
-            linestyle=style,
-            linewidth=1.4,
-            label=str(method),
-        )
+        values = _values(summary.of("Spearman", method=method, step=step) for step in steps)
+        colour, dashes = colours[at % len(colours)], LINE_STYLES[at // len(colours) % 3][1]
+        label = str(method)
+        panel.plot([0, *steps], [1.0, *values], color=colour, linestyle=dashes, linewidth=1.4, label=label)
     chance = [summary.of("Spearman", method=method, step=0).value for method in methods]
     known = [value for value in chance if value is not None]
     if known:
         panel.axhspan(min(known), max(known), color=RULE, alpha=0.4, zorder=0, label="maps of other images")
     panel.set_xticks([0, *steps], ["trained", *(layers[step] for step in steps)], rotation=40, ha="right")
-    panel.set_title(
-        "Spearman's correlation with the trained model's map, weights random down to ...",
-        fontsize=9,
-        loc="left",
-        color=INK,
-    )
     figure.legend(*panel.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right upper")
-    _quiet(panel)
+    _quiet(panel, "Spearman's correlation with the trained model's map, weights random down to ...")
     return figure
 
 
-def _quiet(panel: Any) -> None:
+def _values(found: Iterable[MeanEstimate]) -> list[float]:
+    """NaN, which Matplotlib leaves out, where a mean is not estimable."""
+    return [float("nan") if each.value is None else each.value for each in found]
+
+
+def _quiet(panel: Any, title: str) -> None:
+    panel.set_title(title, fontsize=9, loc="left", color=INK)
     panel.spines[["top", "right"]].set_visible(False)
     panel.tick_params(labelsize=8, colors=QUIET)
     panel.grid(axis="x", color=RULE, linewidth=0.4, alpha=0.6)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate
@@ -130,13 +131,8 @@ def _tables(summaries: Mapping[str, Summary], tables: Tables, plan: Plan) -> Ite
     if tables.randomised:
         yield _randomised(summaries["randomised"], tables.randomised, rules)
     if tables.robust:
-        yield _by_method(
-            summaries["robust"],
-            rules,
-            "What is left of the map when nothing that matters changes",
-            STABLE,
-            _STABLE,
-        )
+        title = "What is left of the map when nothing that matters changes"
+        yield _by_method(summaries["robust"], rules, title, STABLE, _STABLE)
 
 
 def representatives(alone: Summary) -> dict[str, list[str]]:
@@ -150,17 +146,75 @@ _STABLE = (
     "difference of a second map, alone or in another order, as a share of the peak. n counts images."
 )
 
+_OWN = (
+    "Own: in the pixels of no other finding. Outside: of every reference mask. Survived: of the class's own "
+    "evidence."
+)
+_DOWN = (
+    "From the output down to the layer named. A map that depends on the weights ends where maps of other "
+    "images are."
+)
+_PAIRED = (
+    "* where the 95 % interval of the paired difference leaves 0 out; no correction for the number of "
+    "comparisons."
+)
 _SAMPLED = "n is the number of findings, of the first cases; an interval is in `summary.csv` for each number."
+
+
+Choice = Mapping[str, Any]
+"""What an estimate is looked up by: arguments of `Summary.of`."""
+
+
+def table_of(
+    title: str,
+    first: str,
+    summary: Summary,
+    rows: Iterable[tuple[str, Choice]],
+    columns: Iterable[tuple[str, Choice]],
+    note: str = "",
+    *,
+    count: str = "",
+    show: Callable[[MeanEstimate], str] | None = None,
+) -> PlainTable:
+    """Estimates as a table: each cell is chosen by its row and its column together.
+
+    Args:
+        title: title above the table.
+        first: head of the first column, which has the rows' names.
+        summary: where the estimates are.
+        rows: names of the rows, and what each chooses.
+        columns: heads of the columns, and what each chooses.
+        note: remark below the table.
+        count: head of a column with the number of cases; '' without one.
+        show: puts an estimate into words; a mean with its interval by default.
+    """
+    heads, choices = zip(*columns, strict=True)
+    lines = []
+    for name, chosen in rows:
+        found = [summary.of(**chosen, **choice) for choice in choices]
+        cases = [str(max(each.cases for each in found))] if count else []
+        lines.append([name, *cases, *map(show or cell, found)])
+    return PlainTable(title, (first, *([count] if count else []), *heads), lines, note)
+
+
+def each(name: str, values: Iterable[object], **others: object) -> list[tuple[str, Choice]]:
+    """A row or a column for each value of what is chosen.
+
+    >>> each("K", [1, 2], method="cam")
+    [('1', {'K': 1, 'method': 'cam'}), ('2', {'K': 2, 'method': 'cam'})]
+    """
+    return [(str(value), {name: value, **others}) for value in values]
+
+
+def measured(measures: Iterable[tuple[str, str]]) -> list[tuple[str, Choice]]:
+    """A column for each measure and its head."""
+    return [(head, {"measure": measure}) for measure, head in measures]
 
 
 def _by_method(
     summary: Summary, methods: Sequence[str], title: str, measures: Sequence[tuple[str, str]], note: str
 ) -> PlainTable:
-    rows = []
-    for method in methods:
-        found = [summary.of(measure, method=method) for measure, _ in measures]
-        rows.append([method, str(max(each.cases for each in found)), *map(cell, found)])
-    return PlainTable(title, ("rule", "n", *(head for _, head in measures)), rows, note)
+    return table_of(title, "rule", summary, each("method", methods), measured(measures), note, count="n")
 
 
 def _baselines(alone: Summary) -> str:
@@ -193,132 +247,68 @@ def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterato
     less = summaries["less grad-cam"]
     if not less.lines:
         return
-    measures = ("peak, tolerant", "IoU", "energy", "DAUC", "IAUC", "ROAD", "ADCC")
-    rows = [
-        [rule, *(signed(less.of(measure, method=rule)) for measure in measures)]
-        for rule in rules
-        if rule != _USUAL_RULE
-    ]
-    heads = ("peak ↑", "IoU ↑", "energy ↑", "DAUC ↓", "IAUC ↑", "ROAD ↑", "ADCC ↑")
-    yield PlainTable(
-        "Each rule less Grad-CAM, finding by finding",
-        ("rule", *heads),
-        rows,
-        "* where the 95 % interval of the paired difference leaves 0 out; no correction for the number of "
-        "comparisons.",
-    )
+    rows = each("method", [rule for rule in rules if rule != _USUAL_RULE])
+    where = (("peak, tolerant", "peak ↑"), ("IoU", "IoU ↑"), ("energy", "energy ↑"))
+    columns = measured((*where, *AREAS[:2], AREAS[-1], MASKED[-1]))
+    title = "Each rule less Grad-CAM, finding by finding"
+    yield table_of(title, "rule", less, rows, columns, _PAIRED, show=signed)
 
 
 def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[MeasureRow]) -> PlainTable:
     strata = [name for name in STRATA if any(STRATA[name](row) for row in rows)]
-    first = _first(alone)
-    counts = [alone.of("peak, tolerant", method=first, stratum=name).cases for name in strata]
-    return PlainTable(
-        "The peak by kind of finding",
-        ("rule", *(f"{name} ({count})" for name, count in zip(strata, counts, strict=True))),
-        [
-            [method, *(plain(alone.of("peak, tolerant", method=method, stratum=name)) for name in strata)]
-            for method in methods
-        ],
-        "Small: below 2.5 % of the radiograph. Parts: of the mask. Kinds: of findings in the image.",
-    )
+    strata_of = each("stratum", strata, measure="peak, tolerant")
+    columns = [(f"{name} ({alone.of(method=_first(alone), **at).cases})", at) for name, at in strata_of]
+    title = "The peak by kind of finding"
+    note = "Small: below 2.5 % of the radiograph. Parts: of the mask. Kinds: of findings in the image."
+    return table_of(title, "rule", alone, each("method", methods), columns, note, show=plain)
 
 
 def _fusions(fused: Summary, plan: Plan, rules: Sequence[str]) -> Iterator[PlainTable]:
     method = _USUAL_RULE if _USUAL_RULE in rules else rules[0]
-    activation = plan.activations[0]
-    for measure, title in (
-        ("class share, own pixels", "Class share in the pixels of one finding alone"),
-        ("outside", "Saliency outside every reference mask"),
+    share, lacking = "class share, own pixels", "A finding that is not among the top K has a share of 0."
+    for measure, title, note in (
+        (share, "Class share in the pixels of one finding alone", lacking),
+        ("outside", "Saliency outside every reference mask", ""),
     ):
-        rows = [
-            [
-                str(k),
-                *(
-                    cell(fused.of(measure, method=method, K=k, normalisation=name, activation=activation))
-                    for name in plan.normalisations
-                ),
-            ]
-            for k in plan.ks
-        ]
-        yield PlainTable(
-            f"{title}, by K: {method}",
-            ("K", *plan.normalisations),
-            rows,
-            "A finding that is not among the top K has a share of 0." if measure != "outside" else "",
-        )
-    heads = ("class share, own pixels", "outside", "outside, magnitude", "winner entropy")
-    k = max(plan.ks)
-    yield PlainTable(
-        f"Activations, K = {k}: {method}",
-        ("normalisation, activation", *heads),
-        [
-            [
-                f"{name}, {activation}",
-                *(
-                    plain(fused.of(head, method=method, K=k, normalisation=name, activation=activation))
-                    for head in heads
-                ),
-            ]
-            for name in plan.normalisations
-            for activation in plan.activations
-        ],
-        "Magnitude: with the negative trace that ELU and GELU keep counted as saliency.",
-    )
+        chosen = {"measure": measure, "method": method, "activation": plan.activations[0]}
+        columns = each("normalisation", plan.normalisations, **chosen)
+        yield table_of(f"{title}, by K: {method}", "K", fused, each("K", plan.ks), columns, note)
+    k, measures = max(plan.ks), (share, "outside", "outside, magnitude", "winner entropy")
+    rows = [
+        (f"{name}, {activation}", {"normalisation": name, "activation": activation})
+        for name, activation in product(plan.normalisations, plan.activations)
+    ]
+    columns = each("measure", measures, method=method, K=k)
+    title, first = f"Activations, K = {k}: {method}", "normalisation, activation"
+    note = "Magnitude: with the negative trace that ELU and GELU keep counted as saliency."
+    yield table_of(title, first, fused, rows, columns, note, show=plain)
 
 
 def _rules_fused(fused: Summary, plan: Plan, rules: Sequence[str]) -> PlainTable:
     k, activation = _usual(plan)
     normalisation = plan.normalisations[0]
-    chosen: dict[str, Any] = {"K": k, "normalisation": normalisation, "activation": activation}
-    return PlainTable(
-        f"The rules fused: K = {k}, {normalisation}, {activation}",
-        ("rule", *(head for _, head in SHARED)),
-        [
-            [rule, *(cell(fused.of(measure, method=rule, **chosen)) for measure, _ in SHARED)]
-            for rule in rules
-        ],
-        "Own: in the pixels of no other finding. Outside: of every reference mask. Survived: of the class's "
-        "own evidence.",
-    )
+    title = f"The rules fused: K = {k}, {normalisation}, {activation}"
+    rows = each("method", rules, K=k, normalisation=normalisation, activation=activation)
+    return table_of(title, "rule", fused, rows, measured(SHARED), _OWN)
 
 
 def _ranks(ranks: Summary) -> Iterator[PlainTable]:
-    measures = (("shown", "has a colour"), *AREAS, *MASKED)
     for method in ranks.values("method"):
-        yield PlainTable(
-            f"Rank by rank: the part that each class has of the fused map, {method}",
-            ("rank", "n", *(head for _, head in measures)),
-            [
-                [
-                    str(rank),
-                    str(ranks.of("shown", method=method, rank=rank).cases),
-                    *(plain(ranks.of(measure, method=method, rank=rank)) for measure, _ in measures),
-                ]
-                for rank in ranks.values("rank")
-            ],
-            "The paper's table 3 with the classes that were meant; each is judged by its own probability.",
-        )
+        title = f"Rank by rank: the part that each class has of the fused map, {method}"
+        rows = each("rank", ranks.values("rank"), method=method)
+        columns = measured((("shown", "has a colour"), *AREAS, *MASKED))
+        note = "The paper's table 3 with the classes that were meant; each is judged by its own probability."
+        yield table_of(title, "rank", ranks, rows, columns, note, count="n", show=plain)
 
 
 def _randomised(summary: Summary, rows: Sequence[MeasureRow], rules: Sequence[str]) -> PlainTable:
     layers = {row["step"]: row["layer"] for row in rows}
     last = max(layers)
     chosen = [step for step in (1, (last + 1) // 2, last, 0) if step in layers]
-    heads = [UNRELATED if step == 0 else f"down to {layers[step] or 'all'}" for step in chosen]
-    return PlainTable(
-        "What is left of the map when weights are random: Spearman's rank correlation",
-        ("rule", *heads),
-        [
-            [
-                rule,
-                *(cell(summary.of("Spearman", method=rule, step=step)) for step in chosen),
-            ]
-            for rule in rules
-        ],
-        "From the output down to the layer named. A map that depends on the weights ends where maps of other "
-        "images are.",
-    )
+    heads = {step: UNRELATED if step == 0 else f"down to {layers[step] or 'all'}" for step in chosen}
+    columns = [(head, {"measure": "Spearman", "step": step}) for step, head in heads.items()]
+    title = "What is left of the map when weights are random: Spearman's rank correlation"
+    return table_of(title, "rule", summary, each("method", rules), columns, _DOWN)
 
 
 def cell(estimate: MeanEstimate, digits: int = 2) -> str:

@@ -24,7 +24,7 @@ from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import output_errors, write_output
 
 PARTS, RECORD = "parts", "study.json"
 CASES = "cases"
@@ -86,7 +86,7 @@ def run_study(
     here = _measured_here(explainer, missing(), plan, track)
     for number, batch, tables in here if jobs == 1 else _measured(model, missing(), plan, jobs):
         content = {CASES: _digests(batch)} | _without_nan(vars(tables))
-        write_file(_part(folder, number), json.dumps(content).encode())
+        write_output(_part(folder, number), json.dumps(content).encode(), "a part of a study")
         advance(len(batch))
     return _collect(folder, parts)
 
@@ -99,7 +99,7 @@ def _collect(folder: Path, parts: Iterable[Path]) -> Tables:
         part.pop(CASES, None)
         tables.extend(Tables(**{name: [_with_nan(row) for row in rows] for name, rows in part.items()}))
     for name, rows in vars(tables).items():
-        write_file(folder / f"{name}.csv", _as_csv(rows))
+        write_output(folder / f"{name}.csv", _as_csv(rows), "a table")
     return tables
 
 
@@ -205,38 +205,19 @@ def _begin(folder: Path, record: Mapping[str, Any]) -> None:
     path = folder / RECORD
     text = json.dumps(record, indent=2, default=list) + "\n"
     try:
-        (folder / PARTS).mkdir(parents=True, exist_ok=True)
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    except OSError as error:
-        raise OutputError(
-            f"a folder that cannot be used ({error.strerror})", expected="a writable one", source=folder
-        ) from error
+        with output_errors("a study", folder):
+            (folder / PARTS).mkdir(parents=True, exist_ok=True)
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise OutputError("something else than the record of a study", source=path) from error
     if before is None:
-        write_file(path, text.encode())
+        write_output(path, text.encode(), "the record of a study")
         return
     now = json.loads(text)
     known = before if isinstance(before, dict) else {}
     other = [name for name in now if known.get(name) != now[name]]
     if other:
         raise _another(" and another ".join(other), folder)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise OutputError(
-            f"a file that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=path,
-        ) from error
 
 
 def _as_csv(rows: list[MeasureRow]) -> bytes:

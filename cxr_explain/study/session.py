@@ -19,9 +19,10 @@ from cxr_explain.study.cases import Case, file_cases, phantom_cases
 from cxr_explain.study.plan import Plan, full_plan, plain_plan, validity_plan
 from cxr_explain.study.plots import draw_plots
 from cxr_explain.study.report import Findings
-from cxr_explain.study.run import run_study, write_file
+from cxr_explain.study.run import run_study
 from cxr_explain.study.summary import as_csv
 from cxr_explain.study.validity import validity_of
+from cxr_explain.support.whole_file import write_output
 
 _FULL, _QUICK, _VALIDITY = 160, 4, 1000  # phantoms
 
@@ -222,8 +223,8 @@ def evaluate_maps(
     findings = report(f"{of} the weights {settings.model.weights}, on {settings.source}", plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
-    write_file(folder / "report.md", findings.to_markdown(before=shown).encode())
-    write_file(folder / "summary.csv", as_csv(findings.summaries).encode())
+    write_output(folder / "report.md", findings.to_markdown(before=shown).encode(), "a report")
+    write_output(folder / "summary.csv", as_csv(findings.summaries).encode(), "a table")
     return findings
 
 

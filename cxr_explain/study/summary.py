@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,13 +58,12 @@ class Summary:
     lines: tuple[Line, ...]
 
     @cached_property
-    def _found(self) -> dict[tuple[Key, str, str], MeanEstimate]:
-        return {(line.chosen, line.stratum, line.measure): line.estimate for line in self.lines}
+    def _found(self) -> dict[tuple[frozenset[tuple[str, object]], str, str], MeanEstimate]:
+        return {(frozenset(line.chosen), line.stratum, line.measure): line.estimate for line in self.lines}
 
     def of(self, measure: str, *, stratum: str = "all", **chosen: object) -> MeanEstimate:
         """One mean; not estimable where nothing was measured."""
-        key = (tuple(chosen.items()), stratum, measure)
-        return self._found.get(key, MeanEstimate(None))
+        return self._found.get((frozenset(chosen.items()), stratum, measure), MeanEstimate(None))
 
     @property
     def measures(self) -> list[str]:
@@ -110,11 +109,7 @@ def summarise(
     for stratum in strata:
         chosen_rows = [row for row in rows if STRATA[stratum](row)]
         table = _pivot(chosen_rows, choice)
-        estimates = mean_estimates(table.values, groups=table.groups, resamples=resamples)
-        lines += [
-            Line(key, stratum, measure, estimate)
-            for (key, measure), estimate in zip(table.columns, estimates, strict=True)
-        ]
+        lines += table.means(stratum, resamples)
     return Summary(tuple(lines))
 
 
@@ -142,13 +137,7 @@ def differences(
     values = np.stack(
         [table.values[:, at[column]] - table.values[:, at[base, column[1]]] for column in columns], axis=1
     )
-    estimates = mean_estimates(values, groups=table.groups, resamples=resamples)
-    return Summary(
-        tuple(
-            Line(key, "all", measure, estimate)
-            for (key, measure), estimate in zip(columns, estimates, strict=True)
-        )
-    )
+    return Summary(tuple(_Pivot(table.groups, columns, values).means("all", resamples)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +147,12 @@ class _Pivot:
     groups: list[object]
     columns: list[tuple[Key, str]]
     values: np.ndarray
+
+    def means(self, stratum: str, resamples: int) -> Iterator[Line]:
+        """The mean of each column, with its interval."""
+        estimates = mean_estimates(self.values, groups=self.groups, resamples=resamples)
+        for (key, measure), estimate in zip(self.columns, estimates, strict=True):
+            yield Line(key, stratum, measure, estimate)
 
 
 def _pivot(rows: Sequence[MeasureRow], choice: Sequence[str]) -> _Pivot:
@@ -202,14 +197,6 @@ def as_csv(summaries: Mapping[str, Summary]) -> str:
                 "" if value is None else f"{value:.5g}" for value in (found.value, found.low, found.high)
             ]
             counts = [found.cases, found.groups, found.asked - found.cases]
-            writer.writerow(
-                [
-                    table,
-                    *(chosen.get(name, "") for name in names),
-                    line.stratum,
-                    line.measure,
-                    *numbers,
-                    *counts,
-                ]
-            )
+            choices = [chosen.get(name, "") for name in names]
+            writer.writerow([table, *choices, line.stratum, line.measure, *numbers, *counts])
     return text.getvalue()

@@ -7,8 +7,9 @@ there. A finding that others hide changed no pixel; it counts neither as present
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +21,7 @@ from cxr_explain.measures.statistics.discrimination import auroc, operate, youde
 from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.measure import MeasureRow, Tables
 from cxr_explain.study.plan import PRESENT, Plan
-from cxr_explain.study.report import Findings, cell, plain, summaries_of
+from cxr_explain.study.report import Findings, cell, each, measured, plain, summaries_of, table_of
 from cxr_explain.study.summary import Line, Summary, summarise
 from cxr_explain.support.plain_table import PlainTable
 
@@ -47,6 +48,7 @@ _POINTING = {
 }
 
 _DIGITS = 3
+_table = partial(table_of, show=partial(plain, digits=_DIGITS))
 
 Matrix = NDArray[np.float64]
 
@@ -72,8 +74,8 @@ def _summaries(tables: Tables, plan: Plan) -> Iterator[tuple[str, Summary]]:
     rows = [row | removed[row["case"], row["pathology"]] for row in tables.alone]
     yield "scores", Summary(tuple(_scores(tables.scores, n)))
     yield "removed", Summary(tuple(_taken_out(tables.removed, n)))
-    each = summarise(rows, ("method", "pathology"), resamples=n)
-    yield "by finding", Summary((*each.lines, *_peaks(rows, plan)))
+    found = summarise(rows, ("method", "pathology"), resamples=n)
+    yield "by finding", Summary((*found.lines, *_peaks(rows, plan)))
     yield "by area", summarise([row | {"area": _area(row)} for row in rows], ("method", "area"), resamples=n)
 
 
@@ -195,16 +197,17 @@ def _headlines(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Plai
 
 
 def _discrimination(summary: Summary, rows: Sequence[MeasureRow]) -> PlainTable:
-    cells = []
-    for name in _pathologies(rows):
-        total, *numbers = _row(summary, _SCORES, pathology=name)
+    title, cells = "Discrimination and calibration", []
+    names = each("pathology", _pathologies(rows))
+    scored = _table(title, "finding", summary, names, each("measure", _SCORES), count="n")
+    for name, total, *numbers in scored.rows:
         there = sum(row["there"] for row in rows if row["pathology"] == name)
         cells.append([name, str(there), str(int(total) - there), *numbers])
     mean = plain(summary.of("AUROC", pathology=ALIKE), _DIGITS)
     own = not np.isnan([row["operating point"] for row in rows]).all()
     said = "the classifier's operating point" if own else "Youden's on these very phantoms, which flatters"
     return PlainTable(
-        "Discrimination and calibration",
+        title,
         ("finding", "with", "without", *_SCORES),
         [*cells, [ALIKE, "", "", mean, *[""] * (len(_SCORES) - 1)]],
         f"Threshold: {said}. Hidden findings count on neither side.",
@@ -212,29 +215,25 @@ def _discrimination(summary: Summary, rows: Sequence[MeasureRow]) -> PlainTable:
 
 
 def _counterfactuals(summary: Summary, names: Sequence[str]) -> PlainTable:
-    return PlainTable(
-        "The same phantom without the finding",
-        ("finding", "pairs", *_REMOVED),
-        [[name, *_row(summary, _REMOVED, pathology=name)] for name in (*names, ALL)],
-        "Others' change: mean absolute change of the logits of all other findings.",
-    )
+    rows, columns = each("pathology", (*names, ALL)), each("measure", _REMOVED)
+    note = "Others' change: mean absolute change of the logits of all other findings."
+    title = "The same phantom without the finding"
+    return _table(title, "finding", summary, rows, columns, note, count="pairs")
 
 
 def _pointing(summary: Summary, names: Sequence[str], method: str) -> PlainTable:
-    return PlainTable(
-        f"Pointing game: {method}",
-        ("finding", "n", *_POINTING.values()),
-        [[name, *_row(summary, _POINTING, method=method, pathology=name)] for name in (*names, ALIKE)],
-        "Three columns: the peak in the mask; three: no further beside it than a 28th of the model's square.",
+    rows = each("pathology", (*names, ALIKE), method=method)
+    note = (
+        "Three columns: the peak in the mask; three: no further beside it than a 28th of the model's square."
     )
+    columns = measured(_POINTING.items())
+    return _table(f"Pointing game: {method}", "finding", summary, rows, columns, note, count="n")
 
 
 def _by_area(summary: Summary, method: str) -> PlainTable:
-    return PlainTable(
-        f"By area of the finding: {method}",
-        ("cells of a map of 28 x 28", "n", *_BY_AREA),
-        [[name, *_row(summary, _BY_AREA, method=method, area=name)] for name in AREAS],
-    )
+    title, columns = f"By area of the finding: {method}", each("measure", _BY_AREA)
+    rows = each("area", AREAS, method=method)
+    return _table(title, "cells of a map of 28 x 28", summary, rows, columns, count="n")
 
 
 def _shares(fused: Summary, method: str, plan: Plan) -> PlainTable:
@@ -256,9 +255,3 @@ def _shares(fused: Summary, method: str, plan: Plan) -> PlainTable:
         "Own pixels belong to no other finding's mask. A map that filled every mask evenly, overlaps in all\n"
         f"their colours alike, would have {plain(even, _DIGITS)} in mask and 1 in own pixels.",
     )
-
-
-def _row(summary: Summary, measures: Iterable[str], **chosen: str) -> list[str]:
-    """How many findings, and the measures of them."""
-    found = [summary.of(measure, stratum="all", **chosen) for measure in measures]
-    return [str(max(each.cases for each in found)), *(plain(each, _DIGITS) for each in found)]

@@ -55,15 +55,9 @@ def write_output(path: str | PathLike[str], content: bytes, what: str) -> Path:
     b'1,2'
     """
     target = Path(path)
-    try:
+    with output_errors(what, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, content)
-    except OSError as error:
-        raise OutputError(
-            f"{what} that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
     return target
 
 
@@ -82,12 +76,13 @@ def staged(path: Path, content: bytes) -> Iterator[Path]:
 
 
 @contextmanager
-def output_errors(what: str, path: Path) -> Iterator[None]:
+def output_errors(what: str, path: Path | str, *, remedy: str | None = None) -> Iterator[None]:
     """Tell what the operating system says against writing as an `OutputError`.
 
     Args:
         what: what is written, for example "a figure".
         path: where it is written.
+        remedy: the way out.
 
     >>> with output_errors("a figure", Path("a.png")):
     ...     raise OSError(28, "No space left on device")
@@ -97,8 +92,10 @@ def output_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        said = error.strerror or (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise OutputError(
-            f"{what} that cannot be written ({error.strerror})",
+            f"{what} that cannot be written ({said})",
             expected="a writable folder with room",
             source=path,
+            remedy=remedy,
         ) from error

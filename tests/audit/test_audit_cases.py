@@ -89,7 +89,6 @@ def test_cases_are_the_store_of_a_run(finished: AuditRun) -> None:
     assert cases.columns["sex"] == manifest.sexes
     for at, row in enumerate(finished.results.to_pylist()):
         assert cases.probabilities[at].tolist() == [row[f"probability {name}"] for name in cases.pathologies]
-        assert cases.rankings[at] == tuple(row["ranking"])
         assert np.isnan(cases.shares["border"][at]) == (row["border"] is None)
         assert (
             str(manifest[at].labels["Mass"])

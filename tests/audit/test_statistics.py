@@ -288,7 +288,7 @@ def test_statistics_of_a_run(finished: AuditRun) -> None:
     Statistics.from_json(found.to_json())
     for text in (found.to_text(), found.to_markdown()):
         assert "not estimable" in text
-        assert "hospital: B" in text
+        assert "Subgroups by hospital" in text
         assert "nan" not in text
 
 

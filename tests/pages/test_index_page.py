@@ -221,8 +221,9 @@ def test_a_pdf_is_linked_and_not_shown() -> None:
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"index\.html: found a page that cannot be written"):
-        page_of(entry()).write(tmp_path / "missing")
+        page_of(entry()).write(tmp_path / "file")
 
 
 def test_the_same_run_gives_the_same_page() -> None:

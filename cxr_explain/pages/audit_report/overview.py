@@ -5,15 +5,15 @@ Tables, curves and facts are put into words here, once, for the HTML page and fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
-from cxr_explain.audit.document import NOT_ESTIMABLE
 from cxr_explain.audit.notes import training_overlap
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.sections import PERFORMANCE, Section, ShownEstimate, sections_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import (
@@ -29,141 +29,14 @@ from cxr_explain.figures.texts import (
 )
 from cxr_explain.pages.audit_report.listing import Listing
 
-ESTIMATES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "peak_hit": "Peak inside",
-    "random_hit": "Random point inside",
-    "centre_hit": "Image centre inside",
-    "energy": "Energy inside",
-    "iobb_0.1": "IoBB ≥ 0.1",
-    "iobb_0.5": "IoBB ≥ 0.5",
-    "mean": "Mean",
-}
-"""Keys of an estimate in the statistics, and the heads of their columns."""
-
-IN_PERFORMANCE = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece")
-IN_SUBGROUPS = ("auroc", "sensitivity", "specificity")
-IN_POLICIES = IN_PERFORMANCE[:4]
-IN_LOCALISATION = ("peak_hit", "random_hit", "centre_hit", "energy", "iobb_0.1", "iobb_0.5")
-REGION_WORDS = {
-    "outside_thorax": "outside the thorax",
-    "outside_lungs": "outside the lungs",
-    "border": "on the image's border",
-    "markers": "on markers or text",
-}
-"""Keys of a share of the saliency, in words."""
-
-QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "Median", "0.75": "75 %", "0.95": "95 %"}
-COUNTS = {"images": "Images", "patients": "Patients", "positive": "n⁺", "negative": "n⁻"}
-"""Keys of counts, and the heads of their columns."""
+_NO_STATISTICS = Section(
+    "performance",
+    PERFORMANCE,
+    ["No statistics were made: the manifest has no positive or negative reference labels."],
+)
 
 CurvePoint = Sequence[float]
 """A point (x, y) of a curve in the unit square."""
-
-
-@dataclass(frozen=True)
-class ShownEstimate:
-    """An estimate in words, and as numbers to draw.
-
-    Args:
-        value: the estimate; None where it is not estimable.
-        low: lower end of the interval; None without an interval.
-        high: upper end of the interval; None without an interval.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, found: Mapping[str, Any] | None) -> Self:
-        """Read one estimate of the statistics."""
-        return cls(*((found or {}).get(key) for key in ("value", "low", "high")))
-
-    @property
-    def text(self) -> str:
-        """The value in words.
-
-        >>> ShownEstimate(0.81234).text, ShownEstimate().text
-        ('0.812', 'not estimable')
-        """
-        return NOT_ESTIMABLE if self.value is None else f"{self.value:.3f}"
-
-    @property
-    def spread(self) -> str:
-        """The interval in words; '' without one.
-
-        >>> ShownEstimate(0.81234, 0.7, 0.9).spread
-        '0.700–0.900'
-        """
-        return "" if self.low is None or self.high is None else f"{self.low:.3f}–{self.high:.3f}"
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a table.
-
-    Args:
-        heads: words and counts, first of all.
-        estimates: the estimates that follow.
-        few: it rests on few images, and is not to be relied on.
-    """
-
-    heads: tuple[str, ...]
-    estimates: tuple[ShownEstimate, ...]
-    few: bool = False
-
-
-@dataclass(frozen=True)
-class EstimateTable:
-    """Words and counts, then estimates.
-
-    Args:
-        title: what the table is about.
-        heads: heads of the columns with words and counts.
-        estimates: keys of the estimates, as in `ESTIMATES`.
-        rows: rows of the table.
-        words: how many of the first columns hold words; the others hold numbers.
-        plotted: the first estimate is also drawn, on a line from 0 to 1.
-    """
-
-    title: str
-    heads: Sequence[str]
-    estimates: Sequence[str]
-    rows: Sequence[TableRow]
-    words: int = 1
-    plotted: bool = True
-
-    @property
-    def estimate_heads(self) -> tuple[str, ...]:
-        """Heads of the columns with estimates."""
-        return tuple(ESTIMATES[key] for key in self.estimates)
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the first page.
-
-    Args:
-        key: address of the section within the page.
-        title: heading of the section.
-        basis: paragraphs: what a reader must know of the tables.
-        tables: the tables; one with another title than the section gets a heading.
-        notes: further remarks, shown as a list.
-    """
-
-    key: str
-    title: str
-    basis: Sequence[str]
-    tables: Sequence[EstimateTable] = ()
-    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -253,6 +126,7 @@ class Overview:
     def of(cls, run: AuditRun, listing: Listing, statistics: Mapping[str, Any]) -> Self:
         """Gather it from an audit and its statistics; {} where none were made."""
         alerts = _alerts(run, listing)
+        performance, *others = sections_of(statistics) if statistics else [_NO_STATISTICS]
         return cls(
             alerts=alerts,
             model=run.record.model,
@@ -263,11 +137,11 @@ class Overview:
                 ("Model card", _model(run.record)),
                 ("Run record", _record(run.record)),
             ),
-            performance=_performance(statistics, alerts),
-            curves=tuple(map(Curves.of, statistics.get("pathologies", ()))),
-            sections=tuple(
-                section for section in _sections(statistics) if any(t.rows for t in section.tables)
+            performance=replace(
+                performance, notes=[note for note in performance.notes if note not in alerts]
             ),
+            curves=tuple(map(Curves.of, statistics.get("pathologies", ()))),
+            sections=tuple(each for each in others if any(table.rows for table in each.tables)),
         )
 
 
@@ -331,124 +205,3 @@ def _record(record: Record) -> tuple[Fact, ...]:
         ("Reading", how_read),
         ("Software", f"{software_text(record.package_version, record.torch_version)}, {maps.dtype}"),
     )
-
-
-def _performance(statistics: Mapping[str, Any], alerts: Sequence[str]) -> Section:
-    key, title = "performance", "Performance by pathology"
-    if not statistics:
-        reason = "No statistics were made: the manifest has no positive or negative reference labels."
-        return Section(key, title, [reason])
-    rows = [
-        _row(found, ["pathology"], ["positive", "negative"], IN_PERFORMANCE)
-        for found in statistics["pathologies"]
-    ]
-    basis = (
-        f"{statistics['images']:,} images of {statistics['patients']:,} patients. Values with "
-        f"{100 * statistics['level']:g} % intervals from {statistics['resamples']:,} resamples of patients "
-        f"(seed {statistics['seed']}). Uncertain reference labels: policy “{statistics['policy']}”. "
-        "Pathologies that are not mentioned or not labelled count as neither positive nor negative.",
-        "n⁺ and n⁻: images with a positive and with a negative reference label. Sensitivity, specificity, "
-        "PPV and NPV at the operating point. Brier score and ECE (calibration error) of the raw sigmoid.",
-    )
-    notes = [note for note in statistics["notes"] if note not in alerts]
-    table = EstimateTable(title, ("Pathology", "n⁺", "n⁻"), IN_PERFORMANCE, rows)
-    return Section(key, title, basis, [table], notes)
-
-
-def _sections(statistics: Mapping[str, Any]) -> Iterator[Section]:
-    if statistics:
-        yield _subgroups(statistics)
-        yield _policies(statistics)
-        yield _where(statistics)
-        yield _localisation(statistics)
-
-
-def _row(
-    found: Mapping[str, Any], words: Sequence[str], counts: Sequence[str], estimates: Sequence[str]
-) -> TableRow:
-    """A row of an entry of the statistics: its pathology first, then other words, counts and estimates."""
-    heads = (display_name(found[words[0]]), *(str(found[key]) for key in words[1:]))
-    return TableRow(
-        (*heads, *(f"{found[key]:,}" for key in counts)),
-        tuple(ShownEstimate.of(found["estimates"].get(key)) for key in estimates),
-        found.get("small", False),
-    )
-
-
-def _subgroups(statistics: Mapping[str, Any]) -> Section:
-    rows: dict[str, list[TableRow]] = {}
-    for found in statistics["subgroups"]:
-        row = _row(found, ["pathology", "value"], list(COUNTS), IN_SUBGROUPS)
-        rows.setdefault(str(found["column"]), []).append(row)
-    tables = [
-        EstimateTable(
-            f"By {column}",
-            ("Pathology", column, *COUNTS.values()),
-            IN_SUBGROUPS,
-            sorted(each, key=lambda row: row.heads[0]),
-            words=2,
-        )
-        for column, each in rows.items()
-    ]
-    basis = (
-        "A difference between subgroups can come from the model, from the labels, or from who is in them. "
-        f"Marked “few”: fewer than {statistics['small']} positives, or fewer than {statistics['small']} "
-        "negatives; not to be relied on."
-    )
-    return Section("subgroups", "Subgroups", [basis], tables)
-
-
-def _policies(statistics: Mapping[str, Any]) -> Section:
-    title = "Uncertain reference labels"
-    rows = [
-        _row(found, ["pathology", "policy"], ["positive", "negative"], IN_POLICIES)
-        for found in statistics["policies"]
-    ]
-    table = EstimateTable(title, ("Pathology", "Policy", "n⁺", "n⁻"), IN_POLICIES, rows, words=2)
-    basis = (
-        "The same statistics, with uncertain labels left out (ignore), counted as negative (zeros) or as "
-        "positive (ones)."
-    )
-    return Section("policies", title, [basis], [table])
-
-
-def _where(statistics: Mapping[str, Any]) -> Section:
-    title = "Where the model looks"
-    heads = ("Saliency", "Images", NOT_ESTIMABLE.capitalize(), *QUANTILES.values(), "Flagged")
-    rows = [
-        TableRow(
-            (
-                REGION_WORDS.get(found["share"], found["share"]),
-                f"{found['images']:,}",
-                f"{found['missing']:,}",
-                *(_share(found["quantiles"][level]) for level in QUANTILES),
-                f"{found['flagged']:,} (≥ {found['threshold']:g})",
-            ),
-            (ShownEstimate.of(found["estimate"]),),
-        )
-        for found in statistics["where"]
-    ]
-    basis = (
-        "Share of each image's fused saliency, from an estimate of the anatomy. A flag is a question to look "
-        "at, not a verdict."
-    )
-    return Section("where", title, [basis], [EstimateTable(title, heads, ["mean"], rows)])
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _localisation(statistics: Mapping[str, Any]) -> Section:
-    title = "Class maps against the reference standard"
-    rows = [
-        _row(found, ["pathology"], ["images", "patients"], IN_LOCALISATION)
-        for found in statistics["localisation"]
-    ]
-    heads = ("Pathology", "Images", "Patients")
-    table = EstimateTable(title, heads, IN_LOCALISATION, rows, plotted=False)
-    basis = (
-        "Of each pathology's own class map, where the reference standard has a box or a mask. A random point "
-        "and the image's centre stand beside the peak: a map must beat them."
-    )
-    return Section("localisation", title, [basis], [table])

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from cxr_explain.audit.sections import Section
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.figures.facts import FactLists
@@ -19,7 +20,7 @@ from cxr_explain.figures.page import HEADING, SMALL, Block, Page
 from cxr_explain.figures.palette import ALERT, QUIET
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
-from cxr_explain.pages.audit_report.overview import Overview, Section
+from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.pdf_blocks import CurvePlots, Paragraph, TableHead, TableLine, Title
 from cxr_explain.support.whole_file import output_errors, staged
 

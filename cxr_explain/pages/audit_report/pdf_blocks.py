@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cxr_explain.audit.document import NOT_ESTIMABLE
+from cxr_explain.audit.sections import NOT_ESTIMABLE, EstimateTable, ShownEstimate, TableRow
 from cxr_explain.figures.artists import Align
 from cxr_explain.figures.lettering import Face, wrap
 from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
 from cxr_explain.figures.palette import INK, OKABE_ITO, QUIET, RULE
-from cxr_explain.pages.audit_report.overview import CurvePoint, Curves, EstimateTable, ShownEstimate, TableRow
+from cxr_explain.pages.audit_report.overview import CurvePoint, Curves
 
 MARK = OKABE_ITO[6]
 
