@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
 
 _SCHEMA = "cxr-explain/explanation/3"
-_FLAT = ("cxr-explain/explanation/2", "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
-_ONCE_BESIDE = ("fused", "normalisation", "activation", "dtype")  # settings of maps, in schemas 1 and 2
 _DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
 
 
@@ -210,7 +208,7 @@ class Explanation:
                 expected="a .json and a .npz file written by Explanation.save",
                 source=json_path,
             ) from error
-        if not isinstance(document, dict) or document.get("schema") not in (_SCHEMA, *_FLAT):
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
             raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
@@ -272,21 +270,6 @@ def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
 
-def _with_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance of a file of schema 1 or 2; of settings that it does not mention, the defaults."""
-    found = dict(document["provenance"])
-    title = found["method"].removeprefix("FM-G-CAM of ")
-    rule = "Grad-CAM" if title == "FM-G-CAM" else title
-    ranking_settings = {"top_k": found.pop("top_k"), "rank_by": document["ranking"]["by"]}
-    map_settings = {
-        "method": rule.lower().replace(" ", "-"),
-        "fit": document["geometry"]["fit"],
-        "xrv_compatible": any("XRayResizer" in step for step in found["steps"]),
-        **{name: found.pop(name) for name in _ONCE_BESIDE if name in found},
-    }
-    return {**found, "rule_title": rule, "ranking_settings": ranking_settings, "map_settings": map_settings}
-
-
 def _from_document(
     document: Mapping[str, Any], class_maps: NDArray[np.float32], maps: NDArray[np.float32]
 ) -> Explanation:
@@ -312,9 +295,6 @@ def _from_document(
         maps=maps,
         geometry=from_plain(Geometry, document["geometry"]),
         provenance=from_plain(
-            Provenance,
-            _with_settings(document) if document["schema"] in _FLAT else document["provenance"],
-            ranking_settings=RankingSettings,
-            map_settings=MapSettings,
+            Provenance, document["provenance"], ranking_settings=RankingSettings, map_settings=MapSettings
         ),
     )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from cxr_explain.reference.csv_file import write_manifest as write_manifest
     from cxr_explain.reference.data_sets.registry import DATA_SETS as DATA_SETS
     from cxr_explain.reference.data_sets.registry import DataSet as DataSet
-    from cxr_explain.reference.data_sets.registry import data_set_option as data_set_option
     from cxr_explain.reference.data_sets.registry import make_manifest as make_manifest
     from cxr_explain.reference.entry import Entry as Entry
     from cxr_explain.reference.manifest import Manifest as Manifest
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "check": ("ManifestCheck", "check_manifest", "present"),
     "csv_file": ("parse_manifest", "read_manifest", "write_manifest"),
-    "data_sets.registry": ("DATA_SETS", "DataSet", "data_set_option", "make_manifest"),
+    "data_sets.registry": ("DATA_SETS", "DataSet", "make_manifest"),
     "entry": ("Entry",),
     "manifest": ("Manifest",),
     "masks": ("MaskReference",),

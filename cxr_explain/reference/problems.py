@@ -11,6 +11,10 @@ _SHOWN = 20
 _LONGEST_VALUE = 60
 
 
+class CellError(ValueError):
+    """What is wrong with a cell, in words for `Problems`."""
+
+
 class Problems:
     """What is wrong, by line; nothing is raised before all rows were looked at.
 

@@ -30,16 +30,12 @@ class DataSetOption:
         choices: the texts that it may be; none for a path.
         default: what it is where it is not given; None where the data set itself decides.
 
-    >>> str(DATA_SETS["mimic"].options["labeler"])
-    'chexpert (default) or negbio'
+    >>> DATA_SETS["mimic"].options["labeler"]
+    DataSetOption(choices=('chexpert', 'negbio'), default='chexpert')
     """
 
     choices: tuple[str, ...]
     default: str | None
-
-    def __str__(self) -> str:
-        shown = [f"{each} (default)" if each == self.default else each for each in self.choices]
-        return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 @dataclass(frozen=True)
@@ -88,18 +84,6 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
     }
 )
 """The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
-
-
-def data_set_option(name: str) -> dict[str, DataSetOption]:
-    """The data sets that have an option, and what it may be in each: for the help text of a command.
-
-    Args:
-        name: the option's name, such as split.
-
-    >>> {data_set: str(option) for data_set, option in data_set_option("size").items()}
-    {'chexpert': 'full or small'}
-    """
-    return {key: each.options[name] for key, each in DATA_SETS.items() if name in each.options}
 
 
 def make_manifest(data_set: str, source: str | PathLike[str], **options: object) -> Manifest:
