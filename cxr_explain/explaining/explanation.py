@@ -25,7 +25,7 @@ from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.support.whole_file import staged
+from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
@@ -181,14 +181,12 @@ class Explanation:
         text = f"{json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)}\n".encode(
             errors="backslashreplace"
         )
-        try:
+        with output_errors("an output folder", json_path.parent):
             json_path.parent.mkdir(parents=True, exist_ok=True)
             with staged(npz_path, packed) as new_npz, staged(json_path, text) as new_json:
                 json_path.unlink(missing_ok=True)
                 os.replace(new_npz, npz_path)
                 os.replace(new_json, json_path)
-        except OSError as error:
-            raise _not_writable(error, json_path) from error
         return json_path
 
     @classmethod
@@ -251,14 +249,6 @@ class Explanation:
                 source=self.id,
             )
         return radiograph
-
-
-def _not_writable(error: OSError, path: Path) -> OutputError:
-    return OutputError(
-        f"an output folder that cannot be written to ({error.strerror})",
-        expected="a writable folder with room",
-        source=path.parent,
-    )
 
 
 def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:

@@ -55,15 +55,9 @@ def write_output(path: str | PathLike[str], content: bytes, what: str) -> Path:
     b'1,2'
     """
     target = Path(path)
-    try:
+    with output_errors(what, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, content)
-    except OSError as error:
-        raise OutputError(
-            f"{what} that cannot be written ({error.strerror})",
-            expected="a writable folder with room",
-            source=target,
-        ) from error
     return target
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 from cxr_explain.errors import (
     ArchitectureError,
     UnsafeWeightsError,
-    WeightsError,
     WeightsIntegrityError,
     WeightsNotFoundError,
+    naming,
 )
 from cxr_explain.weights.facts import CheckpointFacts, safetensors_metadata
 from cxr_explain.weights.formats import SNIFFED_BYTES, FileFormat, format_of
@@ -73,10 +73,8 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
     """
     if isinstance(source, bytes):
         return _read(source)
-    try:
+    with naming(source):
         return _read(read_bytes(Path(source)))
-    except WeightsError as error:
-        raise error.at(source) from error.__cause__
 
 
 def read_bytes(path: Path) -> bytes:
