@@ -10,118 +10,72 @@ and does not import torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cxr_explain._version import __version__
+from cxr_explain._version import __version__ as __version__
+from cxr_explain.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from cxr_explain.audit.run import run_audit
-    from cxr_explain.audit.store import AuditRun
-    from cxr_explain.cam.evidence import Evidence
-    from cxr_explain.cam.fusion import FusedMaps, fm_g_cam, fuse
-    from cxr_explain.cam.rules import class_maps
-    from cxr_explain.errors import CxrExplainError
-    from cxr_explain.explaining.batch_maps import BatchMaps
-    from cxr_explain.explaining.explainer import Explainer, explain
-    from cxr_explain.explaining.explanation import Explanation
-    from cxr_explain.explaining.ranking import Prediction, Ranking, rank
-    from cxr_explain.geometry import Geometry
-    from cxr_explain.loaders import read_radiograph
-    from cxr_explain.models.base import Classifier, Outputs
-    from cxr_explain.models.hooked import HookedClassifier, imagenet_input, token_grid
-    from cxr_explain.models.monai import MonaiDenseNet
-    from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
-    from cxr_explain.pathologies import PATHOLOGIES, LabelState, ReferenceBox, ReferenceLabels
-    from cxr_explain.radiograph import Radiograph
-    from cxr_explain.reference.csv_file import read_manifest
-    from cxr_explain.reference.data_sets.registry import make_manifest
-    from cxr_explain.reference.manifest import Manifest
-    from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+    from cxr_explain.audit.run import run_audit as run_audit
+    from cxr_explain.audit.store import AuditRun as AuditRun
+    from cxr_explain.cam.evidence import Evidence as Evidence
+    from cxr_explain.cam.fusion import FusedMaps as FusedMaps
+    from cxr_explain.cam.fusion import fm_g_cam as fm_g_cam
+    from cxr_explain.cam.fusion import fuse as fuse
+    from cxr_explain.cam.rules import class_maps as class_maps
+    from cxr_explain.errors import CxrExplainError as CxrExplainError
+    from cxr_explain.explaining.batch_maps import BatchMaps as BatchMaps
+    from cxr_explain.explaining.explainer import Explainer as Explainer
+    from cxr_explain.explaining.explainer import explain as explain
+    from cxr_explain.explaining.explanation import Explanation as Explanation
+    from cxr_explain.explaining.ranking import Prediction as Prediction
+    from cxr_explain.explaining.ranking import Ranking as Ranking
+    from cxr_explain.explaining.ranking import rank as rank
+    from cxr_explain.geometry import Geometry as Geometry
+    from cxr_explain.loaders import read_radiograph as read_radiograph
+    from cxr_explain.models.base import Classifier as Classifier
+    from cxr_explain.models.base import Outputs as Outputs
+    from cxr_explain.models.hooked import HookedClassifier as HookedClassifier
+    from cxr_explain.models.hooked import imagenet_input as imagenet_input
+    from cxr_explain.models.hooked import token_grid as token_grid
+    from cxr_explain.models.monai import MonaiDenseNet as MonaiDenseNet
+    from cxr_explain.models.xrv import XRVDenseNet as XRVDenseNet
+    from cxr_explain.models.xrv import XRVResNet as XRVResNet
+    from cxr_explain.pathologies import PATHOLOGIES as PATHOLOGIES
+    from cxr_explain.pathologies import LabelState as LabelState
+    from cxr_explain.pathologies import ReferenceBox as ReferenceBox
+    from cxr_explain.pathologies import ReferenceLabels as ReferenceLabels
+    from cxr_explain.radiograph import Radiograph as Radiograph
+    from cxr_explain.reference.csv_file import read_manifest as read_manifest
+    from cxr_explain.reference.data_sets.registry import make_manifest as make_manifest
+    from cxr_explain.reference.manifest import Manifest as Manifest
+    from cxr_explain.support.torchvision_repair import (
+        ensure_torchvision_imports as ensure_torchvision_imports,
+    )
 
 _HOMES = {
-    "AuditRun": "audit.store",
-    "BatchMaps": "explaining.batch_maps",
-    "Classifier": "models.base",
-    "CxrExplainError": "errors",
-    "Evidence": "cam.evidence",
-    "Explainer": "explaining.explainer",
-    "Explanation": "explaining.explanation",
-    "FusedMaps": "cam.fusion",
-    "Geometry": "geometry",
-    "HookedClassifier": "models.hooked",
-    "LabelState": "pathologies",
-    "Manifest": "reference.manifest",
-    "MonaiDenseNet": "models.monai",
-    "Outputs": "models.base",
-    "PATHOLOGIES": "pathologies",
-    "Prediction": "explaining.ranking",
-    "Radiograph": "radiograph",
-    "Ranking": "explaining.ranking",
-    "ReferenceBox": "pathologies",
-    "ReferenceLabels": "pathologies",
-    "XRVDenseNet": "models.xrv",
-    "XRVResNet": "models.xrv",
-    "class_maps": "cam.rules",
-    "ensure_torchvision_imports": "support.torchvision_repair",
-    "explain": "explaining.explainer",
-    "fm_g_cam": "cam.fusion",
-    "fuse": "cam.fusion",
-    "imagenet_input": "models.hooked",
-    "make_manifest": "reference.data_sets.registry",
-    "rank": "explaining.ranking",
-    "read_manifest": "reference.csv_file",
-    "read_radiograph": "loaders",
-    "run_audit": "audit.run",
-    "token_grid": "models.hooked",
+    "audit.run": ("run_audit",),
+    "audit.store": ("AuditRun",),
+    "cam.evidence": ("Evidence",),
+    "cam.fusion": ("FusedMaps", "fm_g_cam", "fuse"),
+    "cam.rules": ("class_maps",),
+    "errors": ("CxrExplainError",),
+    "explaining.batch_maps": ("BatchMaps",),
+    "explaining.explainer": ("Explainer", "explain"),
+    "explaining.explanation": ("Explanation",),
+    "explaining.ranking": ("Prediction", "Ranking", "rank"),
+    "geometry": ("Geometry",),
+    "loaders": ("read_radiograph",),
+    "models.base": ("Classifier", "Outputs"),
+    "models.hooked": ("HookedClassifier", "imagenet_input", "token_grid"),
+    "models.monai": ("MonaiDenseNet",),
+    "models.xrv": ("XRVDenseNet", "XRVResNet"),
+    "pathologies": ("PATHOLOGIES", "LabelState", "ReferenceBox", "ReferenceLabels"),
+    "radiograph": ("Radiograph",),
+    "reference.csv_file": ("read_manifest",),
+    "reference.data_sets.registry": ("make_manifest",),
+    "reference.manifest": ("Manifest",),
+    "support.torchvision_repair": ("ensure_torchvision_imports",),
 }
 
-__all__ = [
-    "PATHOLOGIES",
-    "AuditRun",
-    "BatchMaps",
-    "Classifier",
-    "CxrExplainError",
-    "Evidence",
-    "Explainer",
-    "Explanation",
-    "FusedMaps",
-    "Geometry",
-    "HookedClassifier",
-    "LabelState",
-    "Manifest",
-    "MonaiDenseNet",
-    "Outputs",
-    "Prediction",
-    "Radiograph",
-    "Ranking",
-    "ReferenceBox",
-    "ReferenceLabels",
-    "XRVDenseNet",
-    "XRVResNet",
-    "__version__",
-    "class_maps",
-    "ensure_torchvision_imports",
-    "explain",
-    "fm_g_cam",
-    "fuse",
-    "imagenet_input",
-    "make_manifest",
-    "rank",
-    "read_manifest",
-    "read_radiograph",
-    "run_audit",
-    "token_grid",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -15,13 +15,11 @@ from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
 from cxr_explain.errors import OptionError
 from cxr_explain.options import Uncertain
+from cxr_explain.reference.data_sets.registry import DATA_SETS
 
 if TYPE_CHECKING:
     from cxr_explain.audit.run import BatchProgress, Crew
     from cxr_explain.audit.store import AuditRun
-
-DataSetName = Literal["nih", "chexpert", "chexlocalize", "rsna", "vindr", "mimic", "csv", "dicom"]
-"""The names in `DATA_SETS`, which is not imported for a help text: it needs numpy."""
 
 MOST_FAILURES_SHOWN = 20
 
@@ -97,7 +95,7 @@ class ReportPanel(Panel, title="Output"):
 
 
 def manifest(
-    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), DataSetName],
+    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), Literal[tuple(DATA_SETS)]],
     tables: DataSetPanel,
     output: OutPath,
 ) -> None:

@@ -25,14 +25,12 @@ from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.support.whole_file import staged
+from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
 
 _SCHEMA = "cxr-explain/explanation/3"
-_FLAT = ("cxr-explain/explanation/2", "cxr-explain/explanation/1")  # 1 knew nothing of phantoms
-_ONCE_BESIDE = ("fused", "normalisation", "activation", "dtype")  # settings of maps, in schemas 1 and 2
 _DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
 
 
@@ -183,14 +181,12 @@ class Explanation:
         text = f"{json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)}\n".encode(
             errors="backslashreplace"
         )
-        try:
+        with output_errors("an output folder", json_path.parent):
             json_path.parent.mkdir(parents=True, exist_ok=True)
             with staged(npz_path, packed) as new_npz, staged(json_path, text) as new_json:
                 json_path.unlink(missing_ok=True)
                 os.replace(new_npz, npz_path)
                 os.replace(new_json, json_path)
-        except OSError as error:
-            raise _not_writable(error, json_path) from error
         return json_path
 
     @classmethod
@@ -210,7 +206,7 @@ class Explanation:
                 expected="a .json and a .npz file written by Explanation.save",
                 source=json_path,
             ) from error
-        if not isinstance(document, dict) or document.get("schema") not in (_SCHEMA, *_FLAT):
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
             raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
@@ -255,14 +251,6 @@ class Explanation:
         return radiograph
 
 
-def _not_writable(error: OSError, path: Path) -> OutputError:
-    return OutputError(
-        f"an output folder that cannot be written to ({error.strerror})",
-        expected="a writable folder with room",
-        source=path.parent,
-    )
-
-
 def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     stem = Path(path)
     if stem.suffix in (".json", ".npz"):
@@ -270,21 +258,6 @@ def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     if not stem.name:
         raise OutputError(f"the path {fspath(path)!r}", expected="a path that ends in a file name")
     return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
-
-
-def _with_settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance of a file of schema 1 or 2; of settings that it does not mention, the defaults."""
-    found = dict(document["provenance"])
-    title = found["method"].removeprefix("FM-G-CAM of ")
-    rule = "Grad-CAM" if title == "FM-G-CAM" else title
-    ranking_settings = {"top_k": found.pop("top_k"), "rank_by": document["ranking"]["by"]}
-    map_settings = {
-        "method": rule.lower().replace(" ", "-"),
-        "fit": document["geometry"]["fit"],
-        "xrv_compatible": any("XRayResizer" in step for step in found["steps"]),
-        **{name: found.pop(name) for name in _ONCE_BESIDE if name in found},
-    }
-    return {**found, "rule_title": rule, "ranking_settings": ranking_settings, "map_settings": map_settings}
 
 
 def _from_document(
@@ -312,9 +285,6 @@ def _from_document(
         maps=maps,
         geometry=from_plain(Geometry, document["geometry"]),
         provenance=from_plain(
-            Provenance,
-            _with_settings(document) if document["schema"] in _FLAT else document["provenance"],
-            ranking_settings=RankingSettings,
-            map_settings=MapSettings,
+            Provenance, document["provenance"], ranking_settings=RankingSettings, map_settings=MapSettings
         ),
     )

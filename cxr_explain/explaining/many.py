@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from cxr_explain.errors import CxrExplainError, OptionError, OutputError
+from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput
@@ -22,6 +22,7 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.options import FigureFormat
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.whole_file import output_errors
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -178,12 +179,8 @@ def make_output_folder(folder: Path) -> None:
     Raises:
         OutputError: it cannot be made.
     """
-    try:
+    with output_errors("an output folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"an output folder that cannot be made ({error.strerror})", source=folder
-        ) from error
 
 
 def save_outputs(

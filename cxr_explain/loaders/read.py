@@ -15,6 +15,7 @@ from cxr_explain.errors import (
     NotAnImageError,
     OptionError,
     RadiographError,
+    naming,
 )
 from cxr_explain.loaders.decode_settings import DecodeSettings
 from cxr_explain.loaders.formats import FORMATS, FormatReader, ImageFormat
@@ -75,7 +76,7 @@ def read_radiograph(
     >>> radiograph.shape, radiograph.format, float(radiograph.pixels.max())
     ((50, 40), 'PNG', 1024.0)
     """
-    try:
+    with naming(path):
         choice = parse_voi(voi)
         _check_options(frame, max_pixels)
         data = _read_bytes(path, max_pixels)
@@ -91,9 +92,6 @@ def read_radiograph(
             metadata=tuple(metadata),
         )
         return _decode(known.load(), data, settings)
-    except CxrExplainError as error:
-        error.at(path)
-        raise
 
 
 def _format_of(data: bytes) -> ImageFormat:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cxr_explain.errors import OptionError, ReferenceLabelError
+from cxr_explain.errors import ReferenceLabelError, naming
 from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, LeftOut, case_iou
 from cxr_explain.measures.segmentation import Threshold, chexlocalize_threshold, segment
 from cxr_explain.options import check_option
@@ -227,10 +227,8 @@ def _case_iou(
         if image_id in predictions.outlines
         else np.zeros(there.shape, bool)
     )
-    try:
+    with naming(f"{predictions.source}, {quoted(image_id)}, {pathology}"):
         return case_iou(found, there, empty_prediction=empty_prediction)
-    except OptionError as error:
-        raise error.at(f"{predictions.source}, {quoted(image_id)}, {pathology}") from error
 
 
 def _check_ids(predictions: Collection[str], references: OutlineSet) -> None:

@@ -21,10 +21,10 @@ from cxr_explain.measures.subject import (
     Baseline,
     Score,
     baseline_of,
-    check_batch_size,
     check_maps,
     probabilities,
 )
+from cxr_explain.options import check_at_least
 
 STEPS = 14 * 14
 """At most: the cells of the maps that the published protocol was made for."""
@@ -179,8 +179,7 @@ class _Schedule:
     def of(cls, inputs: Tensor, classes: Tensor, maps: Tensor, steps: int, seed: int) -> _Schedule:
         check_maps(inputs, classes, maps)
         cells, pixels = tuple(maps.shape[-2:]), tuple(inputs.shape[-2:])
-        if steps < 1:
-            raise OptionError(f"{steps} steps", expected="1 or more")
+        check_at_least(1, steps=steps)
         if any(c > p for c, p in zip(cells, pixels, strict=True)):
             raise OptionError(f"maps of {cells} cells", expected=f"at most the {pixels} pixels of the inputs")
         saliency = saliency_of(maps)
@@ -215,7 +214,7 @@ def _scores(
     batch_size: int,
 ) -> Rows:
     """(B, K, T + 1)."""
-    check_batch_size(batch_size)
+    check_at_least(1, batch_size=batch_size)
     B, K, stages = schedule.fractions.shape
     scores = np.empty((B, K, stages))
     for b, k in np.ndindex(B, K):

@@ -15,10 +15,10 @@ from cxr_explain.measures.order import pixel_order, saliency_of
 from cxr_explain.measures.subject import (
     BATCH,
     Score,
-    check_batch_size,
     check_maps,
     probabilities,
 )
+from cxr_explain.options import check_at_least
 
 PERCENTAGES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 NOISE = 0.01 * 2048
@@ -69,7 +69,7 @@ def road(
     (1, 1)
     """
     check_maps(inputs, classes, maps)
-    check_batch_size(batch_size)
+    check_at_least(1, batch_size=batch_size)
     if not percentages or not all(0 < p < 100 for p in percentages):
         raise OptionError(f"percentages {tuple(percentages)}", expected="some between 0 and 100")
     height, width = inputs.shape[-2:]

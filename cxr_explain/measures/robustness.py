@@ -17,6 +17,7 @@ from cxr_explain.measures.faithfulness import Rows
 from cxr_explain.measures.similarity import Similarity, similarity
 from cxr_explain.measures.subject import Explain, Score
 from cxr_explain.models.base import BLACK
+from cxr_explain.options import check_at_least
 
 _WHITE = 1024.0
 _LEAST = 3  # cells of a side that can be compared
@@ -100,8 +101,7 @@ def under_noise(
     >>> found.similarity.pearson.round(6).tolist(), found.logit_change.tolist()
     ([[1.0], [1.0]], [[0.0], [0.0]])
     """
-    if not 0 <= sigma < float("inf"):
-        raise OptionError(f"noise of sigma {sigma}", expected="0 or more units of [-1024, 1024]")
+    check_at_least(0, sigma=sigma)
     generator = torch.Generator().manual_seed(seed)
     pattern = sigma * torch.randn(inputs.shape[1:], generator=generator)
     return _perturbed(score, explain, inputs, inputs + pattern.to(inputs), classes)

@@ -89,16 +89,6 @@ def probabilities(score: Score, inputs: Tensor, classes: Tensor) -> NDArray[np.f
     return result
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Refuse a number of images that is none.
-
-    Raises:
-        OptionError: below 1.
-    """
-    if batch_size < 1:
-        raise OptionError(f"batch_size={batch_size}", expected="1 or more")
-
-
 def check_maps(inputs: Tensor, classes: Tensor, maps: Tensor) -> None:
     """Refuse shapes that do not belong together, maps of nothing, and maps that are not finite.
 

@@ -10,17 +10,13 @@ from typing import Any
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.pathologies import ReferenceBox, canonical_pathology
 from cxr_explain.reference.masks import MaskReference
-from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.problems import CellError, quoted
 
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,30})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _SPACE = re.compile(r"([1-9]\d{0,6})x([1-9]\d{0,6})", re.ASCII)
 _BOX_KEYS = ("pathology", "x", "y", "width", "height")
 _MASK_KEYS = ("kind", "path")
 _LARGEST = 1e9
-
-
-class CellError(ValueError):
-    """A cell that cannot be read; the error's text says why."""
 
 
 def parse_age(cell: str) -> float:

@@ -15,7 +15,6 @@ from typing import TypeVar, cast
 
 from cxr_explain.errors import naming
 from cxr_explain.reference.cells import (
-    CellError,
     format_age,
     format_boxes,
     format_masks,
@@ -171,11 +170,5 @@ def manifest_in(table: CsvTable) -> Manifest:
 
 def _parsed(table: CsvTable, name: str, parse: Callable[[str], T]) -> dict[int, T]:
     """What the cells of a column that is mostly empty say, by row."""
-    found: dict[int, T] = {}
-    for row, cell in enumerate(table.optional(name) or ()):
-        if cell:
-            try:
-                found[row] = parse(cell)
-            except CellError as error:
-                table.problems.add(table.lines[row], str(error))
-    return found
+    values = table.parsed(table.optional(name) or (), lambda cell: parse(cell) if cell else None, None)
+    return {row: value for row, value in enumerate(values) if value is not None}

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from cxr_explain.display import html_of
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
-from cxr_explain.reference.columns import FULL, SPARSE, Columns, Space
+from cxr_explain.reference.columns import FIRST, FULL, SPARSE, Columns, Space
 from cxr_explain.reference.entry import Entry, Sex
 from cxr_explain.reference.masks import MaskReference
 from cxr_explain.reference.problems import Problems
@@ -111,13 +111,7 @@ class Manifest(Columns):
         states = named_states(self.states[row].tolist(), self.pathologies)
         source = self.label_sources[row] or _NO_SOURCE
         return Entry(
-            image_id=self.ids[row],
-            path=self.paths[row],
-            patient=self.patients[row],
-            view=self.views[row],
-            sex=self.sexes[row],
-            age=self.ages[row],
-            split=self.splits[row],
+            **{name: getattr(self, column)[row] for name, column in FIRST.items()},
             labels=ReferenceLabels(states, source=source),
             boxes=self.boxes.get(row, ()),
             box_space=self.box_spaces.get(row),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from os import PathLike
 
 from cxr_explain.errors import ManifestError
 
 _SHOWN = 20
 _LONGEST_VALUE = 60
+
+
+class CellError(ValueError):
+    """What is wrong with a cell, in words for `Problems`."""
 
 
 class Problems:
@@ -17,16 +20,13 @@ class Problems:
     >>> problems = Problems()
     >>> problems.add(3, "the age 'old'")
     >>> problems.add(2, "no path")
-    >>> problems.raise_any("a.csv")
+    >>> problems.raise_any()
     Traceback (most recent call last):
-    cxr_explain.errors.ManifestError: a.csv: line 2: no path; line 3: the age 'old'.
+    cxr_explain.errors.ManifestError: line 2: no path; line 3: the age 'old'.
     """
 
     def __init__(self) -> None:
         self._found: set[tuple[int, str]] = set()
-
-    def __len__(self) -> int:
-        return len(self._found)
 
     def add(self, line: int, text: str) -> None:
         """Note what is wrong in a line of the file.
@@ -37,12 +37,8 @@ class Problems:
         """
         self._found.add((line, text))
 
-    def raise_any(self, source: str | PathLike[str] | None = None, *, remedy: str | None = None) -> None:
+    def raise_any(self) -> None:
         """Raise if something was found: the first 20 problems by line, and how many more there are.
-
-        Args:
-            source: the table's file, for the message.
-            remedy: the way out, a full sentence.
 
         Raises:
             ManifestError: something was found.
@@ -50,8 +46,8 @@ class Problems:
         if not self._found:
             return
         shown = [f"line {line}: {text}" for line, text in heapq.nsmallest(_SHOWN, self._found)]
-        more = f" and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
-        raise ManifestError("; ".join(shown) + more, remedy=remedy, source=source)
+        more = f" and {len(self._found) - _SHOWN} more" if len(self._found) > _SHOWN else ""
+        raise ManifestError("; ".join(shown) + more)
 
 
 def quoted(value: object) -> str:

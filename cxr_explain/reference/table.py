@@ -7,13 +7,16 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from cxr_explain.errors import ManifestError, naming
-from cxr_explain.reference.problems import Problems, quoted
+from cxr_explain.reference.problems import CellError, Problems, quoted
+
+T = TypeVar("T")
 
 LONGEST_CELL = 131_072
 """Characters; the limit of Python's own CSV reader."""
@@ -81,6 +84,26 @@ class CsvTable:
         """
         cells = self.optional(*names)
         return [None] * len(self) if cells is None else [cell.strip() or None for cell in cells]
+
+    def parsed(self, cells: Sequence[str], parse: Callable[[str], T], otherwise: T) -> list[T]:
+        """What each cell of a column says; each distinct text is parsed once.
+
+        Args:
+            cells: one for each row, or none at all.
+            parse: from a cell to what it says; raises `CellError`, which goes to the table's `problems`.
+            otherwise: what stands for a cell that was refused.
+        """
+        said: dict[str, T] = {}
+        refused: dict[str, str] = {}
+        for cell in set(cells):
+            try:
+                said[cell] = parse(cell)
+            except CellError as error:
+                refused[cell] = str(error)
+        for line, cell in zip(self.lines, cells, strict=True) if refused else ():
+            if cell in refused:
+                self.problems.add(line, refused[cell])
+        return [said.get(cell, otherwise) for cell in cells]
 
 
 @contextmanager

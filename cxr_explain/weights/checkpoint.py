@@ -11,6 +11,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 from cxr_explain.errors import (
     ArchitectureError,
     UnsafeWeightsError,
-    WeightsError,
     WeightsIntegrityError,
     WeightsNotFoundError,
+    naming,
 )
 from cxr_explain.weights.facts import CheckpointFacts, safetensors_metadata
 from cxr_explain.weights.formats import SNIFFED_BYTES, FileFormat, format_of
@@ -72,10 +73,8 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
     """
     if isinstance(source, bytes):
         return _read(source)
-    try:
+    with naming(source):
         return _read(read_bytes(Path(source)))
-    except WeightsError as error:
-        raise error.at(source) from error.__cause__
 
 
 def read_bytes(path: Path) -> bytes:
@@ -275,15 +274,12 @@ class _Tensors:
         storage = record.storage
         flat = self._flat(record)[storage.start : storage.start + storage.count]
         last = sum((side - 1) * step for side, step in zip(record.size, record.stride, strict=True))
-        elements = 1
-        for side in record.size:
-            elements *= side
-        # More elements than the storage has would be a tensor that repeats itself, without bounds.
-        fits = elements == 0 or (elements <= len(flat) and record.offset + last < len(flat))
-        if not fits:
-            raise WeightsIntegrityError("a tensor larger than its storage", remedy=_REFETCH)
+        elements = prod(record.size)
         if elements == 0:
             return flat.new_empty(record.size)
+        # More elements than the storage has would be a tensor that repeats itself, without bounds.
+        if elements > len(flat) or record.offset + last >= len(flat):
+            raise WeightsIntegrityError("a tensor larger than its storage", remedy=_REFETCH)
         return flat.as_strided(record.size, record.stride, flat.storage_offset() + record.offset)
 
     def _flat(self, record: TensorRecord) -> torch.Tensor:

@@ -208,15 +208,15 @@ def find_entry(name: str) -> WeightsEntry:
     >>> find_entry("nih").name
     'densenet121-res224-nih'
     """
-    try:
-        return _BY_NAME[name]
-    except KeyError:
-        raise unknown_name(name) from None
+    entry = known_entry(name)
+    if entry is None:
+        raise unknown_name(name)
+    return entry
 
 
-def is_known(name: str) -> bool:
-    """Say whether `name` is a name or an alias in the registry."""
-    return name in _BY_NAME
+def known_entry(name: str) -> WeightsEntry | None:
+    """The entry of a name or a short name; None where there is none."""
+    return _BY_NAME.get(name)
 
 
 def unknown_name(name: str) -> UnknownWeightsError:

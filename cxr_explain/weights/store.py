@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 
-from cxr_explain.errors import WeightsError, WeightsIntegrityError, WeightsNotFoundError
+from cxr_explain.errors import WeightsError, WeightsIntegrityError, WeightsNotFoundError, naming
 from cxr_explain.weights import download
 from cxr_explain.weights.checkpoint import Checkpoint, read_bytes, read_checkpoint
 from cxr_explain.weights.digests import (
@@ -24,8 +24,7 @@ from cxr_explain.weights.registry import (
     BUNDLED,
     ENTRIES,
     WeightsEntry,
-    find_entry,
-    is_known,
+    known_entry,
     unknown_name,
 )
 
@@ -203,10 +202,8 @@ def _open(entry: WeightsEntry | None, path: Path, *, accept: bool = False) -> tu
         check_pin(path, digest)
     elif not accept:
         check_digest(path, digest)
-    try:
+    with naming(path):
         checkpoint = read_checkpoint(content)
-    except WeightsError as error:
-        raise error.at(path) from error.__cause__
     if not bundled:
         record_digest(path, digest, replace=accept)
     elif entry is not None:
@@ -218,7 +215,7 @@ def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | Non
     """Return the registry's entry, or None for a path; a name wins over a file of that name."""
     if isinstance(weights, WeightsEntry):
         return weights
-    return find_entry(weights) if isinstance(weights, str) and is_known(weights) else None
+    return known_entry(weights) if isinstance(weights, str) else None
 
 
 def _looks_like_a_path(text: str, path: Path) -> bool:

@@ -201,7 +201,7 @@ def test_an_output_folder_that_cannot_be_made(images: Path, checkpoint: Path, tm
     (tmp_path / "file").write_text("")
     result = explain(images / "a.png", "--weights", checkpoint, "-o", tmp_path / "file" / "out")
     assert result.exit_code == 1
-    assert "output folder that cannot be made" in result.stderr
+    assert "output folder that cannot be written" in result.stderr
 
 
 def test_a_figure_that_cannot_be_written_fails_under_its_inputs_name(

@@ -599,7 +599,7 @@ def _(place: Path) -> object:
     return None
 
 
-@heading("found an output folder that cannot be written to")
+@heading("found an output folder that cannot be written")
 def _(place: Path) -> object:
     (place / "results").write_text("in the way")
     return explain_with(Net()).save(place / "results" / "one")

@@ -259,7 +259,7 @@ def test_what_is_asked_in_vain_stops_the_run(explainer: Explainer, phantoms: Pat
     with pytest.raises(OptionError, match="Gout"):
         evaluator(explainer, loader(explainer, phantoms), handler).run()
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="an output folder that cannot be made"):
+    with pytest.raises(OutputError, match="an output folder that cannot be written"):
         evaluator(
             explainer, loader(explainer, phantoms), SaveExplanations(tmp_path / "file" / "out", explainer)
         ).run()

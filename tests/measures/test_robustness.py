@@ -224,7 +224,7 @@ def test_the_change_of_a_map_of_zeros_is_not_estimable() -> None:
 
 @pytest.mark.parametrize("sigma", [-1, math.inf, math.nan])
 def test_noise_of_no_deviation_is_refused(sigma: float) -> None:
-    with pytest.raises(OptionError, match="noise of sigma"):
+    with pytest.raises(OptionError, match="sigma="):
         under_noise(mean_logits, pooled, scans(), CLASSES, sigma=sigma)
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.measures.subject import (
     baseline_of,
-    check_batch_size,
     check_maps,
     probabilities,
 )
@@ -125,12 +124,9 @@ def test_a_class_that_the_model_does_not_have_is_refused(index: int) -> None:
         probabilities(three_outputs, torch.zeros(1, 1, 2, 2), torch.tensor([[0, index]]))
 
 
-def test_another_blank_and_no_batch_are_refused() -> None:
+def test_another_blank_is_refused() -> None:
     with pytest.raises(OptionError, match="black, blur, mean"):
         baseline_of(torch.zeros(1, 1, 4, 4), "grey")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="1 or more"):
-        check_batch_size(0)
-    check_batch_size(1)
 
 
 @pytest.mark.parametrize(

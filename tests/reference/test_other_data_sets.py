@@ -9,7 +9,7 @@ from tables import EXAMPLES, written
 
 from cxr_explain.errors import ManifestError, OptionError
 from cxr_explain.pathologies import LabelState
-from cxr_explain.reference import DATA_SETS, Manifest, data_set_option, make_manifest
+from cxr_explain.reference import DATA_SETS, Manifest, make_manifest
 from cxr_explain.reference.csv_file import csv_bytes
 
 RSNA = "patientId,x,y,width,height,Target"
@@ -223,11 +223,14 @@ def test_the_registry() -> None:
     }
     assert DATA_SETS["dicom"].options == {}
     assert list(DATA_SETS["nih"].options) == ["split", "images"]
-    assert str(data_set_option("labeler")["mimic"]) == "chexpert (default) or negbio"
-    assert str(data_set_option("split")["chexpert"]) == "train, valid or test"
-    assert set(data_set_option("images")) == {"nih", "rsna", "vindr"}
-    assert all(option.choices == () for option in data_set_option("images").values())
-    assert data_set_option("nothing") == {}
+    labeler = DATA_SETS["mimic"].options["labeler"]
+    assert (labeler.choices, labeler.default) == (("chexpert", "negbio"), "chexpert")
+    assert DATA_SETS["chexpert"].options["split"].choices == ("train", "valid", "test")
+    with_images = {
+        name: each.options["images"] for name, each in DATA_SETS.items() if "images" in each.options
+    }
+    assert set(with_images) == {"nih", "rsna", "vindr"}
+    assert all(option.choices == () for option in with_images.values())
     with pytest.raises(OptionError, match="the data set 'imagenet'; expected one of nih"):
         make_manifest("imagenet", "x")
     with pytest.raises(OptionError, match="size for nih; expected one of split, images"):

@@ -23,7 +23,7 @@ from cxr_explain.integrations.monai.network import configuration_of, facts_of
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.support.extras import require
-from cxr_explain.support.whole_file import write_whole
+from cxr_explain.support.whole_file import output_errors, write_whole
 from cxr_explain.weights import resolve
 
 MODEL_FILE = "models/model.pt"
@@ -79,10 +79,8 @@ def write_bundle(
     _check_empty(target)
     classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
     source = resolve(weights, weights_dir, fetch=False)
-    try:
+    with output_errors("a bundle", target):
         _write_all(target, _contents(_Model.of(classifier, source)))
-    except OSError as error:
-        raise OutputError(f"a folder that cannot be written to ({error.strerror})", source=target) from error
     return target
 
 

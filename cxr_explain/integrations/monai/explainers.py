@@ -18,13 +18,9 @@ class LazyExplainer:
         options: keyword arguments of `Explainer.from_pretrained`, with weights.
     """
 
-    def __init__(
-        self, explainer: Explainer | str | PathLike[str], options: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, explainer: Explainer | str | PathLike[str], options: Mapping[str, Any]) -> None:
         self._source = (
-            explainer
-            if isinstance(explainer, Explainer)
-            else Pretrained(fspath(explainer), dict(options or {}))
+            explainer if isinstance(explainer, Explainer) else Pretrained(fspath(explainer), options)
         )
         self._loaded: Explainer | None = None
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.at_layers import AutogradPass, passes_at
 from cxr_explain.models.base import Outputs
 from cxr_explain.models.hooked import HookedClassifier
-from cxr_explain.options import Activation, Normalisation, check_option
+from cxr_explain.options import Activation, Normalisation, check_at_least, check_option
 
 LayerMethod = Literal["grad-cam", "grad-cam++", "xgrad-cam", "hirescam", "layercam", "eigen-cam"]
 """The rules that look at a layer and its gradient alone; others make inputs of a range unknown here."""
@@ -85,8 +85,7 @@ class FMGCAM:
         check_option("method", method, LayerMethod)
         check_option("normalisation", normalisation, Normalisation)
         check_option("activation", activation, Activation)
-        if top_k < 1:
-            raise OptionError(f"top_k={top_k}", expected="1 or more")
+        check_at_least(1, top_k=top_k)
         self.nn_module = nn_module
         self.target_layers = (target_layers,) if isinstance(target_layers, str) else tuple(target_layers)
         if not self.target_layers:

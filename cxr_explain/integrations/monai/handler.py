@@ -30,7 +30,7 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.integrations.monai.axes import Axes
 from cxr_explain.integrations.monai.explainers import LazyExplainer
 from cxr_explain.integrations.monai.images import to_radiograph
-from cxr_explain.options import FigureFormat
+from cxr_explain.options import FigureFormat, check_at_least
 from cxr_explain.support.extras import require
 from cxr_explain.support.spreadsheet import safe_cell
 from cxr_explain.support.whole_file import write_whole
@@ -110,8 +110,7 @@ class SaveExplanations:
         axes: Axes = "recorded",
         **options: Any,
     ) -> None:
-        if interval < 1:
-            raise OptionError(f"interval={interval}", expected="1 or more")
+        check_at_least(1, interval=interval)
         self.output_dir = Path(output_dir)
         self.asked, others = RankingSettings.apart_from(options)
         self.explainer = LazyExplainer(explainer, others)

@@ -20,6 +20,7 @@ from cxr_explain.measures.statistics.bootstrap import (
     weighed_sums,
 )
 from cxr_explain.measures.statistics.discrimination import scored
+from cxr_explain.options import check_at_least
 
 BINS = 10
 
@@ -91,8 +92,7 @@ def expected_calibration_error(
     0.25
     """
     chances, there = _chances(probabilities, positives)
-    if bins < 1:
-        raise OptionError(f"{bins} bins", expected="1 or more")
+    check_at_least(1, bins=bins)
     if not len(chances):
         return None
     gaps = np.bincount(_bin_of(chances, bins), weights=chances - there, minlength=bins)
@@ -135,8 +135,7 @@ def calibration_curve(
     [(0.25, 0.5), (1.0, 1.0)]
     """
     chances, there = _chances(probabilities, positives)
-    if bins < 1:
-        raise OptionError(f"{bins} bins", expected="1 or more")
+    check_at_least(1, bins=bins)
     if groups is not None and len(groups) != len(chances):
         raise OptionError(f"{len(groups)} groups", expected=f"{len(chances)}, one for each case")
     which = _bin_of(chances, bins)

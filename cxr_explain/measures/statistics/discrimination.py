@@ -46,12 +46,7 @@ def auroc(scores: ArrayLike, positives: ArrayLike) -> float | None:
     >>> auroc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
-    values, there = scored(scores, positives)
-    if there.all() or not there.any():
-        return None
-    negatives = np.sort(values[~there])
-    below, not_above = (np.searchsorted(negatives, values[there], side) for side in ("left", "right"))
-    return float((below + not_above).mean() / (2 * len(negatives)))
+    return _number(_once(scores, positives).auroc())
 
 
 def average_precision(scores: ArrayLike, positives: ArrayLike) -> float | None:
@@ -77,11 +72,7 @@ def average_precision(scores: ArrayLike, positives: ArrayLike) -> float | None:
     >>> average_precision([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.8333333333333333
     """
-    values, there = scored(scores, positives)
-    if there.all() or not there.any():
-        return None
-    together = GroupedScores.of(values, there, np.zeros(len(values), np.intp), 1)
-    return float(together.weighed(np.ones((1, 1))).average_precision()[0])
+    return _number(_once(scores, positives).average_precision())
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +194,16 @@ def youden(scores: ArrayLike, positives: ArrayLike) -> Operation | None:
 def _reached(values: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of the values that reach each threshold."""
     return 1 - np.searchsorted(np.sort(values), thresholds, side="left") / len(values)
+
+
+def _once(scores: ArrayLike, positives: ArrayLike) -> WeighedScores:
+    """Each case once."""
+    together = np.zeros(np.size(scores), np.intp)
+    return GroupedScores.of(scores, positives, together, 1).weighed(np.ones((1, 1)))
+
+
+def _number(values: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(values[0]) else float(values[0])
 
 
 def scored(scores: ArrayLike, positives: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -19,7 +19,7 @@ from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.problems import CellError, quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States, states_by_image
 from cxr_explain.reference.table import CsvTable, read_bytes, reading
 
@@ -169,25 +169,19 @@ def _names(table: CsvTable) -> list[str]:
 
 
 def _states(table: CsvTable) -> States:
-    """(n, 14); each distinct cell is read once: 112,120 rows have 836 of them."""
-    column = table.column(LABELS)
-    read = {cell: _codes(cell) for cell in set(column)}
-    for line, cell in zip(table.lines, column, strict=True):
-        if isinstance(read[cell], str):
-            table.problems.add(line, str(read[cell]))
-    unread = [NOT_LABELLED] * len(NIH_PATHOLOGIES)
-    codes = [unread if isinstance(read[cell], str) else read[cell] for cell in column]
+    """(n, 14); 112,120 rows have 836 distinct cells."""
+    codes = table.parsed(table.column(LABELS), _codes, [NOT_LABELLED] * len(NIH_PATHOLOGIES))
     return np.array(codes, np.int8).reshape(len(table), len(NIH_PATHOLOGIES))
 
 
-def _codes(cell: str) -> list[int] | str:
-    """Codes of the 14 states, or what is wrong with the cell; what NIH does not name is negative."""
+def _codes(cell: str) -> list[int]:
+    """Codes of the 14 states; what NIH does not name is negative."""
     if not cell.strip():
-        return "no label at all"
+        raise CellError("no label at all")
     found = set[str]()
     for name in filter(None, (piece.strip() for piece in cell.split("|"))):
         if name != _NO_FINDING and canonical_pathology(name) not in NIH_PATHOLOGIES:
-            return f"{quoted(name)}, which is none of NIH's 14 labels"
+            raise CellError(f"{quoted(name)}, which is none of NIH's 14 labels")
         found.add(canonical_pathology(name))
     return [POSITIVE if name in found else NEGATIVE for name in NIH_PATHOLOGIES]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cxr_explain.reference.entry import Sex
-from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.problems import CellError, quoted
 from cxr_explain.reference.table import CsvTable
 
 _AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)([YMWD]?)", re.ASCII)
@@ -45,19 +45,15 @@ def ages_of(table: CsvTable, column: str, *, zero_is_known: bool) -> list[float 
     Returns:
         An age for each row; None where there is no such column.
     """
-    cells = table.optional(column)
-    if cells is None:
-        return None
-    known: dict[str, float | None] = {}
-    for line, cell in zip(table.lines, cells, strict=True):
-        if cell in known:
-            continue
+
+    def age_of(cell: str) -> float | None:
         age = years(cell)
         if age is None and cell.strip():
-            table.problems.add(line, f"the age {quoted(cell)}")
-            continue
-        known[cell] = believed(age) if age or zero_is_known else None
-    return [known.get(cell) for cell in cells]
+            raise CellError(f"the age {quoted(cell)}")
+        return believed(age) if age or zero_is_known else None
+
+    cells = table.optional(column)
+    return None if cells is None else table.parsed(cells, age_of, None)
 
 
 def sex_of(text: str | None) -> Sex | None:
@@ -79,11 +75,11 @@ def sexes_of(table: CsvTable, *columns: str) -> list[Sex | None] | None:
     Returns:
         A sex for each row; None where there is no such column.
     """
+
+    def known(cell: str) -> Sex | None:
+        if cell.strip().casefold() not in {*_SEXES, *_UNKNOWN_SEXES}:
+            raise CellError(f"the sex {quoted(cell)}")
+        return sex_of(cell)
+
     cells = table.optional(*columns)
-    if cells is None:
-        return None
-    wrong = {cell for cell in set(cells) if cell.strip().casefold() not in {*_SEXES, *_UNKNOWN_SEXES}}
-    for line, cell in zip(table.lines, cells, strict=True) if wrong else ():
-        if cell in wrong:
-            table.problems.add(line, f"the sex {quoted(cell)}")
-    return [sex_of(cell) for cell in cells]
+    return None if cells is None else table.parsed(cells, known, None)

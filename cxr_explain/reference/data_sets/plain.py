@@ -10,6 +10,7 @@ from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_path
 from cxr_explain.reference.data_sets.labels import label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import CellError
 from cxr_explain.reference.states import STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, reading
 
@@ -78,15 +79,15 @@ def _pathology_columns(table: CsvTable) -> list[str]:
 
 
 def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], States]:
-    rows: list[dict[str, int]] = []
-    for line, cell in zip(table.lines, cells, strict=True):
-        try:
-            named = ReferenceLabels.from_text(cell).states
-        except ReferenceLabelError as error:
-            table.problems.add(line, error.found)
-            named = {}
-        rows.append({name: STATE_CODES[state] for name, state in named.items()})
-    return states_by_image(rows)
+    return states_by_image(table.parsed(cells, _codes, {}))
+
+
+def _codes(cell: str) -> dict[str, int]:
+    try:
+        named = ReferenceLabels.from_text(cell).states
+    except ReferenceLabelError as error:
+        raise CellError(error.found) from None
+    return {name: STATE_CODES[state] for name, state in named.items()}
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:

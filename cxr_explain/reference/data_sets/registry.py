@@ -2,6 +2,7 @@
 
 A further data set is one file beside this one, with a function that takes `source` and then options
 by name, and one line in `DATA_SETS`. What options there are, and what each may be, is read off the function.
+The file is imported when the data set is first read, so that a help text can list the names for nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
+from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 
 from cxr_explain.errors import OptionError
-from cxr_explain.reference.data_sets.chexlocalize import manifest_of_chexlocalize
-from cxr_explain.reference.data_sets.chexpert import manifest_of_chexpert
-from cxr_explain.reference.data_sets.dicom_folder import manifest_of_dicom
-from cxr_explain.reference.data_sets.mimic import manifest_of_mimic
-from cxr_explain.reference.data_sets.nih import manifest_of_nih
-from cxr_explain.reference.data_sets.plain import manifest_of_csv
-from cxr_explain.reference.data_sets.rsna import manifest_of_rsna
-from cxr_explain.reference.data_sets.vindr import manifest_of_vindr
-from cxr_explain.reference.manifest import Manifest
+
+if TYPE_CHECKING:
+    from cxr_explain.reference.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -34,16 +30,12 @@ class DataSetOption:
         choices: the texts that it may be; none for a path.
         default: value where none is given; None where the data set itself decides.
 
-    >>> str(DATA_SETS["mimic"].options["labeler"])
-    'chexpert (default) or negbio'
+    >>> DATA_SETS["mimic"].options["labeler"]
+    DataSetOption(choices=('chexpert', 'negbio'), default='chexpert')
     """
 
     choices: tuple[str, ...]
     default: str | None
-
-    def __str__(self) -> str:
-        shown = [f"{each} (default)" if each == self.default else each for each in self.choices]
-        return " or ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 @dataclass(frozen=True)
@@ -52,21 +44,28 @@ class DataSet:
 
     Args:
         title: what it is, in a few words.
-        read: the function that takes `source`, then the options by name.
+        home: module beside this one and function in it, "module:function"; the function takes `source`, then
+            the options by name.
 
     >>> DATA_SETS["mimic"].title, list(DATA_SETS["mimic"].options)
     ('MIMIC-CXR-JPG', ['split', 'labeler'])
     """
 
     title: str
-    read: Callable[..., Manifest]
+    home: str
+
+    @cached_property
+    def read(self) -> Callable[..., Manifest]:
+        """The function that makes the manifest of `source`."""
+        found: Callable[..., Manifest] = resolve_name(f"cxr_explain.reference.data_sets.{self.home}")
+        return found
 
     @cached_property
     def options(self) -> Mapping[str, DataSetOption]:
         """The options of `read` by name."""
         types = get_type_hints(self.read)
         return {
-            each.name: DataSetOption(_choices(types[each.name]), each.default)
+            each.name: DataSetOption(_choices(types.get(each.name)), each.default)
             for each in inspect.signature(self.read).parameters.values()
             if each.kind is each.KEYWORD_ONLY
         }
@@ -74,29 +73,17 @@ class DataSet:
 
 DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
     {
-        "nih": DataSet("NIH ChestX-ray14", manifest_of_nih),
-        "chexpert": DataSet("CheXpert", manifest_of_chexpert),
-        "chexlocalize": DataSet("CheXlocalize", manifest_of_chexlocalize),
-        "rsna": DataSet("RSNA Pneumonia Detection Challenge", manifest_of_rsna),
-        "vindr": DataSet("VinDr-CXR", manifest_of_vindr),
-        "mimic": DataSet("MIMIC-CXR-JPG", manifest_of_mimic),
-        "csv": DataSet("a table of your own", manifest_of_csv),
-        "dicom": DataSet("a folder of DICOM files", manifest_of_dicom),
+        "nih": DataSet("NIH ChestX-ray14", "nih:manifest_of_nih"),
+        "chexpert": DataSet("CheXpert", "chexpert:manifest_of_chexpert"),
+        "chexlocalize": DataSet("CheXlocalize", "chexlocalize:manifest_of_chexlocalize"),
+        "rsna": DataSet("RSNA Pneumonia Detection Challenge", "rsna:manifest_of_rsna"),
+        "vindr": DataSet("VinDr-CXR", "vindr:manifest_of_vindr"),
+        "mimic": DataSet("MIMIC-CXR-JPG", "mimic:manifest_of_mimic"),
+        "csv": DataSet("a table of your own", "plain:manifest_of_csv"),
+        "dicom": DataSet("a folder of DICOM files", "dicom_folder:manifest_of_dicom"),
     }
 )
 """The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
-
-
-def data_set_option(name: str) -> dict[str, DataSetOption]:
-    """The data sets that have an option, and what it may be in each: for the help text of a command.
-
-    Args:
-        name: the option's name, such as split.
-
-    >>> {data_set: str(option) for data_set, option in data_set_option("size").items()}
-    {'chexpert': 'full or small'}
-    """
-    return {key: each.options[name] for key, each in DATA_SETS.items() if name in each.options}
 
 
 def make_manifest(data_set: str, source: str | PathLike[str], **options: object) -> Manifest:
