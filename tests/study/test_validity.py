@@ -243,7 +243,7 @@ def test_shares_and_peaks_are_those_of_the_explanation_a_reader_gets(
     case = next(case for case in phantoms(N) if len(case.masks) > 1)
     explainer = projection(FINDINGS)
     found = validity(explainer, [case])
-    explainer.normalisation = normalisation
+    explainer.settings = replace(explainer.settings, normalisation=normalisation)
     explanation = explainer.explain(case.radiograph, pathologies=list(case.masks))
     maps = explanation.maps_in_radiograph().astype(float)
     shares = []

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from cxr_explain.support.plain_table import Table
+from cxr_explain.support.plain_table import PlainTable
 
-AGES = Table(
+AGES = PlainTable(
     "Ages", ("name", "years", "town"), [["Ann", "7", "Ely"], ["Bartholomew", "112", "York"]], "In 1890."
 )
 
@@ -32,4 +32,4 @@ def test_markdown_says_the_same_with_its_alignment() -> None:
 
 
 def test_a_table_without_rows_has_its_header() -> None:
-    assert Table("None", ("name", "years"), []).to_text().splitlines()[1] == "name  years"
+    assert PlainTable("None", ("name", "years"), []).to_text().splitlines()[1] == "name  years"

@@ -1,6 +1,7 @@
 """The first page: what was audited, by which model, what must be known first, and the statistics.
 
-Tables, curves and facts are put into words here, once, for the HTML page and for the PDF.
+Curves and facts are put into words here, once, for the HTML page and for the PDF; the tables of the
+statistics come from `cxr_explain.audit.sections`.
 """
 
 from __future__ import annotations
