@@ -98,7 +98,8 @@ def predicted_mask(
         threshold: see :func:`cxr_explain.measures.segmentation.segment`; "tuned" is CheXlocalize's own.
 
     Raises:
-        OptionError: a pathology that is not one of the ten, a threshold out of range, or no map.
+        ReferenceLabelError: a pathology that is not one of the ten.
+        OptionError: a threshold out of range, or no map.
 
     >>> predicted_mask([[0.0, 1.0]], "Pleural Effusion", (1, 4), threshold="tuned").tolist()
     [[False, False, True, True]]
