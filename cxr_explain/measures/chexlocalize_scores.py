@@ -99,7 +99,8 @@ def predicted_mask(
             CheXlocalize found for the pathology.
 
     Raises:
-        OptionError: a pathology that is not one of the ten, a threshold out of range, or no map.
+        ReferenceLabelError: a pathology that is not one of the ten.
+        OptionError: a threshold out of range, or no map.
 
     >>> predicted_mask([[0.0, 1.0]], "Pleural Effusion", (1, 4), threshold="tuned").tolist()
     [[False, False, True, True]]

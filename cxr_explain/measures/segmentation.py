@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from skimage.filters import threshold_otsu
 
 from cxr_explain.errors import OptionError
-from cxr_explain.pathologies import canonical_pathology
+from cxr_explain.reference.chexlocalize import chexlocalize_pathology
 from cxr_explain.support.arrays import Map, Mask, as_map
 
 CHEXLOCALIZE_THRESHOLDS: Mapping[str, float] = MappingProxyType(
@@ -90,17 +90,12 @@ def chexlocalize_threshold(pathology: str) -> float:
     """CheXlocalize's threshold for a pathology, under any name that it has.
 
     Raises:
-        OptionError: a pathology that CheXlocalize does not localise.
+        ReferenceLabelError: a pathology that CheXlocalize does not localise.
 
     >>> chexlocalize_threshold("Pleural Effusion"), chexlocalize_threshold("Airspace Opacity")
     (0.6, 0.4)
     """
-    name = canonical_pathology(pathology)
-    if name not in CHEXLOCALIZE_THRESHOLDS:
-        raise OptionError(
-            f"the pathology {pathology!r}", expected=f"one of {', '.join(CHEXLOCALIZE_THRESHOLDS)}"
-        )
-    return CHEXLOCALIZE_THRESHOLDS[name]
+    return CHEXLOCALIZE_THRESHOLDS[chexlocalize_pathology(pathology)]
 
 
 def _above_otsu(scaled: Map) -> Mask:

@@ -169,8 +169,8 @@ def _look_for(paths: Sequence[str], images: str | PathLike[str]) -> tuple[tuple[
         listed = _listed(f"{root}/{folder}")
         is_inside = bool(listed) and _is_inside(f"{root}/{folder}", root)
         for name in wanted:
-            if name in listed and _is_file(listed[name]):
-                there[folder + name] = is_inside and _leads_inside(listed[name], root)
+            if name in listed and _is_file(entry := listed[name]):
+                there[folder + name] = is_inside and (not entry.is_symlink() or _is_inside(entry.path, root))
     missing = tuple(path for path in dict.fromkeys(paths) if path not in there)
     return missing, tuple(path for path in dict.fromkeys(paths) if there.get(path) is False)
 
@@ -181,10 +181,6 @@ def _listed(folder: str) -> dict[str, os.DirEntry[str]]:
             return {entry.name: entry for entry in entries}
     except OSError:
         return {}  # no folder, or none that may be read: its files are missing
-
-
-def _leads_inside(entry: os.DirEntry[str], root: Path) -> bool:
-    return not entry.is_symlink() or _is_inside(entry.path, root)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

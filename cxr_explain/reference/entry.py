@@ -59,11 +59,6 @@ class Entry:
     extra: Mapping[str, str] = field(default_factory=dict)
     line: int = 0
 
-    @property
-    def outlined(self) -> tuple[str, ...]:
-        """The pathologies that have a box or a mask."""
-        return tuple(dict.fromkeys((*(box.pathology for box in self.boxes), *self.masks)))
-
     def boxes_in(self, shape: tuple[int, int]) -> tuple[ReferenceBox, ...]:
         """The boxes in a radiograph's pixels.
 
@@ -87,7 +82,12 @@ class Entry:
                 source=self.image_id,
             )
         for box in self.boxes:
-            self._check_inside(box, space)
+            if not box_fits(box, space):
+                raise ReferenceLabelError(
+                    f"the box {box_text(box)}",
+                    expected=f"a box inside of {space[0]} x {space[1]} pixels",
+                    source=self.image_id,
+                )
         return tuple(
             ReferenceBox(box.pathology, box.x * across, box.y * down, box.width * across, box.height * down)
             for box in self.boxes
@@ -153,14 +153,6 @@ class Entry:
             ReferenceLabelError: boxes that do not fit the radiograph.
         """
         return replace(self.labels, boxes=self.boxes_in(shape))
-
-    def _check_inside(self, box: ReferenceBox, space: tuple[int, int]) -> None:
-        if not box_fits(box, space):
-            raise ReferenceLabelError(
-                f"the box {box_text(box)}",
-                expected=f"a box inside of {space[0]} x {space[1]} pixels",
-                source=self.image_id,
-            )
 
 
 def box_fits(box: ReferenceBox, space: tuple[int, int] | None) -> bool:

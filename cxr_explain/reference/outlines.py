@@ -7,7 +7,6 @@ to the mask, before anything is allocated.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,21 +23,6 @@ Point = tuple[float, float]
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
-
-
-class Outline(Protocol):
-    """The outline of one pathology in one radiograph, which gives a mask when it is asked for."""
-
-    @property
-    def shape(self) -> Shape:
-        """Size (H, W) of the mask in pixels."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to draw."""
-
-    def mask(self) -> Mask:
-        """The mask, (H, W) bool."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +134,10 @@ class Polygons:
         for polygon in self.polygons:
             draw.polygon(list(polygon), outline=1, fill=1)
         return np.array(image, bool)
+
+
+Outline = RunLengths | Polygons
+"""The outline of one pathology in one radiograph, which gives a mask when it is asked for."""
 
 
 def checked_shape(shape: object) -> Shape:

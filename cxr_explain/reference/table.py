@@ -133,17 +133,19 @@ def reading(path: Path) -> Iterator[CsvTable]:
         table.problems.raise_any()
 
 
-def read_pairs(path: Path, key: str, value: str) -> dict[str, str]:
+def read_pairs(path: Path | None, key: str, value: str) -> dict[str, str]:
     """Two columns of a table as a dictionary; of rows that share a key, the last one counts.
 
     Args:
-        path: the CSV file.
+        path: the CSV file; None for none, which gives no pairs.
         key: name of the column of keys.
         value: name of the column of values.
 
     Raises:
         ManifestError: no such table, no such columns, or bad rows.
     """
+    if path is None:
+        return {}
     with reading(path) as table:
         return dict(zip(table.column(key), table.column(value), strict=True))
 

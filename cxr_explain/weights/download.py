@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
 from cxr_explain.support.locks import exclusive
@@ -253,7 +253,8 @@ class _Download:
                     received += len(chunk)
                     self._report(received, total)
             finally:
-                _flush_to_disk(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
         if total is not None and received != total:
             raise _RetryableError(f"{received:,} bytes in place of {total:,}")
 
@@ -283,11 +284,6 @@ def _content_length(response: requests.Response) -> int | None:
     if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
         return None  # its end is marked, so that a cut is noticed
     raise WeightsDownloadError("an answer that does not say its length")
-
-
-def _flush_to_disk(stream: IO[bytes]) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

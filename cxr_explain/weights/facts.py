@@ -152,14 +152,10 @@ def _is_input_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_trained_on(value: Any) -> bool:
-    return value in get_args(TrainedOn)
-
-
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "pathologies": ('a list of different names, "" for outputs that were never trained', _are_pathologies),
     "operating_points": ("a list of probabilities, null where there is none", _are_operating_points),
     "training_sets": ("a list of names", _are_training_sets),
     "input_size": (f"a whole number from {INPUT_SIZES[0]} to {INPUT_SIZES[1]}", _is_input_size),
-    "trained_on": ('"radiographs" or "phantoms", in quotes', _is_trained_on),
+    "trained_on": ('"radiographs" or "phantoms", in quotes', lambda value: value in get_args(TrainedOn)),
 }

@@ -154,7 +154,7 @@ def test_a_predicted_mask_is_upsampled_scaled_and_cut() -> None:
     np.testing.assert_array_equal(predicted_mask(saliency, "Edema", (100, 80), threshold=0.25), scaled > 0.25)
     assert predicted_mask(saliency, "Edema", (100, 80)).any()
     assert not predicted_mask(np.ones((7, 7)), "Edema", (100, 80)).any()
-    with pytest.raises(OptionError):
+    with pytest.raises(ReferenceLabelError, match="Hernia"):
         predicted_mask(saliency, "Hernia", (100, 80))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import OptionError, ReferenceLabelError
 from cxr_explain.measures.segmentation import (
     CHEXLOCALIZE_THRESHOLDS,
     chexlocalize_threshold,
@@ -125,9 +125,13 @@ def test_chexlocalizes_thresholds() -> None:
         lambda: segment(np.zeros((2, 2, 2))),
         lambda: segment(np.zeros((0, 2))),
         lambda: segment([[math.inf, 0.0]]),
-        lambda: chexlocalize_threshold("Hernia"),
     ],
 )
 def test_what_does_not_fit_is_refused(call: object) -> None:
     with pytest.raises(OptionError):
         call()  # type: ignore[operator]
+
+
+def test_a_pathology_that_chexlocalize_has_not_has_no_threshold() -> None:
+    with pytest.raises(ReferenceLabelError, match="Hernia"):
+        chexlocalize_threshold("Hernia")

@@ -45,7 +45,7 @@ def test_a_row_is_an_entry() -> None:
     assert second.labels.states == {"Effusion": LabelState.NEGATIVE, "Edema": LabelState.UNCERTAIN}
     assert (second.sex, second.age, second.view, second.box_space) == (None, None, None, None)
     assert third.labels["Effusion"] is LabelState.NOT_MENTIONED
-    assert (third.patient, third.age, third.outlined) == (None, 0.0, ("Edema",))
+    assert (third.patient, third.age, list(third.masks)) == (None, 0.0, ["Edema"])
     assert small()[-1] == third
     with pytest.raises(IndexError):
         small()[3]

@@ -118,8 +118,6 @@ def _check_once(studies: list[Study], table: CsvTable) -> None:
 
 def _splits(folder: Path, *, is_needed: bool) -> dict[str, str]:
     path = _named(folder, "split") if is_needed else first_file(folder, *_patterns("split"))
-    if path is None:
-        return {}
     return read_pairs(path, "dicom_id", "split")
 
 

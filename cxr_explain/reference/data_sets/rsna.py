@@ -41,8 +41,9 @@ def manifest_of_rsna(source: str | PathLike[str], *, images: str | PathLike[str]
     """
     folder = folder_of(source)
     root = folder_of(images) if images else folder
+    classes = read_pairs(first_file(folder, "stage_2_detailed_class_info.csv"), "patientId", "class")
     with reading(required_file(folder, "stage_2_train_labels.csv", "stage_2_train_labels.csv.gz")) as table:
-        return _manifest(table, root, _classes(folder), is_default=root == folder)
+        return _manifest(table, root, classes, is_default=root == folder)
 
 
 def _manifest(table: CsvTable, images: Path, classes: dict[str, str], *, is_default: bool) -> Manifest:
@@ -90,10 +91,3 @@ def _is_number(cell: str) -> bool:
         return abs(float(cell)) < float("inf")
     except ValueError:
         return False
-
-
-def _classes(folder: Path) -> dict[str, str]:
-    path = first_file(folder, "stage_2_detailed_class_info.csv")
-    if path is None:
-        return {}
-    return read_pairs(path, "patientId", "class")
