@@ -22,7 +22,8 @@ from tests.audit.test_audit_run import assert_same_table
 pytestmark = [
     pytest.mark.ray,
     # Ray Data reads its own settings, an old one among them.
-    pytest.mark.filterwarnings("ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"),
+    # Ray tells of its own deprecated settings as it reads them.
+    pytest.mark.filterwarnings("ignore:`use_\\w+` is deprecated:DeprecationWarning"),
 ]
 ray = pytest.importorskip("ray", reason="needs the package of the `ray` extra")
 

@@ -72,7 +72,8 @@ def test_writes_a_figure_a_json_and_an_npz_for_each_input(
     assert sorted(path.name for path in out.iterdir()) == [
         f"{i}.{e}" for i in "ab" for e in ("json", "npz", "png")
     ]
-    assert Image.open(out / "a.png").size[0] > 1000
+    with Image.open(out / "a.png") as figure:
+        assert figure.size[0] > 1000
     assert Explanation.load(out / "a").maps.shape == (5, 7, 7)
     assert "reference" in result.stdout
     assert "positive" in result.stdout

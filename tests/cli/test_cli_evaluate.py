@@ -33,7 +33,7 @@ def test_phantoms_are_rendered_where_no_image_is_given(tmp_path: Path) -> None:
     assert "random map" in result.output
     report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# Class maps with the weights phantom, on phantoms of 256 x 256 pixels")
-    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["method"] for row in rows} == {"grad-cam", "random map", "reference mask"}
 
 
@@ -52,7 +52,10 @@ def test_the_validity_is_written_like_a_study_and_goes_on(tmp_path: Path) -> Non
     for title in ("At a glance", "Pointing game: grad-cam", "By area", "Class share of FM-G-CAM"):
         assert f"### {title}" in report
         assert title in result.output
-    tables = {row["table"] for row in csv.DictReader((tmp_path / "summary.csv").open(encoding="utf-8"))}
+    tables = {
+        row["table"]
+        for row in csv.DictReader((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines())
+    }
     assert {"scores", "removed", "by finding", "by area", "fused, by finding"} <= tables
     assert (tmp_path / "parts" / "00000.json").stat().st_mtime_ns == before
     assert (tmp_path / "parts" / "00001.json").exists()
@@ -75,7 +78,7 @@ def test_images_are_measured_against_their_masks_or_boxes(dataset: Path, tmp_pat
     result = evaluate(*arguments, "--n", 1)
     assert result.exit_code == 0, result.output
     assert ("T(IoBB) 0.25" in result.output) == (option == "boxes")
-    rows = list(csv.DictReader((out / "alone.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((out / "alone.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["method"] for row in rows} == {"layercam", "random map", "reference mask"}
     assert len({row["case"] for row in rows}) == 1
     assert evaluate(*arguments, "--n", 1).output.splitlines()[:8] == result.output.splitlines()[:8]
@@ -150,7 +153,7 @@ def test_other_images_in_the_same_folder_are_refused_and_what_is_there_stays(
     assert (out / "report.md").read_bytes() == report
     both = evaluate(*(dataset / "images" / f"{name}.png" for name in names[:2]), *shared)
     assert both.exit_code == 0, both.output
-    rows = list(csv.DictReader((out / "alone.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((out / "alone.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["case"] for row in rows} == set(names[:2])
 
 
@@ -184,6 +187,6 @@ def test_a_study_compares_fusions_and_goes_on_in_two_processes(tmp_path: Path) -
     for title in ("by K: cam", "Activations, K = 5", "when weights are random", "when nothing that matters"):
         assert title in text
     assert "in 4 images of 4 patients" in text
-    rows = list(csv.DictReader((tmp_path / "fused.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "fused.csv").read_text(encoding="utf-8").splitlines()))
     assert len({(row["K"], row["normalisation"], row["activation"]) for row in rows}) == 45
     assert {path.name for path in tmp_path.glob("*.png")} >= {"rules.png", "fusions.png", "randomised.png"}

@@ -95,6 +95,9 @@ def test_dicom_reads_back_to_the_png_in_both_polarities(folder: Path) -> None:
     assert seen == {"MONOCHROME1", "MONOCHROME2"}
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Converting MONOCHROME1 to MONOCHROME2"
+)  # torchxrayvision tells what it does
 @pytest.mark.parametrize("bits", [10, 12, 16])
 def test_twins_and_torchxrayvisions_reader_agree(bits: int, tmp_path: Path) -> None:
     ensure_torchvision_imports()
