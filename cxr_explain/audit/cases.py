@@ -45,7 +45,7 @@ class Cases:
         probabilities: (n, P) float64, sigmoids of the logits.
         operating_points: (P,) probability from which on an image is called positive; None without.
         labels: names of the Q reference labels.
-        states: (n, Q) int8 of `manifests.STATE_CODES`.
+        states: (n, Q) int8 of `reference.states.STATE_CODES`.
         columns: by a column's name, (n,) the value that puts each image in a subgroup; None if not known.
         shares: by a region's name, (n,) float64, share of the saliency in it; NaN where not estimable.
 
@@ -138,7 +138,7 @@ def counted(states: NDArray[np.int8], policy: Uncertain) -> Counted:
     What is not mentioned, or not labelled, is never a negative.
 
     Args:
-        states: (n,) of `manifests.STATE_CODES`.
+        states: (n,) of `reference.states.STATE_CODES`.
         policy: what an uncertain label counts as: nothing, a negative or a positive.
 
     Raises:
