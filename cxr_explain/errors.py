@@ -27,7 +27,7 @@
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
 file's name; the boundary (`read_radiograph`, `open_weights`, the command line) adds it with
-:meth:`CxrExplainError.at`.
+`CxrExplainError.at`.
 """
 
 from __future__ import annotations

@@ -69,9 +69,11 @@ python_maximum_signature_line_length = 88
 nitpicky = True
 INTERNAL = (
     r"audit\.place\.Place",
+    r"audit\.reading\.ManifestRow",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
-    r"cam\.evidence\.T",
+    r"audit\.run\.Audit",
+    r"cam\.evidence\.Track",
     r"reference\.problems\.Problems",
     r"support\.plain_table\.PlainTable",
 )

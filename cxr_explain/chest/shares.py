@@ -55,7 +55,8 @@ def saliency_shares(
         maps: (K, I, J) fused map by class, over the model's square.
         geometry: where the model's square lies in the radiograph.
         radiograph: the radiograph that was explained.
-        segment: takes the place of the fixed rules for lungs and thorax, see :func:`regions_of`.
+        segment: takes the place of the fixed rules for lungs and thorax; see
+            :func:`~cxr_explain.chest.regions.regions_of`.
 
     Raises:
         OptionError: maps that are not finite, or a geometry of another radiograph.

@@ -137,7 +137,7 @@ def test_ctrl_c_finishes_the_batch(phantoms: Path, audited: Path, tmp_path: Path
 @pytest.mark.real_data
 @pytest.mark.slow
 def test_the_shared_nih_folder_from_tables_to_a_report(real_data: Path, tmp_path: Path) -> None:
-    """The issue's three commands; AUROCs of an independent computation from the Parquet file."""
+    """The three commands of the README; AUROCs of an independent computation from the Parquet file."""
     images = real_data / "nih256"
     common = ("--images", images)
     made = run(

@@ -70,6 +70,7 @@ def _run_worker(first: int, last: int, step: int, tally: Tally) -> int | None:
         process.kill()
         code = process.wait()
         thread.join(5)
+        process.stdout.close()
     if not tally.bad or not tally.bad[-1].startswith(f"input {current}:"):
         tally.bad.append(f"input {current}: worker ended with {code}")
     if current is None:

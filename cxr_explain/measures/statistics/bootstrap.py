@@ -368,7 +368,7 @@ def bootstrap_weighted(
     The draws, the values and the intervals are those of :func:`bootstrap`.
 
     Args:
-        statistics: functions of how often each group was drawn; see :data:`WeightedStatistics`.
+        statistics: functions of how often each group was drawn; see `WeightedStatistics`.
         groups: number of groups.
         resamples: number of resamples; those in which a measure is not estimable are left out of
             that measure's interval.
