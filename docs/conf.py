@@ -73,7 +73,7 @@ INTERNAL = (
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
     r"audit\.run\.Audit",
-    r"cam\.evidence\.Track",
+    r"cam\.evidence\.(T|Track)",
     r"reference\.problems\.Problems",
     r"support\.plain_table\.PlainTable",
 )
