@@ -122,9 +122,10 @@ def test_each_page_has_one_heading_and_its_pictures_have_words(read: dict[str, P
 
 def test_every_public_name_has_a_place(read: dict[str, Page]) -> None:
     anchors = set().union(*(page.anchors for page in read.values()))
-    for name in set(cxr_explain.__all__) - {"__version__"}:
-        home = f"cxr_explain.{cxr_explain._HOMES[name]}.{name}"
-        assert {f"cxr_explain.{name}", home} & anchors, name
+    homes = {name: module for module, names in cxr_explain._HOMES.items() for name in names}
+    assert set(homes) == set(cxr_explain.__all__) - {"__version__"}
+    for name, module in homes.items():
+        assert {f"cxr_explain.{name}", f"cxr_explain.{module}.{name}"} & anchors, name
 
 
 def test_formulas_are_set_by_the_browser(site: Path, read: dict[str, Page]) -> None:
