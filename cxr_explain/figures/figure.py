@@ -102,7 +102,7 @@ def draw_explanation(
 def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
     """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
     room = _PAGE - 2 * _MARGIN
-    placed: list[PlacedBlock] = [(_Header(content, room), _MARGIN, _MARGIN)]
+    placed: list[PlacedBlock] = [(_Heading(content, room), _MARGIN, _MARGIN)]
     banner = Banner(content, room)
     placed.append((banner, _MARGIN, _MARGIN + _TITLES))
     grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER + banner.height)
@@ -174,7 +174,7 @@ def _panels(content: Content, room: float) -> Panels:
 
 
 @dataclass
-class _Header:
+class _Heading:
     """The radiograph's name, what was done, and the intended use."""
 
     content: Content

@@ -33,7 +33,7 @@ _SOURCE = "no labels: DICOM headers"
 
 
 @dataclass(frozen=True)
-class _Header:
+class _DicomHeader:
     """What is taken from the header of a file.
 
     Args:
@@ -106,7 +106,7 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _header(path: Path) -> _Header:
+def _header(path: Path) -> _DicomHeader:
     """Never raises because of what a header holds, and repeats nothing of it but four values."""
     from cxr_explain.loaders.header import text
     from cxr_explain.loaders.scope import quiet_decoders
@@ -117,7 +117,7 @@ def _header(path: Path) -> _Header:
             view, age = text(dataset, "ViewPosition"), text(dataset, "PatientAge")
             patient = text(dataset, "PatientID")
             issuer = text(dataset, "IssuerOfPatientID") or ""
-            return _Header(
+            return _DicomHeader(
                 image_id=_image_id(path, dataset),
                 patient=(issuer, patient) if patient else None,
                 view=view if view and _VIEW.fullmatch(view) else None,
@@ -127,7 +127,7 @@ def _header(path: Path) -> _Header:
         except MemoryError:
             raise
         except Exception:  # any damage; the message of the exception may quote the header
-            return _Header(_digest(path)[:12])
+            return _DicomHeader(_digest(path)[:12])
 
 
 def _dataset(path: Path) -> pydicom.Dataset:
