@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import width
 from cxr_explain.figures.page import BODY, Page
 from cxr_explain.figures.palette import ALERT, PHANTOM
@@ -52,16 +52,8 @@ def notice_of(*, phantom: bool, phantom_only: bool) -> Notice | None:
 
 
 @dataclass
-class Banner:
-    """The notice as a coloured band; nothing at all, and no height, where there is none.
-
-    Args:
-        content: the content of the figure.
-        width: width of the block in inches.
-    """
-
-    content: Content
-    width: float
+class Banner(ContentBlock):
+    """The notice as a coloured band; nothing at all, and no height, where there is none."""
 
     @property
     def height(self) -> float:

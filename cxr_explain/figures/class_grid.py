@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import display_name, shorten, width, wrap
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import QUIET
@@ -29,17 +29,13 @@ _SMALLEST = 5.2
 
 
 @dataclass
-class ClassGrid:
+class ClassGrid(ContentBlock):
     """One small image for each ranked pathology.
 
     Args:
-        content: the content of the figure.
-        width: width of the block in inches.
         room: height in inches that the blocks beside it take anyway; the images grow until they fill it.
     """
 
-    content: Content
-    width: float
     room: float
 
     @property

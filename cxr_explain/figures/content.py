@@ -113,3 +113,16 @@ def _check_box(box: ReferenceBox) -> None:
             f"a reference box {edges} for {box.pathology!r}",
             expected="finite x, y and a positive width and height",
         )
+
+
+@dataclass
+class ContentBlock:
+    """A block of the page that shows a part of the content.
+
+    Args:
+        content: the content of the figure.
+        width: width of the block in inches.
+    """
+
+    content: Content
+    width: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cxr_explain.explaining.provenance import Provenance
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import Content, ContentBlock
 from cxr_explain.figures.lettering import wrap
 from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
 from cxr_explain.figures.palette import ALERT, QUIET
@@ -96,16 +96,8 @@ class FactLists:
 
 
 @dataclass
-class Closing:
-    """Warnings and notes, then the intended use.
-
-    Args:
-        content: the content of the figure.
-        width: width of the block in inches.
-    """
-
-    content: Content
-    width: float
+class Closing(ContentBlock):
+    """Warnings and notes, then the intended use."""
 
     @property
     def height(self) -> float:

@@ -9,7 +9,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.banner import Banner
 from cxr_explain.figures.class_grid import ClassGrid
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import Content, ContentBlock
 from cxr_explain.figures.facts import Closing, FactLists, figure_facts
 from cxr_explain.figures.key import ColourKey, Legend
 from cxr_explain.figures.lettering import width
@@ -174,11 +174,8 @@ def _panels(content: Content, room: float) -> Panels:
 
 
 @dataclass
-class _Heading:
+class _Heading(ContentBlock):
     """The radiograph's name, what was done, and the intended use."""
-
-    content: Content
-    width: float
 
     @property
     def height(self) -> float:

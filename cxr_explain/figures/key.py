@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, Dashes, RankStyle
@@ -28,16 +28,8 @@ _RAMP_GREY = 0.45
 
 
 @dataclass
-class ColourKey:
-    """Beside the overlay: the pathologies by rank, with their colours.
-
-    Args:
-        content: the content of the figure.
-        width: width of the block in inches.
-    """
-
-    content: Content
-    width: float
+class ColourKey(ContentBlock):
+    """Beside the overlay: the pathologies by rank, with their colours."""
 
     @property
     def height(self) -> float:
@@ -89,17 +81,13 @@ class ColourKey:
 
 
 @dataclass
-class Legend:
+class Legend(ContentBlock):
     """The opacity scale and the marks: below the colour key, or in a strip below the images.
 
     Args:
-        content: the content of the figure.
-        width: width of the block in inches.
         columns: number of columns: 1 below the key; more in a strip, where the first holds the scale.
     """
 
-    content: Content
-    width: float
     columns: int = 1
 
     @property

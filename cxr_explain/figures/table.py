@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
-from cxr_explain.figures.content import Content
+from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Face, display_name
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import ALERT, INK, QUIET
@@ -42,14 +42,9 @@ _GUTTER = 0.04
 
 
 @dataclass
-class PredictionTable:
-    """The ranked pathologies, and those with a reference label that are not among them.
+class PredictionTable(ContentBlock):
+    """The ranked pathologies, and those with a reference label that are not among them."""
 
-    Args:
-        content: the content of the figure.
-    """
-
-    content: Content
     width: float = TABLE_WIDTH
 
     @property
