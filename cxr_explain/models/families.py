@@ -86,9 +86,9 @@ def family_of_tensors(tensors: Mapping[str, Tensor], *, source: str | PathLike[s
         head = tensors.get(family.head or "")
         if head is not None and head.ndim == 2:
             return name
-    heads = " or ".join(family.head for family in FAMILIES.values() if family.head)
+    known = " or ".join(f"{one.head} (N, C) of {one.module}" for one in FAMILIES.values() if one.head)
     raise ArchitectureError(
-        f"no classification head among {len(tensors)} tensors", expected=f"{heads}, (N, C)", source=source
+        f"no classification head among {len(tensors)} tensors", expected=known, source=source
     )
 
 
