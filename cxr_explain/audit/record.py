@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.explaining.provenance import ExplainerFacts, from_plain
+from cxr_explain.explaining.provenance import ExplainerFacts, from_plain, other_schema
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.options import Uncertain
@@ -110,10 +110,12 @@ class Record(ExplainerFacts):
         Raises:
             AuditError: something else.
         """
+        document = None
         try:
             document = json.loads(text)
-            if document.pop("schema") != SCHEMA:
+            if document.get("schema") != SCHEMA:
                 raise ValueError
+            document.pop("schema")
             return from_plain(
                 cls,
                 document,
@@ -122,7 +124,11 @@ class Record(ExplainerFacts):
                 read_settings=ReadSettings,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AuditError("something else than the record of an audit", expected=SCHEMA) from error
+            raise AuditError(
+                f"something else than the record of an audit{other_schema(document)}",
+                expected=SCHEMA,
+                remedy="Run the audit again in a new folder, with this version.",
+            ) from error
 
     def check_same(self, before: Record) -> None:
         """Refuse to go on with another audit's folder.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png_of
 from cxr_explain.errors import OutputError
-from cxr_explain.explaining.provenance import Provenance, from_plain
+from cxr_explain.explaining.provenance import Provenance, from_plain, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
@@ -207,7 +207,12 @@ class Explanation:
                 source=json_path,
             ) from error
         if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-            raise OutputError("another JSON file", expected=f"one of schema {_SCHEMA}", source=json_path)
+            raise OutputError(
+                f"another JSON file{other_schema(document)}",
+                expected=f"one of schema {_SCHEMA}",
+                remedy="Explain the radiograph again, with this version.",
+                source=json_path,
+            )
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
                 raise OutputError("other arrays than were saved", expected="a matching pair", source=npz_path)

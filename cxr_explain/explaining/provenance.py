@@ -98,6 +98,16 @@ class Provenance(ExplainerFacts):
     phantom: bool = False
 
 
+def other_schema(document: Any) -> str:
+    """What schema a document says it has, as a message ends with it; '' where it says none.
+
+    >>> other_schema({"schema": "cxr-explain/explanation/2"}), other_schema([])
+    (' of schema cxr-explain/explanation/2', '')
+    """
+    said = document.get("schema") if isinstance(document, dict) else None
+    return f" of schema {said[:60]}" if isinstance(said, str) else ""
+
+
 def from_plain(kind: type[T], values: Mapping[str, Any], **settings: type[Any]) -> T:
     """A frozen object back from what JSON makes of it: lists become tuples.
 

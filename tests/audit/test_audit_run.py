@@ -172,6 +172,8 @@ def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest
     ):
         with pytest.raises(AuditError, match="something else than the record"):
             Record.from_json(json.dumps(document | changed).encode())
+    with pytest.raises(AuditError, match=r"of schema cxr-explain/audit/1; .* in a new folder"):
+        Record.from_json(json.dumps(document | {"schema": "cxr-explain/audit/1"}).encode())
 
 
 def test_a_run_that_was_stopped_goes_on(

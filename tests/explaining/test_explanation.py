@@ -355,6 +355,14 @@ def test_a_changed_document_is_an_output_error(tmp_path: Path, change: dict[str,
         Explanation.load(written)
 
 
+def test_an_explanation_of_an_earlier_schema_says_so_and_the_way_out(tmp_path: Path) -> None:
+    written = explanation().save(tmp_path / "a")
+    document = json.loads(written.read_text(encoding="utf-8")) | {"schema": "cxr-explain/explanation/2"}
+    written.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(OutputError, match=r"of schema cxr-explain/explanation/2; .* Explain the radiograph"):
+        Explanation.load(written)
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000, b'"a"'])
 def test_another_file_is_an_output_error(tmp_path: Path, text: bytes) -> None:
     written = explanation().save(tmp_path / "a")
