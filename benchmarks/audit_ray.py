@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.facts import machine
 from cxr_explain import Explainer, ensure_torchvision_imports
-from cxr_explain.audit.ray_run import RayCrew
 from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit
 from cxr_explain.explaining.explainer import Pretrained
+from cxr_explain.integrations.ray_crew import RayCrew
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.manifest import Manifest
 

@@ -148,7 +148,7 @@ def run_audit(
         reading: how the images are read; by default as the explainer prepares them.
         uncertain: what an uncertain reference label counts as in the statistics.
         running: how the audit is run: batches, threads, regions.
-        crew: who works on it, such as `cxr_explain.audit.ray_run.RayCrew`; by default this process.
+        crew: who works on it, such as `cxr_explain.integrations.ray_crew.RayCrew`; by default this process.
         advance: called after each batch.
         stop: asked after each batch; where it says so, what was done is kept, and the run ends.
         **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.

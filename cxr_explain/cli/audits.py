@@ -164,7 +164,7 @@ def audit(
             console.note(line)
     crew: Crew | None = None
     if run.distributed == "ray":
-        from cxr_explain.audit.ray_run import RayCrew
+        from cxr_explain.integrations.ray_crew import RayCrew
 
         crew = RayCrew(pretrained, run.ray_workers)
     with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:

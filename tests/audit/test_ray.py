@@ -40,7 +40,7 @@ def cluster() -> Iterator[None]:
 def on_ray(
     explainer: Explainer, manifest: Manifest, images: Path, where: Path, **options: object
 ) -> AuditRun:
-    from cxr_explain.audit.ray_run import RayCrew
+    from cxr_explain.integrations.ray_crew import RayCrew
 
     crew = RayCrew(Pretrained("phantom"), workers=2)
     return run_audit(explainer, manifest, images, where, running=RUNNING, crew=crew, **options)

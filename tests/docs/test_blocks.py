@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 NOT_RUN = {
     "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
-    "--distributed ray": "needs a cluster; tests/audit/test_ray_run.py runs it on one machine",
+    "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
     "/shared/": "needs folders of a cluster",
 }
 """Commands that are only parsed, by a part of their text, and why."""
