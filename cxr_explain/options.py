@@ -17,7 +17,20 @@ Fit = Literal["crop", "pad"]
 """The model's square: the largest centred one inside the radiograph, or the smallest around it."""
 
 RankBy = Literal["probability", "calibrated"]
-"""The score that ranks: the sigmoid, or TorchXRayVision's rescaling by operating point."""
+"""The score that ranks: the probability, or TorchXRayVision's rescaling by operating point."""
+
+OutputKind = Literal["logits", "sigmoids", "softmax", "log-softmax", "softmax-logits", "calibrated"]
+"""What calling a model gives.
+
+- "logits": one score for each pathology before a sigmoid, where any number of pathologies may be present;
+- "sigmoids": their probabilities, behind the sigmoid;
+- "calibrated": those behind TorchXRayVision's rescaling by operating point, too (`op_norm`);
+- "softmax-logits": scores of a classifier of which exactly one output is true, before a softmax;
+- "softmax", "log-softmax": their probabilities, or the logarithms of these.
+"""
+
+ONE_LABEL: tuple[OutputKind, ...] = ("softmax", "log-softmax", "softmax-logits")
+"""The kinds whose probabilities are a softmax: they sum to 1 over the outputs."""
 
 Dtype = Literal["float32", "bfloat16"]
 """Number format of the forward pass."""

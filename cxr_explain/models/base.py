@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.options import OutputKind, check_option
 
 BLACK = -1024.0
 """The darkest input, as without any dose; 0 is a mid grey."""
@@ -91,9 +92,11 @@ class Outputs:
         pathologies: names of the N outputs; '' where an output was never trained.
         operating_points: the N probabilities from which on an output counts as positive; None where there is
             none (NaN becomes None).
+        kind: what calling the model gives, see `OutputKind`; None where that is to be found out at the first
+            forward pass.
 
     Raises:
-        OptionError: another number of operating points than of names.
+        OptionError: another number of operating points than of names, or another kind.
 
     >>> Outputs(("Mass", ""), (0.1, float("nan"))).operating_points
     (0.1, None)
@@ -101,8 +104,11 @@ class Outputs:
 
     pathologies: tuple[str, ...]
     operating_points: tuple[float | None, ...] = ()
+    kind: OutputKind | None = None
 
     def __post_init__(self) -> None:
+        if self.kind is not None:
+            check_option("kind", self.kind, OutputKind)
         points = tuple(self.operating_points) or (None,) * len(self.pathologies)
         if len(points) != len(self.pathologies):
             raise OptionError(

@@ -27,6 +27,13 @@ def test_as_many_operating_points_as_names() -> None:
         Outputs(("A", "B"), (0.5,))
 
 
+def test_the_kind_of_the_outputs_is_declared_or_left_open() -> None:
+    assert Outputs(("A", "B")).kind is None
+    assert Outputs(("A", "B"), kind="softmax").kind == "softmax"
+    with pytest.raises(OptionError, match="found kind='tanh'; expected one of logits, sigmoids, softmax,"):
+        Outputs(("A", "B"), kind="tanh")  # type: ignore[arg-type]
+
+
 def test_a_head_without_any_name_is_refused() -> None:
     with pytest.raises(ModelError, match="without a named output"):
         HookedClassifier(small_net(2), "5", Outputs(("", "")))
