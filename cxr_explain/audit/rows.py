@@ -188,7 +188,13 @@ def _rebuilt(
 
 def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Ranking:
     logits = [float(row[f"logit {name}"]) if name else 0.0 for name in record.outputs]
-    ranked = rank(logits, record.outputs, record.operating_points, rank_by=record.ranking_settings.rank_by)
+    ranked = rank(
+        logits,
+        record.outputs,
+        record.operating_points,
+        kind=record.output_kind,
+        rank_by=record.ranking_settings.rank_by,
+    )
     by_name = {prediction.pathology: prediction for prediction in ranked.predictions}
     return replace(ranked, top=tuple(by_name[name] for name in top), notes=tuple(row["notes"]))
 

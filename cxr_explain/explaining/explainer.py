@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, Self, Unpack
@@ -26,7 +26,7 @@ from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
-from cxr_explain.models.base import Classifier
+from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.radiograph import Radiograph
 
@@ -97,6 +97,7 @@ class Explainer:
         self.rule = named_rule(self.settings.method)
         self.classifier = as_classifier(classifier)
         self.track = track
+        self._checked = False
 
     @classmethod
     def from_pretrained(
@@ -132,6 +133,8 @@ class Explainer:
     @property
     def facts(self) -> ExplainerFacts:
         """What stays the same for every radiograph that it explains."""
+        if not self._checked:
+            self._check_on_noise()
         classifier, settings = self.classifier, self.settings
         if not isinstance(settings.method, str):
             settings = replace(settings, method=self.rule.title)  # one's own
@@ -142,6 +145,7 @@ class Explainer:
             weights_sha256=classifier.weights_sha256,
             training_sets=tuple(classifier.training_sets),
             target_layer=", ".join(settings.target_layers) or classifier.target_layer,
+            output_kind=classifier.outputs.kind or "logits",
             rule_title=self.rule.title,
             map_settings=settings,
             phantom_only=classifier.phantom_only,
@@ -257,8 +261,7 @@ class Explainer:
             )
         layers = self.settings.target_layers
         each: list[tuple[str, ...]] = [(name,) for name in layers] or [()]
-        with self._arithmetic():
-            passes = forward_passes(self.classifier, inputs, layers)
+        passes = self._forward_passes(inputs)
         rows = passes[0].logits.double().tolist()
         rankings = tuple(self._rank(row, asked) for row in rows)
         others = [
@@ -281,9 +284,28 @@ class Explainer:
                 for image, other in enumerate(others)
             ]
 
+    def _forward_passes(self, inputs: Tensor) -> tuple[ForwardPass, ...]:
+        """One forward pass; of the first batch, after a look whether its scores are the model's own."""
+        layers = self.settings.target_layers
+        with self._arithmetic():
+            passes = forward_passes(self.classifier, inputs, layers)
+        if self._checked:
+            return passes
+        checked = self.classifier.as_called(inputs, passes[0].logits)
+        self._checked, same = True, checked is self.classifier
+        self.classifier = checked
+        return passes if same else self._forward_passes(inputs)
+
+    def _check_on_noise(self) -> None:
+        """Find out which path is taken where that is asked before there is any image."""
+        side = self.classifier.input_size
+        noise = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)) * 2048 - 1024
+        with suppress(RuntimeError):  # a model of other channels: its first batch will tell
+            self._forward_passes(noise)
+
     def _rank(self, logits: Sequence[float], asked: RankingSettings) -> Ranking:
         outputs = self.classifier.outputs
-        return rank(logits, outputs.pathologies, outputs.operating_points, **vars(asked))
+        return rank(logits, outputs.pathologies, outputs.operating_points, kind=outputs.kind, **vars(asked))
 
     def _fuse(self, by_layer: Sequence[Tensor], rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
         if len({ranking.k for ranking in rankings}) == 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
+from cxr_explain.options import OutputKind
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ class ExplainerFacts:
         target_layer: the layer whose activations carry the maps; several are separated by commas.
         rule_title: the rule that makes the class maps, as its paper writes it.
         rule_settings: options of that rule, as Python writes them; '' without any.
+        output_kind: what calling the model gives, see `cxr_explain.options.OutputKind`.
         map_settings: how maps are made; the method of a rule of one's own is its title.
     """
 
@@ -38,6 +40,7 @@ class ExplainerFacts:
     map_settings: MapSettings
     phantom_only: bool = False
     rule_settings: str = ""
+    output_kind: OutputKind = "logits"
 
     def method_title(self, k: int) -> str:
         """What maps of k pathologies are called.

@@ -1,4 +1,4 @@
-"""Ranking: logits -> sigmoid probabilities -> the K pathologies to explain."""
+"""Ranking: logits -> probabilities -> the K pathologies to explain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Unpack
 from cxr_explain.display import html_of
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.explaining.settings import RankingOptions, RankingSettings
-from cxr_explain.options import RankBy
+from cxr_explain.options import ONE_LABEL, OutputKind, RankBy
 from cxr_explain.pathologies import canonical_pathology
 
 
@@ -21,8 +21,9 @@ class Prediction:
     Args:
         pathology: its name.
         index: its position in the model's head.
-        logit: the score before the sigmoid.
-        probability: sigmoid of the logit, as the model gives it, not calibrated.
+        logit: the score before the sigmoid or softmax.
+        probability: sigmoid of the logit, as the model gives it, not calibrated; of a classifier of which
+            exactly one output is true, the softmax.
         operating_point: the probability from which the weights' authors call it positive; None where the
             weights come without one.
         calibrated: TorchXRayVision's piecewise-linear rescaling, by which the operating point becomes 0.5;
@@ -92,6 +93,8 @@ def rank(
     logits: Sequence[float],
     outputs: Sequence[str],
     operating_points: Sequence[float | None] | None = None,
+    *,
+    kind: OutputKind | None = None,
     **options: Unpack[RankingOptions],
 ) -> Ranking:
     """Rank the trained outputs of one image.
@@ -99,9 +102,11 @@ def rank(
     Outputs without a name (`''`) were never trained and never rank. Ties keep the head's order.
 
     Args:
-        logits: (N,) scores before the sigmoid.
+        logits: (N,) scores before the sigmoid or softmax.
         outputs: names of the N outputs; '' where one was never trained.
         operating_points: N probabilities or None; NaN counts as None.
+        kind: what the model gives; probabilities are a softmax over the N outputs where exactly one of them
+            is true, else sigmoids.
         **options: which of them, such as top_k; see `RankingSettings`.
 
     Raises:
@@ -113,7 +118,7 @@ def rank(
     ('Edema', 'Mass')
     """
     asked = RankingSettings.of(**options)
-    predictions = _predictions(logits, outputs, operating_points)
+    predictions = _predictions(logits, outputs, operating_points, kind)
     notes: list[str] = []
     candidates = _select(predictions, asked.pathologies)
     if asked.above_operating_point:
@@ -151,8 +156,22 @@ def sigmoid(logit: float) -> float:
     return power / (1 + power)
 
 
+def softmax(logits: Sequence[float]) -> list[float]:
+    """exp(logit) as shares of their sum, without overflow.
+
+    >>> softmax([0.0, 0.0])
+    [0.5, 0.5]
+    """
+    largest = max(logits, default=0.0)
+    powers = [math.exp(logit - largest) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
 def _predictions(
-    logits: Sequence[float], pathologies: Sequence[str], operating_points: Sequence[float | None] | None
+    logits: Sequence[float],
+    pathologies: Sequence[str],
+    operating_points: Sequence[float | None] | None,
+    kind: OutputKind | None,
 ) -> tuple[Prediction, ...]:
     points = [None] * len(pathologies) if operating_points is None else list(operating_points)
     if not len(logits) == len(pathologies) == len(points):
@@ -166,15 +185,18 @@ def _predictions(
             expected="finite logits",
             remedy="Check the weights and the input's value range.",
         )
+    probabilities = softmax(logits) if kind in ONE_LABEL else [sigmoid(logit) for logit in logits]
+    rows = zip(pathologies, logits, probabilities, points, strict=True)
     return tuple(
-        _prediction(index, name, float(logit), point)
-        for index, (name, logit, point) in enumerate(zip(pathologies, logits, points, strict=True))
+        _prediction(index, name, float(logit), probability, point)
+        for index, (name, logit, probability, point) in enumerate(rows)
         if name
     )
 
 
-def _prediction(index: int, pathology: str, logit: float, point: float | None) -> Prediction:
-    probability = sigmoid(logit)
+def _prediction(
+    index: int, pathology: str, logit: float, probability: float, point: float | None
+) -> Prediction:
     if point is None or math.isnan(point):
         return Prediction(pathology, index, logit, probability)
     calibrated = calibrate(probability, point) if 0 < point < 1 else None
@@ -206,4 +228,4 @@ def _keep(
 def _value(prediction: Prediction, by: RankBy) -> float:
     if by == "calibrated":
         return -math.inf if prediction.calibrated is None else prediction.calibrated
-    return prediction.logit  # the order of the sigmoids, without their rounding to 1.0
+    return prediction.logit  # the order of the probabilities, without their rounding to 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
-from cxr_explain.options import OutputKind, check_option
+from cxr_explain.models.wrappers import uncompiled
+from cxr_explain.options import ONE_LABEL, OutputKind, check_option
 
 BLACK = -1024.0
 """The darkest input, as without any dose; 0 is a mid grey."""
@@ -219,9 +221,42 @@ class Classifier(ABC):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Have the module to oneself, in evaluation mode; leave it as it came."""
-        with _one_at_a_time(self.module), evaluation_mode(self.module):
-            yield
+        """Have the module to oneself, in evaluation mode; leave it as it came.
+
+        Raises:
+            ModelError: inputs of another number of channels than the model takes.
+        """
+        with _one_at_a_time(self.module), evaluation_mode(self.module), uncompiled(self.module):
+            try:
+                yield
+            except RuntimeError as error:
+                if (wrong := _of_channels(error, self.name)) is None:
+                    raise
+                raise wrong from error
+
+    def log_odds(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
+        """The scores whose sigmoids are the probabilities, (M, N), in inference mode; see `logits`.
+
+        They are the logits, unless exactly one output is true: then they are those of each output against
+        all others.
+        """
+        logits = self.logits(inputs, batch_size=batch_size)
+        if self.outputs.kind not in ONE_LABEL:
+            return logits
+        itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+        return logits - logits[:, None].masked_fill(itself, -math.inf).logsumexp(2)
+
+    def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:  # noqa: ARG002
+        """The classifier whose scores are those of calling the module; this one, where it calls the module.
+
+        Args:
+            inputs: model inputs, (B, C, S, S); the first one is looked at.
+            logits: what this classifier gave for them, (B, N), where that is known already.
+
+        Raises:
+            ModelError: a module whose scores cannot be explained.
+        """
+        return self
 
     def suited(self, inputs: Tensor) -> Tensor:
         """The inputs on the parameters' device, in their dtype, channels last."""
@@ -265,6 +300,18 @@ class Classifier(ABC):
     @abstractmethod
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone of suited inputs, within `undisturbed`, in gradient mode as it is."""
+
+
+def _of_channels(error: RuntimeError, source: str) -> ModelError | None:
+    """What torch says of a wrong number of channels, with the way out; None of any other error."""
+    numbers = re.search(r"to have (\d+) channels, but got (\d+) channels", str(error))
+    return numbers and ModelError(
+        f"inputs of {numbers[2]} channels, where a convolution takes {numbers[1]}",
+        expected=f"{numbers[1]} channels",
+        remedy="Pass HookedClassifier(model, layer, outputs, prepare=...) with a function that makes them, "
+        "such as imagenet_input of one channel.",
+        source=source,
+    )
 
 
 def _one_at_a_time(module: nn.Module) -> threading.RLock:

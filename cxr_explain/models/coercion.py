@@ -10,6 +10,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_of_module
 from cxr_explain.models.hooked import HookedClassifier
+from cxr_explain.models.wrappers import unwrapped
 
 OutputsLike = Outputs | Sequence[str] | None
 """What the outputs of a head mean, or their names alone."""
@@ -23,12 +24,11 @@ def as_classifier(
     Args:
         model: a module of one of the `FAMILIES`, such as TorchXRayVision's DenseNet; or any other module,
             with `outputs` and `target_layer`.
-        outputs: names of the N outputs; only families that know them, such as TorchXRayVision's, can
-            do without.
+        outputs: names of the N outputs, or `Outputs`, which also say what they are (`kind`); only families
+            that know the names, such as TorchXRayVision's, can do without.
         target_layer: name in `model.named_modules()` of the layer to explain, for a module of no family. A
             known family has a target layer already. Other layers of such a model are explained with
-            `Explainer(..., target_layers=...)`, as the output of such a model need not be logits: that of
-            TorchXRayVision's models are calibrated values.
+            `Explainer(..., target_layers=...)`.
 
     Raises:
         ModelError: a module that says too little about itself, or has no such layer.
@@ -49,6 +49,8 @@ def as_classifier(
             f"a model of type {type(model).__name__}", expected="a Classifier or a torch.nn.Module"
         )
     named = _outputs(outputs)
+    model, layer = unwrapped(model, target_layer or "")
+    target_layer = layer or None
     family = family_of_module(model)
     if family is None and target_layer is None:
         raise ModelError(

@@ -86,9 +86,15 @@ def family_of_tensors(tensors: Mapping[str, Tensor], *, source: str | PathLike[s
         head = tensors.get(family.head or "")
         if head is not None and head.ndim == 2:
             return name
+    heads = [family.head for family in FAMILIES.values() if family.head]
     known = " or ".join(f"{one.head} (N, C) of {one.module}" for one in FAMILIES.values() if one.head)
+    prefixed = next((name for name in tensors if any(name.endswith(f".{head}") for head in heads)), None)
     raise ArchitectureError(
-        f"no classification head among {len(tensors)} tensors", expected=known, source=source
+        f"no classification head among {len(tensors)} tensors",
+        expected=known,
+        remedy=prefixed
+        and f"There is {prefixed}: save the tensors of that part alone, without the names before it.",
+        source=source,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError
 from cxr_explain.models.at_layers import GridFunction, find_layer, passes_at
 from cxr_explain.models.base import Classifier, ForwardPass, Outputs
+from cxr_explain.models.output_kinds import (
+    Listener,
+    calibrating_points,
+    logits_behind,
+    matrix_of,
+    settled,
+)
+from cxr_explain.models.wrappers import check_not_scripted, unwrapped
 
 
 class HookedClassifier(Classifier):
@@ -21,7 +29,9 @@ class HookedClassifier(Classifier):
     those of the values before it. Name the module whose output the rest of the network uses.
 
     Args:
-        module: any model that gives (B, N) logits.
+        module: any model that gives (B, N) scores: a tensor, the first one of a tuple, or "logits" of a
+            dictionary or an object. What they are, such as logits or probabilities, is taken from
+            `outputs.kind`, or found out at the first forward pass; explained are the logits behind them.
         target_layer: name in `module.named_modules()` of the layer to explain, for example "layer4".
         outputs: names and operating points of the N outputs.
         input_size: side S of the square input, in pixels.
@@ -32,7 +42,8 @@ class HookedClassifier(Classifier):
         **description: further arguments of `Classifier`, such as `name`.
 
     Raises:
-        ModelError: no layer of that name, or a model that is known to give no logits.
+        ModelError: no layer of that name; at the first forward pass, outputs of which it is not clear whether
+            they are logits.
 
     Example:
         >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -53,31 +64,39 @@ class HookedClassifier(Classifier):
         grid: GridFunction | None = None,
         **description: Any,
     ) -> None:
+        module, target_layer = unwrapped(module, target_layer)
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
-        _check_gives_logits(module)
         find_layer(module, target_layer)
+        check_not_scripted(module, target_layer)
+        self._settled = False
         self._prepare = prepare or _unchanged
         self._grid = grid
 
     def _forward(self, inputs: Tensor) -> ForwardPass:
         return passes_at(self, inputs, [self.target_layer], self._grid)[0]
 
+    def logits(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
+        """Score any number of inputs, in inference mode; see `Classifier.logits`."""
+        if not self._settled:
+            self.forward(inputs[:1])  # what the outputs are is seen best where there is a graph
+        return super().logits(inputs, batch_size=batch_size)
+
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
-        return cast(Tensor, self.module(self._prepare(inputs)))
+        if self._settled and self.outputs.kind in ("logits", "softmax-logits"):
+            return matrix_of(self.call(inputs), self.name)
+        with Listener() as heard:
+            output = matrix_of(self.call(inputs), self.name)
+        if not self._settled:
+            self.outputs = settled(self.outputs, output, heard, self.module, self.name)
+            self._settled = True
+        points = calibrating_points(self.outputs, self.module)
+        return logits_behind(output, self.outputs.kind or "logits", points, heard, self.name)
 
-
-def _check_gives_logits(module: nn.Module) -> None:
-    """Refuse a TorchXRayVision model whose own forward ends in a sigmoid or in calibrated values."""
-    if getattr(module, "op_threshs", None) is None and not getattr(module, "apply_sigmoid", False):
-        return
-    raise ModelError(
-        f"a {type(module).__name__} whose output is calibrated, or behind a sigmoid",
-        expected="a model that gives logits",
-        remedy="A TorchXRayVision model goes into Explainer as it is, with target_layers=[...] for other "
-        "layers. Elsewhere set its op_threshs to None and its apply_sigmoid to False.",
-    )
+    def call(self, inputs: Tensor) -> object:
+        """Whatever the module gives for suited inputs."""
+        return self.module(self._prepare(inputs))
 
 
 def imagenet_input(inputs: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -50,19 +51,34 @@ class MonaiDenseNet(PooledLinearClassifier):
                 remedy="For any other module use HookedClassifier with the name of its target layer.",
             )
         description.setdefault("name", f"MONAI {type(module).__name__}")
-
-        def body(inputs: Tensor) -> Tensor:
-            # To mypy, an attribute of a module may be a tensor.
-            features = module.features(prepare(inputs) if prepare else inputs)  # type: ignore[operator]
-            # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
-            return cast(Tensor, layers.relu(features.clone()))  # type: ignore[operator]
-
         super().__init__(
             module,
-            body,
+            MonaiBody(module, prepare),
             layers.out,  # type: ignore[arg-type]
             outputs,
             input_size=input_size,
             target_layer="features (post-ReLU)",
+            layer="features",
+            prepare=prepare,
             **description,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MonaiBody:
+    """A MONAI DenseNet up to its pooling.
+
+    Args:
+        module: the model.
+        prepare: function from inputs to what the model takes.
+    """
+
+    module: nn.Module
+    prepare: Callable[[Tensor], Tensor] | None
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C, I, J)."""
+        module: Any = self.module
+        features = module.features(self.prepare(inputs) if self.prepare else inputs)
+        # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
+        return cast(Tensor, module.class_layers.relu(features.clone()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Classifier, ForwardPass, LinearHead, Outputs
+from cxr_explain.models.hooked import HookedClassifier
+from cxr_explain.models.own_scores import explained_as_called
 
 
 class PooledLinearPass(ForwardPass):
@@ -43,12 +46,28 @@ class PooledLinearPass(ForwardPass):
         return F.linear(variants.mean(dim=(-2, -1), dtype=weight.dtype), weight, bias)
 
 
-def _masked_body(body: Callable[[Tensor], Tensor], region: Tensor) -> Callable[[Tensor], Tensor]:
-    def masked(inputs: Tensor) -> Tensor:
-        a = body(inputs)
-        return a * F.adaptive_avg_pool2d(region[None, None].to(a), (a.shape[-2], a.shape[-1]))
+def _type_name(head: object) -> str:
+    """The type's name; that of a quantised layer says so, as it would else be called Linear, too."""
+    quantised = "quantized" in type(head).__module__
+    return f"{'quantised ' * quantised}{type(head).__name__}"
 
-    return masked
+
+@dataclass(frozen=True, eq=False)
+class MaskedBody:
+    """A body of which only a region counts, see `PooledLinearClassifier.restricted`.
+
+    Args:
+        body: function from inputs to activations.
+        region: how much of each position counts, (H, W) from 0 to 1.
+    """
+
+    body: Callable[[Tensor], Tensor]
+    region: Tensor
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C, I, J)."""
+        a = self.body(inputs)
+        return a * F.adaptive_avg_pool2d(self.region[None, None].to(a), (a.shape[-2], a.shape[-1]))
 
 
 def pooled_linear(activations: Tensor, head: nn.Linear) -> Tensor:
@@ -66,6 +85,9 @@ class PooledLinearClassifier(Classifier):
         body: function from inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them.
         head: the linear layer.
         outputs: names and operating points of the N outputs.
+        layer: name of the body's last layer in `module.named_modules()`, at which the module's own forward is
+            explained where it computes something else; None where there is none.
+        prepare: what the body does to inputs before the module sees them; nothing by default.
         **description: further arguments of `Classifier`.
 
     Raises:
@@ -78,12 +100,15 @@ class PooledLinearClassifier(Classifier):
         body: Callable[[Tensor], Tensor],
         head: nn.Linear,
         outputs: Outputs,
+        *,
+        layer: str | None = None,
+        prepare: Callable[[Tensor], Tensor] | None = None,
         **description: Any,
     ) -> None:
         super().__init__(module, outputs, **description)
         if not isinstance(head, nn.Linear):
             raise ModelError(
-                f"a head of type {type(head).__name__}",
+                f"a head of type {_type_name(head)}",
                 expected="a linear layer behind global average pooling",
                 remedy="For any other head use HookedClassifier with the name of its target layer.",
                 source=self.name,
@@ -96,6 +121,40 @@ class PooledLinearClassifier(Classifier):
             )
         self._body = body
         self._head = head
+        self._layer = layer
+        self._prepare = prepare
+
+    def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:
+        """This classifier, or one that hooks the module's own forward where that gives other scores.
+
+        See `cxr_explain.models.own_scores`.
+        """
+        return explained_as_called(self, inputs, logits)
+
+    @property
+    def path(self) -> Hashable:
+        """What tells this way through the module from another one."""
+        return type(self), self._layer, id(self._head), id(self._prepare)
+
+    def call(self, inputs: Tensor) -> object:
+        """Whatever the module gives for suited inputs."""
+        return self.module(inputs if self._prepare is None else self._prepare(inputs))
+
+    def hooked(self) -> HookedClassifier | None:
+        """The same module by its own forward; None where no layer is known to look at."""
+        if self._layer is None:
+            return None
+        return HookedClassifier(
+            self.module,
+            self._layer,
+            self.outputs,
+            input_size=self.input_size,
+            prepare=self._prepare,
+            name=self.name,
+            weights_sha256=self.weights_sha256,
+            training_sets=self.training_sets,
+            phantom_only=self.phantom_only,
+        )
 
     def restricted(self, region: Tensor) -> PooledLinearClassifier:
         """The same model, whose scores count the evidence of a region alone.
@@ -111,7 +170,7 @@ class PooledLinearClassifier(Classifier):
             A classifier that shares this one's module.
         """
         view = copy(self)
-        view._body = _masked_body(self._body, region)  # noqa: SLF001 - its own class
+        view._body = MaskedBody(self._body, region)  # noqa: SLF001 - its own class
         return view
 
     def _forward(self, inputs: Tensor) -> ForwardPass:

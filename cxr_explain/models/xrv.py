@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.radiograph import VALUE_RANGE
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
+_RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _FIRST_OF_LAYER = re.compile(r"features\.denseblock([1-9]\d{0,5})\.denselayer[1-9]\d{0,5}\.conv1\.weight")
 
 
@@ -71,10 +73,11 @@ class XRVDenseNet(_XRVClassifier):
         description.setdefault("input_size", int(getattr(module, "input_resolution", 224)))
         super().__init__(
             module,
-            _densenet_body(module),
+            DenseNetBody(module),
             module.classifier,  # type: ignore[arg-type]  # to mypy, it may be a tensor
             outputs or _own_outputs(module),
             target_layer="features (post-ReLU)",
+            layer="features",
             **description,
         )
 
@@ -154,10 +157,11 @@ class XRVResNet(_XRVClassifier):
         description.setdefault("input_size", int(getattr(module, "input_resolution", 512)))
         super().__init__(
             module,
-            _resnet_body(backbone),
+            ResNetBody(backbone),
             backbone.fc,
             outputs or _own_outputs(module),
             target_layer="layer4",
+            layer="layer4" if backbone is module else "model.layer4",
             **description,
         )
 
@@ -206,26 +210,43 @@ def _block_config(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(layers[name] for name in sorted(layers, key=int))
 
 
-def _densenet_body(module: Any) -> Callable[[Tensor], Tensor]:
-    _require(module, ("features", "classifier"), "a TorchXRayVision DenseNet")
+@dataclass(frozen=True, eq=False)
+class DenseNetBody:
+    """A DenseNet up to its pooling.
 
-    def body(inputs: Tensor) -> Tensor:
+    Args:
+        module: the model, with `features` and `classifier`.
+    """
+
+    module: nn.Module
+
+    def __post_init__(self) -> None:
+        _require(self.module, ("features", "classifier"), "a TorchXRayVision DenseNet")
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C, I, J)."""
         # features2's ReLU, but not in place: a user's hook keeps its tensor.
-        return F.relu(module.features(inputs))
-
-    return body
+        return F.relu(self.module.features(inputs))  # type: ignore[operator]  # to mypy, it may be a tensor
 
 
-def _resnet_body(backbone: nn.Module) -> Callable[[Tensor], Tensor]:
-    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    _require(backbone, (*names, "fc"), "a torchvision ResNet")
+@dataclass(frozen=True, eq=False)
+class ResNetBody:
+    """A ResNet up to its pooling.
 
-    def body(inputs: Tensor) -> Tensor:
-        for name in names:
-            inputs = getattr(backbone, name)(inputs)
+    Args:
+        backbone: torchvision's ResNet.
+    """
+
+    backbone: nn.Module
+
+    def __post_init__(self) -> None:
+        _require(self.backbone, (*_RESNET, "fc"), "a torchvision ResNet")
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C, I, J)."""
+        for name in _RESNET:
+            inputs = getattr(self.backbone, name)(inputs)
         return inputs
-
-    return body
 
 
 def _require(module: nn.Module, names: Sequence[str], expected: str) -> None:

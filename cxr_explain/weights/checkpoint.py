@@ -356,8 +356,14 @@ def _part(module: ModuleRecord, part: str) -> dict[Any, Any]:
 
 
 def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Take off the prefix that DataParallel adds to each name."""
-    prefix = "module."
-    if not all(key.startswith(prefix) for key in state_dict):
+    """Take off what wrappers put before each name, such as "module.", "_orig_mod." or "model.".
+
+    Names without a dot are the wrapper's own, such as `op_threshs` of TorchXRayVision's ResNet.
+    """
+    prefixes = {key.partition(".")[0] for key in state_dict if "." in key}
+    if len(prefixes) != 1:
         return state_dict
-    return {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
+    prefix = f"{prefixes.pop()}."
+    shorter = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
+    nested = any("." in key for key in shorter)
+    return _without_prefix(shorter) if nested and len(shorter) == len(state_dict) else state_dict

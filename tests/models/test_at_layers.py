@@ -261,7 +261,7 @@ class Returns(nn.Module):
         (Returns(lambda m, x: m.body(x)), ["body.5", "unused"], "unused: .*ran 0 times.*runs once"),
         (Returns(lambda m, x: m.body(x) + m.body(x)), ["body.5"], "body.5: .*ran 2 times"),
         (Returns(lambda m, x: m.body(x)[:, :3]), ["body.5"], r"\(2, 3\).*\(2, 5\)"),
-        (Returns(lambda m, x: [m.body(x)]), ["body.5"], "an output of list"),
+        (Returns(lambda m, x: {"pred": m.body(x)}), ["body.5"], "an output of type dict with pred"),
         (small_net(), ["9"], r"9: .*\(2, 16\).*expected \(B, C, I, J\).*token_grid"),
     ],
 )

@@ -219,8 +219,9 @@ class Pair(nn.Module):
     [
         (Returns(lambda m, x: m.body(x)), "unused", r"unused: .*ran 0 times.*runs once"),
         (Returns(lambda m, x: m.body(x) + m.body(x)), "body.5", "ran 2 times"),
-        (Returns(lambda m, x: m.body(x).sum(1)), "body.5", r"\(2,\)|\(B, N\)"),
-        (Returns(lambda m, x: [m.body(x)]), "body.5", "an output of list"),
+        (Returns(lambda m, x: m.body(x).sum(1)), "body.5", r"shape \(2, 1\); expected \(2, 5\)"),
+        (Returns(lambda m, x: m.body(x).sum()), "body.5", r"shape \(\); expected a \(B, N\)"),
+        (Returns(lambda m, x: {"pred": m.body(x)}), "body.5", "an output of type dict with pred"),
         (Returns(lambda m, x: m.body(x)[:, :3]), "body.5", r"\(2, 3\).*\(2, 5\)"),
         (nn.Sequential(Pair()), "0", "0: .*gives tuple.*a tensor"),
     ],

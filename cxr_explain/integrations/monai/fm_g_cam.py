@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -16,7 +16,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.at_layers import AutogradPass, passes_at
 from cxr_explain.models.base import Outputs
 from cxr_explain.models.hooked import HookedClassifier
-from cxr_explain.options import Activation, Normalisation, check_at_least, check_option
+from cxr_explain.options import Activation, Normalisation, OutputKind, check_at_least, check_option
 
 LayerMethod = Literal["grad-cam", "grad-cam++", "xgrad-cam", "hirescam", "layercam", "eigen-cam"]
 """The rules that look at a layer and its gradient alone; others make inputs of a range unknown here."""
@@ -42,7 +42,8 @@ class FMGCAM:
       the layer.
 
     Args:
-        nn_module: a network that gives (B, N) scores before any sigmoid or softmax.
+        nn_module: a network that gives (B, N) scores. Behind a sigmoid or softmax, the logits before it are
+            explained.
         target_layers: the name of a layer in `nn_module.named_modules()`, or several to choose from with
             `layer_idx`. Its output is (B, C, *spatial); name a layer behind its ReLU.
         upsampler: as MONAI's, from a spatial size to a function of maps.
@@ -52,6 +53,7 @@ class FMGCAM:
         normalisation: what the fusion divides by; see `fm_g_cam`.
         activation: what the fusion ends with; see `fm_g_cam`.
         fused: False leaves the filter out: K class maps on one scale.
+        kind: what the network gives, see `cxr_explain.options.OutputKind`; by default that is found out.
 
     Raises:
         ModelError: no layer of that name.
@@ -79,6 +81,7 @@ class FMGCAM:
         normalisation: Normalisation = "joint",
         activation: Activation = "relu",
         fused: bool = True,
+        kind: OutputKind | None = None,
     ) -> None:
         if not isinstance(nn_module, nn.Module):
             raise OptionError(f"a {type(nn_module).__name__}", expected="a torch.nn.Module")
@@ -91,7 +94,7 @@ class FMGCAM:
         if not self.target_layers:
             raise OptionError("no layer", expected="one or more")
         for name in self.target_layers:
-            _Network(nn_module, name, {})  # which refuses a layer that is not there
+            _Network(nn_module, name, {}, kind)  # which refuses a layer that is not there
         self.upsampler = upsampler
         self.postprocessing = postprocessing
         self.top_k = top_k
@@ -99,6 +102,7 @@ class FMGCAM:
         self.normalisation: Normalisation = normalisation
         self.activation: Activation = activation
         self.fused = fused
+        self.kind = kind
 
     def __call__(
         self,
@@ -159,7 +163,14 @@ class FMGCAM:
         Returns:
             (B, K, *layer) maps and (B, K) int64 classes.
         """
-        network = _Network(self.nn_module, self._layer(layer_idx), kwargs)
+        if not isinstance(x, Tensor):
+            raise OptionError(
+                f"an input of type {type(x).__name__}",
+                expected="a tensor (B, C, *spatial)",
+                remedy="Wrap a network of several inputs in a module whose forward takes one tensor, such as "
+                "the inputs' channels together; further arguments go by keyword.",
+            )
+        network = _Network(self.nn_module, self._layer(layer_idx), kwargs, self.kind)
         forward = network.look(_plain(x))
         classes = _classes(class_idx, forward.logits, self.top_k)
         network.check_normalisation(self.normalisation)
@@ -198,14 +209,16 @@ class _Network(HookedClassifier):
     position, or as a sum over all of them, is the same in any number of dimensions.
     """
 
-    def __init__(self, module: nn.Module, layer: str, arguments: Mapping[str, Any]) -> None:
-        super().__init__(module, layer, Outputs(("unnamed",)), grid=self._side_by_side)
+    def __init__(
+        self, module: nn.Module, layer: str, arguments: Mapping[str, Any], kind: OutputKind | None
+    ) -> None:
+        super().__init__(module, layer, Outputs(("unnamed",), kind=kind), grid=self._side_by_side)
         self._arguments = arguments
         self._space: torch.Size = torch.Size()
 
-    def run(self, inputs: Tensor) -> Tensor:
-        """The logits alone; see `Classifier.run`."""
-        return cast(Tensor, self.module(inputs, **self._arguments))
+    def call(self, inputs: Tensor) -> object:
+        """Whatever the module gives for the inputs and the arguments of this call."""
+        return self.module(inputs, **self._arguments)
 
     def look(self, inputs: Tensor) -> AutogradPass:
         """One forward pass."""

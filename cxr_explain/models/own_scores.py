@@ -1,0 +1,130 @@
+"""Whether the scores that are explained are the model's own.
+
+The adapters of known families run a model's body and weigh its head, and do not call the model. A subclass
+with its own forward, or a hook of the user, may compute something else: what calling the model gives is
+compared, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from cxr_explain.errors import ModelError
+from cxr_explain.models.base import Classifier
+from cxr_explain.models.output_kinds import agree, as_called, calibrating_points, matrix_of
+from cxr_explain.models.wrappers import hook_counts
+from cxr_explain.options import OutputKind
+
+if TYPE_CHECKING:
+    from cxr_explain.models.pooled_linear import PooledLinearClassifier
+
+_ANY: tuple[OutputKind, ...] = ("logits", "calibrated", "sigmoids", "softmax", "log-softmax")
+
+_found: WeakKeyDictionary[nn.Module, tuple[Hashable, OutputKind]] = WeakKeyDictionary()
+"""What was found of a module in a certain state: a loop that explains each batch does not look each time."""
+
+
+def explained_as_called(
+    classifier: PooledLinearClassifier, inputs: Tensor, logits: Tensor | None
+) -> Classifier:
+    """The classifier, if its scores are those of calling its module; else one that hooks the module itself.
+
+    Args:
+        classifier: a body and a head.
+        inputs: model inputs, (B, C, S, S); the first one is looked at.
+        logits: what the classifier gave for them, (B, N), where that is known already.
+
+    Raises:
+        ModelError: a module that gives other values each time, or whose forward can be explained in no way.
+    """
+    module, state = classifier.module, _state(classifier)
+    known = _found.get(module)
+    with torch.autocast(classifier.device.type, enabled=False):
+        kind = known[1] if known and known[0] == state else _kind_of(classifier, inputs[:1], logits)
+        if kind is None:
+            return _hooked(classifier, inputs[:1])
+    _found[module] = (state, kind)
+    classifier.outputs = replace(classifier.outputs, kind=kind)
+    return classifier
+
+
+def _kind_of(classifier: PooledLinearClassifier, inputs: Tensor, logits: Tensor | None) -> OutputKind | None:
+    """What calling the module gives of the explained logits; None where that is something else.
+
+    Where the first image of a batch differs by itself, rounding may be why: the logits are computed anew.
+    """
+    own = _called(classifier, inputs)
+    if logits is not None and (kind := _which(classifier, logits[:1], own)):
+        return kind
+    return _which(classifier, classifier.forward(inputs).logits, own)
+
+
+def _which(classifier: PooledLinearClassifier, logits: Tensor, own: Tensor) -> OutputKind | None:
+    declared = classifier.outputs.kind
+    points = calibrating_points(classifier.outputs, classifier.module)
+    kinds: Sequence[OutputKind] = _ANY if declared is None else (declared,)
+    return next((kind for kind in kinds if agree(as_called(logits, kind, points), own)), None)
+
+
+def _called(classifier: PooledLinearClassifier, inputs: Tensor) -> Tensor:
+    with classifier.undisturbed(), torch.inference_mode():
+        try:
+            output = classifier.call(classifier.suited(inputs))
+        except Exception as error:  # whatever the user's own code raises
+            raise ModelError(
+                f"a model that fails when it is called ({type(error).__name__}: {error})",
+                expected="the scores that its body and head give, or others",
+                remedy="Mend it first: of a TorchXRayVision model with another head, set op_threshs to None.",
+                source=classifier.name,
+            ) from error
+    return matrix_of(output, classifier.name)
+
+
+def _hooked(classifier: PooledLinearClassifier, inputs: Tensor) -> Classifier:
+    once, again = _called(classifier, inputs), _called(classifier, inputs)
+    if not agree(once, again):
+        raise ModelError(
+            f"outputs that differ from call to call ({_numbers(once)}, then {_numbers(again)})",
+            expected="a model that gives the same twice",
+            remedy="Take out what is random in its forward pass.",
+            source=classifier.name,
+        )
+    explained = classifier.forward(inputs).logits
+    try:
+        general = classifier.hooked()
+        if general is not None:
+            general.forward(inputs)
+            return general
+        reason = "no layer of it is known"
+    except ModelError as error:
+        reason = str(error)
+    raise ModelError(
+        f"a {type(classifier.module).__name__} that gives {_numbers(once)}, where its body and head give "
+        f"{_numbers(explained)}, and whose own forward cannot be explained ({reason.rstrip('.')})",
+        expected="the same scores, or a forward that can be hooked",
+        remedy="Pass HookedClassifier(model, layer, outputs) with a layer that its forward runs once.",
+        source=classifier.name,
+    )
+
+
+def _numbers(values: Tensor) -> str:
+    return ", ".join(f"{value:.4g}" for value in values[0, :3].tolist()) + (
+        ", ..." if values.shape[1] > 3 else ""
+    )
+
+
+def _state(classifier: PooledLinearClassifier) -> Hashable:
+    """What the comparison depends on: the path, hooks, forwards, and the weights' versions."""
+    state: list[Hashable] = [classifier.path, classifier.outputs]
+    for part in classifier.module.modules():
+        state += [id(part), *hook_counts(part), id(vars(part).get("forward"))]
+        tensors = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        # What autograd itself compares to notice a change in place; tensors of inference mode have none.
+        state += [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # noqa: SLF001
+    return tuple(state)
