@@ -278,7 +278,7 @@ class Explainer:
         ]
         gradient = "none" if self.rule.gradient_free else passes[0].gradient
         with torch.inference_mode():
-            batch = BatchMaps(rankings, self._fuse(by_layer, rankings), gradient)
+            batch = BatchMaps(rankings, self._fuse(by_layer, rankings, passes), gradient)
             return batch, [
                 None if other is None else _further(by_layer, image, indices[image], other)
                 for image, other in enumerate(others)
@@ -307,11 +307,15 @@ class Explainer:
         outputs = self.classifier.outputs
         return rank(logits, outputs.pathologies, outputs.operating_points, kind=outputs.kind, **vars(asked))
 
-    def _fuse(self, by_layer: Sequence[Tensor], rankings: Sequence[Ranking]) -> tuple[FusedMaps, ...]:
-        if len({ranking.k for ranking in rankings}) == 1:
+    def _fuse(
+        self, by_layer: Sequence[Tensor], rankings: Sequence[Ranking], passes: Sequence[ForwardPass]
+    ) -> tuple[FusedMaps, ...]:
+        if len({ranking.k for ranking in rankings}) == 1 and rankings[0].k:
             return _split(self._fuse_alike([maps[:, : rankings[0].k] for maps in by_layer]))
+        # Where nothing is explained no rule says how fine its maps are: they are as fine as the layers.
+        nothing = [forward.activations[:1, :0].float() for forward in passes]
         return tuple(
-            self._fuse_alike([maps[b : b + 1, : ranking.k] for maps in by_layer])
+            self._fuse_alike([maps[b : b + 1, : ranking.k] for maps in by_layer] if ranking.k else nothing)
             for b, ranking in enumerate(rankings)
         )
 
@@ -432,9 +436,13 @@ def _indices(ranking: Ranking, other: Ranking | None) -> list[int]:
 
 
 def _filled_up(indices: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """(B, most) int64: short rows are filled up with class 0 for the batched gradient; nobody looks there."""
+    """(B, most) int64: short rows are filled up for the batched gradient; nobody looks there.
+
+    With a class that the image is explained for, or else another image: it is a named output, with a gradient.
+    """
     most = max(map(len, indices))
-    rows = [[*row, *[0] * (most - len(row))] for row in indices]
+    spare = next((row[:1] for row in indices if row), [])
+    rows = [[*row, *(row[:1] or spare) * (most - len(row))] for row in indices]
     return torch.tensor(rows, dtype=torch.int64, device=device).reshape(len(rows), most)
 
 
