@@ -4,6 +4,8 @@
 
     CxrExplainError
     ├── RadiographError            a file that gives no radiograph
+    │   ├── ImageNotFoundError     no such file
+    │   ├── UnreadableImageError   a file that is there, and may not or cannot be read
     │   ├── NotAnImageError        unknown bytes, or an object without pixels
     │   ├── UnsupportedImageError  an image, but not one that this package may explain
     │   ├── CorruptImageError      truncated or contradictory
@@ -32,6 +34,7 @@ file's name; the boundary (`read_radiograph`, `open_weights`, the command line) 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -81,6 +84,24 @@ class CxrExplainError(Exception):
         return " ".join(f"{head}{body}{tail}".split())
 
 
+def fault(error: Exception) -> CxrExplainError:
+    """An exception that nobody foresaw, under its type's name alone: its text may quote a header.
+
+    With CXR_EXPLAIN_DEBUG in the environment it is raised again.
+
+    >>> str(fault(ZeroDivisionError("division by zero")))[:32]
+    'an unexpected ZeroDivisionError.'
+    """
+    if os.environ.get("CXR_EXPLAIN_DEBUG"):
+        raise error
+    unforeseen = CxrExplainError(
+        f"an unexpected {type(error).__name__}",
+        remedy="Please report it, with the traceback that CXR_EXPLAIN_DEBUG=1 shows.",
+    )
+    unforeseen.__cause__ = error
+    return unforeseen
+
+
 @contextmanager
 def naming(source: str | PathLike[str]) -> Iterator[None]:
     """Name the file, URL or option concerned in every error of this package that is raised within.
@@ -104,6 +125,18 @@ class RadiographError(CxrExplainError):
     """A file that gives no radiograph."""
 
     code = "radiograph"
+
+
+class ImageNotFoundError(RadiographError):
+    """No such file."""
+
+    code = "no-such-file"
+
+
+class UnreadableImageError(RadiographError):
+    """A file that is there, and may not or cannot be read: permissions, links, a failing disk."""
+
+    code = "unreadable-file"
 
 
 class NotAnImageError(RadiographError):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cxr_explain.audit.place import Place, is_url, place_at
-from cxr_explain.errors import AuditError, OptionError, RadiographError
+from cxr_explain.errors import AuditError, ImageNotFoundError, OptionError, UnreadableImageError
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
 
@@ -57,7 +57,9 @@ class ImageFolder:
         try:
             data = self._place.read(path)
         except AuditError as error:
-            raise RadiographError(error.found, expected="an object of the image folder") from error
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            kind = ImageNotFoundError if missing else UnreadableImageError
+            raise kind(error.found, expected="an object of the image folder") from error
         with TemporaryDirectory(prefix="cxr-explain-") as folder:
             local = Path(folder) / Path(path).name
             local.write_bytes(data)
@@ -65,13 +67,19 @@ class ImageFolder:
 
     def _inside(self, path: str) -> Path:
         full = Path(self.where) / path
-        if not self.follow_links and not full.resolve().is_relative_to(self.where):
-            raise RadiographError(
+        if not self.follow_links and self._leads_out(full):
+            raise UnreadableImageError(
                 "a link that leads out of the image folder",
                 expected="a file inside it",
                 remedy="Allow it with --follow-links, if the links are yours.",
             )
         return full
+
+    def _leads_out(self, full: Path) -> bool:
+        try:
+            return not full.resolve().is_relative_to(self.where)
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no file can have
+            return False  # reading it says what is wrong
 
 
 def _image_folder(where: str, follow_links: bool) -> ImageFolder:

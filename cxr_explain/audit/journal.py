@@ -18,7 +18,7 @@ from typing import Self
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.place import LocalPlace, Place, as_output_error
-from cxr_explain.errors import CxrExplainError, RadiographError
+from cxr_explain.errors import CorruptImageError, CxrExplainError
 from cxr_explain.loaders.settings import ReadSettings
 
 JOURNAL = ".reading"
@@ -99,7 +99,7 @@ def try_apart(images: ImageFolder, path: str, settings: ReadSettings, seconds: f
     """Read an image in a separate process, to see whether that survives it.
 
     Raises:
-        RadiographError: the process died, or did not come back.
+        CorruptImageError: the process died, or did not come back.
     """
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_read, args=(images, path, settings), daemon=True)
@@ -108,9 +108,9 @@ def try_apart(images: ImageFolder, path: str, settings: ReadSettings, seconds: f
     if process.is_alive():
         process.kill()
         process.join()
-        raise RadiographError(f"a file whose decoder did not come back within {seconds:.0f} s")
+        raise CorruptImageError(f"a file whose decoder did not come back within {seconds:.0f} s")
     if process.exitcode:
-        raise RadiographError("a file that crashes its decoder")
+        raise CorruptImageError("a file that crashes its decoder")
 
 
 def _read(images: ImageFolder, path: str, settings: ReadSettings) -> None:

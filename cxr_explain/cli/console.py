@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from cxr_explain.errors import (
     OptionError,
     ReferenceLabelError,
     UnknownWeightsError,
+    fault,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +34,19 @@ EXIT_INTERRUPTED = 130
 
 _PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
 _USAGE = (OptionError, UnknownWeightsError, ReferenceLabelError, ManifestError)
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Console(Console):
+    """A console whose reader may leave: the work goes on, and what nobody reads is not printed."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # for what is left in its buffer
+
+
+_IS_TERMINAL = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed
+out = _Console(highlight=False, width=None if _IS_TERMINAL else _PIPE_WIDTH)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -45,6 +58,13 @@ def errors_as_lines() -> Iterator[None]:
         _stop(str(error), EXIT_USAGE if isinstance(error, _USAGE) else EXIT_SOME_FAILED)
     except KeyboardInterrupt:
         _stop("interrupted; what was finished is kept", EXIT_INTERRUPTED)
+    except (typer.Exit, typer.Abort):
+        raise
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        _stop(f"{named}{error.strerror or error}.", EXIT_SOME_FAILED)
+    except Exception as error:
+        _stop(str(fault(error)), EXIT_SOME_FAILED)
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from cxr_explain.cli.explain import explain
 from cxr_explain.cli.flatten import flattened
 from cxr_explain.cli.help import PanelCommand, PanelGroup
 from cxr_explain.cli.phantom import phantom
+from cxr_explain.cli.surroundings import make_good
 
 COMMANDS = (explain, evaluate, phantom, manifest, audit, stats, report, figure, bundle)
 WEIGHTS_COMMANDS = (weights.list_, weights.path, weights.fetch, weights.verify)
@@ -70,4 +72,9 @@ def main() -> None:
     # Importing torch makes a million objects that stay: at Python's threshold, looking for garbage among
     # them takes 1 s, a sixth of a short run. In a long run memory stays as flat as before.
     gc.set_threshold(50_000, 10, 10)
-    app(prog_name="cxr-explain")
+    try:
+        with errors_as_lines():
+            make_good()
+            app(prog_name="cxr-explain")
+    except typer.Exit as end:
+        sys.exit(end.exit_code)

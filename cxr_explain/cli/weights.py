@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxr_explain.cli.console import out, say
+from cxr_explain.cli.console import note, out, say
 from cxr_explain.cli.panels import WeightsDir
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def list_(weights_dir: WeightsDir = None) -> None:
     """
     from rich.table import Table
 
+    from cxr_explain.errors import WeightsNotFoundError
     from cxr_explain.weights import list_weights, weights_folder
 
     titles = ("name", "present", "pathologies", "input", "trained on", "SHA-256")
@@ -41,7 +42,10 @@ def list_(weights_dir: WeightsDir = None) -> None:
             (row.recorded_sha256 or "")[:12],
         )
     out.print(table)
-    out.print(f"folder: {weights_folder(weights_dir)}", style="dim", markup=False)
+    try:
+        out.print(f"folder: {weights_folder(weights_dir)}", style="dim", markup=False)
+    except WeightsNotFoundError as error:  # a list of what there is: the bundled weights are
+        note(str(error))
 
 
 def path(name: WeightsName, weights_dir: WeightsDir = None) -> None:

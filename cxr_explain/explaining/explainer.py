@@ -438,11 +438,11 @@ def _indices(ranking: Ranking, other: Ranking | None) -> list[int]:
 def _filled_up(indices: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """(B, most) int64: short rows are filled up for the batched gradient; nobody looks there.
 
-    With a class that the image is explained for, or else another image: it is a named output, with a gradient.
+    With a class that the image is explained for, or else one that another image is: never an unnamed output.
     """
     most = max(map(len, indices))
-    spare = next((row[:1] for row in indices if row), [])
-    rows = [[*row, *(row[:1] or spare) * (most - len(row))] for row in indices]
+    spare = next((row[0] for row in indices if row), 0)
+    rows = [[*row, *[row[0] if row else spare] * (most - len(row))] for row in indices]
     return torch.tensor(rows, dtype=torch.int64, device=device).reshape(len(rows), most)
 
 

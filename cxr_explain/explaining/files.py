@@ -21,12 +21,11 @@ from cxr_explain.explaining.many import (
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.formats import ENDINGS
+from cxr_explain.loaders.search import INDEX, FolderSearch, kind_of
 from cxr_explain.loaders.settings import ReadSettings
-from cxr_explain.loaders.sniff import sniff
 from cxr_explain.options import FigureFormat
 from cxr_explain.pathologies import ReferenceLabels
 
-_SNIFFED_BYTES = 2048
 _GLOB_SIGNS = frozenset("*?[")
 
 LabelsFor = Callable[[Path, tuple[int, int]], ReferenceLabels | None]
@@ -41,7 +40,9 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Turn files, folders and globs into files, each once, and notes on what was passed over.
 
     A folder is searched for files that are images by content or by extension; the extension counts so that a
-    broken image becomes a failure with a name rather than a silent gap.
+    broken image becomes a failure with a name rather than a silent gap. What is passed over has its name in a
+    note: what is no image, hidden files, links that lead nowhere, linked folders, the index of a disc, and a
+    file that is there under another name.
 
     Raises:
         OptionError: a glob that matches nothing, or no file at all that is there.
@@ -50,18 +51,23 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     notes: list[str] = []
     for text in inputs:
         for path in _matches(text):
-            if path.is_dir():
-                images, others = _images_in(path)
+            if os.path.isdir(path):
+                images, passed_over = _images_in(path)
                 files.update(dict.fromkeys(images))
-                if others:
-                    notes.append(f"{path}: {others} files that are no images passed over")
+                notes += passed_over
             else:
                 files[path] = None
-    if not any(path.exists() for path in files):  # said before weights are fetched in vain
-        raise OptionError(f"no image in {', '.join(inputs)}", expected="files, folders with images, or globs")
+    if not any(map(_may_be_there, files)):  # said before weights are fetched in vain
+        raise OptionError(
+            f"no image in {', '.join(inputs)}",
+            expected="files, folders with images, or globs",
+            remedy=f"{'; '.join(notes)}." if notes else None,
+        )
     unique: dict[str, Path] = {}
     for path in files:
-        unique.setdefault(os.path.realpath(path), path)
+        same = unique.setdefault(os.path.realpath(path), path)
+        if same is not path:
+            notes.append(f"{path}: passed over, the same file as {same}")
     return list(unique.values()), notes
 
 
@@ -120,7 +126,7 @@ def explain_files(
 
 def _matches(text: str) -> list[Path]:
     path = Path(text)
-    if path.exists() or not _GLOB_SIGNS & set(text):
+    if os.path.lexists(path) or not _GLOB_SIGNS & set(text):
         return [path]  # a missing file fails under its own name
     found = sorted(Path(name) for name in glob.glob(text, recursive=True))
     if not found:
@@ -128,21 +134,36 @@ def _matches(text: str) -> list[Path]:
     return found
 
 
-def _images_in(folder: Path) -> tuple[list[Path], int]:
-    images, others = [], 0
-    for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
-            continue
-        if path.suffix.lower() in ENDINGS or _is_image(path):
+def _may_be_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        pass  # it fails under its own name
+    return True
+
+
+def _images_in(folder: Path) -> tuple[list[Path], list[str]]:
+    """The images below a folder, and notes on what was passed over."""
+    search = FolderSearch(folder)
+    images = []
+    for path in search.files():
+        reason = _no_image(path, folder)
+        if reason is None:
             images.append(path)
         else:
-            others += 1
-    return images, others
+            search.pass_over(path, reason)
+    return sorted(images), search.notes()
 
 
-def _is_image(path: Path) -> bool:
+def _no_image(path: Path, folder: Path) -> str | None:
+    if any(part.startswith(".") for part in path.relative_to(folder).parts):
+        return "hidden files"
+    if path.suffix.lower() in ENDINGS:
+        return None
     try:
-        with path.open("rb") as file:
-            return sniff(file.read(_SNIFFED_BYTES)) is not None
+        kind = kind_of(path)
     except OSError:
-        return True  # unreadable: let it fail under its own name
+        return None  # unreadable: let it fail under its own name
+    return INDEX if kind == "DICOMDIR" else None if kind else "what is no image"

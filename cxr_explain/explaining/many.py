@@ -5,7 +5,6 @@ What explains files, audits and MONAI's batches is here once. Nothing here keeps
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.errors import CxrExplainError, OptionError, fault
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput
@@ -79,14 +78,7 @@ def attempt(work: Callable[[], T]) -> T | CxrExplainError:
     except CxrExplainError as error:
         return error
     except Exception as error:
-        if os.environ.get("CXR_EXPLAIN_DEBUG"):
-            raise
-        fault = CxrExplainError(
-            f"an unexpected {type(error).__name__}",
-            remedy="Please report it, with the traceback that CXR_EXPLAIN_DEBUG=1 shows.",
-        )
-        fault.__cause__ = error
-        return fault
+        return fault(error)
 
 
 def explain_each(

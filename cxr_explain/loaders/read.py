@@ -11,10 +11,11 @@ from pathlib import Path
 from cxr_explain.errors import (
     CorruptImageError,
     CxrExplainError,
+    ImageNotFoundError,
     ImageTooLargeError,
     NotAnImageError,
     OptionError,
-    RadiographError,
+    UnreadableImageError,
     naming,
 )
 from cxr_explain.loaders.decode_settings import DecodeSettings
@@ -63,7 +64,9 @@ def read_radiograph(
             returned as it is, patient data included.
 
     Raises:
-        NotAnImageError: unknown bytes, or an object without pixels.
+        ImageNotFoundError: no such file.
+        UnreadableImageError: a file that may not or cannot be read.
+        NotAnImageError: unknown bytes, a folder, or an object without pixels.
         UnsupportedImageError: an image that is no grey radiograph ready for display.
         CorruptImageError: truncated or contradictory data.
         ImageTooLargeError: more pixels than `max_pixels`.
@@ -142,15 +145,16 @@ def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
             )
         with open(path, "rb") as stream:
             data = stream.read(limit + 1)
-    except FileNotFoundError:
-        raise NotAnImageError("no such file", remedy="Check the path.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        what = "a link that leads nowhere" if os.path.islink(path) else "no such file"
+        raise ImageNotFoundError(what, remedy="Check the path.") from None
     except PermissionError:
-        raise RadiographError(
+        raise UnreadableImageError(
             "a file that may not be read", remedy="Check the permissions of the file and its folder."
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a valid path"
-        raise RadiographError(f"a file that cannot be read ({reason})") from None
+        raise UnreadableImageError(f"a file that cannot be read ({reason})") from None
     if len(data) > limit:
         raise ImageTooLargeError(
             f"a file of more than {limit / 2**20:.0f} MiB",

@@ -6,6 +6,8 @@ from typing import Final
 
 from cxr_explain.loaders.formats import FORMATS, ImageFormat
 
+_MEDIA_STORAGE_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
+
 _OTHER: Final = (
     (b"version https://git-lfs", "a Git LFS pointer"),
     (b"%PDF", "a PDF document"),
@@ -33,6 +35,18 @@ def sniff(data: bytes) -> ImageFormat | None:
     True
     """
     return next((each for each in FORMATS if each.recognises(data)), None)
+
+
+def is_dicomdir(data: bytes) -> bool:
+    """Whether the bytes of a DICOM file are those of the index of a disc, which has no pixels (PS3.3, F).
+
+    Args:
+        data: the file's bytes, or its first 512.
+
+    >>> is_dicomdir(bytes(128) + b"DICM")
+    False
+    """
+    return _MEDIA_STORAGE_DIRECTORY in data[:512]
 
 
 def describe(data: bytes) -> str:

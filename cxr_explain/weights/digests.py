@@ -63,22 +63,29 @@ def check_pin(weights: Path, digest: str) -> None:
         )
 
 
-def record_path(weights: Path) -> Path:
-    """Return the place of the record for the file `weights`."""
+def record_path(weights: Path) -> Path | None:
+    """Return the place of the record for the file `weights`; None for a user without a home folder."""
+    folder = state_folder()
+    if folder is None:
+        return None
     # The folder is resolved, the file name is not: a link that is turned to another file must be noticed.
     location = weights.parent.resolve() / weights.name
     key = hashlib.sha256(os.fsencode(location)).hexdigest()[:12]
-    return state_folder() / f"{weights.name}.{key}.json"
+    return folder / f"{weights.name}.{key}.json"
 
 
 def recorded_digest(weights: Path) -> str | None:
     """Return the digest recorded for the file `weights`, or None before its first use."""
     record = record_path(weights)
+    if record is None:
+        return None
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError) and not os.access(record.parent, os.X_OK):
+            return None  # another user's home folder: there can be no record
         raise _unreadable(record) from error
     digest = content.get("sha256") if isinstance(content, dict) else None
     if not isinstance(digest, str):
@@ -107,8 +114,9 @@ def check_digest(weights: Path, digest: str) -> None:
 def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
     """Record the digest of the file `weights`, unless one is recorded already.
 
-    A state folder that cannot be written gives a :class:`~cxr_explain.errors.CxrExplainWarning`: the weights
-    can be used, but a later change of the file will go unnoticed.
+    A state folder that cannot be written, or a user without one, gives a
+    :class:`~cxr_explain.errors.CxrExplainWarning`: the weights can be used, but a later change of the file
+    will go unnoticed.
 
     Args:
         weights: the weights file.
@@ -118,17 +126,24 @@ def record_digest(weights: Path, digest: str, *, replace: bool = False) -> None:
     if not replace and recorded_digest(weights) is not None:
         return
     record = record_path(weights)
+    if record is None:
+        _warn_unrecorded(weights, "this user has no home folder: HOME or XDG_STATE_HOME would name one")
+        return
     content = {"file": str(weights.parent.resolve() / weights.name), "sha256": digest}
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         write_whole(record, f"{json.dumps(content, indent=2)}\n".encode())
     except OSError as error:
-        warnings.warn(
-            f"{record}: the SHA-256 of {weights.name} could not be recorded ({error.strerror}); "
-            "a later change of that file will go unnoticed.",
-            CxrExplainWarning,
-            stacklevel=2,
-        )
+        _warn_unrecorded(weights, f"{record.parent}: {error.strerror}")
+
+
+def _warn_unrecorded(weights: Path, reason: str) -> None:
+    warnings.warn(
+        f"The SHA-256 of {weights.name} could not be recorded ({reason}); "
+        "a later change of that file will go unnoticed.",
+        CxrExplainWarning,
+        stacklevel=3,
+    )
 
 
 def _unreadable_pin(weights: Path) -> WeightsIntegrityError:

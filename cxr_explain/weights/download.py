@@ -87,7 +87,7 @@ def fetch(
     """
     entry = find_entry(entry) if isinstance(entry, str) else entry
     target = place_of(entry, weights_dir)
-    if target.is_file():
+    if os.path.isfile(target):  # not Path's, which fails where the folder may not be read
         return target
     mirror = os.environ.get(MIRROR_VARIABLE)
     url = url or (f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url)

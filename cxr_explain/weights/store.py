@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -54,14 +55,14 @@ class WeightsRow:
 
     Attributes:
         entry: the registry's entry.
-        path: where the file lies, or would lie.
+        path: where the file lies, or would lie; None where that is the home folder of a user who has none.
         size: size of the file in bytes; None while it is missing.
         recorded_sha256: the SHA-256 that the next use is compared with, recorded at the first use or pinned;
             None before the first use.
     """
 
     entry: WeightsEntry
-    path: Path
+    path: Path | None
     size: int | None
     recorded_sha256: str | None
 
@@ -97,10 +98,10 @@ def resolve(
     entry = _entry_of(weights)
     if entry is not None:
         return download.fetch(entry, weights_dir=weights_dir, offline=not fetch)
-    path = Path(fspath(weights)).expanduser()  # type: ignore[arg-type]  # no entry any more
+    path = Path(os.path.expanduser(fspath(weights)))  # type: ignore[arg-type]  # no entry any more
     if isinstance(weights, str) and not _looks_like_a_path(weights, path):
         raise unknown_name(weights)
-    if not path.is_file():
+    if not _is_there(path):
         raise WeightsNotFoundError(
             "no such checkpoint file",
             remedy="Check the path, or give a name from `cxr-explain weights list`.",
@@ -162,11 +163,15 @@ def list_weights(weights_dir: str | PathLike[str] | None = None) -> list[Weights
     >>> [row.name for row in list_weights("/nowhere")][:2]
     ['densenet121-res224-all', 'densenet121-res224-nih']
     """
-    return [_row(entry, place_of(entry, weights_dir)) for entry in (*ENTRIES, *BUNDLED)]
+    return [_row(entry, weights_dir) for entry in (*ENTRIES, *BUNDLED)]
 
 
-def _row(entry: WeightsEntry, path: Path) -> WeightsRow:
-    size = path.stat().st_size if path.is_file() else None
+def _row(entry: WeightsEntry, weights_dir: str | PathLike[str] | None) -> WeightsRow:
+    try:
+        path = place_of(entry, weights_dir)
+    except WeightsNotFoundError:
+        return WeightsRow(entry, None, None, None)
+    size = path.stat().st_size if os.path.isfile(path) else None  # not Path's, which fails without permission
     if not entry.bundled:
         return WeightsRow(entry, path, size, recorded_digest(path))
     pin = None
@@ -219,4 +224,11 @@ def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | Non
 
 
 def _looks_like_a_path(text: str, path: Path) -> bool:
-    return path.name != text or path.suffix in _FILE_ENDINGS or path.is_file()
+    return path.name != text or path.suffix in _FILE_ENDINGS or os.path.isfile(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True  # as far as anyone can tell; reading it says what is wrong

@@ -268,8 +268,8 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     assert run.results["image_id"].to_pylist() == ["good"]
     codes = dict(zip(run.failures["image_id"].to_pylist(), run.failures["code"].to_pylist(), strict=True))
     assert codes == {
-        "torn": "corrupt-image", "text": "not-an-image", "missing": "not-an-image", "real": "phantom-weights",
-        "link": "radiograph",
+        "torn": "corrupt-image", "text": "not-an-image", "missing": "no-such-file", "real": "phantom-weights",
+        "link": "unreadable-file",
     }  # fmt: skip
     assert str(tmp_path) not in json.dumps(run.failures.to_pylist())
     assert run.place.read("failures.csv").decode().count("\n") == 6

@@ -98,7 +98,7 @@ def test_a_folder_is_searched_and_equal_names_do_not_overwrite_each_other(
     result = explain(images, images / "a.png", "--weights", checkpoint, "-o", out, "--top-k", 1)
     assert result.exit_code == 0, result.output
     assert len(list(out.glob("*.png"))) == 3
-    assert "1 files that are no images passed over" in result.stderr
+    assert "passed over what is no image: 'notes.txt'\n" in result.stderr
     sources = {Explanation.load(path).provenance.radiograph_sha256 for path in out.glob("*.json")}
     assert len(sources) == 3
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import CxrExplainWarning, ManifestError
 from cxr_explain.reference import make_manifest
 from cxr_explain.reference.csv_file import csv_bytes
 
@@ -101,7 +101,22 @@ def test_other_files_and_links_are_left_out(tmp_path: Path) -> None:
     (images / "empty.dcm").write_bytes(b"")
     (images / "out.dcm").symlink_to(tmp_path / "outside.dcm")
     (images / "up").symlink_to(tmp_path)
-    assert make_manifest("dicom", images).paths == ("no-extension",)
+    with pytest.warns(CxrExplainWarning) as told:
+        assert make_manifest("dicom", images).paths == ("no-extension",)
+    assert [str(each.message).partition(": ")[2] for each in told] == [
+        "passed over linked folders, which are searched where they are named themselves: 'up'",
+        "passed over links that lead out of the folder: 'out.dcm'",
+    ]
+
+
+def test_the_index_of_a_disc_is_no_image(tmp_path: Path) -> None:
+    dicom(tmp_path / "DICOM" / "IM000001")
+    index = dicom(tmp_path / "DICOMDIR")
+    content = pydicom.dcmread(index)
+    content.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    content.save_as(index)
+    with pytest.warns(CxrExplainWarning, match="passed over the index of a disc: 'DICOMDIR'$"):
+        assert make_manifest("dicom", tmp_path).paths == ("DICOM/IM000001",)
 
 
 def test_a_damaged_header_is_kept_for_the_audit_to_refuse(tmp_path: Path) -> None:

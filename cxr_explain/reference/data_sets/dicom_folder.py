@@ -8,16 +8,15 @@ column `path` has file names as they are, since without them the files cannot be
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_explain.errors import ManifestError
-from cxr_explain.loaders.sniff import sniff
+from cxr_explain.errors import CxrExplainWarning, ManifestError
+from cxr_explain.loaders.search import INDEX, FolderSearch, kind_of
 from cxr_explain.reference.data_sets.folders import folder_of
 from cxr_explain.reference.data_sets.people import believed, sex_of, years
 from cxr_explain.reference.entry import Sex
@@ -59,13 +58,14 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
     without metadata: its audit will say what is wrong with the file.
 
     Args:
-        source: the folder; linked folders are not entered, nor linked files read that lie elsewhere.
+        source: the folder; linked folders are not entered, nor linked files read that lie elsewhere: a
+            warning names them, and a DICOMDIR, the index of a disc.
 
     Raises:
         ManifestError: no DICOM file, or a file name that a manifest may not have.
     """
     folder = folder_of(source)
-    paths = list(_dicom_files(folder))
+    paths = _dicom_files(folder)
     if not paths:
         raise ManifestError("no DICOM file", expected="a folder of DICOM files", source=folder)
     odd = [problem for path in paths if (problem := path_problem(path))]
@@ -86,24 +86,27 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
     )
 
 
-def _dicom_files(folder: Path) -> Iterator[str]:
-    """POSIX paths below the folder, sorted."""
-    root = folder.resolve()
-    for where, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(where, name)
-            if path.resolve().is_relative_to(root) and path.is_file() and _is_dicom(path):
-                yield path.relative_to(folder).as_posix()
+def _dicom_files(folder: Path) -> list[str]:
+    """POSIX paths below the folder, sorted; a warning has the names of links and of a disc's index."""
+    root, search, found = folder.resolve(), FolderSearch(folder), []
+    for path in search.files():
+        kind = _kind_of(path)
+        if kind == "DICOM" and path.resolve().is_relative_to(root):
+            found.append(path)
+        elif kind == "DICOM":
+            search.pass_over(path, "links that lead out of the folder")
+        elif kind == "DICOMDIR":
+            search.pass_over(path, INDEX)
+    for note in search.notes():
+        warnings.warn(note, CxrExplainWarning, stacklevel=3)
+    return [path.relative_to(folder).as_posix() for path in sorted(found)]
 
 
-def _is_dicom(path: Path) -> bool:
+def _kind_of(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            found = sniff(file.read(_HEAD))
-            return found is not None and found.name == "DICOM"
+        return kind_of(path)
     except OSError:
-        return False
+        return None
 
 
 def _header(path: Path) -> _DicomHeader:

@@ -1,0 +1,168 @@
+"""The commands where something is amiss around them: nobody's home, closed streams, a locale without letters.
+
+Each surrounding is one process that runs five commands, one after the other, as their entry point does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.weights.folder import place_of
+from cxr_explain.weights.registry import find_entry
+
+UNNAMED = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+"""A user id that no passwd entry has, with the file permissions of the user who runs the tests."""
+
+SCRIPT = """
+import json, sys
+from cxr_explain.cli.main import main
+codes = {}
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["cxr-explain", *words]
+    try:
+        main()
+    except SystemExit as end:
+        codes[words[0]] = end.code or 0
+with open("codes.json", "w") as file:
+    json.dump(codes, file)
+"""
+
+COMMANDS = ("explain", "evaluate", "weights", "manifest", "audit")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of the five commands."""
+
+    folder: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def codes(self) -> dict[str, int]:
+        return json.loads((self.folder / "codes.json").read_text())  # type: ignore[no-any-return]
+
+    def said(self, text: str) -> int:
+        return sum(text in line for line in self.stderr.splitlines())
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two phantoms, and the bundled weights under a name of one's own, whose digest is recorded."""
+    folder = tmp_path_factory.mktemp("data")
+    list(write_dataset(folder / "phantoms", n=2, seed=39, size=96))
+    shutil.copy(place_of(find_entry("phantom")), folder / "own.safetensors")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unnamed() -> Sequence[str]:
+    script = "import os, pwd\ntry: pwd.getpwuid(os.getuid())\nexcept KeyError: print('nobody')"
+    try:
+        ran = subprocess.run([*UNNAMED, sys.executable, "-c", script], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs Linux's unshare")
+    if ran.stdout.strip() != "nobody":
+        pytest.skip("this machine gives nobody a user namespace of their own")
+    return UNNAMED
+
+
+def run_all(
+    folder: Path,
+    data: Path,
+    environment: Mapping[str, str],
+    *,
+    prefix: Sequence[str] = (),
+    redirected: str = "",
+) -> Ran:
+    """Run the five commands in one process, in an environment that is otherwise nearly bare."""
+    images = data / "phantoms" / "images"
+    weights = ("--weights", str(data / "own.safetensors"))
+    words = (
+        ("explain", str(images), *weights, "--out", "explained", "--page", "--top-k", "2"),
+        ("evaluate", str(images), "--masks", str(data / "phantoms" / "masks"), "--quick", "--resamples", "10",
+         "--out", "evaluated"),
+        ("weights", "list"),
+        ("manifest", "nih", "--source", str(data / "phantoms"), "--out", "manifest.csv"),
+        ("audit", "manifest.csv", "--images", str(images), *weights, "--out", "audited", "--top-k", "2"),
+    )  # fmt: skip
+    bare = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    command = [*prefix, sys.executable, "-c", SCRIPT, json.dumps(words)]
+    if redirected:
+        command = ["sh", "-c", f'exec "$@" {redirected}', "sh", *command]
+    ran = subprocess.run(
+        command,
+        cwd=folder,
+        env={**bare, "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return Ran(folder, ran.stdout, ran.stderr)
+
+
+def assert_all_well(ran: Ran) -> None:
+    assert "Traceback" not in ran.stderr
+    assert ran.codes == dict.fromkeys(COMMANDS, 0), ran.stderr
+    explanation = Explanation.load(ran.folder / "explained" / "phantom-000039.json")
+    assert explanation.ranking.k == 2
+    assert (ran.folder / "explained" / "index.html").is_file()
+    assert (ran.folder / "evaluated" / "report.md").is_file()
+    assert (ran.folder / "audited" / "results.parquet").is_file()
+
+
+def test_nobody_without_a_home(tmp_path: Path, data: Path, unnamed: Sequence[str]) -> None:
+    ran = run_all(tmp_path, data, {}, prefix=unnamed)
+    assert_all_well(ran)
+    assert ran.said("The SHA-256 of own.safetensors could not be recorded (this user has no home folder") == 1
+    assert ran.said("note: found no home folder for ~/.torchxrayvision/models_data") == 1
+    assert ran.said("No folder for Matplotlib's cache can be written to") == 1
+    assert "densenet121-res224-all       no" in ran.stdout
+
+
+def test_a_home_that_may_not_be_written_to(
+    tmp_path: Path, data: Path, home: Path, unnamed: Sequence[str]
+) -> None:
+    """Not even by its owner, and root is nobody in a user namespace."""
+    home.chmod(0o555)
+    ran = run_all(tmp_path, data, {"HOME": str(home)}, prefix=unnamed)
+    assert_all_well(ran)
+    assert ran.said("own.safetensors could not be recorded") == 1
+    assert ran.said(f"({home}/.local/state/cxr-explain/weights: Permission denied)") == 1
+    assert ran.said("No folder for Matplotlib's cache can be written to") == 1
+    assert f"folder: {home}/.torchxrayvision/models_data" in ran.stdout
+
+
+def test_closed_standard_output(tmp_path: Path, data: Path, home: Path) -> None:
+    ran = run_all(tmp_path, data, {"HOME": str(home)}, redirected=">&-")
+    assert_all_well(ran)
+    assert ran.stdout == ""
+    assert (home / ".local" / "state" / "cxr-explain" / "weights").is_dir()
+    for path in tmp_path.rglob("*.*"):
+        assert path.is_dir() or b"densenet121-res224-all       no" not in path.read_bytes()
+
+
+def test_a_locale_without_letters(tmp_path: Path, data: Path, home: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(home)}
+    ran = run_all(tmp_path, data, ascii_only)
+    assert_all_well(ran)
+    assert ran.said("note: File names are ASCII here") == 5
+    assert ran.stdout.isascii()
