@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 
 from cxr_explain.errors import ReferenceLabelError
@@ -34,28 +37,119 @@ PATHOLOGIES: tuple[str, ...] = (
 NIH_PATHOLOGIES: tuple[str, ...] = PATHOLOGIES[:14]
 """The 14 labels of NIH ChestX-ray14, under TorchXRayVision's names."""
 
+DATA_SET_PATHOLOGIES: tuple[str, ...] = (
+    *("Pleural Other", "Support Devices"),  # CheXpert, MIMIC-CXR-JPG, BRAX
+    *("Aortic enlargement", "Calcification", "Clavicle fracture", "COPD", "Enlarged PA", "ILD"),  # VinDr-CXR
+    *("Lung cavity", "Lung cyst", "Lung tumor", "Mediastinal shift", "Nodule/Mass", "Other disease"),
+    *("Other lesion", "Tuberculosis"),
+    *("Air Trapping", "Aortic Atheromatosis", "Aortic Elongation", "Bronchiectasis"),  # PadChest
+    *("Costophrenic Angle Blunting", "Flattened Diaphragm", "Granuloma", "Hemidiaphragm Elevation"),
+    *("Hilar Enlargement", "Scoliosis", "Tube"),
+    *(
+        "Calcified Granuloma",
+        "Foreign Object",
+        "COVID-19",
+    ),  # OpenI, Object-CXR, COVID-19 Image Data Collection
+    *("ActiveTuberculosis", "ObsoletePulmonaryTuberculosis", "PulmonaryTuberculosis"),  # TBX11K
+)
+"""What published data sets label beside `PATHOLOGIES`, and no model of TorchXRayVision has an output for."""
+
+NO_FINDING = "No Finding"
+"""What data sets write where there is none; it is an absence, and no pathology."""
+
 _ALIASES = {
     "pleural effusion": "Effusion",
     "airspace opacity": "Lung Opacity",
     "infiltrate": "Infiltration",
-    "pleural thickening": "Pleural_Thickening",
     "pulmonary fibrosis": "Fibrosis",
     "rib fracture": "Fracture",
+    "nodule or mass": "Nodule/Mass",
+    "other diseases": "Other disease",
 }
-_BY_FOLDED_NAME = {name.casefold().replace("_", " "): name for name in PATHOLOGIES}
+_ABSENCES = frozenset({"nofinding", "nofindings", "normal", "healthy", "noabnormality", "noabnormalities"})
+_NO_DISEASES = frozenset({"Support Devices", "Tube", "Foreign Object"})
+"""What may be in a radiograph without a finding, as in CheXpert."""
+_BLANKS = re.compile(r"[\s_\-]+")
+_SEPARATORS = re.compile(r"[|;,\n\r\t]")
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+
+
+def _folded(name: str) -> str:
+    """A name without what people write in different ways: capitals, blanks, underscores and hyphens."""
+    return _BLANKS.sub("", name).casefold()
+
+
+_BY_FOLDED_NAME = {_folded(name): name for name in (*PATHOLOGIES, *DATA_SET_PATHOLOGIES)}
+_BY_FOLDED_NAME |= {_folded(alias): name for alias, name in _ALIASES.items()}
 
 
 def canonical_pathology(name: str) -> str:
-    """The TorchXRayVision name of a pathology; a name without one comes back stripped.
+    """The name that this package has for a pathology; a name that it does not know comes back stripped.
 
-    >>> canonical_pathology("Pleural Effusion")
+    Capitals, blanks, underscores and hyphens do not count.
+
+    >>> canonical_pathology("pleural_effusion")
     'Effusion'
-    >>> canonical_pathology(" Support Devices")
-    'Support Devices'
+    >>> canonical_pathology(" Flu")
+    'Flu'
     """
-    stripped = " ".join(name.split())
-    folded = stripped.casefold().replace("_", " ")
-    return _BY_FOLDED_NAME.get(folded) or _ALIASES.get(folded) or stripped
+    return _BY_FOLDED_NAME.get(_folded(name)) or " ".join(name.split())
+
+
+def says_no_finding(name: str) -> bool:
+    """Whether a name is one of the spellings of "No Finding".
+
+    >>> says_no_finding("no_findings"), says_no_finding("Normal"), says_no_finding("Mass")
+    (True, True, False)
+    """
+    return _folded(name) in _ABSENCES
+
+
+def known_pathology(name: str, further: Iterable[str] = ()) -> str:
+    """The name of a pathology that this package, a data set or a model knows.
+
+    Args:
+        name: the name as it was found.
+        further: names that are known besides, such as those of a model's outputs.
+
+    Raises:
+        ReferenceLabelError: another name; the nearest that is known is in the message.
+
+    >>> known_pathology("pleural effusion"), known_pathology("flu", ["Flu"])
+    ('Effusion', 'Flu')
+    >>> known_pathology("Efusion")
+    Traceback (most recent call last):
+    cxr_explain.errors.ReferenceLabelError: the unknown pathology 'Efusion'; the nearest known is 'Effusion'.
+    """
+    known = _BY_FOLDED_NAME | {_folded(each): canonical_pathology(each) for each in further if each.strip()}
+    found = known.get(_folded(name))
+    if found is None:
+        nearest = known[max(known, key=lambda each: SequenceMatcher(None, each, _folded(name)).ratio())]
+        raise ReferenceLabelError(f"the unknown pathology {_shown(name)}; the nearest known is {nearest!r}")
+    return found
+
+
+def near_miss(name: str) -> str | None:
+    """The known pathology that a name seems to stand for, misspelt; None for a known name and other words.
+
+    >>> near_miss("Efusion"), near_miss("Effusion"), near_miss("scanner")
+    ('Effusion', None, None)
+    """
+    folded = _folded(name)
+    if folded in _BY_FOLDED_NAME:
+        return None
+    likeness = {each: SequenceMatcher(None, each, folded).ratio() for each in _BY_FOLDED_NAME}
+    nearest = max(likeness, key=likeness.__getitem__)
+    return _BY_FOLDED_NAME[nearest] if likeness[nearest] >= _NEAR else None
+
+
+_NEAR = 0.85  # of SequenceMatcher's ratio: one letter wrong, missing or too much in a word of seven
+_LONGEST_SHOWN = 60
+
+
+def _shown(text: str) -> str:
+    shown = ascii(text)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
 
 
 class LabelState(StrEnum):
@@ -136,24 +230,43 @@ class ReferenceLabels:
         return self.states.get(canonical_pathology(pathology), LabelState.NOT_LABELLED)
 
     @classmethod
-    def from_text(cls, text: str, *, source: str = "given by the caller") -> ReferenceLabels:
+    def from_text(
+        cls, text: str, *, source: str = "given by the caller", further: Iterable[str] = ()
+    ) -> ReferenceLabels:
         """Read `A|B=negative|C=uncertain`; a bare name is positive.
 
+        `;`, `,` and `/` separate names as well as `|` does, and a Python list is read. "No Finding", in any
+        spelling, says that every pathology is negative.
+
+        Args:
+            text: the labels.
+            source: where they come from.
+            further: names that are known besides this package's, such as those of a model's outputs.
+
         Raises:
-            ReferenceLabelError: an empty name, an unknown state, or two states for one pathology.
+            ReferenceLabelError: an empty or an unknown name, an unknown state, two states for one pathology,
+                or no finding beside one.
+
+        >>> sorted(ReferenceLabels.from_text("['pleural effusion', 'Mass']").states)
+        ['Effusion', 'Mass']
+        >>> str(ReferenceLabels.from_text("no finding")["Mass"])
+        'negative'
         """
-        parts = [part.partition("=") for part in text.split("|") if part.strip()]
-        if not all(name.strip() for name, _, _ in parts):
-            raise ReferenceLabelError(
-                f"a label without a name in {text!r}", expected="'Effusion|Mass=negative'"
-            )
-        return cls(_settled((name, state.strip() or "positive") for name, _, state in parts), source=source)
+        further = tuple(further)
+        return cls(_with_absences(*labels_in(text, further), further), source=source)
 
     @classmethod
-    def coerce(cls, labels: ReferenceLabelsLike) -> ReferenceLabels:
+    def coerce(cls, labels: ReferenceLabelsLike, *, further: Iterable[str] = ()) -> ReferenceLabels:
         """Accept what people have: None, text, a list of positive names, or a mapping to states.
 
         In a mapping, 1, 0 and -1 are CheXpert's positive, negative and uncertain; None is not mentioned.
+
+        Args:
+            labels: the labels.
+            further: names that are known besides this package's, such as those of a model's outputs.
+
+        Raises:
+            ReferenceLabelError: as for `from_text`.
 
         >>> ReferenceLabels.coerce({"Edema": -1})["Edema"]
         <LabelState.UNCERTAIN: 'uncertain'>
@@ -163,10 +276,111 @@ class ReferenceLabels:
         if isinstance(labels, ReferenceLabels):
             return labels
         if isinstance(labels, str):
-            return cls.from_text(labels)
-        if isinstance(labels, Mapping):
-            return cls(_settled(labels.items()))
-        return cls(dict.fromkeys(labels, LabelState.POSITIVE))
+            return cls.from_text(labels, further=further)
+        further = tuple(further)
+        if not isinstance(labels, Mapping):
+            return cls(_with_absences(*_read(map(str, labels), further), further))
+        return cls(_settled((known_pathology(name, further), state) for name, state in labels.items()))
+
+
+def labels_in(text: str, further: Sequence[str] = ()) -> tuple[dict[str, LabelState], bool]:
+    """What a text of labels says: the state of each pathology it names, and whether it says "No Finding".
+
+    Args:
+        text: such as `Mass|Edema=uncertain`, with any of the separators, or a Python list.
+        further: names that are known besides this package's.
+
+    Raises:
+        ReferenceLabelError: as for `ReferenceLabels.from_text`.
+
+    >>> labels_in("Mass; Edema=0")
+    ({'Mass': <LabelState.POSITIVE: 'positive'>, 'Edema': <LabelState.NEGATIVE: 'negative'>}, False)
+    """
+    return _read(_labels(text, {_folded(each) for each in further}), further)
+
+
+def _read(labels: Iterable[str], further: Iterable[str]) -> tuple[dict[str, LabelState], bool]:
+    own = {_folded(each) for each in further}  # a model may well have an output named Normal
+    named: list[tuple[str, LabelState]] = []
+    is_absence = False
+    for label in labels:
+        name, state = _name_and_state(label)
+        if says_no_finding(name) and _folded(name) not in own:
+            is_absence = is_absence or state is LabelState.POSITIVE
+        else:
+            named.append((known_pathology(name, further), state))
+    states = _settled(named)
+    _check_absence(states, is_absence)
+    return states, is_absence
+
+
+def _name_and_state(label: str) -> tuple[str, LabelState]:
+    name, equals, state = (part.strip() for part in label.partition("="))
+    if not name or (equals and not state):
+        raise ReferenceLabelError(
+            f"the label {_shown(label)} without a {'state' if name else 'name'}",
+            expected="a label such as 'Mass' or 'Mass=negative'",
+        )
+    return name, _parse_state(_NUMBERS.get(state, state) if equals else 1)
+
+
+def absent_pathologies(further: Iterable[str] = ()) -> tuple[str, ...]:
+    """What "No Finding" says is not there: `PATHOLOGIES` and further ones, without devices.
+
+    >>> absent_pathologies(["Support Devices", "Granuloma"])[-2:]
+    ('Enlarged Cardiomediastinum', 'Granuloma')
+    """
+    names = (*PATHOLOGIES, *(canonical_pathology(name) for name in further if name.strip()))
+    return tuple(
+        name for name in dict.fromkeys(names) if name not in _NO_DISEASES and not says_no_finding(name)
+    )
+
+
+def _with_absences(
+    named: Mapping[str, LabelState], is_absence: bool, further: Iterable[str]
+) -> dict[str, LabelState]:
+    absent = absent_pathologies(further) if is_absence else ()
+    return {**dict.fromkeys(absent, LabelState.NEGATIVE), **named}
+
+
+def _check_absence(states: Mapping[str, LabelState], is_absence: bool) -> None:
+    there = (LabelState.POSITIVE, LabelState.UNCERTAIN)
+    found = [name for name, state in states.items() if state in there and name not in _NO_DISEASES]
+    if is_absence and found:
+        raise ReferenceLabelError(f"{NO_FINDING!r} beside {found[0]!r}", expected="one of the two")
+
+
+def _labels(text: str, own: set[str]) -> Iterator[str]:
+    """The labels of a text, each with its state where one is said."""
+    body = text.strip()
+    if body[:1] in _BRACKETS and body.endswith(_BRACKETS[body[0]]):
+        body = re.sub(r"(?<=['\"])\s+(?=['\"])", "|", body[1:-1])  # NumPy has no commas in its lists
+    for piece in _SEPARATORS.split(body):
+        label = piece.strip()
+        if label[:1] in ("'", '"') and label.endswith(label[0]):
+            label = label[1:-1].strip()
+        if label:
+            yield from _at_slashes(label, own)
+
+
+def _at_slashes(label: str, own: set[str]) -> list[str]:
+    """A slash separates labels where it is not a part of a name, as in "Nodule/Mass".
+
+    Raises:
+        ReferenceLabelError: a text that can be read in both ways.
+    """
+    known = own | set(_BY_FOLDED_NAME)
+    name, _, state = label.partition("=")
+    parts = label.split("/")
+    if len(parts) == 1 or (_folded(name) in known and "/" not in state):
+        return [label]
+    names = [_folded(part.partition("=")[0]) for part in parts]
+    if not known.isdisjoint(map("/".join, pairwise(names))):
+        raise ReferenceLabelError(
+            f"{_shown(label)}, in which a slash may separate names or be a part of one",
+            expected="names separated by '|'",
+        )
+    return parts
 
 
 def _settled(given: Iterable[tuple[str, object]]) -> dict[str, LabelState]:
@@ -182,6 +396,8 @@ def _settled(given: Iterable[tuple[str, object]]) -> dict[str, LabelState]:
 
 
 ReferenceLabelsLike = ReferenceLabels | str | Mapping[str, object] | Iterable[str] | None
+
+_NUMBERS: Mapping[str, object] = MappingProxyType({"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1})
 
 _STATE_VALUES: dict[object, LabelState] = {
     1: LabelState.POSITIVE,

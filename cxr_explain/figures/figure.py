@@ -88,7 +88,8 @@ def draw_explanation(
     """
     if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
         raise OptionError(f"dpi={dpi!r}", expected=f"{_DPI_RANGE[0]} to {_DPI_RANGE[1]}")
-    labels = ReferenceLabels.coerce(reference_labels)
+    predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
+    labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
     content = Content(explanation, radiograph, labels, drawn, max_opacity, contours)
     placed, height = _lay_out(content)

@@ -95,7 +95,8 @@ class IndexEntry:
             saved: file name of the explanation's JSON.
             figure_size: width and height of the figure in pixels.
         """
-        labels = ReferenceLabels.coerce(reference_labels)
+        predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
+        labels = ReferenceLabels.coerce(reference_labels, further=predicted)
         height, width = radiograph.shape
         return cls(
             id=explanation.id,

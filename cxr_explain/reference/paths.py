@@ -10,7 +10,7 @@ from cxr_explain.reference.problems import quoted
 
 _LONGEST = 4096
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_][\w .()&+-]{0,200}/)*[A-Za-z0-9_][\w .()&+-]{0,200}", re.ASCII)
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"^[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -26,6 +26,16 @@ def path_problem(path: str) -> str | None:
         return None
     reason = _reason(path)
     return reason and f"the path {quoted(path)}, which {reason}"
+
+
+def without_root(path: str) -> str:
+    r"""A path of another machine as a relative POSIX path, for finding a file by its name.
+
+    >>> without_root(r"C:\data\images\a.png"), without_root("/data/./a.png")
+    ('data/images/a.png', 'data/a.png')
+    """
+    parts = _DRIVE.sub("", path.strip().replace("\\", "/"), count=1).split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
 
 
 def file_inside(folder: Path, path: str) -> Path:

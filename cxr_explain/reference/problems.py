@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from cxr_explain.errors import ManifestError
+from cxr_explain.errors import CxrExplainError, ManifestError
+from cxr_explain.pathologies import known_pathology
 
 _SHOWN = 20
 _LONGEST_VALUE = 60
@@ -12,6 +15,36 @@ _LONGEST_VALUE = 60
 
 class CellError(ValueError):
     """What is wrong with a cell, in words for `Problems`."""
+
+
+@contextmanager
+def as_cell_error() -> Iterator[None]:
+    """Make an error of this package that is raised within one of the cell that is being read.
+
+    >>> with as_cell_error():
+    ...     raise ManifestError("no name", expected="one")
+    Traceback (most recent call last):
+    cxr_explain.reference.problems.CellError: no name
+    """
+    try:
+        yield
+    except CxrExplainError as error:
+        raise CellError(error.found) from None
+
+
+def known_in_cell(cell: str) -> str:
+    """The known pathology that a cell names.
+
+    Raises:
+        CellError: a blank cell, or another name; the nearest known one is named.
+
+    >>> known_in_cell("pleural effusion")
+    'Effusion'
+    """
+    if not cell.strip():
+        raise CellError("no pathology")
+    with as_cell_error():
+        return known_pathology(cell)
 
 
 class Problems:

@@ -189,6 +189,7 @@ def parse_table(data: bytes, source: str) -> CsvTable:
             f"something else than CSV text ({error})", expected="CSV text", remedy=_REMEDY
         ) from None
     named = {at: name for at, name in enumerate(header) if name}
+    kept = _without_index(kept, header)
     _check_names(list(named.values()))
     cells = list(zip(*(row for _, row in kept), strict=True)) or [()] * len(header)
     for at, column in enumerate(cells):
@@ -211,6 +212,18 @@ def _checked(
                 continue
             row = [*row[:width], *[""] * (width - len(row))]
         yield line, row
+
+
+def _without_index(kept: list[tuple[int, list[str]]], header: list[str]) -> list[tuple[int, list[str]]]:
+    """Rows without the numbers that pandas writes before them, in a first column without a name."""
+    numbers = [row[0].strip() for _, row in kept if row]
+    if header[0] or len(set(numbers)) < len(kept) or not all(map(_is_number, numbers)):
+        return kept
+    return [(line, ["", *row[1:]]) for line, row in kept]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit()
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:

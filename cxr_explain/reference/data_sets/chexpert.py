@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
+from cxr_explain.pathologies import NO_FINDING
 from cxr_explain.reference.data_sets.folders import first_file
-from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, NO_FINDING, label_columns
+from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted

@@ -22,6 +22,15 @@ from cxr_explain.reference.table import CsvTable, read_pairs, reading
 MimicSplit = Literal["train", "validate", "test"]
 MimicLabeler = Literal["chexpert", "negbio"]
 
+_VIEWS = {
+    "postero-anterior": "PA",
+    "antero-posterior": "AP",
+    "lateral": "LATERAL",
+    "left lateral": "LL",
+    "right lateral": "RL",
+}
+"""View positions by the meaning of DICOM's code (PS3.16, CID 4010)."""
+
 Study = tuple[str, str]  # subject_id, study_id
 
 
@@ -79,13 +88,20 @@ def _manifest(
         pathologies=pathologies,
         states=states.reshape(len(ids), len(pathologies)),
         patients=[subject for subject, _ in studies],
-        views=table.texts("ViewPosition"),
+        views=_views(table),
         splits=[splits.get(name) for name in ids],
         label_sources=f"MIMIC-CXR-JPG, {labels_name}, of the study's report",
         extra={"study": [study for _, study in studies]},
         lines=table.lines,
         problems=table.problems,
     )
+
+
+def _views(table: CsvTable) -> list[str | None]:
+    """The view position; where it is blank, what the code of the view means."""
+    meanings = [_VIEWS.get((cell or "").casefold()) for cell in table.texts("ViewCodeSequence_CodeMeaning")]
+    positions = table.texts("ViewPosition")
+    return [position or meaning for position, meaning in zip(positions, meanings, strict=True)]
 
 
 def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:

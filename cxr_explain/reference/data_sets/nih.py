@@ -13,14 +13,15 @@ from typing import Literal
 import numpy as np
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.pathologies import NIH_PATHOLOGIES, ReferenceBox, canonical_pathology
+from cxr_explain.pathologies import NIH_PATHOLOGIES, LabelState, ReferenceBox, labels_in
 from cxr_explain.reference.columns import Space
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of, required_file
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import CellError, quoted
-from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, States, states_by_image
+from cxr_explain.reference.paths import without_root
+from cxr_explain.reference.problems import CellError, as_cell_error, known_in_cell, quoted
+from cxr_explain.reference.states import NOT_LABELLED, POSITIVE, STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, read_bytes, reading
 
 NIH_PIXELS = 1024
@@ -36,7 +37,6 @@ _LISTS: dict[str, str] = {"train_val": "train_val_list.txt", "test": "test_list.
 _IMAGE = "Image Index"
 _PLACE = ("Bbox [x", "y", "w", "h]")  # the header's "Bbox [x,y,w,h]" is not quoted: four columns
 _SPACE: Space = (NIH_PIXELS, NIH_PIXELS)
-_NO_FINDING = "No Finding"
 
 
 def manifest_of_nih(
@@ -97,7 +97,7 @@ def nih_manifest(
     Raises:
         ManifestError: no such columns, or bad rows; all of them.
     """
-    names = _names(table)
+    names = [without_root(name) for name in _names(table)]
     boxed = {row: boxes[name] for row, name in enumerate(names) if name in boxes} if boxes else {}
     return Manifest(
         [Path(name).stem for name in names],
@@ -126,13 +126,15 @@ def read_nih_boxes(path: Path) -> BoxesByImage:
     """
     found: dict[str, tuple[ReferenceBox, ...]] = {}
     with reading(path) as table:
-        columns = [table.column(name) for name in (_IMAGE, "Finding Label", *_PLACE)]
-        for line, name, pathology, *cells in zip(table.lines, *columns, strict=True):
+        names = [without_root(cell) for cell in table.column(_IMAGE)]
+        pathologies = table.parsed(table.column("Finding Label"), known_in_cell, "")
+        columns = [table.column(name) for name in _PLACE]
+        for line, name, pathology, *cells in zip(table.lines, names, pathologies, *columns, strict=True):
             box = _box(pathology, cells)
             if box is None:
                 table.problems.add(line, f"the box {quoted(cells)}")
             else:
-                found[name.strip()] = (*found.get(name.strip(), ()), box)
+                found[name] = (*found.get(name, ()), box)
     return found
 
 
@@ -178,12 +180,12 @@ def _codes(cell: str) -> list[int]:
     """Codes of the 14 states; what NIH does not name is negative."""
     if not cell.strip():
         raise CellError("no label at all")
-    found = set[str]()
-    for name in filter(None, (piece.strip() for piece in cell.split("|"))):
-        if name != _NO_FINDING and canonical_pathology(name) not in NIH_PATHOLOGIES:
+    with as_cell_error():
+        found, _ = labels_in(cell)
+    for name in found:
+        if name not in NIH_PATHOLOGIES:
             raise CellError(f"{quoted(name)}, which is none of NIH's 14 labels")
-        found.add(canonical_pathology(name))
-    return [POSITIVE if name in found else NEGATIVE for name in NIH_PATHOLOGIES]
+    return [STATE_CODES[found.get(name, LabelState.NEGATIVE)] for name in NIH_PATHOLOGIES]
 
 
 def _patients(table: CsvTable, names: list[str]) -> list[str | None]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-from cxr_explain.errors import ManifestError, ReferenceLabelError
-from cxr_explain.pathologies import PATHOLOGIES, ReferenceLabels, canonical_pathology
-from cxr_explain.reference.data_sets.labels import label_columns
+from cxr_explain.errors import ManifestError
+from cxr_explain.pathologies import (
+    DATA_SET_PATHOLOGIES,
+    PATHOLOGIES,
+    LabelState,
+    absent_pathologies,
+    canonical_pathology,
+    labels_in,
+)
+from cxr_explain.reference.data_sets.labels import holds_states, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import CellError
+from cxr_explain.reference.paths import without_root
+from cxr_explain.reference.problems import as_cell_error, quoted
 from cxr_explain.reference.states import STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, reading
 
@@ -20,42 +29,53 @@ _LABELS = ("labels", "Labels")
 _PEOPLE = ("patient", "view", "sex", "age", "split")
 
 
-def manifest_of_csv(source: str | PathLike[str]) -> Manifest:
+def manifest_of_csv(source: str | PathLike[str], *, pathologies: str | None = None) -> Manifest:
     """The images of a plain CSV.
 
     Args:
         source: a CSV with a column `path` or `image`, and either a column `labels`, such as
-            `Effusion|Mass=negative|Edema=uncertain` (what is not named is not labelled), or one column for
+            `Effusion|Mass=negative|Edema=uncertain` (what is not named is not labelled; `;`, `,`, `/` and a
+            Python list separate names, too; "No Finding" is negative for every pathology), or one column for
             each pathology with 1, 0, -1, blank (not mentioned) or `n/a` (not labelled). `image_id`,
             `patient`, `view`, `sex`, `age` and `split` are understood; other columns stay as subgroups.
             Without `image_id`, images are named after their files.
+        pathologies: names of further pathologies, such as those of a model of your own, separated by commas.
 
     Raises:
-        ManifestError: no such columns, or bad rows; all of them.
+        ManifestError: no such columns, or bad rows; all of them. An unknown pathology is named with the
+            nearest known one.
     """
+    further = [name.strip() for name in (pathologies or "").split(",") if name.strip()]
     with reading(Path(source)) as table:
-        return plain_manifest(table)
+        return plain_manifest(table, further)
 
 
-def has_labels(table: CsvTable) -> bool:
+def has_labels(table: CsvTable, further: Sequence[str] = ()) -> bool:
     """Whether a plain table has a column of labels, or one for some pathology."""
-    return table.optional(*_LABELS) is not None or bool(_pathology_columns(table))
+    return table.optional(*_LABELS) is not None or bool(_pathology_columns(table, further))
 
 
-def plain_manifest(table: CsvTable) -> Manifest:
+def plain_manifest(
+    table: CsvTable, further: Sequence[str] = (), *, tidy: Callable[[str], str] = str.strip
+) -> Manifest:
     """The manifest of a table as `manifest_of_csv` takes it.
+
+    Args:
+        table: the table.
+        further: names of pathologies that are known besides this package's.
+        tidy: what is done to each path before it is looked at.
 
     Raises:
         ManifestError: no column of images, two kinds of label columns, or bad rows; all of them.
     """
-    paths = [cell.strip() for cell in table.column(*_PATHS)]
-    columns = _pathology_columns(table)
+    paths = [tidy(cell) for cell in table.column(*_PATHS)]
+    columns = _pathology_columns(table, further)
     text = table.optional(*_LABELS)
     if text is not None and columns:
         raise ManifestError(
             f"a column of labels beside the columns {', '.join(columns)}", expected="one of the two"
         )
-    pathologies, states = label_columns(table, columns) if text is None else _from_text(text, table)
+    pathologies, states = label_columns(table, columns) if text is None else _from_text(text, table, further)
     known = {*columns, *_LABELS, *_PEOPLE, *_IDS, *_PATHS}
     return Manifest(
         _ids(table, paths),
@@ -74,20 +94,46 @@ def plain_manifest(table: CsvTable) -> Manifest:
     )
 
 
-def _pathology_columns(table: CsvTable) -> list[str]:
-    return [name for name in table.header if canonical_pathology(name) in PATHOLOGIES]
+def by_name(table: CsvTable, further: Sequence[str] = ()) -> Manifest:
+    """The manifest of a plain table whose images are to be found by their names, whatever their folders."""
+    return plain_manifest(table, further, tidy=without_root)
 
 
-def _from_text(cells: tuple[str, ...], table: CsvTable) -> tuple[list[str], States]:
-    return states_by_image(table.parsed(cells, _codes, {}))
+def _pathology_columns(table: CsvTable, further: Sequence[str]) -> list[str]:
+    """What a data set labels may be something else in a table of one's own: there, the cells decide."""
+    sure = {*PATHOLOGIES, *map(canonical_pathology, further)}
+    named = [(name, canonical_pathology(name)) for name in table.header]
+    return [
+        name
+        for name, pathology in named
+        if pathology in sure or (pathology in DATA_SET_PATHOLOGIES and holds_states(table, name))
+    ]
 
 
-def _codes(cell: str) -> dict[str, int]:
-    try:
-        named = ReferenceLabels.from_text(cell).states
-    except ReferenceLabelError as error:
-        raise CellError(error.found) from None
-    return {name: STATE_CODES[state] for name, state in named.items()}
+def _from_text(cells: tuple[str, ...], table: CsvTable, further: Sequence[str]) -> tuple[list[str], States]:
+    def said(cell: str) -> tuple[dict[str, LabelState], bool]:
+        with as_cell_error():
+            return labels_in(cell, further)
+
+    read = table.parsed(cells, said, ({}, False))
+    _check_slashes(table, cells, [tuple(named) for named, _ in read])
+    absent = absent_pathologies((*further, *dict.fromkeys(name for named, _ in read for name in named)))
+    whole = [
+        {**dict.fromkeys(absent if is_absence else (), LabelState.NEGATIVE), **named}
+        for named, is_absence in read
+    ]
+    return states_by_image([{name: STATE_CODES[state] for name, state in row.items()} for row in whole])
+
+
+def _check_slashes(table: CsvTable, cells: tuple[str, ...], named: list[tuple[str, ...]]) -> None:
+    """Where slashes separate names in some rows, a name with a slash in another row is not clear."""
+    joint = [row for row, names in enumerate(named) if any("/" in name for name in names)]
+    split = [row for row, names in enumerate(named) if "/" in cells[row] and row not in joint and names]
+    for row in joint if split else ():
+        text = (
+            f"the labels {quoted(cells[row])}, while slashes separate names in line {table.lines[split[0]]}"
+        )
+        table.problems.add(table.lines[row], text)
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:

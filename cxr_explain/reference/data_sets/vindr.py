@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.pathologies import ReferenceBox, canonical_pathology
+from cxr_explain.pathologies import NO_FINDING, ReferenceBox, canonical_pathology, says_no_finding
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import quoted
+from cxr_explain.reference.problems import known_in_cell, quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, UNCERTAIN, States
 from cxr_explain.reference.table import CsvTable, reading
 
@@ -32,9 +32,8 @@ _CLASSES = (
     *("Pleural thickening", "Pneumothorax", "Pulmonary fibrosis"),
 )
 """Classes that every reader was asked for: a reader who does not mark one did not see it."""
-_NO_FINDING = "no finding"
-_PART_OF = frozenset({"Rib fracture"})
-"""One kind of a pathology (Fracture): without it there may still be another kind."""
+_PART_OF = frozenset({"Fracture"})
+"""Of which one kind is marked (rib fracture): without it there may still be another kind."""
 _PLACE = ("x_min", "y_min", "x_max", "y_max")
 _RULE = "positive where more than half of an image's readers mark it, uncertain at half"
 
@@ -76,26 +75,31 @@ def manifest_of_vindr(
 
 def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     names = [cell.strip() for cell in table.column("image_id")]
-    classes = [cell.strip() for cell in table.column("class_name")]
+    classes = table.parsed(table.column("class_name"), _class, NO_FINDING)
     readers = table.optional("rad_id") or ("consensus",) * len(table)
     ids = list(dict.fromkeys(names))
     first = {name: row for row, name in reversed(list(enumerate(names)))}
-    asked = list(dict.fromkeys((*_CLASSES, *(name for name in classes if name.casefold() != _NO_FINDING))))
+    marked = [name for name in classes if name != NO_FINDING]
+    asked = list(dict.fromkeys((*map(canonical_pathology, _CLASSES), *marked)))
     states = _states(ids, asked, list(zip(names, classes, readers, strict=True)))
-    pathologies = [canonical_pathology(name) for name in asked]
-    positive = {(ids[row], pathologies[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
+    positive = {(ids[row], asked[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
     boxes = _boxes(table, names, classes, positive)
     table.problems.raise_any()
     return Manifest(
         ids,
         paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom"),
-        pathologies=pathologies,
+        pathologies=asked,
         states=states,
         splits=[split] * len(ids),
         label_sources=f"VinDr-CXR, {table.source}; {_RULE if 'rad_id' in table.columns else 'consensus'}",
         boxes={row: boxes[name] for row, name in enumerate(ids) if name in boxes},
         lines=[table.lines[first[name]] for name in ids],
     )
+
+
+def _class(cell: str) -> str:
+    """A class, in any spelling."""
+    return NO_FINDING if says_no_finding(cell) else known_in_cell(cell)
 
 
 def _states(ids: list[str], asked: list[str], readings: list[tuple[str, str, str]]) -> States:
@@ -122,7 +126,7 @@ def _boxes(
     found: dict[str, tuple[ReferenceBox, ...]] = {}
     places = zip(*(table.column(name) for name in _PLACE), strict=True)
     for line, image, name, place in zip(table.lines, names, classes, places, strict=True):
-        if name.casefold() == _NO_FINDING:
+        if name == NO_FINDING:
             continue
         box = _box(name, place)
         if box is None:
