@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
 
 MOST_FAILURES_SHOWN = 20
+ON_DISK = tuple(name for name, each in DATA_SETS.items() if each.is_on_disk)
 
 Run = Annotated[str, typer.Argument(metavar="RUN")]
 RunImages = Annotated[str | None, typer.Option(show_default="where the audit read them")]
@@ -38,6 +39,7 @@ class DataSetPanel(Panel):
         size: size of CheXpert's images: full or small.
         labeler: program that made MIMIC's labels: chexpert or negbio.
         masks: kind of CheXlocalize's outlines: segmentation or annotation.
+        pathologies: for csv, names of further pathologies that the table may have, separated by commas.
     """
 
     source: Path
@@ -47,6 +49,7 @@ class DataSetPanel(Panel):
     size: Annotated[str | None, typer.Option(show_default="what is there")] = None
     labeler: Annotated[str | None, typer.Option(show_default="chexpert")] = None
     masks: Annotated[str | None, typer.Option(show_default="segmentation")] = None
+    pathologies: Annotated[str | None, typer.Option(show_default="those that data sets know")] = None
 
 
 class RunPanel(BatchPanel):
@@ -95,7 +98,7 @@ class ReportPanel(Panel, title="Output"):
 
 
 def manifest(
-    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), Literal[tuple(DATA_SETS)]],
+    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), Literal[ON_DISK]],
     tables: DataSetPanel,
     output: OutPath,
 ) -> None:
@@ -116,6 +119,8 @@ def manifest(
     table = make_manifest(data_set, source, **options)
     if present_in is not None:
         table = present(table, present_in)
+    for each in table.notes:
+        console.note(each)
     write_manifest(table, output)
     patients = len({patient for patient in table.patients if patient is not None})
     boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""

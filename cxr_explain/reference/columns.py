@@ -61,3 +61,4 @@ class Columns:
     masks: Mapping[int, Mapping[str, MaskReference]]
     extra: Mapping[str, tuple[str, ...]]
     lines: tuple[int, ...]
+    notes: tuple[str, ...]

@@ -46,6 +46,7 @@ class Manifest(Columns):
         masks: where the reference masks are, by row, then by any of the pathology's names.
         extra: further columns of text, by name.
         lines: the line of the file that each row stands in, from 1; by default as in a CSV with a header.
+        notes: what was left out of the data set's tables, for people to read; not written to a CSV.
         problems: what was found wrong while the columns were read, so that all is said at once.
 
     Raises:
@@ -74,6 +75,7 @@ class Manifest(Columns):
         masks: Mapping[int, Mapping[str, MaskReference]] | None = None,
         extra: Mapping[str, Iterable[str]] | None = None,
         lines: Iterable[int] | None = None,
+        notes: Iterable[str] = (),
         problems: Problems | None = None,
     ) -> None:
         ids = tuple(ids)
@@ -94,6 +96,7 @@ class Manifest(Columns):
             masks={row: _canonical(found) for row, found in (masks or {}).items() if found},
             extra={name: tuple(column) for name, column in (extra or {}).items()},
             lines=tuple(range(2, n + 2)) if lines is None else tuple(lines),
+            notes=tuple(notes),
         )
         self.states.setflags(write=False)
         problems = Problems() if problems is None else problems
@@ -171,6 +174,7 @@ class Manifest(Columns):
             pathologies=self.pathologies,
             states=self.states[kept],
             extra={name: [column[row] for row in kept] for name, column in self.extra.items()},
+            notes=self.notes,
             **full,
             **sparse,
         )
@@ -216,7 +220,8 @@ class Manifest(Columns):
             for name in SPARSE
         }
         states = np.concatenate([part.states_of(pathologies) for part in parts])
-        return Manifest(pathologies=pathologies, states=states, extra=extra, **full, **sparse)
+        notes = dict.fromkeys(note for part in parts for note in part.notes)
+        return Manifest(pathologies=pathologies, states=states, extra=extra, notes=notes, **full, **sparse)
 
     def states_of(self, pathologies: Sequence[str]) -> States:
         """Label states of some pathologies, in that order.

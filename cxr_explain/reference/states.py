@@ -38,7 +38,11 @@ DATA_SET_CELLS: Mapping[str, int] = MappingProxyType(
         "1.0": POSITIVE,
         "0.0": NEGATIVE,
         "-1.0": UNCERTAIN,
-        "true": POSITIVE, "yes": POSITIVE, "false": NEGATIVE, "no": NEGATIVE, "nan": NOT_MENTIONED,
+        "true": POSITIVE,
+        "yes": POSITIVE,
+        "false": NEGATIVE,
+        "no": NEGATIVE,
+        "nan": NOT_MENTIONED,
         **{str(state): code for state, code in STATE_CODES.items()},
     }
 )

@@ -12,6 +12,7 @@ from typing import Literal
 
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import NO_FINDING
+from cxr_explain.reference.data_sets.chexpert_folders import batches_in, image_folders, is_batch
 from cxr_explain.reference.data_sets.folders import first_file
 from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
@@ -51,7 +52,9 @@ def manifest_of_chexpert(
     `no_finding`. Age 0 is unknown. The view is AP, PA, LL or RL, else frontal or lateral.
 
     Args:
-        source: the folder with `train.csv`, `valid.csv` or `test.csv`, or the one above it, or one table.
+        source: the folder with `train.csv`, `valid.csv` or `test.csv`, or the one above it, or one table. The
+            images may lie in `train/`, `valid/` and `test/` beside the tables, or in the batches of the
+            download (`CheXpert-v1.0 batch 2 (train 1)/`).
         split: take only the images of one split; by default all tables that are there.
         size: whether to take `CheXpert-v1.0` (full) or `CheXpert-v1.0-small`, where `source` has both.
 
@@ -59,13 +62,14 @@ def manifest_of_chexpert(
         The manifest; its paths are relative to `source` (a table's folder where it is a table).
 
     Raises:
-        ManifestError: no table, or bad rows; all of them.
+        ManifestError: no table, bad rows (all of them), or images in another layout.
     """
     given = Path(source)
     folder = given.parent if given.is_file() else given
     root = "" if given.is_file() else _root(folder, size)
     tables = [given] if given.is_file() else _tables(folder / root, split)
-    first, *others = [chexpert_table(path, folder, prefix=f"{root}/" if root else "") for path in tables]
+    prefix = f"{root}/" if root and not is_batch(Path(root)) else ""
+    first, *others = [chexpert_table(path, folder, prefix=prefix) for path in tables]
     return first.followed_by(*others).in_split(split)
 
 
@@ -89,7 +93,7 @@ def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest
     pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
     if not pathologies:
         raise ManifestError("no label column", expected=f"columns such as {CHEXPERT_PATHOLOGIES[1]!r}")
-    found = [_PATH.fullmatch(cell.strip()) for cell in table.column("Path")]
+    found = [_PATH.fullmatch(cell.strip().replace("\\", "/")) for cell in table.column("Path")]
     for line, cell, match in zip(table.lines, table.column("Path"), found, strict=True):
         if match is None:
             table.problems.add(line, f"the path {quoted(cell)}, which is not CheXpert's")
@@ -98,12 +102,12 @@ def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest
     ages = ages_of(table, "Age", zero_is_known=False)
     table.problems.raise_any()
     matches = [match for match in found if match is not None]
-    split_folders = {split: _split_folder(folder / prefix, split) for split in _SPLITS}
+    folders = image_folders(folder / prefix, {(each["split"], each["patient"]) for each in matches})
     places = [(each["patient"], each["study"], each["file"]) for each in matches]
     return Manifest(
         ["_".join((*place[:2], place[2].rpartition(".")[0])) for place in places],
         [
-            f"{prefix}{split_folders[each['split']]}/{'/'.join(place)}"
+            f"{prefix}{folders[each['split'], each['patient']]}/{'/'.join(place)}"
             for each, place in zip(matches, places, strict=True)
         ],
         pathologies=pathologies,
@@ -123,6 +127,11 @@ def _root(folder: Path, size: ChexpertSize | None) -> str:
     """From `folder` to the folder with the tables."""
     if any(first_file(folder, *names) for names in _TABLES.values()):
         return ""
+    with_tables = [
+        each for each in batches_in(folder) if any(first_file(each, *names) for names in _TABLES.values())
+    ]
+    if with_tables:
+        return with_tables[0].name
     there = {each: root for each, root in _ROOTS.items() if (folder / root).is_dir()}
     wanted = [root for each, root in there.items() if size in (None, each)]
     if len(wanted) == 1:
@@ -142,12 +151,6 @@ def _tables(folder: Path, split: ChexpertSplit | None) -> list[Path]:
         names = ", ".join(name for each in wanted.values() for name in each[:2])
         raise ManifestError("no label table", expected=f"one of {names}", source=folder)
     return found
-
-
-def _split_folder(root: Path, split: str) -> str:
-    """`valid/` is called `val/` where CheXlocalize brings it, whatever the table says."""
-    other = {"valid": "val", "val": "valid"}.get(split)
-    return other if other and (root / other).is_dir() and not (root / split).is_dir() else split
 
 
 def _views(table: CsvTable, from_names: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ _AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)([YMWD]?)", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _OLDEST_BELIEVED = 120.0  # years; NIH's first release has ages of several hundred
 _SEXES: dict[str, Sex] = {"f": "F", "female": "F", "m": "M", "male": "M"}
-_UNKNOWN_SEXES = frozenset({"", "unknown", "u", "o", "other"})
+_UNKNOWN_SEXES = frozenset({"", "unknown", "u", "o", "other", "nan"})
 
 
 def years(text: str) -> float | None:

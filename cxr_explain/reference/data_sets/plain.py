@@ -137,10 +137,17 @@ def _check_slashes(table: CsvTable, cells: tuple[str, ...], named: list[tuple[st
 
 
 def _ids(table: CsvTable, paths: list[str]) -> list[str]:
-    """Ids as given; else the names of the files, with their folders where names repeat."""
+    """Ids as given; else by the files."""
     given = table.optional(*_IDS)
-    if given is not None:
-        return [cell.strip() for cell in given]
+    return ids_of(paths) if given is None else [cell.strip() for cell in given]
+
+
+def ids_of(paths: Sequence[str]) -> list[str]:
+    """Names of images after their files, with their folders where names repeat.
+
+    >>> ids_of(["p1/x.png", "p2/x.png"])
+    ['p1_x', 'p2_x']
+    """
     stems = [PurePosixPath(path).stem for path in paths]
     if len(set(stems)) == len(stems):
         return stems

@@ -11,10 +11,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from cxr_explain.errors import OptionError
 
@@ -46,6 +45,7 @@ class DataSet:
         title: what it is, in a few words.
         home: module beside this one and function in it, "module:function"; the function takes `source`, then
             the options by name.
+        is_on_disk: whether `source` is a path; else it is an object, which only Python can give.
 
     >>> DATA_SETS["mimic"].title, list(DATA_SETS["mimic"].options)
     ('MIMIC-CXR-JPG', ['split', 'labeler'])
@@ -53,6 +53,7 @@ class DataSet:
 
     title: str
     home: str
+    is_on_disk: bool = True
 
     @cached_property
     def read(self) -> Callable[..., Manifest]:
@@ -79,6 +80,8 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
         "rsna": DataSet("RSNA Pneumonia Detection Challenge", "rsna:manifest_of_rsna"),
         "vindr": DataSet("VinDr-CXR", "vindr:manifest_of_vindr"),
         "mimic": DataSet("MIMIC-CXR-JPG", "mimic:manifest_of_mimic"),
+        "padchest": DataSet("PadChest", "padchest:manifest_of_padchest"),
+        "xrv": DataSet("a data set of TorchXRayVision", "xrv:manifest_of_xrv", is_on_disk=False),
         "csv": DataSet("a table of your own", "plain:manifest_of_csv"),
         "dicom": DataSet("a folder of DICOM files", "dicom_folder:manifest_of_dicom"),
     }
@@ -86,12 +89,12 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
 """The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
 
 
-def make_manifest(data_set: str, source: str | PathLike[str], **options: object) -> Manifest:
+def make_manifest(data_set: str, source: Any, **options: object) -> Manifest:
     r"""Make the manifest of a data set.
 
     Args:
         data_set: one of `DATA_SETS`.
-        source: the data set's folder, or a table where its reader takes one.
+        source: the data set's folder, or a table where its reader takes one; for "xrv", the data set itself.
         **options: options of the data set by name; None is as if the option was not given.
 
     Raises:
