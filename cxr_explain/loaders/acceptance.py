@@ -12,7 +12,8 @@ import pydicom
 from pydicom import uid
 
 from cxr_explain.errors import NotAnImageError, UnsupportedImageError
-from cxr_explain.loaders.header import element, items, text
+from cxr_explain.loaders.display_modules import display_warnings
+from cxr_explain.loaders.header import element, text
 
 _RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG"})
 _UNSPECIFIC: Final = frozenset({"SC", "OT"})
@@ -47,6 +48,9 @@ _STORAGE: Final = frozenset(
         uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
         uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
     }
+)
+_STRIPPED: Final = (
+    "The header is that of an image: the file was cut off before its pixel data, or they were removed."
 )
 _GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR: Final = frozenset(
@@ -100,6 +104,7 @@ def _check_has_pixels(dataset: pydicom.Dataset) -> None:
     raise NotAnImageError(
         f"a DICOM object without pixel data ({name})" if name else "a DICOM object without pixel data",
         expected="a CR or DX image",
+        remedy=_STRIPPED if "Rows" in dataset and "BitsAllocated" in dataset else None,
     )
 
 
@@ -169,12 +174,9 @@ def _body_part_warnings(dataset: pydicom.Dataset) -> list[str]:
 
 
 def _annotation_warnings(dataset: pydicom.Dataset) -> list[str]:
-    found = []
-    if (text(dataset, "BurnedInAnnotation") or "").upper() == "YES":
-        found.append("burned-in annotation: the pixels may show patient data")
-    if items(dataset, "PresentationLUTSequence"):
-        found.append("the Presentation LUT Sequence of the header is not applied")
-    return found
+    burned_in = (text(dataset, "BurnedInAnnotation") or "").upper() == "YES"
+    named = ["burned-in annotation: the pixels may show patient data"] if burned_in else []
+    return named + display_warnings(dataset)
 
 
 def _known_storage(dataset: pydicom.Dataset) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import pydicom
 from pydicom.multival import MultiValue
 
-from cxr_explain.loaders.header import element, items, numbers, text
+from cxr_explain.loaders.header import element, given, items, numbers, text
 
 SpacingSource = Literal["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"]
 
@@ -121,7 +121,7 @@ def _spacing(
     dataset: pydicom.Dataset, warnings: list[str]
 ) -> tuple[tuple[float, float], SpacingSource] | tuple[None, None]:
     for keyword in _SPACING_SOURCES:
-        if element(dataset, keyword) is None:
+        if not given(dataset, keyword):
             continue
         values = numbers(dataset, keyword)
         if len(values) == 2 and all(0 < v <= _MAX_SPACING_MM for v in values):

@@ -7,21 +7,21 @@ for JPEG 2000 and HTJ2K, pydicom itself for RLE and uncompressed data.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 from pydicom import uid
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from cxr_explain.errors import CorruptImageError, UnsupportedImageError
-from cxr_explain.loaders.codestream import FrameHeader, check_agrees, parse_j2k, parse_jpeg
-
-StoredPixels = NDArray[np.integer]
+from cxr_explain.loaders.codestream import FrameHeader, check_agrees, is_padding, parse_j2k, parse_jpeg
+from cxr_explain.loaders.encapsulated import encoded_frame
+from cxr_explain.loaders.stored_bits import StoredPixels, Words, settle_bits
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,21 @@ class FrameFormat:
     bits_allocated: int
     bits_stored: int
     signed: bool
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded frame.
+
+    Args:
+        stored: (rows, columns) samples.
+        layout: how they are stored, as far as frame and header together say.
+        warnings: what the two contradict each other in.
+    """
+
+    stored: StoredPixels
+    layout: FrameFormat
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -74,11 +89,13 @@ _CODECS: dict[str, Codec] = {
     uid.HTJ2KLosslessRPCL: Codec("HTJ2K lossless", parse_j2k, "pylibjpeg"),
     uid.HTJ2K: Codec("HTJ2K", parse_j2k, "pylibjpeg"),
 }
+_LOSSY = frozenset(
+    {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K}
+)
 _BASELINE_PROCESSES = frozenset({0xC0, 0xC1, 0xC2})
 # GDCM writes DCT frames of "16 bits", which ISO 10918-1 table B.2 does not know, and misreads them itself.
 _EXTENDED_12 = (0xC1, 12)
 _LOSSLESS_PROCESS = 0xC3
-_MAX_FRAMES = 1_000_000
 
 
 def codec_for(syntax: uid.UID) -> Codec:
@@ -97,7 +114,7 @@ def codec_for(syntax: uid.UID) -> Codec:
     )
 
 
-def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> StoredPixels:
+def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> Decoded:
     """Decode one frame to (rows, columns) native uint8, int8, uint16 or int16.
 
     Raises:
@@ -105,50 +122,87 @@ def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> S
         UnsupportedImageError: a compressed stream of another kind than grey.
     """
     codec = codec_for(layout.syntax)
-    header = None
-    source = b""
     if layout.syntax.is_encapsulated:
-        source = _encoded_frame(dataset, layout, index)
-        if codec.parse is not None:
-            header = codec.parse(source)
-            check_agrees(header, layout.rows, layout.columns)
-    if header is None or codec.plugin:
-        frame = _decode_with_pydicom(dataset, codec, index)
-    elif header.process in _BASELINE_PROCESSES and header.precision == 8:
-        frame = _decode_with_pillow(source)
-    elif header.process == _LOSSLESS_PROCESS or (header.process, header.precision) == _EXTENDED_12:
-        frame = _decode_with_gdcm(source, header, layout)
+        words, header, warnings = _decompress(dataset.PixelData, layout, codec, index)
     else:
-        raise UnsupportedImageError(
-            f"a JPEG frame of process FF{header.process:02X} with {header.precision} bits",
-            expected="baseline with 8 bits, extended with 12, or lossless",
-        )
-    return _as_native(frame, layout)
+        words, header, warnings = _native_words(dataset, index), None, []
+    samples, bits, bit_warnings = settle_bits(
+        _checked(words, layout),
+        layout.bits_stored,
+        signed=layout.signed,
+        lossy=layout.syntax in _LOSSY,
+        stream=header,
+    )
+    layout = replace(layout, bits_stored=bits)
+    return Decoded(np.ascontiguousarray(samples), layout, [*warnings, *bit_warnings])
 
 
-def _encoded_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> bytes:
-    if layout.frames > _MAX_FRAMES:
-        raise CorruptImageError(f"{layout.frames} frames", expected=f"at most {_MAX_FRAMES}")
+def _decompress(
+    data: bytes, layout: FrameFormat, codec: Codec, index: int
+) -> tuple[StoredPixels, FrameHeader | None, list[str]]:
+    """Decode a compressed frame, without what follows its end marker."""
+    source = encoded_frame(data, index, layout.frames)
+    if codec.parse is None:
+        return _decode_with_pydicom(source, layout, codec), None, []
+    header = codec.parse(source)
+    check_agrees(header, layout.rows, layout.columns)
+    rest = source[header.length :]
+    warnings = []
+    if not is_padding(rest):
+        warnings.append(f"{len(rest):,} bytes after the end of the compressed frame are left out")
+        source = source[: header.length]
+    if codec.plugin:
+        return _decode_with_pydicom(source, layout, codec), header, warnings
+    if header.process in _BASELINE_PROCESSES and header.precision == 8:
+        return _decode_with_pillow(source), header, warnings
+    if header.process == _LOSSLESS_PROCESS or (header.process, header.precision) == _EXTENDED_12:
+        return _decode_with_gdcm(source, header, layout), header, warnings
+    raise UnsupportedImageError(
+        f"a JPEG frame of process FF{header.process:02X} with {header.precision} bits",
+        expected="baseline with 8 bits, extended with 12, or lossless",
+    )
+
+
+def _native_words(dataset: pydicom.Dataset, index: int) -> StoredPixels:
+    """Uncompressed words with all of their bits; pydicom knows the byte orders of 8-bit pixels."""
+    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+    all_bits: dict[str, Any] = {"correct_unused_bits": False}
     try:
-        return bytes(get_frame(dataset.PixelData, index, number_of_frames=layout.frames))
+        return decoder.as_array(dataset, index=index, raw=True, **all_bits)[0]
     except MemoryError:
         raise
-    except Exception:
-        raise CorruptImageError(
-            f"no frame {index} in the compressed pixel data",
-            remedy="The file is truncated or damaged: transfer it again.",
-        ) from None
+    except Exception as error:
+        raise _undecodable("uncompressed", error) from None
 
 
-def _decode_with_pydicom(dataset: pydicom.Dataset, codec: Codec, index: int) -> StoredPixels:
-    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+def _decode_with_pydicom(source: bytes, layout: FrameFormat, codec: Codec) -> StoredPixels:
+    """Decode to words: unsigned, and without pydicom's own corrections, which trust the stream's depth."""
+    decoder = get_decoder(layout.syntax)
     try:
-        array, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=codec.plugin)
+        return decoder.as_array(
+            encapsulate([source]), index=0, raw=True, decoding_plugin=codec.plugin, **_options(layout)
+        )[0]
     except MemoryError:
         raise
     except Exception as error:
         raise _undecodable(codec.name, error) from None
-    return array
+
+
+def _options(layout: FrameFormat) -> dict[str, Any]:
+    return {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.bits_stored,
+        "pixel_representation": 0,
+        "pixel_keyword": "PixelData",
+        "apply_j2k_sign_correction": False,
+        "apply_jls_sign_correction": False,
+        "correct_unused_bits": False,
+    }
 
 
 def _decode_with_pillow(source: bytes) -> StoredPixels:
@@ -164,7 +218,7 @@ def _decode_with_gdcm(source: bytes, header: FrameHeader, layout: FrameFormat) -
     """Decode with the stream's own precision.
 
     pydicom hands GDCM the Bits Stored of the data set and so has to refuse 12-bit JPEG extended; with the
-    precision of the stream, GDCM decodes it.
+    precision of the stream, GDCM decodes it. Samples of JPEG have no sign, so GDCM is told of none.
     """
     import gdcm
 
@@ -186,30 +240,25 @@ def _decode_with_gdcm(source: bytes, header: FrameHeader, layout: FrameFormat) -
     lossless = header.process == _LOSSLESS_PROCESS
     syntax = uid.JPEGLossless if lossless else uid.JPEGExtended12Bit
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
-    image.SetPixelFormat(
-        gdcm.PixelFormat(1, allocated, header.precision, header.precision - 1, int(layout.signed))
-    )
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, header.precision, header.precision - 1, 0))
     text = image.GetBuffer()
     raw = b"" if text is None else text.encode("utf-8", "surrogateescape")
     if len(raw) != layout.rows * layout.columns * allocated // 8:
         raise CorruptImageError(
             "JPEG data that GDCM cannot decode", remedy="The file is damaged or truncated."
         )
-    frame = np.frombuffer(raw, f"<{'i' if layout.signed else 'u'}{allocated // 8}")
-    unused = allocated - header.precision
-    return ((frame << unused) >> unused).reshape(layout.rows, layout.columns)
+    return np.frombuffer(raw, f"<u{allocated // 8}").reshape(layout.rows, layout.columns)
 
 
-def _as_native(frame: StoredPixels, layout: FrameFormat) -> StoredPixels:
-    if frame.shape != (layout.rows, layout.columns) or frame.dtype.kind not in "iu" or frame.itemsize > 2:
+def _checked(words: StoredPixels, layout: FrameFormat) -> Words:
+    """The words in native byte order and without a sign, where they are such words at all."""
+    if words.shape != (layout.rows, layout.columns) or words.dtype.kind not in "iu" or words.itemsize > 2:
         raise CorruptImageError(
-            f"decoded pixels of shape {frame.shape} and type {frame.dtype}",
+            f"decoded pixels of shape {words.shape} and type {words.dtype}",
             expected=f"({layout.rows}, {layout.columns}) integers of 8 or 16 bits",
         )
-    native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
-    if layout.signed and native.dtype.kind == "u":
-        native = native.view(f"i{native.itemsize}")
-    return np.ascontiguousarray(native)
+    native = words.astype(words.dtype.newbyteorder("="), copy=False)
+    return native.view(f"u{native.itemsize}")
 
 
 def _undecodable(name: str, error: Exception) -> CorruptImageError:

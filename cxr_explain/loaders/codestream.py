@@ -6,6 +6,7 @@ marker is truncated: decoders would fill the rest with grey and say nothing.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -14,8 +15,12 @@ from cxr_explain.errors import CorruptImageError, UnsupportedImageError
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOF_JPEG_LS = 0xF7
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-_SOS = 0xDA
+_SOS, _EOI = 0xDA, 0xD9
+_J2K_START = b"\xff\x4f\xff\x51"
+_J2K_TILE_PART, _J2K_END = b"\xff\x90", b"\xff\xd9"
 _MAX_J2K_TILES = 65535
+# Within a scan, no byte above 7F follows FF but a restart marker's: JPEG stuffs 00, JPEG-LS a bit.
+_SCAN_MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class FrameHeader:
         columns: width in pixels.
         components: samples for each pixel.
         precision: bits of a sample.
+        length: bytes up to and with the end marker.
+        signed: whether the samples are signed; JPEG and JPEG-LS cannot say so.
     """
 
     process: int
@@ -35,6 +42,8 @@ class FrameHeader:
     columns: int
     components: int
     precision: int
+    length: int
+    signed: bool = False
 
 
 def parse_jpeg(source: bytes) -> FrameHeader:
@@ -44,8 +53,10 @@ def parse_jpeg(source: bytes) -> FrameHeader:
         CorruptImageError: no frame header, no scan, or no end marker.
     """
     if source[:2] != b"\xff\xd8":
-        raise CorruptImageError("a compressed frame that does not start as JPEG does")
-    header, position = None, 2
+        raise CorruptImageError(
+            f"a compressed frame that is {kind_of(source[:2048])}", expected="JPEG or JPEG-LS"
+        )
+    fields, position = None, 2
     while True:
         marker, position = _next_marker(source, position)
         if marker in _STANDALONE:
@@ -55,16 +66,15 @@ def parse_jpeg(source: bytes) -> FrameHeader:
             raise _truncated()
         if marker in _SOF or marker == _SOF_JPEG_LS:
             precision, rows, columns, components = _unpack(">BHHB", source, position + 2)
-            if header is not None or length < 8 + 3 * components:
+            if fields is not None or length < 8 + 3 * components:
                 raise CorruptImageError("a JPEG frame header that contradicts itself")
-            header = FrameHeader(marker, rows, columns, components, precision)
+            fields = (marker, rows, columns, components, precision)
         position += length
         if marker == _SOS:
             break
-    if header is None:
+    if fields is None:
         raise CorruptImageError("a JPEG scan without a frame header")
-    _check_end(source)
-    return header
+    return FrameHeader(*fields, length=_end_of_jpeg(source, position) or _end(source))
 
 
 def parse_j2k(source: bytes) -> FrameHeader:
@@ -73,9 +83,9 @@ def parse_j2k(source: bytes) -> FrameHeader:
     Raises:
         CorruptImageError: no SIZ segment, contradictory tiles, or no end marker.
     """
-    start = source.find(b"\xff\x4f\xff\x51", 0, 4096)
+    start = source.find(_J2K_START, 0, 4096)
     if start < 0:
-        raise CorruptImageError("a compressed frame without a JPEG 2000 codestream")
+        raise _other_kind(source, "JPEG 2000")
     x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0 = _unpack(">8I", source, start + 8)
     components, ssiz = _unpack(">HB", source, start + 40)
     if x1 <= x0 or y1 <= y0 or not tile_x or not tile_y or tile_x0 > x0 or tile_y0 > y0:
@@ -83,8 +93,10 @@ def parse_j2k(source: bytes) -> FrameHeader:
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > _MAX_J2K_TILES:
         raise CorruptImageError(f"a JPEG 2000 header with {tiles} tiles", expected="at most 65535")
-    _check_end(source)
-    return FrameHeader(0x51, y1 - y0, x1 - x0, components, (ssiz & 0x7F) + 1)
+    length = _end_of_j2k(source, start + 2) or _end(source)
+    return FrameHeader(
+        0x51, y1 - y0, x1 - x0, components, (ssiz & 0x7F) + 1, length, signed=bool(ssiz & 0x80)
+    )
 
 
 def check_agrees(header: FrameHeader, rows: int, columns: int) -> None:
@@ -117,10 +129,56 @@ def _next_marker(source: bytes, position: int) -> tuple[int, int]:
     return source[position], position + 1
 
 
-def _check_end(source: bytes) -> None:
-    # A frame is padded to an even length: with a zero byte (PS3.5 A.4), by older writers with FF.
-    if not source.rstrip(b"\x00\xff").endswith(b"\xff\xd9"):
+def kind_of(source: bytes) -> str:
+    """What compressed bytes look like by the signatures in them, for messages.
+
+    >>> kind_of(bytes.fromhex("ffd8ffe0"))
+    'JPEG'
+    """
+    if _J2K_START in source:
+        return "JPEG 2000"
+    if b"\xff\xd8\xff" in source:
+        return "JPEG-LS" if b"\xff\xf7\x00\x0b" in source else "JPEG"
+    return "of no known kind"
+
+
+def is_padding(rest: bytes) -> bool:
+    """Whether bytes after the end marker mean nothing: zeros (PS3.5 A.4), or FF of older writers."""
+    return not rest.strip(b"\x00\xff")
+
+
+def _end(source: bytes) -> int:
+    """The end of a stream that cannot be walked through, where it ends with its marker."""
+    stream = source.rstrip(b"\x00\xff")
+    if not stream.endswith(b"\xff\xd9"):
         raise _truncated()
+    return len(stream)
+
+
+def _end_of_jpeg(source: bytes, position: int) -> int | None:
+    """Walk through the scans from the first one's data; None where no end marker is met."""
+    while found := _SCAN_MARKER.search(source, position):
+        position = found.end()
+        if found[1][0] == _EOI:
+            return position
+        if position + 2 > len(source):
+            return None
+        position += int.from_bytes(source[position : position + 2], "big")
+    return None
+
+
+def _end_of_j2k(source: bytes, position: int) -> int | None:
+    """Walk through the main header and the tile-parts (ISO 15444-1 A.4); None where they do not add up."""
+    while (marker := source[position : position + 2]) != _J2K_END:
+        at, size = (position + 6, 4) if marker == _J2K_TILE_PART else (position + 2, 2)
+        length = int.from_bytes(source[at : at + size], "big")
+        if marker == _J2K_TILE_PART and length == 0:  # the last one, of unknown length
+            end = source.find(_J2K_END, position)
+            return end + 2 if end >= 0 else None
+        if marker[:1] != b"\xff" or length < 2:
+            return None
+        position += length if marker == _J2K_TILE_PART else 2 + length
+    return position + 2
 
 
 def _unpack(form: str, source: bytes, position: int) -> tuple[int, ...]:
@@ -128,6 +186,13 @@ def _unpack(form: str, source: bytes, position: int) -> tuple[int, ...]:
         return struct.unpack_from(form, source, position)
     except struct.error:
         raise _truncated() from None
+
+
+def _other_kind(source: bytes, expected: str) -> CorruptImageError:
+    return CorruptImageError(
+        f"a compressed frame that is {kind_of(source[:2048])}",
+        expected=f"{expected}, as the transfer syntax says",
+    )
 
 
 def _truncated() -> CorruptImageError:

@@ -10,11 +10,20 @@ from pydicom import uid
 from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.acceptance import check_acceptable
 from cxr_explain.loaders.acquisition import read_acquisition
-from cxr_explain.loaders.codecs import FrameFormat, StoredPixels, codec_for, decode_frame
+from cxr_explain.loaders.codecs import FrameFormat, codec_for, decode_frame
 from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
 from cxr_explain.loaders.grayscale import Rendering, render
-from cxr_explain.loaders.header import check_keywords, parse_dicom, requested, text, whole
+from cxr_explain.loaders.header import (
+    check_keywords,
+    mend_decimal_commas,
+    parse_dicom,
+    requested,
+    text,
+    whole,
+)
 from cxr_explain.loaders.identity import choose_id
+from cxr_explain.loaders.pixel_data import check_pixel_data
+from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
 from cxr_explain.radiograph import PHANTOM_MAKER, Radiograph
 
@@ -33,12 +42,13 @@ def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
     """
     check_keywords(settings.metadata)
     dataset = parse_dicom(data, settings.max_pixels)
-    warnings = check_acceptable(dataset)
+    warnings = mend_decimal_commas(dataset) + check_acceptable(dataset)
     syntax_notes = _settle_syntax(dataset)
     layout = _layout(dataset, settings)
     frame = _choose_frame(layout, settings.frame)
-    _check_length(dataset, layout)
-    stored = decode_frame(dataset, layout, frame)
+    warnings += check_pixel_data(dataset, layout)
+    decoded = decode_frame(dataset, layout, frame)
+    stored, layout = decoded.stored, decoded.layout
     rendering = render(dataset, stored, layout, settings.voi)
     name, id_notes = choose_id(dataset, settings)
     acquisition = read_acquisition(dataset)
@@ -56,7 +66,8 @@ def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
         pixel_spacing_source=acquisition.pixel_spacing_source,
         steps=(*syntax_notes, _decode_step(layout, frame), *steps),
         warnings=(
-            *(warnings + syntax_notes + id_notes + acquisition.warnings + rendering.warnings),
+            *(warnings + syntax_notes + id_notes + acquisition.warnings),
+            *(decoded.warnings + rendering.warnings),
             *size_warnings(layout.rows, layout.columns),
             *(xrv_warnings(pixels) if settings.xrv_compatible else ()),
         ),
@@ -147,21 +158,6 @@ def _choose_frame(layout: FrameFormat, frame: int | None) -> int:
     if frame >= layout.frames:
         raise OptionError(f"frame={frame} where the file has {layout.frames}", expected="a frame of the file")
     return frame
-
-
-def _check_length(dataset: pydicom.Dataset, layout: FrameFormat) -> None:
-    """Say how much is missing; pydicom would say it too, among other things."""
-    if layout.syntax.is_encapsulated:
-        return
-    data = dataset.PixelData
-    actual = len(data) if isinstance(data, bytes | bytearray) else 0
-    expected = layout.rows * layout.columns * layout.frames * layout.bits_allocated // 8
-    if actual < expected:
-        raise CorruptImageError(
-            f"{actual:,} bytes of pixel data",
-            expected=f"{expected:,}",
-            remedy="The file is truncated: transfer it again.",
-        )
 
 
 def _decode_step(layout: FrameFormat, frame: int) -> str:

@@ -9,15 +9,17 @@ import pydicom
 from numpy.typing import NDArray
 
 from cxr_explain.errors import CorruptImageError
-from cxr_explain.loaders.codecs import FrameFormat, StoredPixels
-from cxr_explain.loaders.header import element, items, number, numbers, raw_element, text
+from cxr_explain.loaders.codecs import FrameFormat
+from cxr_explain.loaders.header import given, items, number, numbers, text
 from cxr_explain.loaders.levels import Levels, count_levels, look_up
-from cxr_explain.loaders.voi import Lut, Voi, VoiChoice, VoiLut, Window, apply_voi
+from cxr_explain.loaders.lut_items import read_lut
+from cxr_explain.loaders.shutter import read_shutter
+from cxr_explain.loaders.stored_bits import StoredPixels
+from cxr_explain.loaders.voi import Voi, VoiChoice, VoiLut, Window, apply_voi
 from cxr_explain.radiograph import VALUE_RANGE, to_display
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
-_MAX_LUT_ENTRIES = 65536
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,16 @@ def render(
     """
     steps: list[str] = []
     warnings: list[str] = []
-    levels = count_levels(stored, *_declared_range(layout))
+    shutter = read_shutter(dataset, layout.rows, layout.columns, warnings)
+    if shutter is not None:
+        steps.append(shutter.describe())
+    visible = stored if shutter is None else stored[~shutter.hidden]
+    levels = count_levels(visible, *_declared_range(layout))
     levels = _leave_out_padding(dataset, levels, layout, steps, warnings)
     levels = _apply_modality(dataset, levels, steps, warnings)
     shown = apply_voi(levels, choice, _available_voi(dataset, levels, warnings), layout.bits_stored)
     steps.append(shown.step)
-    if shown.warning:
-        warnings.append(shown.warning)
+    warnings += shown.warnings
     values = _apply_polarity(dataset, shown.values, steps, warnings)
     # After polarity, so that padding is black in MONOCHROME1 too (PS3.3 C.7.5.1.1.2).
     values = np.where(levels.padding, 0.0, values)
@@ -56,12 +61,10 @@ def render(
     steps.append("scaled to [-1024, 1024]")
     if len(np.unique(table[levels.present])) < 2:
         warnings.append("all pixels have one value")
-    return Rendering(
-        pixels=look_up(stored, table),
-        display=look_up(stored, to_display(table)),
-        steps=steps,
-        warnings=warnings,
-    )
+    pixels, display = look_up(stored, table), look_up(stored, to_display(table))
+    if shutter is not None:
+        pixels[shutter.hidden], display[shutter.hidden] = low, 0
+    return Rendering(pixels, display, steps, warnings)
 
 
 def _declared_range(layout: FrameFormat) -> tuple[float, float]:
@@ -74,7 +77,7 @@ def _leave_out_padding(
     dataset: pydicom.Dataset, levels: Levels, layout: FrameFormat, steps: list[str], warnings: list[str]
 ) -> Levels:
     """Mark the Pixel Padding Value, or the range up to its limit (PS3.3 C.7.5.1.1.2)."""
-    if element(dataset, "PixelPaddingValue") is None:
+    if not given(dataset, "PixelPaddingValue"):
         return levels
     first = _stored_number(dataset, "PixelPaddingValue", layout)
     last = _stored_number(dataset, "PixelPaddingRangeLimit", layout)
@@ -114,13 +117,13 @@ def _apply_modality(
     rescales = (slope, intercept) not in ((None, None), (1.0, 0.0))
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
-        lut = _read_lut(sequence[0], dataset, levels.low)
+        lut = read_lut(sequence[0], dataset, "modality LUT", signed=levels.low < 0, warnings=warnings)
         if lut is None:
             raise CorruptImageError("a Modality LUT that contradicts itself")
         if rescales:
             warnings.append("modality LUT and rescale slope or intercept both present: the LUT was applied")
         steps.append(f"modality LUT of {len(lut.entries)} entries, {lut.bits} bits")
-        return levels.with_values(lut.apply(levels.values), 0.0, lut.high)
+        return levels.with_values(lut.apply(levels.values), 0.0, lut.declared)
     if ("RescaleSlope" in dataset and slope is None) or ("RescaleIntercept" in dataset and intercept is None):
         warnings.append("rescale slope or intercept invalid or empty: taken as 1 and 0")
     if not rescales:
@@ -139,14 +142,20 @@ def _available_voi(dataset: pydicom.Dataset, levels: Levels, warnings: list[str]
     """The header's VOI LUTs, then its windows; invalid ones are left out and named."""
     found: list[Voi] = []
     for item in items(dataset, "VOILUTSequence"):
-        lut = _read_lut(item, dataset, levels.low)
+        lut = read_lut(item, dataset, "VOI LUT", signed=levels.low < 0, warnings=warnings)
         if lut is None:
             warnings.append("a VOI LUT of the header is invalid: left out")
-        else:
-            found.append(VoiLut(lut))
+            continue
+        found.append(VoiLut(lut))
+        if not lut.fits:
+            ends = f"declares {lut.bits} bits and its entries end at {lut.peak:g}"
+            warnings.append(f"a VOI LUT of the header {ends}: scaled by this largest entry")
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
-    present = element(dataset, "WindowCenter") is not None or element(dataset, "WindowWidth") is not None
-    if present and (len(centers) != len(widths) or not centers):
+    for keyword, values in (("WindowCenter", centers), ("WindowWidth", widths)):
+        if given(dataset, keyword) and not values:
+            warnings.append(f"{keyword} of the header is unreadable: left out")
+            return found
+    if len(centers) != len(widths):
         warnings.append("window centers and widths of the header do not pair up: left out")
         return found
     function = _voi_function(dataset, warnings)
@@ -165,47 +174,6 @@ def _voi_function(dataset: pydicom.Dataset, warnings: list[str]) -> str:
         return function
     warnings.append("VOI LUT function of an unknown name: taken as LINEAR")
     return "LINEAR"
-
-
-def _read_lut(item: pydicom.Dataset, dataset: pydicom.Dataset, lowest_input: float) -> Lut | None:
-    """Read a LUT item; None where descriptor and data contradict each other (PS3.3 C.11.1.1)."""
-    descriptor = numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3:
-        return None
-    # The number of entries and the depth are unsigned even where the VR says SS; 0 entries mean 65536.
-    count = int(descriptor[0]) % _MAX_LUT_ENTRIES or _MAX_LUT_ENTRIES
-    first, bits = int(descriptor[1]), int(descriptor[2])
-    if lowest_input < 0 and first >= 2**15:
-        first -= 2**16
-    if lowest_input >= 0 and first < 0:
-        first += 2**16
-    if not 8 <= bits <= 16:
-        return None
-    entries = _lut_entries(item, count, little_endian=dataset.original_encoding[1] is not False)
-    return None if entries is None else Lut(entries.astype(np.float64), first, bits)
-
-
-def _lut_entries(
-    item: pydicom.Dataset, count: int, *, little_endian: bool
-) -> NDArray[np.unsignedinteger] | None:
-    """LUT data as numbers: 16-bit words, bytes, or bytes packed two to a word."""
-    data = raw_element(item, "LUTData")
-    value = None if data is None else data.value
-    if isinstance(value, bytes | bytearray):
-        raw = bytes(value)
-    elif value is None or isinstance(value, str):
-        return None
-    else:
-        try:
-            words = np.atleast_1d(np.asarray(value, np.int64)) & 0xFFFF
-        except (TypeError, ValueError, OverflowError):
-            return None
-        raw, little_endian = words.astype("<u2").tobytes(), True
-    if len(raw) >= 2 * count:
-        return np.frombuffer(raw, "<u2" if little_endian else ">u2", count)
-    if count <= len(raw) <= count + 1:
-        return np.frombuffer(raw, np.uint8, count)
-    return None
 
 
 def _apply_polarity(

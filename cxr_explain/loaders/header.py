@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
@@ -11,14 +12,22 @@ from typing import Any
 import pydicom
 from pydicom import uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 
 from cxr_explain.errors import CorruptImageError, ImageTooLargeError, OptionError
+from cxr_explain.loaders.cut_file import cut_off
 
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
 _HEADER_ALLOWANCE = 64 * 2**20
 _META_GROUP_START = 132
+_DECIMALS = (
+    *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"),
+    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+)
+_COMMA_NUMBER = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
+# 2,048 may be two or two thousand.
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 
 
 def parse_dicom(data: bytes, max_pixels: int) -> pydicom.Dataset:
@@ -39,7 +48,7 @@ def parse_dicom(data: bytes, max_pixels: int) -> pydicom.Dataset:
             remedy="The file is damaged or truncated: transfer it again.",
         ) from None
     if len(dataset) == 0:
-        raise CorruptImageError("a DICOM file without attributes", remedy="Transfer it again.")
+        raise cut_off(data)
     return dataset
 
 
@@ -62,6 +71,12 @@ def _check_inflated_size(data: bytes, max_pixels: int) -> None:
                 )
     except zlib.error:
         raise CorruptImageError("a deflated data set that cannot be inflated") from None
+    if not inflater.eof:
+        raise CorruptImageError(
+            f"a deflated data set that is cut off after {len(data) - start:,} bytes",
+            expected="its end",
+            remedy="The file is truncated: transfer it again.",
+        )
 
 
 def _end_of_meta_group(data: bytes) -> int:
@@ -84,6 +99,15 @@ def element(dataset: pydicom.Dataset, keyword: str) -> Any:
     except Exception:
         return None
     return None if value is None or value == "" or value == [] else value
+
+
+def given(dataset: pydicom.Dataset, keyword: str) -> bool:
+    """Whether an attribute holds anything, readable or not."""
+    raw = dataset.get_item(keyword)
+    value = None if raw is None else raw.value
+    if isinstance(value, bytes):
+        return bool(value.strip(b"\x00 ") if dictionary_VR(keyword) in ("CS", "DS", "IS") else value)
+    return value is not None and value != "" and value != []
 
 
 def text(dataset: pydicom.Dataset, keyword: str) -> str | None:
@@ -116,9 +140,9 @@ def whole(dataset: pydicom.Dataset, keyword: str, default: int | None = None) ->
     """A whole number that decoding needs.
 
     Raises:
-        CorruptImageError: absent without a default, or not a whole number.
+        CorruptImageError: absent without a default, unreadable, or not a whole number.
     """
-    if element(dataset, keyword) is None:
+    if not given(dataset, keyword):
         if default is not None:
             return default
         raise CorruptImageError(f"no {keyword} in the DICOM header", expected=f"a readable {keyword}")
@@ -126,6 +150,27 @@ def whole(dataset: pydicom.Dataset, keyword: str, default: int | None = None) ->
     if value is None or value != int(value):
         raise CorruptImageError(f"a {keyword} that is not a whole number")
     return int(value)
+
+
+def mend_decimal_commas(dataset: pydicom.Dataset) -> list[str]:
+    """Put a point where a decimal string has a comma (PS3.5 6.2 knows the point alone), and name it.
+
+    What may be meant as thousands is left alone, which makes the attribute unreadable.
+    """
+    mended = []
+    for keyword in _DECIMALS:
+        raw = dataset.get_item(keyword)
+        values = str(raw.value, "latin-1").split("\\") if _holds_comma(raw) else []
+        commas = [v for v in values if "," in v]
+        if commas and all(_COMMA_NUMBER.fullmatch(v) and not _THOUSANDS.fullmatch(v) for v in commas):
+            mended.append(keyword)
+            points = "\\".join(values).replace(",", ".")
+            dataset[keyword] = DataElement(dataset.get_item(keyword).tag, "DS", points)
+    return [f"{keyword} has a decimal comma: read as a decimal point" for keyword in mended]
+
+
+def _holds_comma(raw: RawDataElement | DataElement | None) -> bool:
+    return isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and b"," in raw.value
 
 
 def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:

@@ -24,7 +24,7 @@ class Levels:
 
     Args:
         values: what the pattern stands for at this stage of the chain.
-        counts: number of pixels that have the pattern.
+        counts: number of pixels that have the pattern, without those behind a shutter.
         padding: which patterns are padding, and count in no statistic.
         low: the smallest value that the header declares possible.
         high: the largest.

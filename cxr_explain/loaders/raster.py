@@ -42,7 +42,7 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _JPEG_COLOUR_NOISE = 8
-_TWELVE_BITS = 4095
+_DEPTHS: Final = (8, 10, 12, 14, 15)
 
 
 @dataclass
@@ -235,12 +235,21 @@ def _sixteen_bit(
     if isinstance(transparent, int):
         values = np.where(values == transparent, np.uint16(0), values)
         notes.warnings.append("transparent pixels shown black")
-    if largest == 65535 and 0 < values.max() <= _TWELVE_BITS:
-        notes.warnings.append(
-            f"the largest of the 16-bit values is {values.max()}: this looks like 12-bit data and is nearly "
-            "black as read; multiply the values by 16 and save again"
-        )
+    if largest == 65535:
+        _note_depth(int(values.max()), notes)
     return values, largest
+
+
+def _note_depth(peak: int, notes: _Notes) -> None:
+    """Name values that use less than the 16 bits they are stored in: nothing in a raster says so."""
+    depth = next((bits for bits in _DEPTHS if peak < 2**bits), None)
+    if depth is None or peak == 0:
+        return
+    look = "nearly black" if depth <= 12 else f"{2 ** (16 - depth)} times too dark"
+    notes.warnings.append(
+        f"the largest of the 16-bit values is {peak}: this looks like {depth}-bit data and is {look} "
+        f"as read; multiply the values by {2 ** (16 - depth)} and save again"
+    )
 
 
 def _note_colour(rgb: NDArray[np.uint8], mode: str, notes: _Notes) -> None:

@@ -8,9 +8,9 @@ No usable VOI in the header is common, so `voi="auto"` has a fallback, always re
   range would be faithful to the header, but 12-bit data declared as 16 bits is common and would come out
   nearly black; minimum and maximum would let a single dead pixel or lead marker set the contrast.
 
-The same fallback replaces a LUT or window that cannot be meant: one that drives at least 95 % of the pixels
-into pure black and pure white, or that leaves them less than a tenth of the grey range. A window asked for by
-index or by value is applied as it is.
+A LUT or window that cannot be meant is not applied: one that drives at least 95 % of the pixels into pure
+black and pure white, or that leaves them less than a tenth of the grey range. The header's next one takes its
+place, and after the last one the fallback. A window asked for by index or by value is applied as it is.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import numpy as np
 
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.loaders.levels import FloatTable, Levels
+from cxr_explain.loaders.lut import Lut
 
 _EDGE = 0.002
 _MAX_SATURATED = 0.95
 _MIN_SPREAD = 0.1
+_EIGHT_BITS = 255
 _ROBUST = (0.001, 0.999)
 _PAIR = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
@@ -66,29 +68,6 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Lut:
-    """A lookup table (PS3.3 C.11.1.1.1): entry 0 belongs to `first` and all below it.
-
-    >>> Lut(np.array([0.0, 9.0]), first=4, bits=8).apply(np.array([3.0, 5.0, 6.0])).tolist()
-    [0.0, 9.0, 9.0]
-    """
-
-    entries: FloatTable
-    first: int
-    bits: int
-
-    @property
-    def high(self) -> float:
-        """The largest value that the declared depth allows."""
-        return float(2**self.bits - 1)
-
-    def apply(self, x: FloatTable) -> FloatTable:
-        """Look values up; those outside take the first or last entry."""
-        index = np.clip(np.rint(x) - self.first, 0, len(self.entries) - 1)
-        return np.asarray(self.entries[index.astype(np.int64)])
-
-
-@dataclass(frozen=True)
 class VoiLut:
     """A VOI LUT, scaled by its output range."""
 
@@ -96,7 +75,7 @@ class VoiLut:
 
     def apply(self, x: FloatTable) -> FloatTable:
         """Map values to [0, 1]."""
-        return np.clip(self.lut.apply(x) / self.lut.high, 0, 1)
+        return np.clip(self.lut.apply(x) / self.lut.white, 0, 1)
 
     def describe(self) -> str:
         """One line for the record of steps."""
@@ -147,7 +126,7 @@ class Shown:
 
     values: FloatTable
     step: str
-    warning: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def apply_voi(levels: Levels, choice: VoiChoice, available: list[Voi], bits_stored: int) -> Shown:
@@ -172,27 +151,39 @@ def apply_voi(levels: Levels, choice: VoiChoice, available: list[Voi], bits_stor
         return _asked(levels, available[choice.index], f", number {choice.index} of the header")
     if not available:
         return _fallback(levels, bits_stored, "no window in the header")
-    values = available[0].apply(levels.values)
-    problem = _problem(levels, values)
-    if problem is None:
-        count = f", first of {len(available)}" if len(available) > 1 else ""
-        return Shown(values, available[0].describe() + count)
+    return _first_usable(levels, available, bits_stored)
+
+
+def _first_usable(levels: Levels, available: list[Voi], bits_stored: int) -> Shown:
+    """The header's first LUT or window that fits the pixels, or the fallback where none does."""
+    passed_over: list[str] = []
+    for number, voi in enumerate(available):
+        values = voi.apply(levels.values)
+        problem = _problem(levels, values)
+        if problem is None:
+            which = f", number {number} of the header" if number else f", first of {len(available)}"
+            return Shown(values, voi.describe() + (which if len(available) > 1 else ""), tuple(passed_over))
+        passed_over.append(f"the header's {voi.describe()} {problem}: not applied")
     other = _fallback(levels, bits_stored, "the header's window does not fit the pixels")
-    if _problem(levels, other.values) is not None:
-        return Shown(values, available[0].describe(), f"the header's window {problem}")
-    return Shown(other.values, other.step, f"the header's {available[0].describe()} {problem}: not applied")
+    if _problem(levels, other.values) is None:
+        return Shown(other.values, other.step, tuple(passed_over))
+    first, problem = available[0], _problem(levels, available[0].apply(levels.values))
+    return Shown(first.apply(levels.values), first.describe(), (f"the header's window {problem}",))
 
 
 def _asked(levels: Levels, voi: Voi, why: str) -> Shown:
     values = voi.apply(levels.values)
     problem = _problem(levels, values)
-    return Shown(values, voi.describe() + why, f"the {voi.describe()} {problem}" if problem else None)
+    return Shown(values, voi.describe() + why, (f"the {voi.describe()} {problem}",) if problem else ())
 
 
 def _fallback(levels: Levels, bits_stored: int, reason: str) -> Shown:
     """Choose a range where the header gives no usable one; see the module's text for why."""
     if bits_stored <= 8:
-        return _scale(levels, levels.low, levels.high, reason + ": full range {} to {} scaled")
+        whole = _scale(levels, levels.low, levels.high, reason + ": full range {} to {} scaled")
+        # A modality LUT may declare far more than it gives.
+        if levels.high <= _EIGHT_BITS or _problem(levels, whole.values) is None:
+            return whole
     low, high = levels.quantiles(*_ROBUST)
     if low == high:
         low, high = levels.quantiles(0.0, 1.0)
@@ -200,7 +191,7 @@ def _fallback(levels: Levels, bits_stored: int, reason: str) -> Shown:
         return _scale(levels, levels.low, levels.high, reason + ", constant image: range {} to {} scaled")
     template = reason + ": {} to {} (0.1 % to 99.9 % of the pixels) stretched"
     shown = _scale(levels, low, high, template)
-    return Shown(shown.values, shown.step, f"{reason}: contrast taken from the pixels themselves")
+    return Shown(shown.values, shown.step, (f"{reason}: contrast taken from the pixels themselves",))
 
 
 def _scale(levels: Levels, low: float, high: float, template: str) -> Shown:

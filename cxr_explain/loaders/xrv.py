@@ -11,7 +11,7 @@ from cxr_explain.errors import UnsupportedImageError
 from cxr_explain.radiograph import VALUE_RANGE
 
 if TYPE_CHECKING:  # it brings pydicom, which a raster image can do without
-    from cxr_explain.loaders.codecs import StoredPixels
+    from cxr_explain.loaders.stored_bits import StoredPixels
 
 
 def xrv_dicom_pixels(
