@@ -170,6 +170,7 @@ def seeds() -> dict[str, bytes]:
         dataset(deep, photometric="MONOCHROME1", VOILUTSequence=[lut], PixelPaddingValue=0, RescaleSlope=1)
     )
     found["dicom frames"] = encode(dataset(np.stack([deep, deep])))
+    found |= _display_seeds(deep) | _bits_seeds(deep) | _fragment_seeds(shallow)
     for kind in ("PNG", "JPEG", "TIFF", "WEBP", "BMP"):
         found[f"{kind} grey"] = raster(shallow, kind)
         found[f"{kind} colour"] = raster(np.stack([shallow] * 3, -1), kind)
@@ -179,4 +180,81 @@ def seeds() -> dict[str, bytes]:
     found["TIFF 16 deflate"] = raster(phantom(bits=16), "TIFF", compression="tiff_deflate")
     found["TIFF lzw"] = raster(shallow, "TIFF", compression="tiff_lzw")
     found["JPEG progressive"] = raster(shallow, "JPEG", progressive=True)
+    return found
+
+
+SHUTTERS: dict[str, dict[str, Any]] = {
+    "rectangular": {
+        "ShutterShape": "RECTANGULAR",
+        "ShutterLeftVerticalEdge": 5,
+        "ShutterRightVerticalEdge": 36,
+        "ShutterUpperHorizontalEdge": 4,
+        "ShutterLowerHorizontalEdge": 44,
+    },
+    "circular": {
+        "ShutterShape": "CIRCULAR",
+        "CenterOfCircularShutter": [24, 20],
+        "RadiusOfCircularShutter": 18,
+    },
+    "polygonal": {
+        "ShutterShape": "POLYGONAL",
+        "VerticesOfThePolygonalShutter": [3, 6, 3, 34, 40, 38, 46, 3],
+    },
+}
+"""A display shutter of each shape for an image of 48 x 40 pixels."""
+
+
+def lut_item(entries: Any, first: int = 0, bits: int = 16) -> pydicom.Dataset:
+    """An item of a LUT sequence, with 16-bit entries."""
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [len(entries) % 65536, first, bits]
+    item.add_new("LUTData", "OW", np.asarray(entries, "<u2").tobytes())
+    return item
+
+
+def in_fragments(frame: bytes, size: int, offsets: tuple[int, ...] = ()) -> bytes:
+    """The value of compressed pixel data: one frame in several fragments, behind any offset table."""
+    table = b"".join(offset.to_bytes(4, "little") for offset in offsets)
+    items = [table, *(frame[at : at + size] for at in range(0, len(frame), size))]
+    items = [item + b"\0" * (len(item) % 2) for item in items]
+    return b"".join(b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item for item in items)
+
+
+def _display_seeds(deep: np.ndarray) -> dict[str, bytes]:
+    everything = {key: value for shape in SHUTTERS.values() for key, value in shape.items()}
+    everything["ShutterShape"] = ["RECTANGULAR", "CIRCULAR", "POLYGONAL"]
+    luts = [lut_item(np.arange(4096) * 4), lut_item(np.zeros(4096), bits=12)]
+    return {
+        "dicom shutters": encode(dataset(deep, **everything)),
+        "dicom shutter and luts": encode(dataset(deep, VOILUTSequence=luts, **SHUTTERS["polygonal"])),
+        "dicom commas": encode(dataset(deep, WindowCenter="2000", WindowWidth="4000")).replace(
+            b"2000", b"19,5"
+        ),
+    }
+
+
+def _bits_seeds(deep: np.ndarray) -> dict[str, bytes]:
+    """16-bit streams under headers of 12 bits, with an overlay above the samples, signed or not."""
+    found = {}
+    words = deep | (np.arange(deep.size, dtype=np.uint16).reshape(deep.shape) % 7 == 0) * np.uint16(0x1000)
+    for syntax in (uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLosslessSV1):
+        ds = pydicom.dcmread(io.BytesIO(encode(dataset(words, 16), syntax)))
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 11, 1
+        out = io.BytesIO()
+        ds.save_as(out, enforce_file_format=True)
+        found[f"dicom bits above {syntax.name}"] = out.getvalue()
+    return found
+
+
+def _fragment_seeds(shallow: np.ndarray) -> dict[str, bytes]:
+    found = {}
+    frame = raster(shallow, "JPEG", quality=95)
+    for name, offsets in (("none", ()), ("wrong", (4,)), ("each", (0, 208, 416))):
+        ds = dataset(shallow, 8)
+        ds.PixelData = in_fragments(frame + b"rubbish!", 200, offsets)
+        ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+        ds.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+        out = io.BytesIO()
+        pydicom.dcmwrite(out, ds, enforce_file_format=True)
+        found[f"dicom fragments, offsets {name}"] = out.getvalue()
     return found

@@ -22,7 +22,7 @@ from cxr_explain.loaders.header import (
     whole,
 )
 from cxr_explain.loaders.identity import choose_id
-from cxr_explain.loaders.pixel_data import check_pixel_data
+from cxr_explain.loaders.pixel_data import check_pixel_data, declared_length
 from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
 from cxr_explain.radiograph import PHANTOM_MAKER, Radiograph
@@ -69,7 +69,7 @@ def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
             *(warnings + syntax_notes + id_notes + acquisition.warnings),
             *(decoded.warnings + rendering.warnings),
             *size_warnings(layout.rows, layout.columns),
-            *(xrv_warnings(pixels) if settings.xrv_compatible else ()),
+            *(xrv_warnings(pixels, shutter=rendering.shutter) if settings.xrv_compatible else ()),
         ),
         frame=frame if layout.frames > 1 else None,
         xrv_compatible=settings.xrv_compatible,
@@ -98,7 +98,7 @@ def _settle_syntax(dataset: pydicom.Dataset) -> list[str]:
         return []
     encoding = dataset.original_encoding
     syntax = _UNCOMPRESSED.get((bool(encoding[0]), bool(encoding[1])))
-    if syntax is None or dataset["PixelData"].is_undefined_length:
+    if syntax is None or declared_length(dataset.get_item("PixelData")) is None:
         raise CorruptImageError(
             "compressed pixel data without a transfer syntax", expected="a Transfer Syntax UID in the file"
         )

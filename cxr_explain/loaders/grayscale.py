@@ -30,6 +30,7 @@ class Rendering:
     display: NDArray[np.uint8]
     steps: list[str]
     warnings: list[str]
+    shutter: bool
 
 
 def render(
@@ -64,7 +65,7 @@ def render(
     pixels, display = look_up(stored, table), look_up(stored, to_display(table))
     if shutter is not None:
         pixels[shutter.hidden], display[shutter.hidden] = low, 0
-    return Rendering(pixels, display, steps, warnings)
+    return Rendering(pixels, display, steps, warnings, shutter=shutter is not None)
 
 
 def _declared_range(layout: FrameFormat) -> tuple[float, float]:

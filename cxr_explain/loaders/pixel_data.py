@@ -14,6 +14,13 @@ _CONTRADICTION = "The transfer syntax and the pixel data contradict each other: 
 _UNDEFINED = 0xFFFFFFFF
 
 
+def declared_length(element: DataElement | RawDataElement) -> int | None:
+    """The bytes that the element's own header says; None where it leaves them undefined (PS3.5 7.1.3)."""
+    if isinstance(element, RawDataElement):
+        return None if element.length == _UNDEFINED else element.length
+    return None if element.is_undefined_length else 0
+
+
 def check_pixel_data(dataset: pydicom.Dataset, layout: FrameFormat) -> list[str]:
     """Refuse pixel data that are cut off, or that contradict the header.
 
@@ -27,26 +34,21 @@ def check_pixel_data(dataset: pydicom.Dataset, layout: FrameFormat) -> list[str]
     element = dataset.get_item("PixelData")
     data = bytes(element.value) if isinstance(element.value, bytes | bytearray) else b""
     expected = layout.rows * layout.columns * layout.frames * layout.bits_allocated // 8
-    in_items = data.startswith(ITEM)
+    declared, in_items = declared_length(element), data.startswith(ITEM)
     if layout.syntax.is_encapsulated:
         if not in_items:
             raise _uncompressed(len(data), expected, layout)
         return []
-    if _declared(element) == _UNDEFINED or (in_items and len(data) != expected):
+    if declared is None or (in_items and len(data) != expected):
         raise CorruptImageError(
             f"compressed pixel data ({kind_of(data[:4096])}) under the transfer syntax {layout.syntax.name}",
             expected="uncompressed pixel data",
             remedy=_CONTRADICTION,
         )
     if len(data) < expected:
-        raise _too_few(len(data), expected, layout, cut=_declared(element) > len(data))
+        raise _too_few(len(data), expected, layout, cut=declared > len(data))
     unused = len(data) - expected
     return [f"{unused:,} bytes after the pixels of the header are left out"] if unused > 1 else []
-
-
-def _declared(element: DataElement | RawDataElement) -> int:
-    """The length that the element's own header says; 0 where it is not known any more."""
-    return element.length if isinstance(element, RawDataElement) else 0
 
 
 def _uncompressed(found: int, expected: int, layout: FrameFormat) -> CorruptImageError:

@@ -52,12 +52,14 @@ def xrv_raster_pixels(samples: NDArray[np.generic]) -> tuple[NDArray[np.float32]
     return _normalize(channel, 255), steps
 
 
-def xrv_warnings(pixels: NDArray[np.float32]) -> list[str]:
-    """Name values that the model was never shown; they are what torchxrayvision's reader gives."""
+def xrv_warnings(pixels: NDArray[np.float32], *, shutter: bool) -> list[str]:
+    """Name what the model was never shown; it is what torchxrayvision's reader gives."""
     low, high = VALUE_RANGE
+    found = ["XRV-compatible: what is behind the display shutter is in the pixels"] if shutter else []
     if pixels.min() < low or pixels.max() > high:
-        return [f"XRV-compatible values from {pixels.min():g} to {pixels.max():g}, outside of [-1024, 1024]"]
-    return []
+        named = f"from {pixels.min():g} to {pixels.max():g}, outside of [-1024, 1024]"
+        found.append(f"XRV-compatible values {named}")
+    return found
 
 
 def _normalize(data: NDArray[np.generic], largest: int) -> NDArray[np.float32]:

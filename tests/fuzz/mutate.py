@@ -76,5 +76,26 @@ def _codestream_field(out: bytearray, others: list[bytes], rng: random.Random) -
         out[rng.randrange(min(at + 4, len(out) - 1), len(out))] = rng.randrange(256)
 
 
+def _number_text(out: bytearray, others: list[bytes], rng: random.Random) -> None:
+    """A character within a decimal or integer string: windows, spacing, shutters, frames."""
+    keys = [key for key in (b"DS", b"IS") if key in out]
+    if not keys:
+        return
+    key, at = rng.choice(keys), -1
+    for _ in range(rng.randint(1, 6)):
+        found = out.find(key, at + 1)
+        at = found if found >= 0 else at
+    length = int.from_bytes(out[at + 2 : at + 4], "little")
+    if at >= 0 and 0 < length < 64 and at + 4 + length <= len(out):
+        out[at + 4 + rng.randrange(length)] = rng.choice(b",,.-e9 \\0+")
+
+
+def _fragment_header(out: bytearray, others: list[bytes], rng: random.Random) -> None:
+    """The length of an item of compressed pixel data or of a sequence."""
+    at = out.rfind(b"\xfe\xff\x00\xe0") if rng.random() < 0.5 else out.find(b"\xfe\xff\x00\xe0")
+    if at >= 0:
+        out[at + 4 : at + 8] = struct.pack("<I", rng.choice((0, 1, 2, 4, 100, 2**16, 2**31, 2**32 - 1)))
+
+
 _KINDS = (_flip_bits, _flip_header, _truncate, _splice, _cut, _huge_word, _dicom_field, _codestream_field)
-_KINDS += (_dicom_field, _codestream_field, _codestream_field)
+_KINDS += (_dicom_field, _codestream_field, _codestream_field, _number_text, _number_text, _fragment_header)

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from pydicom import uid
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from radiograph_files import LOSSLESS, LOSSY, NATIVE, dataset, encode, phantom
+from radiograph_files import LOSSLESS, LOSSY, NATIVE, dataset, encode, lut_item, phantom
 
 from cxr_explain.errors import CorruptImageError, ImageTooLargeError, OptionError, UnsupportedImageError
 from cxr_explain.loaders import read_radiograph
@@ -150,13 +150,6 @@ def test_rescale_and_signed_pixels_follow_pydicom(read):
     ds = dataset(pixels, 12, RescaleSlope=0.5, RescaleIntercept=100, WindowCenter=90, WindowWidth=900)
     x = apply_modality_lut(pixels, ds)
     assert np.array_equal(read(ds).pixels, to_range(literal_window(x, 90, 900, "LINEAR")))
-
-
-def lut_item(entries, first=0, bits=16):
-    item = pydicom.Dataset()
-    item.LUTDescriptor = [len(entries) % 65536, first, bits]
-    item.add_new("LUTData", "OW", np.asarray(entries, "<u2").tobytes())
-    return item
 
 
 def test_modality_and_voi_luts_follow_pydicom(read):
