@@ -61,9 +61,7 @@ def read_shutter(dataset: pydicom.Dataset, rows: int, columns: int, warnings: li
         if seen is None:
             warnings.append(f"the {shape.lower()} display shutter of the header is invalid: not applied")
         elif not (visible & seen).any():
-            warnings.append(
-                f"the {shape.lower()} display shutter of the header hides all pixels: not applied"
-            )
+            warnings.append(f"the {shape.lower()} display shutter would hide the whole image: not applied")
         else:
             visible &= seen
             applied.append(shape.lower())
