@@ -19,7 +19,14 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from cxr_explain.errors import CorruptImageError, UnsupportedImageError
-from cxr_explain.loaders.codestream import FrameHeader, check_agrees, is_padding, parse_j2k, parse_jpeg
+from cxr_explain.loaders.codestream import (
+    FrameHeader,
+    check_agrees,
+    is_padding,
+    parse_j2k,
+    parse_jpeg,
+    parse_jpeg_ls,
+)
 from cxr_explain.loaders.encapsulated import encoded_frame
 from cxr_explain.loaders.stored_bits import StoredPixels, Words, settle_bits
 
@@ -81,8 +88,8 @@ _CODECS: dict[str, Codec] = {
     uid.JPEGExtended12Bit: Codec("JPEG extended", parse_jpeg),
     uid.JPEGLossless: Codec("JPEG lossless", parse_jpeg),
     uid.JPEGLosslessSV1: Codec("JPEG lossless", parse_jpeg),
-    uid.JPEGLSLossless: Codec("JPEG-LS lossless", parse_jpeg, "pyjpegls"),
-    uid.JPEGLSNearLossless: Codec("JPEG-LS near-lossless", parse_jpeg, "pyjpegls"),
+    uid.JPEGLSLossless: Codec("JPEG-LS lossless", parse_jpeg_ls, "pyjpegls"),
+    uid.JPEGLSNearLossless: Codec("JPEG-LS near-lossless", parse_jpeg_ls, "pyjpegls"),
     uid.JPEG2000Lossless: Codec("JPEG 2000 lossless", parse_j2k, "pylibjpeg"),
     uid.JPEG2000: Codec("JPEG 2000", parse_j2k, "pylibjpeg"),
     uid.HTJ2KLossless: Codec("HTJ2K lossless", parse_j2k, "pylibjpeg"),

@@ -47,15 +47,32 @@ class FrameHeader:
 
 
 def parse_jpeg(source: bytes) -> FrameHeader:
-    """Read the frame header of a JPEG or JPEG-LS stream (ISO 10918-1 B.2.2), up to its first scan.
+    """Read the frame header of a JPEG stream (ISO 10918-1 B.2.2), up to its first scan.
 
     Raises:
-        CorruptImageError: no frame header, no scan, or no end marker.
+        CorruptImageError: no frame header, no scan, no end marker, or another kind of stream.
     """
+    header = _parse_markers(source, "JPEG")
+    if header.process == _SOF_JPEG_LS:
+        raise _other_kind("JPEG-LS", "JPEG")
+    return header
+
+
+def parse_jpeg_ls(source: bytes) -> FrameHeader:
+    """Read the frame header of a JPEG-LS stream (ISO 14495-1 C.2.2), up to its first scan.
+
+    Raises:
+        CorruptImageError: no frame header, no scan, no end marker, or another kind of stream.
+    """
+    header = _parse_markers(source, "JPEG-LS")
+    if header.process != _SOF_JPEG_LS:
+        raise _other_kind("JPEG", "JPEG-LS")
+    return header
+
+
+def _parse_markers(source: bytes, expected: str) -> FrameHeader:
     if source[:2] != b"\xff\xd8":
-        raise CorruptImageError(
-            f"a compressed frame that is {kind_of(source[:2048])}", expected="JPEG or JPEG-LS"
-        )
+        raise _other_kind(kind_of(source[:2048]), expected)
     fields, position = None, 2
     while True:
         marker, position = _next_marker(source, position)
@@ -85,7 +102,7 @@ def parse_j2k(source: bytes) -> FrameHeader:
     """
     start = source.find(_J2K_START, 0, 4096)
     if start < 0:
-        raise _other_kind(source, "JPEG 2000")
+        raise _other_kind(kind_of(source[:2048]), "JPEG 2000")
     x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0 = _unpack(">8I", source, start + 8)
     components, ssiz = _unpack(">HB", source, start + 40)
     if x1 <= x0 or y1 <= y0 or not tile_x or not tile_y or tile_x0 > x0 or tile_y0 > y0:
@@ -188,10 +205,9 @@ def _unpack(form: str, source: bytes, position: int) -> tuple[int, ...]:
         raise _truncated() from None
 
 
-def _other_kind(source: bytes, expected: str) -> CorruptImageError:
+def _other_kind(found: str, expected: str) -> CorruptImageError:
     return CorruptImageError(
-        f"a compressed frame that is {kind_of(source[:2048])}",
-        expected=f"{expected}, as the transfer syntax says",
+        f"a compressed frame that is {found}", expected=f"{expected}, as the transfer syntax says"
     )
 
 
