@@ -52,3 +52,23 @@ def test_importing_the_loaders_does_not_import_torch():
     code = "import sys, cxr_explain.loaders; print('torch' in sys.modules, 'torchxrayvision' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]
+
+
+def test_pydicoms_settings_come_back_when_the_last_of_several_threads_is_done(tmp_path, monkeypatch):
+    from pydicom import config
+
+    monkeypatch.setattr(config, "use_DS_numpy", True)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(encode(dataset(phantom(), ImagerPixelSpacing=["0.2", "0.3"])))
+    seen = []
+
+    def read_often():
+        seen.extend(read_radiograph(path).pixel_spacing for _ in range(20))
+
+    threads = [threading.Thread(target=read_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(0.2, 0.3)] * 80
+    assert config.use_DS_numpy
