@@ -66,7 +66,7 @@ class FolderSearch:
         """What was passed over, a line for each reason."""
         return [
             f"{self.folder}: passed over {reason}: {_named(names)}"
-            for reason, names in self._passed_over.items()
+            for reason, names in sorted(self._passed_over.items())
         ]
 
     def _forbidden(self, error: OSError) -> None:

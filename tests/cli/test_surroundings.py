@@ -96,9 +96,10 @@ def run_all(
     """Run the five commands in one process, in an environment that is otherwise nearly bare."""
     images = data / "phantoms" / "images"
     weights = ("--weights", str(data / "own.safetensors"))
+    one = str(images / "phantom-000039.png")
     words = (
         ("explain", str(images), *weights, "--out", "explained", "--page", "--top-k", "2"),
-        ("evaluate", str(images), "--masks", str(data / "phantoms" / "masks"), "--quick", "--resamples", "10",
+        ("evaluate", one, "--masks", str(data / "phantoms" / "masks"), "--quick", "--resamples", "10",
          "--out", "evaluated"),
         ("weights", "list"),
         ("manifest", "nih", "--source", str(data / "phantoms"), "--out", "manifest.csv"),
@@ -166,3 +167,100 @@ def test_a_locale_without_letters(tmp_path: Path, data: Path, home: Path) -> Non
     assert_all_well(ran)
     assert ran.said("note: File names are ASCII here") == 5
     assert ran.stdout.isascii()
+
+
+# -- a command that needs no model: what becomes of what it says --
+
+
+def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = f'"{sys.executable}" -m cxr_explain'
+    return subprocess.run(
+        ["sh", "-c", line.replace("cxr-explain", command)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_reader_that_leaves_ends_nothing(tmp_path: Path) -> None:
+    ran = shell("{ cxr-explain weights list; echo $? >code; } | head -1 | wc -l", tmp_path)
+    assert (ran.stdout.strip(), ran.stderr) == ("1", "")
+    assert (tmp_path / "code").read_text().strip() == "0"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    ran = shell(f"cxr-explain weights path phantom {closed}", tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert bool(ran.stdout) == (" >&-" not in f" {closed}")
+    refused = shell(f"cxr-explain weights path nowhere.pt {closed}", tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert ("no such checkpoint file" in refused.stderr) == ("2>&-" not in closed)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("words", ["weights list", "--help", "--version"])
+def test_a_full_disk_behind_standard_output(tmp_path: Path, words: str) -> None:
+    ran = shell(f"cxr-explain {words} > /dev/full", tmp_path)
+    assert (ran.returncode, ran.stderr) == (1, "error: No space left on device.\n")
+
+
+def test_a_current_folder_that_was_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    ran = shell("rmdir ../gone; cxr-explain weights list", folder)
+    assert ran.returncode == 2
+    assert (
+        ran.stderr
+        == "error: found a current folder that was deleted; expected a folder. Change to one: cd.\n"
+    )
+
+
+def test_a_name_that_the_encoding_has_not(tmp_path: Path) -> None:
+    ran = shell("cxr-explain weights path 胸水.pt", tmp_path, PYTHONIOENCODING="ascii")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(r"error: \u80f8\u6c34.pt: no such checkpoint file")
+
+
+def test_a_fault_is_one_line_unless_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import cxr_explain.weights as w\ndef broken(*_): raise ZeroDivisionError('patient data')\n"
+        "w.list_weights = broken\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    ran = shell("cxr-explain weights list", tmp_path, PYTHONPATH=path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: an unexpected ZeroDivisionError. Please report it")
+    assert ran.stderr.count("\n") == 1
+    debugged = shell("cxr-explain weights list", tmp_path, PYTHONPATH=path, CXR_EXPLAIN_DEBUG="1")
+    assert "patient data" in debugged.stderr
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, unnamed: Sequence[str]) -> None:
+    """As a user who has no rights, as root in a user namespace has none."""
+    folder = tmp_path / "in"
+    (folder / "closed").mkdir(parents=True)
+    for name in ("a.png", "closed/b.png", "c.txt"):
+        (folder / name).write_bytes(b"x")
+        (folder / name).chmod(0)
+    (folder / "closed").chmod(0)
+    script = (
+        "import sys\n"
+        "from cxr_explain.explaining.files import expand_inputs\n"
+        "from cxr_explain.loaders import read_radiograph\n"
+        "files, notes = expand_inputs([sys.argv[1]])\n"
+        "print(*notes, sep='\\n')\n"
+        "for path in [*files, f'{sys.argv[1]}/closed/b.png']:\n"
+        "    try: read_radiograph(path)\n"
+        "    except Exception as error: print(error.code, error)\n"
+    )
+    ran = subprocess.run(
+        [*unnamed, sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True
+    )
+    (folder / "closed").chmod(0o755)
+    denied = "a file that may not be read. Check the permissions of the file and its folder."
+    assert ran.stdout.splitlines() == [
+        f"{folder}: passed over folders that may not be read: 'closed'",
+        *(f"unreadable-file {folder}/{name}: {denied}" for name in ("a.png", "c.txt", "closed/b.png")),
+    ]
