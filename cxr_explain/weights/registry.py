@@ -2,12 +2,14 @@
 
 File names, pathologies and operating points of the published ones are facts of torchxrayvision's
 `models.model_urls`. They are stated here, and a test holds them equal, so that listing weights does not
-import torch. The bundled file states them in the metadata: see `cxr_explain.weights.facts`.
+import torch. Two facts of "resnet50-res512-all" are put right, see `ENTRIES`. The bundled file states its own
+in the metadata: see `cxr_explain.weights.facts`.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 
 from cxr_explain.errors import UnknownWeightsError
@@ -91,26 +93,47 @@ def _published(
     architecture: str = "xrv-densenet",
     input_size: int = 224,
     aliases: tuple[str, ...] = (),
+    sigmoids: int = 1,
 ) -> WeightsEntry:
     """One published set.
 
     Its operating points stand in the order of `PATHOLOGIES`, as TorchXRayVision has them: "-" for an output
-    that was never trained, "?" for one whose operating point is not published.
+    that was never trained. They are thresholds on the sigmoid of the logit, or of that sigmoid again
+    (`sigmoids=2`).
     """
-    points = dict(zip(PATHOLOGIES, operating_points.split(), strict=True))
+    points = {
+        target: None if point == "-" else _undone(float(point), sigmoids - 1)
+        for target, point in zip(PATHOLOGIES, operating_points.split(), strict=True)
+    }
     return WeightsEntry(
         name=name,
         url=_RELEASE + file_name,
         file_name=file_name,
         architecture=architecture,
-        pathologies=tuple("" if point == "-" else target for target, point in points.items()),
-        operating_points=tuple(None if point in "-?" else float(point) for point in points.values()),
+        pathologies=tuple("" if point is None else target for target, point in points.items()),
+        operating_points=tuple(points.values()),
         input_size=input_size,
         training_sets=training_sets,
         aliases=aliases,
     )
 
 
+def _undone(value: float, sigmoids: int) -> float:
+    """The number of which so many sigmoids, one after the other, give the value."""
+    for _ in range(sigmoids):
+        value = math.log(value / (1 - value))
+    return value
+
+
+# Of resnet50-res512-all, TorchXRayVision's code says two things that its table of thresholds does not.
+# - Its thresholds are of sigmoids of sigmoids: `scripts/model_calibrate.py`, which chose them, asks the model
+#   for sigmoids (`apply_sigmoid=True`) and puts a sigmoid on these. The numbers bear it out: all 32 of its
+#   `op_threshs` and `ppv80_thres` lie within (0.5, 0.73106), the sigmoid of (0, 1), and the greatest is that
+#   of 0.999998. The model's own `forward` compares them with one sigmoid, as for the DenseNets, so that its
+#   calibrated values call next to nothing positive. Here the thresholds are turned into probabilities.
+# - Lung Lesion and Enlarged Cardiomediastinum have a name and no threshold. None of the five data sets has a
+#   label of either name in `torchxrayvision.datasets`, and a label that is missing takes no part in the loss:
+#   the two outputs were never trained.
 ENTRIES: tuple[WeightsEntry, ...] = (
     _published(
         "densenet121-res224-all",
@@ -172,10 +195,11 @@ ENTRIES: tuple[WeightsEntry, ...] = (
         "resnet50-res512-all",
         "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt",
         "0.51570356 0.50444704 0.53787947 0.50723547 0.5025118 0.5035252 0.5038076 0.51862943 0.5078151 "
-        "0.50724894 0.5056339 0.510706 0.5053923 0.5020846 ? 0.5080557 0.5138526 ?",
+        "0.50724894 0.5056339 0.510706 0.5053923 0.5020846 - 0.5080557 0.5138526 -",
         ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),
         architecture="xrv-resnet50",
         input_size=512,
+        sigmoids=2,
     ),
 )
 """Every published set of weights that this package knows by name."""

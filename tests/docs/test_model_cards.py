@@ -37,13 +37,12 @@ def test_each_set_of_weights_at_a_glance(entry: WeightsEntry) -> None:
     assert row["input"] == str(entry.input_size)
     side = entry.input_size // 32
     assert row["map"] == f"{side} x {side}"
-    if entry.name != RESNET:
-        assert row["trained outputs"] == str(len(entry.trained_pathologies))
+    assert row["trained outputs"].partition(",")[0] == str(len(entry.trained_pathologies))
     for data_set in entry.training_sets:
         assert data_set in row["trained on"]
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.name != RESNET], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_the_crosses_are_the_trained_outputs(entry: WeightsEntry) -> None:
     short = entry.name.removeprefix("densenet121-res224-")
     crossed: list[str] = []
@@ -58,4 +57,4 @@ def test_the_crosses_are_the_trained_outputs(entry: WeightsEntry) -> None:
 def test_the_resnet_s_operating_points_are_what_the_page_says_of_them() -> None:
     (entry,) = (entry for entry in ENTRIES if entry.name == RESNET)
     points = [point for point in entry.operating_points if point is not None]
-    assert (round(min(points), 3), round(max(points), 3)) == (0.502, 0.538)
+    assert (round(min(points), 3), round(max(points), 2)) == (0.008, 0.15)

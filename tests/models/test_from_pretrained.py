@@ -12,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 from weights_server import FileServer, serving
 
-from cxr_explain import Explainer, ensure_torchvision_imports
+from cxr_explain import Explainer, XRVResNet, ensure_torchvision_imports
 from cxr_explain.cli.main import app
 from cxr_explain.errors import (
     ArchitectureError,
@@ -97,10 +97,15 @@ def test_the_resnet_equals_torchxrayvisions_own(mirror: FileServer, tmp_path: Pa
     with torch.inference_mode():
         torch.testing.assert_close(calibrated, theirs(x), atol=2e-5, rtol=0)
     assert classifier.input_size == 512
+    assert XRVResNet(theirs).outputs == classifier.outputs  # and not the thresholds of two sigmoids
     points = dict(zip(classifier.pathologies, classifier.operating_points, strict=True))
-    assert points["Lung Lesion"] is None
-    assert points["Enlarged Cardiomediastinum"] is None
-    assert points["Mass"] is not None
+    assert "Lung Lesion" not in points
+    assert "Enlarged Cardiomediastinum" not in points
+    assert points["Mass"] == pytest.approx(0.02157, abs=1e-5)
+    theirs.op_threshs = torch.full((18,), 0.25)
+    assert set(XRVResNet(theirs).operating_points) == {0.25}
+    theirs.targets = theirs.pathologies = [f"output {number}" for number in range(18)]
+    assert XRVResNet(theirs).pathologies[0] == "output 0"
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -12,6 +12,13 @@ from cxr_explain.weights import ENTRIES, find_entry, list_weights, weights_folde
 from cxr_explain.weights.folder import state_folder
 
 
+RESNET = "resnet50-res512-all"
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_entries_state_what_torchxrayvision_states(entry):
     from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
@@ -22,12 +29,55 @@ def test_entries_state_what_torchxrayvision_states(entry):
     theirs = model_urls[entry.name]
     assert entry.url == theirs["weights_url"]
     assert entry.url.endswith("/" + entry.file_name)
-    assert list(entry.pathologies) == theirs["labels"]
-    assert list(entry.operating_points) == [
-        None if math.isnan(value) else value for value in theirs["op_threshs"]
-    ]
+    never_trained = {"Lung Lesion", "Enlarged Cardiomediastinum"} if entry.name == RESNET else set()
+    assert list(entry.pathologies) == ["" if name in never_trained else name for name in theirs["labels"]]
+    scale = sigmoid if entry.name == RESNET else float
+    assert [math.nan if point is None else scale(point) for point in entry.operating_points] == pytest.approx(
+        theirs["op_threshs"], rel=1e-12, nan_ok=True
+    )
     assert entry.input_size == theirs["input_resolution"]
     assert all(model_urls[alias] is theirs for alias in entry.aliases)
+
+
+def test_the_resnets_thresholds_are_sigmoids_of_probabilities():
+    """What the registry concludes from, in TorchXRayVision's own table; those of a DenseNet are not."""
+    from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+
+    ensure_torchvision_imports()
+    from torchxrayvision.models import model_urls
+
+    def within(name):
+        thresholds = [*model_urls[name]["op_threshs"], *model_urls[name]["ppv80_thres"]]
+        return [0.5 < value < sigmoid(1) for value in thresholds if not math.isnan(value)]
+
+    assert len(within(RESNET)) == 32
+    assert all(within(RESNET))
+    assert max(model_urls[RESNET]["ppv80_thres"]) == pytest.approx(sigmoid(1), abs=1e-6)
+    assert sum(within("densenet121-res224-all")) < 12
+
+
+def test_the_resnets_points_are_probabilities_like_those_of_a_densenet():
+    points = dict(zip(find_entry(RESNET).pathologies, find_entry(RESNET).operating_points, strict=True))
+    assert points["Atelectasis"] == pytest.approx(0.06283, abs=1e-5)
+    assert points["Infiltration"] == pytest.approx(0.15181, abs=1e-5)
+    assert points["Hernia"] == pytest.approx(0.00834, abs=1e-5)
+
+
+def test_no_training_set_of_the_resnet_has_labels_for_two_of_its_outputs():
+    import inspect
+
+    from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+
+    ensure_torchvision_imports()
+    import torchxrayvision as xrv
+
+    sets = "NIH_Dataset PC_Dataset RSNA_Pneumonia_Dataset SIIM_Pneumothorax_Dataset VinBrain_Dataset".split()
+    code = "".join(inspect.getsource(getattr(xrv.datasets, name)) for name in sets)
+    for name in ("Lung Lesion", "Enlarged Cardiomediastinum"):
+        assert name not in code
+        assert name not in find_entry(RESNET).pathologies
+    for name in find_entry(RESNET).trained_pathologies:
+        assert f'"{name}"' in code or f"'{name}'" in code
 
 
 def test_every_set_of_torchxrayvision_is_there():
