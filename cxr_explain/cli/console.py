@@ -93,8 +93,10 @@ def failed(text: str) -> None:
 
 
 def name_weights(classifier: Classifier) -> None:
-    """Name the weights that explain, by their digest."""
+    """Name the weights that explain, by their digest, and what must be known of them."""
     err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
+    for each in classifier.notes:
+        note(each)
 
 
 def files_of(inputs: Sequence[str]) -> list[Path]:

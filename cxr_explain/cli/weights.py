@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,7 +61,7 @@ def path(name: WeightsName, weights_dir: WeightsDir = None) -> None:
 
 
 def fetch(name: WeightsName, weights_dir: WeightsDir = None) -> None:
-    """Download these weights unless they are there; print their SHA-256 and where they lie.
+    """Download these weights unless they are there; print their SHA-256, where they lie, and their outputs.
 
     Example:
         cxr-explain weights fetch densenet121-res224-all
@@ -76,7 +77,7 @@ def verify(
     weights_dir: WeightsDir = None,
     accept: Annotated[bool, typer.Option("--accept", rich_help_panel="Model")] = False,
 ) -> None:
-    """Check that the file is whole, safe, and the one recorded at its first use.
+    """Check that the file is whole, safe, and the one recorded at its first use; print what its outputs are.
 
     Args:
         name: name from `cxr-explain weights list`, or a checkpoint file.
@@ -93,3 +94,19 @@ def verify(
 
 def _print(weights: Weights) -> None:
     say(f"{weights.sha256}  {weights.path}")
+    note(outputs_text(weights.pathologies))
+
+
+def outputs_text(pathologies: Sequence[str] | None) -> str:
+    """What is known of the outputs of weights.
+
+    Args:
+        pathologies: name of each output, '' for one that was never trained; None where nobody says.
+
+    >>> outputs_text(["Mass", "", "Edema"])
+    '2 of 3 outputs were trained: Mass, Edema'
+    """
+    if pathologies is None:
+        return "which outputs were trained is unknown: the file does not say"
+    trained = [name for name in pathologies if name]
+    return f"{len(trained)} of {len(pathologies)} outputs were trained: {', '.join(trained)}"

@@ -359,7 +359,7 @@ class Explainer:
                 view=radiograph.view,
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
-                notes=ranking.notes,
+                notes=(*self.classifier.notes, *ranking.notes),
                 phantom=radiograph.phantom,
             ),
             radiograph=radiograph,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.wrappers import uncompiled
 from cxr_explain.options import ONE_LABEL, OutputKind, check_option
+from cxr_explain.weights.facts import CheckpointFacts
 
 BLACK = -1024.0
 """The darkest input, as without any dose; 0 is a mid grey."""
@@ -133,7 +134,9 @@ class Classifier(ABC):
         target_layer: name of the explained layer, for provenance.
         weights_sha256: hexadecimal digest of the weights file, where they came from one.
         training_sets: data sets the weights were trained on, where known.
-        phantom_only: the model has seen computed phantoms and no radiograph, see `cxr_explain.phantom`.
+        phantom_only: the model has seen computed phantoms and no radiograph, see `cxr_explain.phantom`; by
+            default what is known of the modules in it, where this package loaded them.
+        notes: what a reader of its explanations should know of the model.
 
     >>> from cxr_explain.models.hooked import HookedClassifier
     >>> pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -157,7 +160,8 @@ class Classifier(ABC):
         target_layer: str,
         weights_sha256: str | None = None,
         training_sets: Sequence[str] = (),
-        phantom_only: bool = False,
+        phantom_only: bool | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         if not any(outputs.pathologies):
             raise ModelError(
@@ -170,7 +174,8 @@ class Classifier(ABC):
         self.target_layer = target_layer
         self.weights_sha256 = weights_sha256
         self.training_sets = tuple(training_sets)
-        self.phantom_only = phantom_only
+        self.phantom_only = _saw_phantoms_alone(module) if phantom_only is None else phantom_only
+        self.notes = tuple(notes)
 
     @property
     def pathologies(self) -> tuple[str, ...]:
@@ -311,6 +316,13 @@ def _of_channels(error: RuntimeError, source: str) -> ModelError | None:
         remedy="Pass HookedClassifier(model, layer, outputs, prepare=...) with a function that makes them, "
         "such as imagenet_input of one channel.",
         source=source,
+    )
+
+
+def _saw_phantoms_alone(module: nn.Module) -> bool:
+    """Whether the module, or any in it, was loaded by this package and has seen phantoms alone."""
+    return any(
+        CheckpointFacts.of_attributes(vars(each)).trained_on == "phantoms" for each in module.modules()
     )
 
 

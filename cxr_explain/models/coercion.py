@@ -10,6 +10,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_of_module
 from cxr_explain.models.hooked import HookedClassifier
+from cxr_explain.models.loaded import Loaded
 from cxr_explain.models.wrappers import unwrapped
 
 OutputsLike = Outputs | Sequence[str] | None
@@ -51,6 +52,9 @@ def as_classifier(
     named = _outputs(outputs)
     model, layer = unwrapped(model, target_layer or "")
     target_layer = layer or None
+    loaded = Loaded.of(model)
+    if loaded is not None and loaded.architecture in FAMILIES:
+        return FAMILIES[loaded.architecture].load()(model, named or loaded.outputs, **loaded.description)
     family = family_of_module(model)
     if family is None and target_layer is None:
         raise ModelError(

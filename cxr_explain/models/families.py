@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from cxr_explain.errors import ArchitectureError, OptionError
+from cxr_explain.errors import ArchitectureError, ModelError, OptionError
 from cxr_explain.models.base import Classifier, Outputs
 
 
@@ -40,7 +40,8 @@ class Family:
     """One kind of model.
 
     Args:
-        module: library and class of the modules, "library.Class"; a subclass belongs to the family, too.
+        module: class of the modules, with the module that defines it: names of classes repeat within a
+            library. A subclass belongs to the family, too.
         adapter: module in `cxr_explain.models` and the family's `Classifier` in it, "module:Class".
         head: name of the head's weight, (N, C), among the tensors of a checkpoint; None for a family that is
             not read from files.
@@ -58,17 +59,59 @@ class Family:
         return cast(Adapter, resolve_name(f"cxr_explain.models.{self.adapter}"))
 
 
+_BASELINE = "torchxrayvision.baseline_models"
+
 FAMILIES: dict[str, Family] = {
-    "xrv-densenet": Family("torchxrayvision.DenseNet", "xrv:XRVDenseNet", "classifier.weight"),
-    "xrv-resnet50": Family("torchxrayvision.ResNet", "xrv:XRVResNet", "fc.weight"),
-    "monai-densenet": Family("monai.DenseNet", "monai:MonaiDenseNet"),
+    "xrv-densenet": Family("torchxrayvision.models.DenseNet", "xrv:XRVDenseNet", "classifier.weight"),
+    "xrv-resnet50": Family("torchxrayvision.models.ResNet", "xrv:XRVResNet", "fc.weight"),
+    "xrv-jfhealthcare": Family(f"{_BASELINE}.jfhealthcare.DenseNet", "xrv_baselines:XRVJFHealthcare"),
+    "xrv-emory-hiti": Family(f"{_BASELINE}.emory_hiti.RaceModel", "xrv_baselines:XRVRaceModel"),
+    "xrv-mira": Family(f"{_BASELINE}.mira.SexModel", "xrv_baselines:XRVSexModel"),
+    "xrv-xinario": Family(f"{_BASELINE}.xinario.ViewModel", "xrv_baselines:XRVViewModel"),
+    "monai-densenet": Family("monai.networks.nets.densenet.DenseNet", "monai:MonaiDenseNet"),
 }
 """Each family by the name that the registry of weights and MONAI bundles call it by."""
 
+_SEGMENTS = "Find lungs and thorax with it: cxr-explain audit --regions "
+_ONLY_CLASSIFIERS = "Explain a classifier, such as densenet121-res224-all."
+
+REFUSED: dict[str, tuple[str, str]] = {
+    f"{_BASELINE}.chexpert.DenseNet": (
+        "an ensemble of up to 30 networks for each pathology, of which the mean probability is given: no one "
+        "layer is on the way to all scores",
+        "Explain its networks one by one: 'Your own weights' in the documentation has how.",
+    ),
+    f"{_BASELINE}.riken.AgeModel": (
+        "a regression: an age in years, no score of a pathology, from a TorchScript network",
+        _ONLY_CLASSIFIERS,
+    ),
+    f"{_BASELINE}.chestx_det.PSPNet": (
+        "a segmentation network: masks of 14 structures, no scores", f"{_SEGMENTS}chestx-det."
+    ),
+    f"{_BASELINE}.chestx_anatomy.BackboneUNet": (
+        "a segmentation network: masks of 159 structures, no scores", f"{_SEGMENTS}chestx-anatomy."
+    ),
+    f"{_BASELINE}.ieee8023.VQGAN": ("an autoencoder: an image, no scores", _ONLY_CLASSIFIERS),
+    "torchxrayvision.autoencoders._ResNetAE": ("an autoencoder: an image, no scores", _ONLY_CLASSIFIERS),
+}  # fmt: skip
+"""Models of TorchXRayVision that cannot be explained: what each gives, and what to do in its place."""
+
 
 def family_of_module(module: nn.Module) -> Family | None:
-    """The family of a module, by the library's own class that it is made of; None for any other module."""
-    classes = [f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(module).__mro__]
+    """The family of a module, by the library's own class that it is made of; None for any other module.
+
+    Raises:
+        ModelError: a class that is known, and `REFUSED`.
+    """
+    classes = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__]
+    for name in classes:
+        if name in REFUSED:
+            gives, remedy = REFUSED[name]
+            raise ModelError(
+                f"{name.rpartition('.')[0]}.{type(module).__name__}, which is {gives}",
+                expected="a classifier of pathologies",
+                remedy=remedy,
+            )
     return next((family for family in FAMILIES.values() if family.module in classes), None)
 
 

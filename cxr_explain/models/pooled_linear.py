@@ -154,6 +154,7 @@ class PooledLinearClassifier(Classifier):
             weights_sha256=self.weights_sha256,
             training_sets=self.training_sets,
             phantom_only=self.phantom_only,
+            notes=self.notes,
         )
 
     def restricted(self, region: Tensor) -> PooledLinearClassifier:

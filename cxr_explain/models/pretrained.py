@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cxr_explain.errors import ArchitectureError
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, Family, family_of_tensors
-from cxr_explain.pathologies import PATHOLOGIES
+from cxr_explain.models.loaded import Loaded
 from cxr_explain.weights import (
     Checkpoint,
     CheckpointFacts,
@@ -55,15 +55,15 @@ def from_pretrained(
             f"tensors of the architecture {name}", expected=opened.entry.architecture, source=opened.path
         )
     family = FAMILIES[name]
-    head = tensors[str(family.head)]
-    outputs = _outputs(opened, checkpoint, len(head))
-    module = _module(family, opened, tensors, len(head))
+    found = Loaded(name, opened.name, _facts(opened.entry, checkpoint))
+    outputs = _outputs(opened, found, len(tensors[str(family.head)]))
+    module = _module(family, opened, tensors, len(outputs.pathologies))
     load_into(module, tensors, name=opened.name)
     module.eval().requires_grad_(False)
     # Weights that this package owns may be laid out for speed; a user's model is never touched.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    described = _description(opened.entry, checkpoint.facts)
-    return family.load()(module, outputs, name=opened.name, weights_sha256=opened.sha256, **described)
+    found.keep_on(module)
+    return family.load()(module, outputs, weights_sha256=opened.sha256, **found.description)
 
 
 def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outputs: int) -> nn.Module:
@@ -81,29 +81,31 @@ def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outp
     return adapter.empty(**configuration)
 
 
-def _description(entry: WeightsEntry | None, facts: CheckpointFacts) -> dict[str, Any]:
+def _facts(entry: WeightsEntry | None, checkpoint: Checkpoint) -> CheckpointFacts:
     """The registry's word, else the file's; a file is taken at its word that it knows phantoms alone."""
-    source = entry or facts
-    described = {
-        "training_sets": source.training_sets or (),
-        "input_size": source.input_size,
-        "phantom_only": "phantoms" in (facts.trained_on, source.trained_on),
-    }
-    return {name: value for name, value in described.items() if value is not None}
+    said = replace(checkpoint.facts, pathologies=checkpoint.pathologies)
+    if entry is None:
+        return said
+    return CheckpointFacts(
+        pathologies=entry.pathologies,
+        operating_points=entry.operating_points,
+        training_sets=entry.training_sets,
+        input_size=entry.input_size,
+        trained_on="phantoms" if said.trained_on == "phantoms" else entry.trained_on,
+    )
 
 
-def _outputs(opened: Weights, checkpoint: Checkpoint, count: int) -> Outputs:
-    entry = opened.entry
-    names = (entry.pathologies if entry else checkpoint.pathologies) or PATHOLOGIES
-    points = entry.operating_points if entry else checkpoint.facts.operating_points or ()
-    if len(names) != count and (entry is None or entry.bundled):
-        named = names is not PATHOLOGIES
+def _outputs(opened: Weights, found: Loaded, count: int) -> Outputs:
+    entry, outputs = opened.entry, found.outputs
+    names = len(outputs.pathologies)
+    if names != count and (entry is None or entry.bundled):
+        named = found.facts.pathologies is not None
         raise ArchitectureError(
-            f"{count} outputs and {len(names)} names" if named else f"{count} outputs without names",
-            expected="a name for each output" if named else f"TorchXRayVision's {len(PATHOLOGIES)} outputs",
+            f"{count} outputs and {names} names" if named else f"{count} outputs without names",
+            expected="a name for each output" if named else f"TorchXRayVision's {names} outputs",
             remedy="Name them in the metadata of a safetensors file, as in cxr_explain.weights.facts, "
             "or build the model yourself and pass XRVDenseNet(model, Outputs(names)).",
             source=opened.path,
         )
     # Of a published file of another size `load_into` says which tensors do not fit.
-    return Outputs(tuple(names), points)
+    return outputs

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxr_explain.errors import ArchitectureError, ModelError, OptionError
-from cxr_explain.models.base import Outputs
+from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.radiograph import VALUE_RANGE
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
@@ -30,7 +30,7 @@ _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "lay
 _FIRST_OF_LAYER = re.compile(r"features\.denseblock([1-9]\d{0,5})\.denselayer[1-9]\d{0,5}\.conv1\.weight")
 
 
-class _XRVClassifier(PooledLinearClassifier):
+class XRVClassifier(Classifier):
     """What TorchXRayVision's models share: outputs with names of their own, and one range of inputs."""
 
     names_outputs = True
@@ -56,7 +56,7 @@ class _XRVClassifier(PooledLinearClassifier):
             )
 
 
-class XRVDenseNet(_XRVClassifier):
+class XRVDenseNet(XRVClassifier, PooledLinearClassifier):
     """A `torchxrayvision.models.DenseNet`, whatever weights it carries.
 
     Args:
@@ -137,7 +137,7 @@ class XRVDenseNet(_XRVClassifier):
         return cast(nn.Module, DenseNet(**configuration))
 
 
-class XRVResNet(_XRVClassifier):
+class XRVResNet(XRVClassifier, PooledLinearClassifier):
     """A `torchxrayvision.models.ResNet`, or the torchvision ResNet inside it.
 
     Args:
@@ -263,9 +263,9 @@ def _own_name(module: nn.Module, architecture: str) -> str:
 
 
 def _own_outputs(module: nn.Module) -> Outputs:
-    names = tuple(getattr(module, "pathologies", None) or getattr(module, "targets", ()))
+    names: Any = getattr(module, "pathologies", None) or getattr(module, "targets", ())
     points: Any = getattr(module, "op_threshs", None)
-    own = Outputs(names, () if points is None else tuple(points.tolist()))
+    own = Outputs(tuple(names), () if points is None else tuple(points.tolist()))
     entry = known_entry(str(getattr(module, "weights", None)))
     return own if entry is None else _put_right(own, entry)
 

@@ -297,9 +297,11 @@ class _Tensors:
 
 def _from_root(root: Any, tensors: _Tensors) -> Checkpoint:
     root = _unwrap(root)
-    pathologies = None
+    pathologies, facts = None, CheckpointFacts()
     if isinstance(root, ModuleRecord):
-        pathologies = _names(root.state.get("targets", root.state.get("pathologies")))
+        facts = CheckpointFacts.of_attributes(root.state)
+        named = _names(root.state.get("targets", root.state.get("pathologies")))
+        pathologies = facts.pathologies or named
         records = dict(_module_tensors(root))
     else:
         records = _state_dict_tensors(root)
@@ -307,7 +309,7 @@ def _from_root(root: Any, tensors: _Tensors) -> Checkpoint:
         built = {key: tensors.build(record) for key, record in records.items()}
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise WeightsIntegrityError("a malformed tensor", remedy=_REFETCH) from error
-    return Checkpoint(_without_prefix(built), pathologies)
+    return Checkpoint(_without_prefix(built), pathologies, facts)
 
 
 def _unwrap(root: Any) -> Any:

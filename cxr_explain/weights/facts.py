@@ -24,6 +24,9 @@ from cxr_explain.errors import WeightsMetadataError
 TrainedOn = Literal["radiographs", "phantoms"]
 """What the training images were; "phantoms" means that the model has seen nothing else."""
 
+MODULE_FACTS = "cxr_explain_facts"
+"""Attribute of a module that this package has loaded: the same text; see `cxr_explain.models.loaded`."""
+
 INPUT_SIZES = (16, 8192)
 _SHOWN = 60  # characters of a bad value in an error message
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
@@ -80,6 +83,23 @@ class CheckpointFacts:
                 expected="one for each",
             )
         return facts
+
+    @classmethod
+    def of_attributes(cls, attributes: Mapping[str, Any]) -> CheckpointFacts:
+        """Read what this package kept on a module that it had loaded; of any other module, nothing.
+
+        Args:
+            attributes: the module's attributes by name.
+
+        Raises:
+            WeightsMetadataError: an attribute that this package has not written.
+
+        >>> CheckpointFacts.of_attributes({"training": True}) == CheckpointFacts()
+        True
+        """
+        kept = attributes.get(MODULE_FACTS)
+        text = kept if isinstance(kept, dict) else {}
+        return cls.from_metadata({name: value for name, value in text.items() if isinstance(value, str)})
 
     @classmethod
     def of_file(cls, path: Path) -> CheckpointFacts:

@@ -41,12 +41,15 @@ class Weights:
         path: the file.
         sha256: SHA-256 of the bytes that were read, in hexadecimal.
         entry: the registry's entry, completed by what a bundled file says; None for a file given by its path.
+        pathologies: name of each output, `""` for one that was never trained, as the registry or the file
+            says; None where neither does.
     """
 
     name: str
     path: Path
     sha256: str
     entry: WeightsEntry | None = None
+    pathologies: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,8 @@ def _open(entry: WeightsEntry | None, path: Path, *, accept: bool = False) -> tu
         record_digest(path, digest, replace=accept)
     elif entry is not None:
         entry = _completed(entry, checkpoint.facts)
-    return Weights(entry.name if entry else path.name, path, digest, entry), checkpoint
+    pathologies = entry.pathologies if entry else checkpoint.pathologies
+    return Weights(entry.name if entry else path.name, path, digest, entry, pathologies), checkpoint
 
 
 def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | None:

@@ -11,7 +11,6 @@ from cxr_explain.errors import UnknownWeightsError
 from cxr_explain.weights import ENTRIES, find_entry, list_weights, weights_folder
 from cxr_explain.weights.folder import state_folder
 
-
 RESNET = "resnet50-res512-all"
 
 
@@ -71,8 +70,8 @@ def test_no_training_set_of_the_resnet_has_labels_for_two_of_its_outputs():
     ensure_torchvision_imports()
     import torchxrayvision as xrv
 
-    sets = "NIH_Dataset PC_Dataset RSNA_Pneumonia_Dataset SIIM_Pneumothorax_Dataset VinBrain_Dataset".split()
-    code = "".join(inspect.getsource(getattr(xrv.datasets, name)) for name in sets)
+    sets = ("NIH", "PC", "RSNA_Pneumonia", "SIIM_Pneumothorax", "VinBrain")
+    code = "".join(inspect.getsource(getattr(xrv.datasets, f"{name}_Dataset")) for name in sets)
     for name in ("Lung Lesion", "Enlarged Cardiomediastinum"):
         assert name not in code
         assert name not in find_entry(RESNET).pathologies
