@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from cxr_explain.loaders import read_radiograph as read_radiograph
     from cxr_explain.models.base import Classifier as Classifier
     from cxr_explain.models.base import Outputs as Outputs
+    from cxr_explain.models.grids import token_grid as token_grid
     from cxr_explain.models.hooked import HookedClassifier as HookedClassifier
     from cxr_explain.models.hooked import imagenet_input as imagenet_input
-    from cxr_explain.models.hooked import token_grid as token_grid
     from cxr_explain.models.monai import MonaiDenseNet as MonaiDenseNet
+    from cxr_explain.models.survey import ModelLayer as ModelLayer
+    from cxr_explain.models.survey import layers as layers
     from cxr_explain.models.xrv import XRVDenseNet as XRVDenseNet
     from cxr_explain.models.xrv import XRVResNet as XRVResNet
     from cxr_explain.pathologies import PATHOLOGIES as PATHOLOGIES
@@ -67,8 +69,10 @@ _HOMES = {
     "geometry": ("Geometry",),
     "loaders": ("read_radiograph",),
     "models.base": ("Classifier", "Outputs"),
-    "models.hooked": ("HookedClassifier", "imagenet_input", "token_grid"),
+    "models.grids": ("token_grid",),
+    "models.hooked": ("HookedClassifier", "imagenet_input"),
     "models.monai": ("MonaiDenseNet",),
+    "models.survey": ("ModelLayer", "layers"),
     "models.xrv": ("XRVDenseNet", "XRVResNet"),
     "pathologies": ("PATHOLOGIES", "LabelState", "ReferenceBox", "ReferenceLabels"),
     "radiograph": ("Radiograph",),

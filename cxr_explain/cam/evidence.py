@@ -110,3 +110,28 @@ class Evidence:
         else:
             (forward,) = forward_at(self.classifier, inputs, [self.layer])
         return replace(self, inputs=inputs, forward=forward)
+
+
+def without_gradient(forward: ForwardPass, classes: Tensor, maps: Tensor) -> Tensor:
+    """Which maps are empty because no gradient of their scores reaches the layer.
+
+    Behind the last attention of a transformer, for example, only the class token reaches the head. This is
+    another state than a map of a layer that is reached, in which nothing speaks for a class. Gradients are
+    asked for only where a map is zero everywhere.
+
+    Args:
+        forward: activations and logits at the layer.
+        classes: (B, K) int64, the classes of the maps.
+        maps: (B, K, I, J).
+
+    Returns:
+        (B, K) bool.
+    """
+    empty = (maps == 0).flatten(2).all(dim=2)
+    if not empty.any():
+        return empty
+    try:
+        gradients = forward.gradients(classes)
+    except ModelError:  # the scores do not depend on the layer at all
+        return empty
+    return empty & (gradients == 0).flatten(2).all(dim=2).to(empty.device)

@@ -36,6 +36,8 @@ class FusedMaps:
         normalisation: "joint", "per-class" or "released".
         activation: "relu", "elu" or "gelu".
         fused: False where equation 4 was left out, so that each class keeps its whole map.
+        without_gradient: (B, K) bool, classes whose maps are empty because no gradient of their scores
+            reaches the layer; None where nobody asked.
 
     >>> fused = fuse(torch.tensor([[[[3.0, 1.0]], [[0.0, 2.0]]]]))
     >>> fused.winner.tolist(), (fused.maps > 0).tolist()
@@ -48,11 +50,16 @@ class FusedMaps:
     normalisation: Normalisation
     activation: Activation
     fused: bool = True
+    without_gradient: Tensor | None = None
 
     @property
     def without_evidence(self) -> Tensor:
-        """(B, K) bool: classes that win nowhere with positive evidence. A state, not an error."""
-        return ~(self.maps > 0).flatten(2).any(dim=2)
+        """(B, K) bool: classes that win nowhere with positive evidence. A state, not an error.
+
+        Those that no gradient ties to the layer are not among them: of these nothing is known.
+        """
+        nowhere = ~(self.maps > 0).flatten(2).any(dim=2)
+        return nowhere if self.without_gradient is None else nowhere & ~self.without_gradient
 
 
 def fm_g_cam(

@@ -22,6 +22,7 @@ class BatchMaps:
         rankings: one for each image.
         fused: (1, K, I, J) for each image; K differs where the ranking says so.
         gradient: "closed form", "autograd", or "none" where the method needs none.
+        notes: for each image, what else a reader should know of the maps; () where there is nothing.
 
     >>> import torch
     >>> from cxr_explain.cam.fusion import fuse
@@ -34,6 +35,7 @@ class BatchMaps:
     rankings: tuple[Ranking, ...]
     fused: tuple[FusedMaps, ...]
     gradient: str
+    notes: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.rankings)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cxr_explain._version import __version__
-from cxr_explain.cam.evidence import Track, silent
+from cxr_explain.cam.evidence import Track, silent, without_gradient
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.layers import combine_layers
 from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
 from cxr_explain.errors import OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.layer_notes import notes_on_layers
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
@@ -28,6 +29,7 @@ from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
+from cxr_explain.models.survey import layers_that_do
 from cxr_explain.radiograph import Radiograph
 
 PHANTOM_WEIGHTS_WARNING = (
@@ -98,6 +100,7 @@ class Explainer:
         self.classifier = as_classifier(classifier)
         self.track = track
         self._checked = False
+        self._better_layers: str | None = None
 
     @classmethod
     def from_pretrained(
@@ -223,10 +226,8 @@ class Explainer:
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
         batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
         return [
-            Explained(one.radiograph, self._explanation(one, ranking, fused, batch.gradient, asked), other)
-            for one, ranking, fused, other in zip(
-                model_inputs, batch.rankings, batch.fused, others, strict=True
-            )
+            Explained(one.radiograph, self._explanation(one, batch, image, asked), other)
+            for image, (one, other) in enumerate(zip(model_inputs, others, strict=True))
         ]
 
     def explain_inputs(self, inputs: Tensor, **options: Unpack[RankingOptions]) -> BatchMaps:
@@ -278,7 +279,17 @@ class Explainer:
         ]
         gradient = "none" if self.rule.gradient_free else passes[0].gradient
         with torch.inference_mode():
-            batch = BatchMaps(rankings, self._fuse(by_layer, rankings, passes), gradient)
+            unreached = [
+                without_gradient(forward, classes, maps)
+                for forward, maps in zip(passes, by_layer, strict=True)
+            ]
+            names = layers or (self.classifier.target_layer,)
+            batch = BatchMaps(
+                rankings,
+                _with_state(self._fuse(by_layer, rankings, passes), unreached),
+                gradient,
+                notes_on_layers(names, passes, inputs, rankings, unreached, lambda: self._way_out(inputs)),
+            )
             return batch, [
                 None if other is None else _further(by_layer, image, indices[image], other)
                 for image, other in enumerate(others)
@@ -302,6 +313,12 @@ class Explainer:
         noise = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)) * 2048 - 1024
         with suppress(RuntimeError):  # a model of other channels: its first batch will tell
             self._forward_passes(noise)
+
+    def _way_out(self, inputs: Tensor) -> str:
+        """Layers that would do, in a sentence; the model is asked once."""
+        if self._better_layers is None:
+            self._better_layers = layers_that_do(self.classifier, inputs)
+        return self._better_layers
 
     def _rank(self, logits: Sequence[float], asked: RankingSettings) -> Ranking:
         outputs = self.classifier.outputs
@@ -336,12 +353,11 @@ class Explainer:
     def _explanation(
         self,
         model_input: ModelInput,
-        ranking: Ranking,
-        fused: FusedMaps,
-        gradient: str,
+        batch: BatchMaps,
+        image: int,
         asked: RankingSettings,
     ) -> Explanation:
-        radiograph = model_input.radiograph
+        radiograph, ranking, fused = model_input.radiograph, batch.rankings[image], batch.fused[image]
         return Explanation(
             id=radiograph.id,
             ranking=ranking,
@@ -351,7 +367,7 @@ class Explainer:
             provenance=self.facts.provenance(
                 ranking.k,
                 ranking_settings=asked,
-                gradient=gradient,
+                gradient=batch.gradient,
                 device=self.classifier.device.type,
                 radiograph_sha256=radiograph.sha256,
                 steps=model_input.steps,
@@ -359,8 +375,9 @@ class Explainer:
                 view=radiograph.view,
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
-                notes=(*self.classifier.notes, *ranking.notes),
+                notes=(*self.classifier.notes, *ranking.notes, *batch.notes[image]),
                 phantom=radiograph.phantom,
+                without_gradient=_named(ranking, fused.without_gradient),
             ),
             radiograph=radiograph,
         )
@@ -462,6 +479,21 @@ def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
         replace(fused, maps=maps[None], class_maps=class_maps[None], winner=winner[None])
         for maps, class_maps, winner in zip(fused.maps, fused.class_maps, fused.winner, strict=True)
     )
+
+
+def _with_state(fused: Sequence[FusedMaps], unreached: Sequence[Tensor]) -> tuple[FusedMaps, ...]:
+    """Say of the maps of each image which are empty as no gradient reaches any of the layers."""
+    nowhere = torch.stack(list(unreached)).all(dim=0)
+    return tuple(
+        replace(each, without_gradient=nowhere[image : image + 1, : each.maps.shape[1]])
+        for image, each in enumerate(fused)
+    )
+
+
+def _named(ranking: Ranking, states: Tensor | None) -> tuple[str, ...]:
+    """The ranked pathologies of which a state, (1, K), is true."""
+    true = [] if states is None else states[0].tolist()
+    return tuple(name for name, state in zip(ranking.pathologies, true, strict=False) if state)
 
 
 def _to_numpy(maps: Tensor) -> np.ndarray:

@@ -81,8 +81,18 @@ class Explanation:
         return np.asarray(self.class_maps.argmax(axis=0))
 
     @property
+    def without_gradient(self) -> tuple[str, ...]:
+        """Ranked pathologies without a map, because no gradient of their scores reaches the layer."""
+        return self.provenance.without_gradient
+
+    @property
     def without_evidence(self) -> tuple[str, ...]:
-        """Ranked pathologies that win nowhere with positive evidence."""
+        """Ranked pathologies that have a map, and win nowhere with positive evidence."""
+        return tuple(name for name in self.shown_nowhere if name not in self.without_gradient)
+
+    @property
+    def shown_nowhere(self) -> tuple[str, ...]:
+        """Ranked pathologies that the fused map shows nowhere, for one reason or the other."""
         shown = [bool((of_class > 0).any()) for of_class in self.maps]
         return tuple(name for name, there in zip(self.ranking.pathologies, shown, strict=True) if not there)
 

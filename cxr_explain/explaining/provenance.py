@@ -83,8 +83,10 @@ class Provenance(ExplainerFacts):
         view: the projection as the header has it, or None.
         laterality: as the header has it, or None.
         patient_orientation: as the header has it, or None.
-        notes: what else a reader should know (K cut, pathologies left out).
+        notes: what else a reader should know (K cut, pathologies left out, how a layer's output was read).
         phantom: the radiograph is a computed phantom, nobody's chest.
+        without_gradient: ranked pathologies that have no map because no gradient of their scores reaches the
+            layer.
     """
 
     method: str
@@ -99,6 +101,7 @@ class Provenance(ExplainerFacts):
     patient_orientation: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     phantom: bool = False
+    without_gradient: tuple[str, ...] = ()
 
 
 def other_schema(document: Any) -> str:

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier, ForwardPass
-
-GridFunction = Callable[[Tensor], Tensor]
-"""From what a layer gives to feature maps (B, C, I, J)."""
+from cxr_explain.models.grids import GridFunction, InvertibleGrid, Reading, reading_of
+from cxr_explain.models.survey import layers_that_do
 
 Hook = Callable[[Tensor], Tensor]
 
 _VARIANTS_AT_ONCE = 32
-
-
-@runtime_checkable
-class InvertibleGrid(Protocol):
-    """A grid that can also put other activations back among what the layer gave."""
-
-    def __call__(self, layer_output: Tensor) -> Tensor:
-        """From the layer's output to (B, C, I, J)."""
-        ...
-
-    def replace(self, layer_output: Tensor, activations: Tensor) -> Tensor:
-        """The layer's output with these activations, (B, C, I, J), put in."""
-        ...
 
 
 def forward_at(
@@ -42,7 +28,7 @@ def forward_at(
         classifier: the model; its target layer does not matter.
         inputs: model inputs, (B, 1, S, S) in [-1024, 1024].
         layers: names in `classifier.module.named_modules()`, for example "features.transition2.relu".
-        grid: function from a layer's output to (B, C, I, J); by default the output has that shape already.
+        grid: function from a layer's output to (B, C, I, J); by default it is found out, see `reading_of`.
 
     Returns:
         One pass for each layer, all with the same logits.
@@ -63,6 +49,24 @@ def passes_at(
     """What `forward_at` does, for inputs that are suited already, within `Classifier.undisturbed`."""
     if not layers:
         raise OptionError("no layer", expected="one or more")
+    try:
+        modules, outputs, logits = _outputs_at(classifier, inputs, layers)
+        found = [
+            Layer(classifier, name, module, _reading(classifier, name, module, output, inputs, grid))
+            for name, module, output in zip(layers, modules, outputs, strict=True)
+        ]
+    except ModelError as error:
+        raise naming_layers(error, classifier, inputs) from error.__cause__
+    _check_matrix(logits, classifier.name)
+    return tuple(
+        AutogradPass(output, logits, layer, inputs) for output, layer in zip(outputs, found, strict=True)
+    )
+
+
+def _outputs_at(
+    classifier: Classifier, inputs: Tensor, layers: Sequence[str]
+) -> tuple[list[nn.Module], list[Tensor], Tensor]:
+    """The layers, what each of them gave, and the logits, in one graph."""
     modules = [find_layer(classifier.module, name) for name in layers]
     kept: list[list[Tensor]] = [[] for _ in layers]
 
@@ -83,11 +87,26 @@ def passes_at(
             logits = classifier.run(inputs)
     for name, tensors in zip(layers, kept, strict=True):
         _check_ran_once(name, len(tensors))
-    _check_matrix(logits, classifier.name)
-    return tuple(
-        AutogradPass(tensors[0], logits, Layer(classifier, name, module, grid), inputs)
-        for name, module, tensors in zip(layers, modules, kept, strict=True)
-    )
+    return modules, [tensors[0] for tensors in kept], logits
+
+
+def _reading(
+    classifier: Classifier,
+    name: str,
+    module: nn.Module,
+    output: Tensor,
+    inputs: Tensor,
+    grid: GridFunction | None,
+) -> Reading:
+    """By the grid that was asked for, else by the output's shape, else by the classifier's own grid."""
+    if grid is not None:
+        return Reading(grid)
+    try:
+        return reading_of(output.shape, inputs.shape, module, classifier.module)
+    except ModelError as error:
+        if classifier.grid is None:
+            raise error.at(name) from None
+        return Reading(classifier.grid)
 
 
 class Layer:
@@ -97,28 +116,36 @@ class Layer:
         classifier: the model that the layer is part of.
         name: the layer's name in `classifier.module.named_modules()`.
         module: the layer.
-        grid: function from the layer's output to (B, C, I, J); by default the output has that shape already.
+        reading: how the layer's output is read.
     """
 
-    def __init__(
-        self, classifier: Classifier, name: str, module: nn.Module, grid: GridFunction | None
-    ) -> None:
+    def __init__(self, classifier: Classifier, name: str, module: nn.Module, reading: Reading) -> None:
         self._classifier = classifier
         self._name = name
         self._module = module
-        self._grid = grid
+        self._grid = reading.grid
+        self.note = f"{name} {reading.note}" if reading.note else ""
 
     def grid(self, output: Tensor) -> Tensor:
         """(B, C, I, J) of the layer's output."""
-        maps = output if self._grid is None else self._grid(output)
+        maps = self._grid(output)
         if maps.ndim != 4:
             raise ModelError(
-                f"activations of shape {tuple(maps.shape)}",
+                f"activations of shape {tuple(maps.shape)} from the grid",
                 expected="(B, C, I, J)",
-                remedy="For a transformer pass grid=token_grid(...).",
                 source=self._name,
             )
         return maps
+
+    def independent(self, inputs: Tensor) -> ModelError:
+        """What to raise where the scores do not depend on this layer; it names layers that would do."""
+        error = ModelError(
+            "scores that do not depend on the target layer's output",
+            expected="a layer on the way to the scores",
+            remedy="Nor can a model be differentiated that switches to inference mode in its own forward "
+            "pass.",
+        )
+        return naming_layers(error, self._classifier, inputs)
 
     def rerun(self, inputs: Tensor, activations: Tensor) -> Tensor:
         """Logits of the inputs, (B, N), with other activations, (B, C, I, J), at this layer."""
@@ -134,8 +161,6 @@ class Layer:
             return self._classifier.run(inputs)
 
     def _replace(self, output: Tensor, activations: Tensor) -> Tensor:
-        if self._grid is None:
-            return activations.clone()  # an in-place operator behind the layer may overwrite it
         if not isinstance(self._grid, InvertibleGrid):
             raise ModelError(
                 "a grid that cannot put activations back",
@@ -160,6 +185,7 @@ class AutogradPass(ForwardPass):
 
     def __init__(self, layer_output: Tensor, logits: Tensor, layer: Layer, inputs: Tensor) -> None:
         super().__init__(layer.grid(layer_output.detach()), logits.detach())
+        self.notes = (layer.note,) if layer.note else ()
         self._layer_output = layer_output
         self._logits = logits
         self._layer = layer
@@ -188,7 +214,7 @@ class AutogradPass(ForwardPass):
 
     def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
         if not self._logits.requires_grad:
-            raise _independent()
+            raise self._layer.independent(self._inputs)
         with torch.inference_mode(False), torch.enable_grad():
             try:
                 return list(self._gradient(seeds, is_grads_batched=True))
@@ -200,7 +226,7 @@ class AutogradPass(ForwardPass):
             self._logits, self._layer_output, seeds, retain_graph=True, allow_unused=True, **options
         )
         if gradient is None:
-            raise _independent()
+            raise self._layer.independent(self._inputs)
         return gradient
 
 
@@ -219,6 +245,18 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
             f"no layer named {name!r} in {type(module).__name__}", remedy=f"Close names: {', '.join(close)}."
         )
     return layers[name]
+
+
+def naming_layers(error: ModelError, model: Classifier | nn.Module, inputs: Tensor | None) -> ModelError:
+    """The same error, whose way out names layers that would do, with the shapes of their maps.
+
+    Args:
+        error: the error.
+        model: the model; it is run once.
+        inputs: model inputs; by default those of `survey.layers`.
+    """
+    error.remedy = " ".join(filter(None, (error.remedy, layers_that_do(model, inputs))))
+    return error
 
 
 @contextmanager
@@ -257,11 +295,3 @@ def _check_matrix(logits: object, source: str) -> None:
         raise ModelError(
             f"an output of {type(logits).__name__}", expected="a (B, N) tensor of logits", source=source
         )
-
-
-def _independent() -> ModelError:
-    return ModelError(
-        "scores that do not depend on the target layer's output",
-        expected="a layer on the way to the scores",
-        remedy="Nor can a model be differentiated that switches to inference mode in its own forward pass.",
-    )

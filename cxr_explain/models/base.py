@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.models.grids import GridFunction
 from cxr_explain.models.wrappers import uncompiled
 from cxr_explain.options import ONE_LABEL, OutputKind, check_option
 from cxr_explain.weights.facts import CheckpointFacts
@@ -38,6 +39,9 @@ class ForwardPass(ABC):
     """
 
     gradient: Gradient
+
+    notes: tuple[str, ...] = ()
+    """What was done with the layer's output, for people to read."""
 
     def __init__(self, activations: Tensor, logits: Tensor) -> None:
         self.activations = activations
@@ -149,6 +153,9 @@ class Classifier(ABC):
 
     names_outputs: ClassVar[bool] = False
     """Whether the modules of this class know the names of their outputs."""
+
+    grid: GridFunction | None = None
+    """From what a layer gives to (B, C, I, J), where the shape does not tell."""
 
     def __init__(
         self,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError
-from cxr_explain.models.at_layers import GridFunction, find_layer, passes_at
+from cxr_explain.models.at_layers import find_layer, naming_layers, passes_at
 from cxr_explain.models.base import Classifier, ForwardPass, Outputs
+from cxr_explain.models.grids import GridFunction, Layout, as_grid
 from cxr_explain.models.output_kinds import (
     Listener,
     calibrating_points,
@@ -38,7 +37,8 @@ class HookedClassifier(Classifier):
         prepare: function from (B, 1, S, S) in [-1024, 1024] to the model's own input, such as
             `imagenet_input`; by default nothing is changed.
         grid: function from the layer's output to (B, C, I, J), such as `token_grid` gives for transformers;
-            by default the output has that shape already.
+            or "channels first", "channels last". By default it is found out, where that can be known: from
+            the output's shape, the input's, and the number of tokens that are no patches.
         **description: further arguments of `Classifier`, such as `name`.
 
     Raises:
@@ -61,20 +61,23 @@ class HookedClassifier(Classifier):
         *,
         input_size: int = 224,
         prepare: Callable[[Tensor], Tensor] | None = None,
-        grid: GridFunction | None = None,
+        grid: GridFunction | Layout | None = None,
         **description: Any,
     ) -> None:
         module, target_layer = unwrapped(module, target_layer)
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
-        find_layer(module, target_layer)
-        check_not_scripted(module, target_layer)
         self._settled = False
         self._prepare = prepare or _unchanged
-        self._grid = grid
+        self.grid = as_grid(grid)
+        try:
+            find_layer(module, target_layer)
+        except ModelError as error:
+            raise naming_layers(error, self, None) from None
+        check_not_scripted(module, target_layer)
 
     def _forward(self, inputs: Tensor) -> ForwardPass:
-        return passes_at(self, inputs, [self.target_layer], self._grid)[0]
+        return passes_at(self, inputs, [self.target_layer], self.grid)[0]
 
     def logits(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
         """Score any number of inputs, in inference mode; see `Classifier.logits`."""
@@ -108,54 +111,6 @@ def imagenet_input(inputs: Tensor) -> Tensor:
     mean = inputs.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
     deviation = inputs.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
     return ((inputs + 1024) / 2048 - mean) / deviation
-
-
-def token_grid(rows: int, columns: int, *, skip: int = 1) -> TokenGrid:
-    """Reshape a transformer's tokens (B, skip + rows * columns, C) to (B, C, rows, columns).
-
-    Args:
-        rows: number of patches along the height.
-        columns: number of patches along the width.
-        skip: number of leading tokens that are no patches, such as the class token.
-
-    Note:
-        Behind the last attention only the class token reaches the head: the patches' gradient there is zero.
-        Name a layer before it, for example torchvision's `encoder.layers.encoder_layer_11.ln_1`.
-
-    >>> token_grid(2, 3)(torch.zeros(1, 7, 5)).shape
-    torch.Size([1, 5, 2, 3])
-    """
-    return TokenGrid(rows, columns, skip)
-
-
-@dataclass(frozen=True)
-class TokenGrid:
-    """The grid of a transformer's patches, see `token_grid`.
-
-    Args:
-        rows: number of patches along the height.
-        columns: number of patches along the width.
-        skip: number of leading tokens that are no patches.
-    """
-
-    rows: int
-    columns: int
-    skip: int
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """(B, skip + rows * columns, C) -> (B, C, rows, columns)."""
-        if tokens.ndim != 3 or tokens.shape[1] != self.skip + self.rows * self.columns:
-            raise ModelError(
-                f"tokens of shape {tuple(tokens.shape)}",
-                expected=f"(B, {self.skip + self.rows * self.columns}, C): {self.skip} to skip, then "
-                f"{self.rows} x {self.columns} patches",
-                remedy="Give token_grid the model's own rows, columns and skip.",
-            )
-        return torch.unflatten(tokens[:, self.skip :].transpose(1, 2), 2, (self.rows, self.columns))
-
-    def replace(self, tokens: Tensor, activations: Tensor) -> Tensor:
-        """Put other patches in place; the leading tokens stay."""
-        return torch.cat([tokens[:, : self.skip], activations.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _unchanged(tensor: Tensor) -> Tensor:

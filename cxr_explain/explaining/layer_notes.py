@@ -1,0 +1,51 @@
+"""What a reader should know of the layers that were explained, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
+from cxr_explain.explaining.ranking import Ranking
+from cxr_explain.models.base import ForwardPass
+from cxr_explain.models.grids import remark_on
+
+
+def notes_on_layers(
+    layers: Sequence[str],
+    passes: Sequence[ForwardPass],
+    inputs: Tensor,
+    rankings: Sequence[Ranking],
+    unreached: Sequence[Tensor],
+    way_out: Callable[[], str],
+) -> tuple[tuple[str, ...], ...]:
+    """For each image: how a layer's output was read, maps of another shape, and what no gradient reaches.
+
+    Args:
+        layers: names of the layers.
+        passes: the forward pass at each of them.
+        inputs: model inputs, (B, C, H, W).
+        rankings: of each image.
+        unreached: of each layer (B, K), as `without_gradient` gives it, the ranked pathologies first.
+        way_out: gives a sentence that names better layers; asked only where one is needed.
+    """
+    common = [note for each in zip(layers, passes, strict=True) for note in _on_shape(*each, inputs)]
+    return tuple(
+        (*common, *_on_gradients(ranking, layers, [states[image].tolist() for states in unreached], way_out))
+        for image, ranking in enumerate(rankings)
+    )
+
+
+def _on_shape(layer: str, forward: ForwardPass, inputs: Tensor) -> Iterator[str]:
+    remark = remark_on(forward.activations.shape[-2:], inputs.shape[-2:])
+    yield from (f"{note}." for note in (*forward.notes, f"{layer} {remark}" if remark else "") if note)
+
+
+def _on_gradients(
+    ranking: Ranking, layers: Sequence[str], unreached: Sequence[Sequence[bool]], way_out: Callable[[], str]
+) -> Iterator[str]:
+    for layer, states in zip(layers, unreached, strict=True):
+        absent = [name for name, state in zip(ranking.pathologies, states, strict=False) if state]
+        if absent:
+            whose = "" if len(absent) == ranking.k else f" of {', '.join(absent)}"
+            yield f"No gradient{whose} reaches {layer}: there is no map, for or against. {way_out()}".strip()
