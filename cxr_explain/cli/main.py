@@ -23,10 +23,11 @@ from cxr_explain.cli.evaluate import evaluate
 from cxr_explain.cli.explain import explain
 from cxr_explain.cli.flatten import flattened
 from cxr_explain.cli.help import PanelCommand, PanelGroup
+from cxr_explain.cli.layers import layers
 from cxr_explain.cli.phantom import phantom
 from cxr_explain.cli.surroundings import make_good
 
-COMMANDS = (explain, evaluate, phantom, manifest, audit, stats, report, figure, bundle)
+COMMANDS = (explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, bundle)
 WEIGHTS_COMMANDS = (weights.list_, weights.path, weights.fetch, weights.verify)
 
 

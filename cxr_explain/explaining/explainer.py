@@ -422,7 +422,7 @@ def explain(
     (torch.Size([1, 2, 15, 15]), (4, 32, 32, 3))
     """
     inputs = inputs_of(batch)
-    classifier = as_classifier(model, outputs, target_layer=target_layer)
+    classifier = as_classifier(model, outputs, target_layer=target_layer, inputs=inputs)
     classifier.check_inputs(inputs)
     layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)
     asked, map_options = RankingSettings.apart_from(options)

@@ -29,16 +29,18 @@ def notes_on_layers(
         unreached: of each layer (B, K), as `without_gradient` gives it, the ranked pathologies first.
         way_out: gives a sentence that names better layers; asked only where one is needed.
     """
-    common = [note for each in zip(layers, passes, strict=True) for note in _on_shape(*each, inputs)]
+    common = [note for each in zip(layers, passes, strict=True) for note in _on_shape(*each, inputs, way_out)]
     return tuple(
         (*common, *_on_gradients(ranking, layers, [states[image].tolist() for states in unreached], way_out))
         for image, ranking in enumerate(rankings)
     )
 
 
-def _on_shape(layer: str, forward: ForwardPass, inputs: Tensor) -> Iterator[str]:
+def _on_shape(layer: str, forward: ForwardPass, inputs: Tensor, way_out: Callable[[], str]) -> Iterator[str]:
+    yield from (f"{note}." for note in forward.notes)
     remark = remark_on(forward.activations.shape[-2:], inputs.shape[-2:])
-    yield from (f"{note}." for note in (*forward.notes, f"{layer} {remark}" if remark else "") if note)
+    if remark:
+        yield f"{layer} {remark}. {way_out()}".strip()
 
 
 def _on_gradients(

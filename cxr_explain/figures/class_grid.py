@@ -16,7 +16,7 @@ from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import display_name, shorten, width, wrap
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import QUIET
-from cxr_explain.figures.texts import format_probability
+from cxr_explain.figures.texts import NO_GRADIENT, format_probability
 
 _TITLE = 0.27
 _GAP = 0.09
@@ -82,17 +82,18 @@ class ClassGrid(ContentBlock):
         page.image(overlay.colour_map_over(background, field), x, top, *self._image)
         peak = self._peak(values)
         if peak is None:
-            self._no_evidence(page, x, top)
+            unreached = prediction.pathology in self.content.explanation.without_gradient
+            self._say(page, x, top, NO_GRADIENT if unreached else "no positive evidence")
             return
         if len(self.content.styles) == 1:
             return
         place = (x, top + self._image[1] + 0.095)
         page.text(*place, f"peak {100 * peak:.0f} %", size=_TINY, colour=QUIET, room=self._cell_width)
 
-    def _no_evidence(self, page: Page, x: float, y: float) -> None:
-        """Say it on the image with the top left corner (x, y)."""
+    def _say(self, page: Page, x: float, y: float, text: str) -> None:
+        """Say why there is no map, on the image with the top left corner (x, y)."""
         width_, height = self._image
-        lines = wrap("no positive evidence", width_ - 0.04, _TINY)
+        lines = wrap(text, width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
             middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1
             page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **_ON_IMAGE))

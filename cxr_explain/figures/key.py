@@ -50,9 +50,20 @@ class ColourKey(ContentBlock):
             y += self._row
         if self._shows_hollow:
             _hollow(page, x, y + _LINE / 2, QUIET)
-            fused = self.content.explanation.provenance.map_settings.fused
-            hollow = "wins nowhere in the fused map" if fused else "no positive evidence"
-            page.text(x + _TEXT, y + 0.11, hollow, size=SMALL, colour=QUIET)
+            page.text(
+                x + _TEXT, y + 0.11, self._hollow_text, size=SMALL, colour=QUIET, room=self.width - _TEXT
+            )
+
+    @property
+    def _hollow_text(self) -> str:
+        """Why a pathology has no colour in the map."""
+        explanation = self.content.explanation
+        fused = explanation.provenance.map_settings.fused
+        texts = [
+            "no gradient reaches the layer" if explanation.without_gradient else "",
+            "wins nowhere in the fused map" if fused else "no positive evidence",
+        ]
+        return ", or ".join(filter(None, texts if explanation.without_evidence else texts[:1]))
 
     @property
     def _row(self) -> float:
@@ -60,13 +71,13 @@ class ColourKey(ContentBlock):
 
     @property
     def _shows_hollow(self) -> bool:
-        return bool(self.content.explanation.without_evidence)
+        return bool(self.content.explanation.shown_nowhere)
 
     def _pathology(self, page: Page, x: float, y: float, style: RankStyle) -> None:
         prediction = self.content.explanation.ranking.top[style.rank - 1]
         middle = y + self._row / 2
         baseline = middle + 0.037
-        absent = prediction.pathology in self.content.explanation.without_evidence
+        absent = prediction.pathology in self.content.explanation.shown_nowhere
         if absent:
             _hollow(page, x, middle, style.colour)
         else:
@@ -122,7 +133,7 @@ class Legend(ContentBlock):
     @property
     def _shown(self) -> tuple[RankStyle, ...]:
         """All styles, or none where the fused map is empty: there is no opacity to explain then."""
-        empty = len(self.content.explanation.without_evidence) == len(self.content.styles)
+        empty = len(self.content.explanation.shown_nowhere) == len(self.content.styles)
         return () if empty else self.content.styles
 
     @property

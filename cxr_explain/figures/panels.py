@@ -20,7 +20,7 @@ from cxr_explain.figures.lettering import clean, display_name, shorten, width, w
 from cxr_explain.figures.page import BODY, SMALL, Page, dot
 from cxr_explain.figures.palette import QUIET, UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
-from cxr_explain.figures.texts import UNSEEN, from_header
+from cxr_explain.figures.texts import NO_GRADIENT, ONE_VALUE, UNSEEN, from_header
 from cxr_explain.pathologies import ReferenceBox
 
 HATCH_PERIOD = 0.075
@@ -75,8 +75,8 @@ class Panels:
             if has_map:
                 panel.evidence(self.content)
             panel.reference_boxes(self.content)
-            if has_map and fused.peak == 0:
-                panel.message(_message(self.content))
+            if has_map and (message := _message(self.content, fused.peak)):
+                panel.message(message)
         for left, caption in zip((x, second), self._captions, strict=True):
             for number, line in enumerate(caption):
                 baseline = y + _TITLE + self.panel_height + 0.125 + _LINE * number
@@ -144,7 +144,7 @@ class _Panel:
             self._box_label(box, colour)
 
     def message(self, text: str) -> None:
-        """Say in words why there is no overlay."""
+        """Say in words why there is no overlay, or none that shows where."""
         line = shorten(text, self.placement.width - 0.2, BODY, "bold")
         size = width(line, BODY, "bold") + 0.16
         x, y = self.placement.centred(self.placement.width / 2, self.placement.height / 2, size, 0.26)
@@ -229,11 +229,17 @@ def view_text(content: Content) -> str:
     return f"view {view} · laterality {side} · orientation {from_header(' | '.join(content.sides or ()))}"
 
 
-def _message(content: Content) -> str:
-    if content.explanation.ranking.k == 0:
+def _message(content: Content, peak: float) -> str:
+    """Why there is no overlay, or none that shows where; '' where there is one."""
+    explanation = content.explanation
+    if explanation.ranking.k == 0:
         return "No pathology to explain"
-    maps = "fused map" if content.explanation.provenance.map_settings.fused else "class maps"
-    return f"No positive evidence in the {maps}"
+    if len(explanation.without_gradient) == explanation.ranking.k:
+        return NO_GRADIENT
+    if explanation.maps.shape[1:] == (1, 1):
+        return ONE_VALUE
+    maps = "fused map" if explanation.provenance.map_settings.fused else "class maps"
+    return "" if peak else f"No positive evidence in the {maps}"
 
 
 def _unseen_share(content: Content) -> float:

@@ -10,6 +10,8 @@ NOT_PREDICTED = "not predicted by this model"
 NO_OPERATING_POINT = "no operating point"
 NO_LABEL = "none given"
 UNSEEN = "not seen by the model"
+NO_GRADIENT = "No gradient reaches this layer"
+ONE_VALUE = "One value for the whole image"
 
 OPERATING_POINT = "the probability from which the weights' authors call a pathology positive"
 """What an operating point is."""

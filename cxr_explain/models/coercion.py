@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.models.at_layers import naming_layers
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_of_module
 from cxr_explain.models.hooked import HookedClassifier
@@ -18,7 +19,11 @@ OutputsLike = Outputs | Sequence[str] | None
 
 
 def as_classifier(
-    model: Classifier | nn.Module, outputs: OutputsLike = None, *, target_layer: str | None = None
+    model: Classifier | nn.Module,
+    outputs: OutputsLike = None,
+    *,
+    target_layer: str | None = None,
+    inputs: Tensor | None = None,
 ) -> Classifier:
     """Find the adapter of a model; a classifier stays as it is.
 
@@ -30,6 +35,8 @@ def as_classifier(
         target_layer: name in `model.named_modules()` of the layer to explain, for a module of no family. A
             known family has a target layer already. Other layers of such a model are explained with
             `Explainer(..., target_layers=...)`.
+        inputs: model inputs, (B, C, H, W), to find out which layers would do where none is named; by default
+            those of `layers`.
 
     Raises:
         ModelError: a module that says too little about itself, or has no such layer.
@@ -57,12 +64,13 @@ def as_classifier(
         return FAMILIES[loaded.architecture].load()(model, named or loaded.outputs, **loaded.description)
     family = family_of_module(model)
     if family is None and target_layer is None:
-        raise ModelError(
+        error = ModelError(
             f"a {type(model).__name__}, of which no target layer is known",
             expected=f"a layer to explain, or one of {', '.join(each.module for each in FAMILIES.values())}",
             remedy="Name it: explain(model, batch, outputs=[...], target_layer='layer4'); or pass "
             "HookedClassifier(model, 'layer4', Outputs([...]), prepare=...).",
         )
+        raise naming_layers(error, model, inputs)
     adapter = family.load() if family else None
     if adapter and (named or adapter.names_outputs):
         return adapter(model, named)

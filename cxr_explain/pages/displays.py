@@ -140,20 +140,21 @@ def radiograph_card(radiograph: Radiograph) -> Card:
 def explanation_card(explanation: Explanation, radiograph: Radiograph | None = None) -> Card:
     """The fused map beside its colour key; over a radiograph that the explanation was loaded without."""
     ranking, provenance = explanation.ranking, explanation.provenance
-    nowhere = set(explanation.without_evidence)
+    nowhere = dict.fromkeys(explanation.shown_nowhere, "none shown")
+    nowhere |= dict.fromkeys(explanation.without_gradient, "no gradient reaches the layer")
     rows = [
         (
             rank,
             display_name(prediction.pathology),
             format_probability(prediction.probability),
-            "none shown" if prediction.pathology in nowhere else "",
+            nowhere.get(prediction.pathology, ""),
         )
         for rank, prediction in enumerate(ranking.top, start=1)
     ]
     columns = 4 if nowhere else 3
     return Card(
         title=f"{provenance.method} · {provenance.model}",
-        facts=ranking.notes,
+        facts=list(dict.fromkeys((*ranking.notes, *provenance.notes))),
         picture=explanation_png(explanation, radiograph),
         alt="the fused map over the radiograph",
         notice=notice_of(phantom=provenance.phantom, phantom_only=provenance.phantom_only),

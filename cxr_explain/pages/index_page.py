@@ -55,7 +55,7 @@ class IndexEntry:
         boxes: pathologies whose reference boxes the figure outlines.
         file: format and size of the radiograph.
         view: the projection as the header has it, for example "PA"; None where it does not say.
-        without_evidence: ranked pathologies that the map does not show anywhere.
+        without_evidence: ranked pathologies that have a map, and that the fused map does not show anywhere.
         ranked_by: "probability" or "calibrated".
         provenance: how the explanation came about.
         figure_size: width and height of the figure in pixels, so that a browser can lay out before it loads.
