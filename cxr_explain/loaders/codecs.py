@@ -231,7 +231,8 @@ def _decode_with_gdcm(source: bytes, header: FrameHeader, layout: FrameFormat) -
 
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
-    allocated = 8 if header.precision <= 8 else 16
+    # GDCM ends the process where fewer than 8 bits are said to be stored in 8.
+    allocated, stored = (8, 8) if header.precision <= 8 else (16, header.precision)
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(source)
     fragments = gdcm.SequenceOfFragments.New()
@@ -247,7 +248,7 @@ def _decode_with_gdcm(source: bytes, header: FrameHeader, layout: FrameFormat) -
     lossless = header.process == _LOSSLESS_PROCESS
     syntax = uid.JPEGLossless if lossless else uid.JPEGExtended12Bit
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
-    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, header.precision, header.precision - 1, 0))
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, stored, stored - 1, 0))
     text = image.GetBuffer()
     raw = b"" if text is None else text.encode("utf-8", "surrogateescape")
     if len(raw) != layout.rows * layout.columns * allocated // 8:

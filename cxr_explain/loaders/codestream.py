@@ -17,7 +17,8 @@ _SOF_JPEG_LS = 0xF7
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _SOS, _EOI = 0xDA, 0xD9
 _J2K_START = b"\xff\x4f\xff\x51"
-_J2K_TILE_PART, _J2K_END = b"\xff\x90", b"\xff\xd9"
+_J2K_TILE_PART = b"\xff\x90"
+_END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 _MAX_J2K_TILES = 65535
 # Within a scan, no byte above 7F follows FF but a restart marker's: JPEG stuffs 00, JPEG-LS a bit.
 _SCAN_MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")
@@ -167,13 +168,16 @@ def is_padding(rest: bytes) -> bool:
 def _end(source: bytes) -> int:
     """The end of a stream that cannot be walked through, where it ends with its marker."""
     stream = source.rstrip(b"\x00\xff")
-    if not stream.endswith(b"\xff\xd9"):
+    if not stream.endswith(_END):
         raise _truncated()
     return len(stream)
 
 
 def _end_of_jpeg(source: bytes, position: int) -> int | None:
     """Walk through the scans from the first one's data; None where no end marker is met."""
+    first = source.find(_END, position)
+    if first >= 0 and is_padding(source[first + 2 :]):  # nearly always, and much faster
+        return first + 2
     while found := _SCAN_MARKER.search(source, position):
         position = found.end()
         if found[1][0] == _EOI:
@@ -186,11 +190,11 @@ def _end_of_jpeg(source: bytes, position: int) -> int | None:
 
 def _end_of_j2k(source: bytes, position: int) -> int | None:
     """Walk through the main header and the tile-parts (ISO 15444-1 A.4); None where they do not add up."""
-    while (marker := source[position : position + 2]) != _J2K_END:
+    while (marker := source[position : position + 2]) != _END:
         at, size = (position + 6, 4) if marker == _J2K_TILE_PART else (position + 2, 2)
         length = int.from_bytes(source[at : at + size], "big")
         if marker == _J2K_TILE_PART and length == 0:  # the last one, of unknown length
-            end = source.find(_J2K_END, position)
+            end = source.find(_END, position)
             return end + 2 if end >= 0 else None
         if marker[:1] != b"\xff" or length < 2:
             return None

@@ -51,10 +51,12 @@ def settle_bits(
         words = words.astype(np.uint16)
     if stream is not None and stream.signed and not signed:
         _refuse_negative(words)
-    samples = _read(words, bits_stored, signed)
-    rubbish = (words >> bits_stored != 0) & (samples.view(words.dtype) != words)
-    if rubbish.any():
-        return _settle_bits_above(words, samples, bits_stored, rubbish, lossy)
+    samples = _within(words, bits_stored, signed)
+    if samples is None:
+        samples = _read(words, bits_stored, signed)
+        above = (words >> bits_stored != 0) & (samples.view(words.dtype) != words)
+        if above.any():
+            return _settle_bits_above(words, samples, bits_stored, above, lossy)
     if signed and stream is not None and not stream.signed and stream.precision < bits_stored:
         narrow = _read(words, stream.precision, signed)
         if _roughness(narrow) < _CLEARLY * _roughness(samples):
@@ -86,11 +88,22 @@ def _refuse_negative(words: Words) -> None:
         )
 
 
+def _within(words: Words, bits: int, signed: bool) -> StoredPixels | None:
+    """The words as they are, where nothing is above their bits but copies of the sign."""
+    whole = words.view(_kind(words, signed))
+    limit = 2 ** (bits - 1) if signed else 2**bits
+    fits = int(whole.max()) < limit and int(whole.min()) >= -limit
+    return whole if fits else None
+
+
 def _read(words: Words, bits: int, signed: bool) -> StoredPixels:
     """The lowest bits of each word, in two's complement where signed."""
     unused = 8 * words.itemsize - bits
-    kind = np.dtype(f"{'i' if signed else 'u'}{words.itemsize}")
-    return words.view(kind) if unused == 0 else (words << unused).view(kind) >> unused
+    return (words << unused).view(_kind(words, signed)) >> unused
+
+
+def _kind(words: Words, signed: bool) -> np.dtype[np.integer]:
+    return np.dtype(f"{'i' if signed else 'u'}{words.itemsize}")
 
 
 def _bits_of(samples: StoredPixels) -> int:

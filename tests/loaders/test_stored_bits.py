@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
+from pydicom.encaps import get_frame
 from radiograph_files import NATIVE, dataset, encapsulated, encode, phantom
 from test_htj2k import CODESTREAM, stored_pixels
 
@@ -198,3 +199,22 @@ def test_what_dcmtk_writes_is_what_dcmtk_reads(tmp_path, bits, encoder, decoder,
     subprocess.run([decoder, str(packed), str(unpacked)], check=True, capture_output=True)
     ours, theirs = (read_radiograph(path, voi="none").pixels for path in (packed, unpacked))
     assert np.abs(ours - theirs).max() <= off_by * 2048 / (2**bits - 1) + 1e-3
+
+
+@pytest.mark.parametrize("precision", range(2, 17))
+def test_lossless_jpeg_of_every_precision(tmp_path, precision):
+    """GDCM ended the process on fewer than 8 bits.
+
+    Nothing here writes such streams. But lossless JPEG predicts the first sample as half of its range and keeps
+    differences (ISO 10918-1 H.1.2.1): under another precision, the same stream is shifted by a constant.
+    """
+    samples = phantom(36, 40, bits=precision).astype(np.int64)
+    container = 8 if precision <= 8 else 16
+    shift = 2 ** (container - 1) - 2 ** (precision - 1)
+    words = (samples + shift).astype(f"u{container // 8}")
+    ds = pydicom.dcmread(io.BytesIO(encode(dataset(words, container), uid.JPEGLosslessSV1)))
+    frame = bytearray(get_frame(ds.PixelData, 0, number_of_frames=1))
+    frame[frame.index(b"\xff\xc3") + 4] = precision
+    path = tmp_path / "a.dcm"
+    path.write_bytes(encapsulated(dataset(words, precision), uid.JPEGLosslessSV1, bytes(frame)))
+    assert np.array_equal(read_radiograph(path, voi="none").pixels, scaled(samples, precision, signed=False))
