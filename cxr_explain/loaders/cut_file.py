@@ -37,7 +37,7 @@ def cut_off(data: bytes) -> CorruptImageError:
     start += 12 if data[start + 4 : start + 6].isalpha() else 8
     return CorruptImageError(
         f"pixel data that is cut off after {len(data) - start:,} bytes",
-        expected=f"at least {_declared(data, start):,} and the marker of its end",
+        expected=f"at least {_declared(data, start):,} and the end marker",
         remedy=TRANSFER_AGAIN,
     )
 

@@ -101,8 +101,9 @@ def _stored_number(dataset: pydicom.Dataset, keyword: str, layout: FrameFormat) 
     value = number(dataset, keyword)
     if value is None:
         return None
-    if layout.signed and value >= 2 ** (layout.bits_allocated - 1):
-        value -= 2**layout.bits_allocated
+    for bits in (layout.bits_stored, layout.bits_allocated):
+        if layout.signed and 2 ** (bits - 1) <= value < 2**bits:
+            value -= 2**bits
     if not layout.signed and value < 0:
         value += 2**layout.bits_allocated
     half = 2 ** (layout.bits_allocated - 1)

@@ -53,10 +53,11 @@ def check_pixel_data(dataset: pydicom.Dataset, layout: FrameFormat) -> list[str]
 
 def _uncompressed(found: int, expected: int, layout: FrameFormat) -> CorruptImageError:
     exact = ", exactly what the header's pixels take" if found == expected else ""
+    kind = f"uncompressed pixel data ({found:,} bytes{exact})" if found else "pixel data of no bytes"
     return CorruptImageError(
-        f"uncompressed pixel data ({found:,} bytes{exact}) under the transfer syntax {layout.syntax.name}",
+        f"{kind} under the transfer syntax {layout.syntax.name}",
         expected="compressed frames",
-        remedy=_CONTRADICTION,
+        remedy=_CONTRADICTION if found else TRANSFER_AGAIN,
     )
 
 

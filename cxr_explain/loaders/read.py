@@ -45,16 +45,18 @@ def read_radiograph(
 
     DICOM is one of them, and so are PNG, JPEG and TIFF.
 
-    A DICOM image takes the steps of PS3.3 C.8.11.3 and PS3.4 N.2: decode, modality LUT, VOI, polarity
-    once, scale by the VOI output range. Every step is recorded on the Radiograph.
+    A DICOM image takes the steps of PS3.3 C.8.11.3 and PS3.4 N.2: decode, drop the bits above Bits Stored,
+    leave out what a display shutter or padding hides, modality LUT, VOI, polarity once, scale by the VOI
+    output range. Every step is recorded on the Radiograph, and so is what of the header is not applied. It
+    reads the same whatever pydicom is set to.
 
     Args:
         path: the file.
-        voi: the values of interest of a DICOM image. "auto" takes the header's first LUT, else its first
-            window, else a fallback (see `cxr_explain.loaders.voi`); an index takes one of the header's
-            LUTs and windows, counted in that order; "none" or None scales the modality output by its
-            declared range; "CENTER/WIDTH" (for example "2048/4096") is a window of your own. Rasters have
-            no VOI.
+        voi: the values of interest of a DICOM image. "auto" takes the header's first LUT or window that
+            fits the pixels, else a fallback (see `cxr_explain.loaders.voi`); an index takes one of the
+            header's LUTs and windows, counted in that order; "none" or None scales the modality output by
+            its declared range; "CENTER/WIDTH" (for example "2048/4096") is a window of your own. Rasters
+            have no VOI.
         xrv_compatible: reproduce torchxrayvision's reader (`xrv.utils.load_image`) bit for bit instead;
             `display` still takes the path above. Values outside of [-1024, 1024], which that reader gives
             for negative stored values, are kept and named in the warnings.

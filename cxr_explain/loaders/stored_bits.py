@@ -1,13 +1,13 @@
 """Which bits of a decoded word are the sample, and which is its sign (PS3.5 8.1.1).
 
-A sample is the lowest Bits Stored of its word. The bits above may hold anything: zeros, copies of the sign,
-overlay planes of old writers, rubbish. A codec keeps words, whatever their bits mean, so that after every
-codec alike the bits above are dropped, and the sign is taken from the header's bits.
+The sample of a word is in the lowest bits, as many as Bits Stored. Those above may hold anything: zeros,
+copies of the sign, overlay planes of old writers, rubbish. A codec keeps words, whatever their bits mean, so
+that after every codec alike the bits above are dropped, and the sign is taken from the header's bits.
 
 Two headers are not believed, and named. One says fewer bits than the picture has: dropping the others would
 wrap each bright region to black. One says more bits than the compressed frame, whose negative values would
-then be taken for large ones. Such a picture is told from overlays and rubbish by its neighbouring pixels: a
-wrong reading tears them apart, so that the right one is the smoother.
+then be taken for large ones. Such a picture is told from overlays and rubbish by how its neighbouring pixels
+differ: a wrong reading tears them apart, so that the right one is the smoother.
 """
 
 from __future__ import annotations

@@ -310,10 +310,51 @@ def _(place: Path) -> object:
     return read_radiograph(place / "study")
 
 
-@heading("bytes of pixel data; expected")
+@heading("bytes of pixel data, cut off at the end of the file; expected")
 def _(place: Path) -> object:
     content = dicom()
     return read(place, content[: len(content) - 600])
+
+
+@heading("found pixel data that is cut off after ... bytes; expected at least")
+def _(place: Path) -> object:
+    content = encode(dataset(phantom()), uid.JPEG2000Lossless)
+    return read(place, content[: len(content) - 600])
+
+
+@heading("bytes of pixel data; expected")
+def _(place: Path) -> object:
+    return read(place, dicom(Rows=49))
+
+
+def relabelled(content: bytes, syntax: uid.UID) -> bytes:
+    """A file whose transfer syntax was changed, and whose pixel data were not."""
+    import pydicom
+
+    stored = pydicom.dcmread(io.BytesIO(content))
+    stored.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, stored)
+    return out.getvalue()
+
+
+@heading("found compressed pixel data ...; expected uncompressed pixel data")
+def _(place: Path) -> object:
+    packed = encode(dataset(phantom()), uid.JPEG2000Lossless)
+    return read(place, relabelled(packed, uid.ExplicitVRLittleEndian))
+
+
+@heading("found a compressed frame that is ...; expected ..., as the transfer syntax says")
+def _(place: Path) -> object:
+    packed = encode(dataset(phantom()), uid.JPEG2000Lossless)
+    return read(place, relabelled(packed, uid.JPEGBaseline8Bit))
+
+
+@heading("a compressed frame with negative samples under a header that says unsigned")
+def _(place: Path) -> object:
+    signed = dataset(phantom().astype(np.int16) - 2048)
+    packed = encode(signed, uid.JPEG2000Lossless)
+    return read(place, packed.replace(b"\x28\x00\x03\x01US\x02\x00\x01", b"\x28\x00\x03\x01US\x02\x00\x00"))
 
 
 @heading("found a colour image")

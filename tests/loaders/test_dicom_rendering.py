@@ -131,13 +131,17 @@ def test_padding_is_black_and_outside_of_the_statistics(read, photometric, value
     assert any(s.startswith("padding") for s in shown.steps)
 
 
-def test_signed_padding_is_understood_in_either_vr(read):
-    pixels = phantom().astype(np.int16) - 2000
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("written", [12, 16])
+def test_signed_padding_is_understood_in_either_vr(read, bits, written):
+    """As the samples' own bits, or extended to the word."""
+    pixels = np.minimum(phantom(), 4000).astype(np.int16) - 2000
     pixels[:, :10] = -2000
-    ds = dataset(pixels, 16)
-    ds.add_new("PixelPaddingValue", "US", -2000 % 65536)
+    ds = dataset(pixels, bits)
+    ds.add_new("PixelPaddingValue", "US", -2000 % 2**written)
     shown = read(ds)
     assert (shown.pixels[:, :10] == -1024).all()
+    assert any(s.startswith("padding") for s in shown.steps) == (written >= bits)
 
 
 def test_an_image_of_padding_only_is_refused(read):

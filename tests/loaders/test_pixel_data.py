@@ -123,7 +123,7 @@ def test_a_file_cut_within_its_compressed_pixel_data_says_so(read, syntax):
         assert found == end - start
         if end > start + 16:  # the header of the frame's item is there
             whole = len(data) - start - 8  # without the delimiter
-            assert f"at least {max(whole, 0):,} and the marker of its end" in str(caught.value)
+            assert f"at least {max(whole, 0):,} and the end marker" in str(caught.value)
 
 
 @pytest.mark.parametrize(

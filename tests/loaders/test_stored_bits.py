@@ -205,8 +205,8 @@ def test_what_dcmtk_writes_is_what_dcmtk_reads(tmp_path, bits, encoder, decoder,
 def test_lossless_jpeg_of_every_precision(tmp_path, precision):
     """GDCM ended the process on fewer than 8 bits.
 
-    Nothing here writes such streams. But lossless JPEG predicts the first sample as half of its range and keeps
-    differences (ISO 10918-1 H.1.2.1): under another precision, the same stream is shifted by a constant.
+    Nothing here writes such streams. But lossless JPEG predicts the first sample as half of its range, and
+    keeps differences (ISO 10918-1 H.1.2.1): under another precision, a stream is shifted by a constant.
     """
     samples = phantom(36, 40, bits=precision).astype(np.int64)
     container = 8 if precision <= 8 else 16
