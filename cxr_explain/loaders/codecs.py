@@ -140,7 +140,8 @@ def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> D
         lossy=layout.syntax in _LOSSY,
         stream=header,
     )
-    layout = replace(layout, bits_stored=bits)
+    allocated = max(layout.bits_allocated, 8 * samples.itemsize)
+    layout = replace(layout, bits_stored=bits, bits_allocated=allocated)
     return Decoded(np.ascontiguousarray(samples), layout, [*warnings, *bit_warnings])
 
 

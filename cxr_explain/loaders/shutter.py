@@ -19,7 +19,7 @@ from pydicom.multival import MultiValue
 
 from cxr_explain.loaders.header import element, given, numbers
 
-Mask: TypeAlias = NDArray[np.bool_]
+_Mask: TypeAlias = NDArray[np.bool_]
 _KEYWORDS: Final = (
     *("ShutterLeftVerticalEdge", "ShutterRightVerticalEdge"),
     *("ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge"),
@@ -38,7 +38,7 @@ class Shutter:
     """
 
     shapes: tuple[str, ...]
-    hidden: Mask
+    hidden: _Mask
 
     def describe(self) -> str:
         """One line for the record of steps."""
@@ -80,7 +80,7 @@ def _shapes(dataset: pydicom.Dataset, warnings: list[str]) -> list[str]:
     return [shape for shape in _SHAPES if shape in named]
 
 
-def _rectangle(dataset: pydicom.Dataset, rows: int, columns: int) -> Mask | None:
+def _rectangle(dataset: pydicom.Dataset, rows: int, columns: int) -> _Mask | None:
     left, right, upper, lower = (numbers(dataset, keyword) for keyword in _KEYWORDS[:4])
     if any(len(edge) != 1 for edge in (left, right, upper, lower)) or left > right or upper > lower:
         return None
@@ -88,14 +88,14 @@ def _rectangle(dataset: pydicom.Dataset, rows: int, columns: int) -> Mask | None
     return (row >= upper[0]) & (row <= lower[0]) & (column >= left[0]) & (column <= right[0])
 
 
-def _circle(dataset: pydicom.Dataset, rows: int, columns: int) -> Mask | None:
+def _circle(dataset: pydicom.Dataset, rows: int, columns: int) -> _Mask | None:
     center, radius = numbers(dataset, "CenterOfCircularShutter"), numbers(dataset, "RadiusOfCircularShutter")
     if len(center) != 2 or len(radius) != 1 or radius[0] < 0:
         return None
     # The radius is in pixels along a row, so that pixels that are not square make an ellipse of it.
     row, column = np.ogrid[1 : rows + 1, 1 : columns + 1]
     down, across = (row - center[0]) * _height_of_pixels(dataset), column - center[1]
-    return np.asarray(down**2 + across**2 <= radius[0] ** 2)
+    return np.asarray(across**2 <= radius[0] ** 2 - down**2)
 
 
 def _height_of_pixels(dataset: pydicom.Dataset) -> float:
@@ -107,7 +107,7 @@ def _height_of_pixels(dataset: pydicom.Dataset) -> float:
     return 1.0
 
 
-def _polygon(dataset: pydicom.Dataset, rows: int, columns: int) -> Mask | None:
+def _polygon(dataset: pydicom.Dataset, rows: int, columns: int) -> _Mask | None:
     """Count crossings row by row, in whole numbers: inside is an odd count, or on an edge."""
     values = numbers(dataset, "VerticesOfThePolygonalShutter")
     if not 6 <= len(values) <= _MAX_VALUES or len(values) % 2 or max(map(abs, values)) > _MAX_COORDINATE:
@@ -130,12 +130,12 @@ def _polygon(dataset: pydicom.Dataset, rows: int, columns: int) -> Mask | None:
     return np.logical_xor.accumulate(turns, axis=1)[:, :columns] | edge
 
 
-def _mark(edge: Mask, row: int, first: int, last: int) -> None:
+def _mark(edge: _Mask, row: int, first: int, last: int) -> None:
     if 0 <= row < edge.shape[0]:
         edge[row, max(first, 0) : max(last + 1, 0)] = True
 
 
-_SHAPES: Final[dict[str, Callable[[pydicom.Dataset, int, int], Mask | None]]] = {
+_SHAPES: Final[dict[str, Callable[[pydicom.Dataset, int, int], _Mask | None]]] = {
     "RECTANGULAR": _rectangle,
     "CIRCULAR": _circle,
     "POLYGONAL": _polygon,

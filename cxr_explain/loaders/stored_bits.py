@@ -49,8 +49,8 @@ def settle_bits(
     """
     if bits_stored > 8 * words.itemsize:
         words = words.astype(np.uint16)
-    if stream is not None and stream.signed and not signed:
-        _refuse_negative(words)
+    if stream is not None and stream.signed:
+        words = _with_own_sign(words, stream.precision, signed)
     samples = _within(words, bits_stored, signed)
     if samples is None:
         samples = _read(words, bits_stored, signed)
@@ -79,13 +79,16 @@ def _settle_bits_above(
     return whole, bits, [f"the header says {bits_stored} bits stored, the picture has {bits}: all are read"]
 
 
-def _refuse_negative(words: Words) -> None:
-    if (words >> (8 * words.itemsize - 1)).any():
+def _with_own_sign(words: Words, precision: int, signed: bool) -> Words:
+    """Words of a frame that says that its samples are signed: the sign is extended to the word."""
+    samples = _read(words, precision, signed=True)
+    if not signed and int(samples.min()) < 0:
         raise CorruptImageError(
             "a compressed frame with negative samples under a header that says unsigned",
             expected="Pixel Representation 1, or an unsigned frame",
             remedy="Header and frame contradict each other: export the image again.",
         )
+    return samples.view(words.dtype)
 
 
 def _within(words: Words, bits: int, signed: bool) -> StoredPixels | None:

@@ -35,6 +35,7 @@ def test_equal_to_the_uncompressed_image(syntax: uid.UID, tmp_path: Path) -> Non
     (tmp_path / "packed.dcm").write_bytes(encapsulated(packed, syntax, CODESTREAM))
     one, two = (read_radiograph(tmp_path / name) for name in ("plain.dcm", "packed.dcm"))
     np.testing.assert_array_equal(one.pixels, two.pixels)
+    assert one.warnings == two.warnings
     assert any("High-Throughput" in step or "HTJ2K" in step for step in two.steps)
 
 

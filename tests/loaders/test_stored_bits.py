@@ -122,6 +122,19 @@ def test_a_signed_jpeg_2000_stream_keeps_its_sign(tmp_path, bits):
         read_radiograph(path)
 
 
+@pytest.mark.parametrize("precision", [8, 12])
+def test_a_signed_stream_keeps_its_sign_in_a_deeper_header(tmp_path, precision):
+    import openjpeg.utils
+
+    samples = phantom(36, 40, bits=precision).astype(np.int16) - 2 ** (precision - 1)
+    frame = openjpeg.utils.encode_array(
+        samples.astype(np.int8 if precision == 8 else np.int16), bits_stored=precision
+    )
+    path = tmp_path / "a.dcm"
+    path.write_bytes(encapsulated(dataset(samples, 14), uid.JPEG2000Lossless, frame))
+    assert np.array_equal(read_radiograph(path, voi="none").pixels, scaled(samples, 14, signed=True))
+
+
 def test_a_signed_stream_without_negative_samples_contradicts_nothing(tmp_path):
     import openjpeg.utils
 
