@@ -17,6 +17,7 @@ _BY_ATTRIBUTE: Final = {
     "PresentationLUTSequence": "Presentation LUT Sequence",
     "ICCProfile": "ICC profile",
     "GraphicAnnotationSequence": "graphic annotation",
+    "GraphicLayerSequence": "graphic layers",
     "DisplayedAreaSelectionSequence": "displayed area",
     "SoftcopyVOILUTSequence": "Softcopy VOI LUT Sequence",
     "MaskSubtractionSequence": "mask subtraction",

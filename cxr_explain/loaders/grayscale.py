@@ -120,7 +120,7 @@ def _apply_modality(
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
         lut = read_lut(sequence[0], dataset, "modality LUT", signed=levels.low < 0, warnings=warnings)
-        if lut is None:
+        if lut is None or not 8 <= lut.bits <= 16:
             raise CorruptImageError("a Modality LUT that contradicts itself")
         if rescales:
             warnings.append("modality LUT and rescale slope or intercept both present: the LUT was applied")

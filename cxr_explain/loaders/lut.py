@@ -33,8 +33,8 @@ class Lut:
 
     @property
     def declared(self) -> float:
-        """The largest value of the declared depth."""
-        return 2.0**self.bits - 1
+        """The largest value of the declared depth, which may be any number."""
+        return 2.0 ** min(max(self.bits, 0), 64) - 1
 
     @property
     def white(self) -> float:

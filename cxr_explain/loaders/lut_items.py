@@ -36,7 +36,7 @@ def read_lut(
         first += 2**16
     raw, order = _words(item, "<" if dataset.original_encoding[1] is not False else ">")
     entries = _entries(raw, count, order)
-    if entries is None or not 8 <= bits <= 16:
+    if entries is None:
         return None
     lut = Lut(entries.astype(np.float64), first, bits)
     if len(raw) > 2 * count:

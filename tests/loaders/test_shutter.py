@@ -183,6 +183,7 @@ SKIPPED = {
     "ICC profile": {"ICCProfile": bytes(128)},
     "graphic annotation": {"GraphicAnnotationSequence": [item(GraphicLayer="A")]},
     "Presentation LUT Sequence": {"PresentationLUTSequence": [item(LUTDescriptor=[2, 0, 16])]},
+    "graphic layers": {"GraphicLayerSequence": [item(GraphicLayer="A")]},
     "displayed area": {"DisplayedAreaSelectionSequence": [item(PresentationSizeMode="SCALE TO FIT")]},
     "Softcopy VOI LUT Sequence": {"SoftcopyVOILUTSequence": [item(WindowCenter=1, WindowWidth=2)]},
     "mask subtraction": {"MaskSubtractionSequence": [item(MaskOperation="NONE")]},
@@ -209,6 +210,17 @@ def test_overlay_planes_are_counted(read):
     shown = read(ds)
     assert "2 overlay planes of the header not shown" in shown.warnings
     assert len(shown.warnings) == 1 + len(read(dataset(phantom())).warnings)
+
+
+def test_one_overlay_in_the_unused_bits_and_one_curve(read):
+    """An overlay of old writers has no data of itself: it is drawn into the samples' words."""
+    ds = dataset(phantom() | np.uint16(0x1000), **{"WindowCenter": 2048, "WindowWidth": 4096})
+    ds.add_new((0x6000, 0x0010), "US", ROWS)
+    ds.add_new((0x6000, 0x0102), "US", 12)
+    ds.add_new((0x5000, 0x3000), "OW", bytes(8))
+    shown = read(ds)
+    assert {"1 overlay plane of the header not shown", "1 curve of the header not shown"} < {*shown.warnings}
+    assert np.array_equal(shown.pixels, read(dataset(phantom(), WindowCenter=2048, WindowWidth=4096)).pixels)
 
 
 def test_the_case_of_a_collimated_chest(read):

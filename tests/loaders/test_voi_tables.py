@@ -29,7 +29,7 @@ def linear(pixels):
 
 @pytest.mark.parametrize(
     ("factor", "bits"),
-    [(4, 16), (2, 16), (1, 16), (1, 14), (16, 12), (2, 12), (16, 8), (1, 10)],
+    [(4, 16), (2, 16), (1, 16), (1, 14), (16, 12), (2, 12), (16, 8), (1, 10), (1, 0), (1, 7), (1, 65535)],
 )
 def test_a_table_of_another_depth_than_declared_is_scaled_by_its_own_largest_entry(read, factor, bits):
     shown = read(dataset(phantom(), VOILUTSequence=[lut_item(LINE * factor, bits=bits)]))
