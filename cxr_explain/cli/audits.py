@@ -39,7 +39,7 @@ class DataSetPanel(Panel):
         size: size of CheXpert's images: full or small.
         labeler: program that made MIMIC's labels: chexpert or negbio.
         masks: kind of CheXlocalize's outlines: segmentation or annotation.
-        pathologies: for csv, names of further pathologies that the table may have, separated by commas.
+        further_pathologies: for csv, names of pathologies beside the known ones, separated by commas.
     """
 
     source: Path
@@ -49,7 +49,7 @@ class DataSetPanel(Panel):
     size: Annotated[str | None, typer.Option(show_default="what is there")] = None
     labeler: Annotated[str | None, typer.Option(show_default="chexpert")] = None
     masks: Annotated[str | None, typer.Option(show_default="segmentation")] = None
-    pathologies: Annotated[str | None, typer.Option(show_default="those that data sets know")] = None
+    further_pathologies: Annotated[str | None, typer.Option(show_default="none")] = None
 
 
 class RunPanel(BatchPanel):
@@ -165,8 +165,10 @@ def audit(
     explainer = pretrained.load()
     console.name_weights(explainer.classifier)
     if not is_url(images):
-        for line in check_manifest(table, Path(images), explainer.classifier.pathologies).lines():
+        check = check_manifest(table, Path(images), explainer.classifier.pathologies)
+        for line in check.lines():
             console.note(line)
+        check.raise_if_useless()
     crew: Crew | None = None
     if run.distributed == "ray":
         from cxr_explain.integrations.ray_crew import RayCrew

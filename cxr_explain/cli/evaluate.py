@@ -110,12 +110,14 @@ def evaluate(
     )
 
     given = {"boxes": reference.boxes, "masks": reference.masks, "segmentations": reference.segmentations}
-    source = CaseSource(seed=reference.seed)
+    source, pretrained = CaseSource(seed=reference.seed), model.pretrained(fit=fusion.fit)
     if inputs or any(given.values()):
-        source = CaseSource(tuple(console.files_of(inputs or [])), references_of(**given))
+        files = tuple(console.files_of(inputs or []))
+        known = pretrained.load().classifier.pathologies if any(given.values()) else ()
+        source = CaseSource(files, references_of(**given, pathologies=known))
     settings = EvaluationSettings(
         source,
-        model.pretrained(fit=fusion.fit),
+        pretrained,
         methods=checked_methods(method or ()),
         study=run.study,
         validity=run.validity,
@@ -126,6 +128,8 @@ def evaluate(
         activation=fusion.activation,
         resamples=resamples,
     )
+    for each in settings.notes():
+        console.note(each)
     failures: list[CxrExplainError] = []
 
     def fail(error: CxrExplainError) -> None:

@@ -24,7 +24,7 @@ class FilePanel(BoxPanel):
 
     Args:
         labels: reference labels: 'Effusion|Mass=negative' for every image, or a CSV table: NIH's, or one with
-            the columns image and labels.
+            the columns image and labels. Images are found in it by their file names.
         frame: frame to read from a DICOM file that has several, counted from 0.
     """
 
@@ -77,10 +77,10 @@ def explain(
     from cxr_explain.explaining.files import explain_files, unlabelled
 
     reading = explaining.reading.settings(frame=files.frame)
-    labels_for = _labels_for(files.labels or None, files.boxes)
     paths = console.files_of(inputs)
     explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
     console.name_weights(explainer.classifier)
+    labels_for = _labels_for(files.labels or None, files.boxes, paths, explainer.classifier.pathologies)
     results = explain_files(
         explainer,
         paths,
@@ -135,20 +135,25 @@ def _show(
     return index.failed
 
 
-def _labels_for(labels: str | None, boxes: Path | None) -> LabelsFor | None:
+def _labels_for(
+    labels: str | None, boxes: Path | None, files: Sequence[Path], pathologies: Sequence[str]
+) -> LabelsFor | None:
     """The reference labels of a file of that path and shape; None where none are given at all."""
     from cxr_explain.pathologies import ReferenceLabels
+    from cxr_explain.reference.coverage import coverage_notes
     from cxr_explain.reference.standard import read_references
 
     is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
     if boxes is None and not is_table:
-        one = None if labels is None else ReferenceLabels.from_text(labels)
+        one = None if labels is None else ReferenceLabels.from_text(labels, further=pathologies)
         return None if one is None else lambda _path, _shape: one
-    standard = read_references(labels=labels if is_table else None, boxes=boxes)
+    standard = read_references(labels=labels if is_table else None, boxes=boxes, pathologies=pathologies)
     if labels is not None and not is_table:
         raise OptionError(
             f"--labels {labels!r} together with --boxes",
             expected="a CSV of labels beside a CSV of boxes",
             remedy="Give the labels of each image in a CSV with the columns image and labels.",
         )
+    for each in coverage_notes(standard, files):
+        console.note(each)
     return standard.labels_for

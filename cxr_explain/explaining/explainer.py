@@ -25,7 +25,7 @@ from cxr_explain.explaining.layer_notes import notes_on_layers
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
-from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of
+from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
@@ -173,12 +173,16 @@ class Explainer:
             xrv_compatible=settings.xrv_compatible,
         )
 
-    def explain(self, radiograph: Radiograph | Sample, **options: Unpack[RankingOptions]) -> Explanation:
+    def explain(
+        self, radiograph: Radiograph | Sample, *, data_set: Any = None, **options: Unpack[RankingOptions]
+    ) -> Explanation:
         """Explain one radiograph.
 
         Args:
             radiograph: a radiograph, as `read_radiograph` gives it; or a sample of a TorchXRayVision data
                 set, as `dataset[i]` gives it.
+            data_set: for a sample, the data set that it is of, or the names of its pathologies: with it, the
+                explanation's `reference` has the sample's labels and masks.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
@@ -187,15 +191,20 @@ class Explainer:
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
-        return self.explain_batch([radiograph], **options)[0]
+        return self.explain_batch([radiograph], data_set=data_set, **options)[0]
 
     def explain_batch(
-        self, radiographs: Sequence[Radiograph | Sample], **options: Unpack[RankingOptions]
+        self,
+        radiographs: Sequence[Radiograph | Sample],
+        *,
+        data_set: Any = None,
+        **options: Unpack[RankingOptions],
     ) -> list[Explanation]:
         """Explain several radiographs in one forward pass.
 
         Args:
             radiographs: B radiographs, or samples of a TorchXRayVision data set, as `dataset[i]` gives them.
+            data_set: as for `explain`.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
@@ -204,10 +213,15 @@ class Explainer:
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
+        radiographs = list(radiographs)
+        references = [None if isinstance(r, Radiograph) else reference_of(r, data_set) for r in radiographs]
         these = (r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
         prepared = [self.prepare(radiograph) for radiograph in these]
         found = self.explain_prepared(prepared, RankingSettings.of(**options))
-        return [each.explanation for each in found]
+        return [
+            replace(each.explanation, reference=reference)
+            for each, reference in zip(found, references, strict=True)
+        ]
 
     def explain_prepared(self, model_inputs: Sequence[ModelInput], asked: RankingSettings) -> list[Explained]:
         """Explain what `prepare` gave for several radiographs, in one forward pass.

@@ -21,6 +21,7 @@ from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.provenance import Provenance, from_plain, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
+from cxr_explain.explaining.samples import SampleReference
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabelsLike
@@ -46,6 +47,7 @@ class Explanation:
         geometry: where the maps lie in the radiograph.
         provenance: how all of this came about.
         radiograph: the radiograph itself; None after `load`, which does not store pixels.
+        reference: what a sample of a data set brought with it: labels and masks; None after `load`.
 
     >>> import cxr_explain as cxr
     >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
@@ -64,6 +66,7 @@ class Explanation:
     geometry: Geometry
     provenance: Provenance = field(repr=False)
     radiograph: Radiograph | None = field(default=None, repr=False)
+    reference: SampleReference | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.class_maps.setflags(write=False)
@@ -112,13 +115,16 @@ class Explanation:
         """Draw the annotated figure; see `cxr_explain.figures.draw_explanation` for the options.
 
         Args:
-            reference_labels: reference labels and boxes, in any form `ReferenceLabels.coerce` takes.
+            reference_labels: reference labels and boxes, in any form `ReferenceLabels.coerce` takes; by
+                default those of the `reference`.
             radiograph: needed after `load`, which does not store pixels; its SHA-256 must match.
             **options: passed on.
 
         Raises:
             OutputError: no radiograph, or not the one that was explained.
         """
+        if reference_labels is None and self.reference is not None:
+            reference_labels = self.reference.labels
         return figure_of(self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options)
 
     def overlay(

@@ -2,17 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from cxr_explain.errors import OptionError
+from cxr_explain.pathologies import (
+    LabelState,
+    ReferenceBox,
+    ReferenceLabels,
+    canonical_pathology,
+    says_no_finding,
+)
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.arrays import Mask
 
 Sample = Mapping[str, Any]
-"""What `dataset[i]` of TorchXRayVision gives: "img" (1, H, W) in [-1024, 1024], "idx", "lab"."""
+"""What `dataset[i]` of TorchXRayVision gives: "img" (1, H, W) in [-1024, 1024], "idx", "lab", masks."""
+
+_STATES = {1.0: LabelState.POSITIVE, 0.0: LabelState.NEGATIVE}
+
+
+@dataclass(frozen=True, eq=False)
+class SampleReference:
+    """What a sample says is there.
+
+    Args:
+        labels: the states of its "lab"; boxes where a mask is made of rectangles.
+        masks: (H, W) bool by pathology, from its "pathology_masks"; none of them empty.
+    """
+
+    labels: ReferenceLabels
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+
+
+def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None:
+    """The reference labels and masks of a sample of a TorchXRayVision data set.
+
+    1 and 0 are positive and negative; NaN, by which TorchXRayVision says that there is no information, is not
+    labelled. A sample has no names of pathologies: its data set does.
+
+    Args:
+        sample: what `dataset[i]` gives.
+        data_set: the data set, or the names of its pathologies.
+
+    Returns:
+        None where the sample has no labels. Without the data set, no label is read; `labels.source` says so.
+
+    Raises:
+        OptionError: another number of names than of labels, or a mask of another size than the image.
+
+    >>> sample = {"img": torch.zeros(1, 4, 5), "lab": np.array([1.0, np.nan])}
+    >>> reference_of(sample, ["Pleural Effusion", "Mass"]).labels.states
+    mappingproxy({'Effusion': <LabelState.POSITIVE: 'positive'>})
+    >>> reference_of(sample).labels.source
+    'not read: 2 labels without names; give data_set'
+    """
+    if not isinstance(sample, Mapping) or "lab" not in sample:
+        return None
+    values = np.asarray(sample["lab"], np.float64).reshape(-1)
+    given = sample.get("pathologies") if data_set is None else getattr(data_set, "pathologies", data_set)
+    if given is None:
+        return SampleReference(
+            ReferenceLabels(source=f"not read: {len(values)} labels without names; give data_set")
+        )
+    names = [str(name) for name in given]
+    if len(names) != len(values):
+        raise OptionError(
+            f"{len(names)} names for {len(values)} labels", expected="the data set that the sample is of"
+        )
+    masks = _masks(sample, names)
+    return SampleReference(
+        ReferenceLabels(
+            {
+                name: _STATES[value]
+                for name, value in zip(names, values.tolist(), strict=True)
+                if value in _STATES and not says_no_finding(name)
+            },
+            boxes=tuple(box for name, mask in masks.items() for box in _rectangles(name, mask)),
+            source=f"the sample's, of {type(data_set).__name__}"
+            if hasattr(data_set, "pathologies")
+            else "the sample's",
+        ),
+        masks,
+    )
+
+
+def _masks(sample: Sample, names: Sequence[str]) -> dict[str, Mask]:
+    """The masks that are not empty; TorchXRayVision has them by the number of the pathology."""
+    shape = tuple(_image(sample).shape[-2:])
+    found: dict[str, Mask] = {}
+    for at, given in sample.get("pathology_masks", {}).items():
+        mask = np.asarray(given).squeeze() > 0.5  # transforms may have smoothed it
+        if mask.shape != shape:
+            raise OptionError(f"a mask of shape {mask.shape}", expected=f"that of the image, {shape}")
+        if mask.any():
+            found[canonical_pathology(names[at] if isinstance(at, int) else str(at))] = mask
+    return found
+
+
+def _rectangles(name: str, mask: Mask) -> list[ReferenceBox]:
+    """The boxes that a mask is made of; none where a part of it has another shape."""
+    parts = ndimage.find_objects(ndimage.label(mask)[0])
+    if not all(mask[part].all() for part in parts):
+        return []
+    return [
+        ReferenceBox(name, across.start, down.start, across.stop - across.start, down.stop - down.start)
+        for down, across in parts
+    ]
 
 
 def radiograph_of(sample: Sample) -> Radiograph:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.pathologies import canonical_pathology
+from cxr_explain.pathologies import canonical_pathology, near_miss
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
@@ -34,6 +34,8 @@ class ManifestCheck:
         without_positive: pathologies of both, without a positive image.
         uncertain: pathologies with uncertain labels, each with the number of images.
         without_patient: number of rows whose patient is not known.
+        misspelt: label columns without an output that seem to stand for a known pathology, each with it.
+        instead: what the image folder has where none of the images is there; empty otherwise.
 
     >>> ManifestCheck(images=2, missing=("a.png",)).lines()
     ("1 of 2 images missing: 'a.png'",)
@@ -48,11 +50,37 @@ class ManifestCheck:
     without_positive: tuple[str, ...] = ()
     uncertain: tuple[tuple[str, int], ...] = ()
     without_patient: int = 0
+    misspelt: tuple[tuple[str, str], ...] = ()
+    instead: str = ""
 
     @property
     def is_complete(self) -> bool:
         """Whether every image is there, inside of the image folder."""
         return not (self.missing or self.outside)
+
+    def raise_if_useless(self) -> None:
+        """Refuse an audit that could only fail, or whose labels would be left out for their spelling.
+
+        Raises:
+            ManifestError: none of the images is there, or a misspelt label column.
+
+        >>> check = ManifestCheck(images=1, missing=("a.png",), instead="'images'")
+        >>> check.raise_if_useless()
+        Traceback (most recent call last):
+        cxr_explain.errors.ManifestError: found 0 of 1 images in the image folder, which has 'images'; ...
+        """
+        if self.instead:
+            raise ManifestError(
+                f"0 of {self.images} images in the image folder, which has {self.instead}",
+                expected=f"files such as {quoted(self.missing[0])}",
+                remedy="Name the folder that the manifest's paths are relative to.",
+            )
+        for name, nearest in self.misspelt:
+            raise ManifestError(
+                f"the label column {quoted(name)}; the nearest known pathology is {nearest!r}",
+                expected="a pathology that this model, this package or a data set knows",
+                remedy="Rename the column.",
+            )
 
     def lines(self) -> tuple[str, ...]:
         """What a person should know before an audit, one line for each kind of problem that was found."""
@@ -114,6 +142,10 @@ def check_manifest(
         ),
         uncertain=tuple((name, count) for name, count in counts.items() if count),
         without_patient=manifest.patients.count(None),
+        misspelt=tuple(
+            (name, nearest) for name in columns if name not in outputs and (nearest := near_miss(name))
+        ),
+        instead=_content(Path(images)) if missing and len(missing) == len(set(manifest.paths)) else "",
     )
 
 
@@ -181,6 +213,11 @@ def _listed(folder: str) -> dict[str, os.DirEntry[str]]:
             return {entry.name: entry for entry in entries}
     except OSError:
         return {}  # no folder, or none that may be read: its files are missing
+
+
+def _content(folder: Path) -> str:
+    """The first names in a folder, as a message shows them."""
+    return _shown(sorted(_listed(str(folder)))) or "nothing in it"
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -245,9 +245,11 @@ def _mask_folder(folder: Path, further: Sequence[str]) -> ReferenceStandard:
     for path in sorted(folder.glob("*-*.png")):
         image, _, name = path.stem.rpartition("-")
         try:
-            found[image][known_pathology(name, further)] = MaskReference("png", path.name)
+            pathology = known_pathology(name, further)
         except ReferenceLabelError as error:
             others.append(f"{quoted(path.name)} ({error.found})")
+        else:
+            found[image][pathology] = MaskReference("png", path.name)
     if not found:
         raise ReferenceLabelError(
             f"no mask{f', but {others[0]}' if others else ''}",

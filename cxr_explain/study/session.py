@@ -14,6 +14,7 @@ from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.options import Activation, Normalisation, check_option
+from cxr_explain.reference.coverage import coverage_notes, unpredicted_notes
 from cxr_explain.reference.standard import ReferenceStandard, read_references
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 from cxr_explain.study.plan import Plan, full_plan, plain_plan, validity_plan
@@ -56,9 +57,11 @@ class CaseSource:
         """
         found = tuple(path for path in self.files if self.references and self.references.covers(path))
         if not found:
+            notes = coverage_notes(self.references, self.files) if self.references else ()
             raise OptionError(
                 f"{len(self.files)} images, none of which has a reference box or mask",
                 expected="images that the reference file names",
+                remedy=f"{'; '.join(notes)}." if notes else None,
             )
         return found
 
@@ -87,7 +90,11 @@ def _readable(
 
 
 def references_of(
-    *, boxes: Path | None = None, masks: Path | None = None, segmentations: Path | None = None
+    *,
+    boxes: Path | None = None,
+    masks: Path | None = None,
+    segmentations: Path | None = None,
+    pathologies: Sequence[str] = (),
 ) -> ReferenceStandard:
     """Read the one kind of reference that was given.
 
@@ -95,6 +102,7 @@ def references_of(
         boxes: NIH's BBox_List_2017.csv.
         masks: a folder of masks, `IMAGE-pathology.png` each.
         segmentations: either of CheXlocalize's two kinds of JSON.
+        pathologies: names of pathologies that are known besides this package's, such as those of a model.
 
     Raises:
         OptionError: none, or several.
@@ -108,7 +116,7 @@ def references_of(
             expected="--boxes, --masks or --segmentations",
             remedy="Without images, phantoms are rendered, and their findings are known.",
         )
-    return read_references(boxes=boxes, masks=masks, segmentations=segmentations)
+    return read_references(boxes=boxes, masks=masks, segmentations=segmentations, pathologies=pathologies)
 
 
 def checked_methods(names: Sequence[str]) -> tuple[Method, ...]:
@@ -159,6 +167,21 @@ class EvaluationSettings:
             covered = len(self.source.covered())
             return min(self.n or covered, covered)
         return self.n or (_QUICK if self.quick else _VALIDITY if self.validity else _FULL)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before: images without a reference, findings without an output.
+
+        Raises:
+            OptionError: no image with a reference.
+            WeightsError: the model cannot be had.
+        """
+        references = self.source.references
+        if references is None:
+            return ()
+        outputs = self.model.load().classifier.pathologies
+        covered = self.source.covered()
+        coverage = coverage_notes(references, self.source.files)
+        return (*coverage, *unpredicted_notes(references, covered, outputs))
 
     def plan(self) -> Plan:
         """What is compared.

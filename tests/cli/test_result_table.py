@@ -12,9 +12,10 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from cxr_explain.cli import result_table
 from cxr_explain.cli.result_table import ResultTable
 from cxr_explain.pages.index_page import IndexEntry
+from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 
 
-def result(labels: str, name: str = "study", k: int = 5) -> IndexEntry:
+def result(labels: ReferenceLabelsLike, name: str = "study", k: int = 5) -> IndexEntry:
     radiograph = synthetic_radiograph((64, 64))
     card = IndexEntry.of(synthetic_explanation(radiograph, k=k), radiograph, labels, figure=f"{name}.png")
     return replace(card, id=name)
@@ -50,7 +51,7 @@ def test_without_reference_labels_each_image_takes_one_line() -> None:
 
 def test_names_from_files_are_no_markup() -> None:
     table = ResultTable(labelled=True)
-    table.add(result("[blink]x[/]", name="[red]a[/]"))
+    table.add(result(ReferenceLabels({"[blink]x[/]": LabelState.POSITIVE}), name="[red]a[/]"))
     assert "[red]a[/]" in printed(table)
     assert "[blink]x[/]" in printed(table)
 

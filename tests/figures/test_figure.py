@@ -122,7 +122,7 @@ def test_hostile_strings_are_drawn_as_they_are_or_cut():
         figure = draw_explanation(
             replace(explanation, ranking=ranking),
             radiograph,
-            reference_labels={"B" * 400: 1, HOSTILE[3]: 0, "Mass $x$": -1},
+            reference_labels=ReferenceLabels({"B" * 400: 1, HOSTILE[3]: 0, "Mass $x$": -1}),
             dpi=100,
         )
         for kind in ("png", "pdf", "svg"):

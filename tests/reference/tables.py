@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cxr_explain.reference import DATA_SETS
+
+ON_DISK = tuple(name for name, each in DATA_SETS.items() if each.is_on_disk)
 EXAMPLES = Path(__file__).parents[2] / "data_manifests" / "examples"
 
 NIH_HEADER = (

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tables import EXAMPLES
+from tables import EXAMPLES, ON_DISK
 
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.reference import DATA_SETS, make_manifest, parse_manifest
+from cxr_explain.reference import make_manifest, parse_manifest
 from cxr_explain.reference.csv_file import csv_bytes
 
 PIECES = [
@@ -44,7 +44,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("name", DATA_SETS)
+@pytest.mark.parametrize("name", ON_DISK)
 def test_damaged_sources(name: str, tmp_path: Path) -> None:
     chance = random.Random(name)
     source = shutil.copytree(EXAMPLES / name, tmp_path / name)

@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tables import EXAMPLES
+from tables import EXAMPLES, ON_DISK
 
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.reference import (
-    DATA_SETS,
     Manifest,
     MaskReference,
     make_manifest,
@@ -20,7 +19,7 @@ from cxr_explain.reference import (
 )
 from cxr_explain.reference.csv_file import csv_bytes
 
-SOURCES = {name: name for name in DATA_SETS if name != "csv"}
+SOURCES = {name: name for name in ON_DISK if name != "csv"}
 SOURCES |= {"csv": "csv/images.csv", "csv-columns": "csv/columns.csv"}
 SCHEMA = EXAMPLES.parent / "manifest.schema.json"
 
@@ -37,7 +36,7 @@ def test_there_is_an_example_of_each() -> None:
     assert {path.name for path in EXAMPLES.glob("manifest-*.csv")} == {
         f"manifest-{name}.csv" for name in SOURCES
     }
-    assert {name.split("-")[0] for name in SOURCES} == set(DATA_SETS)
+    assert {name.split("-")[0] for name in SOURCES} == set(ON_DISK)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

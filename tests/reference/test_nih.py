@@ -150,7 +150,7 @@ def test_all_bad_rows_at_once(tmp_path: Path) -> None:
         of(tmp_path, *rows, nih_row("00000003_000.png"), "short,Mass", nih_row("00000004_000.png", labels=""))
     text = str(caught.value)
     for expected in (
-        f"{tmp_path / TABLE}: line 2: 'Flu', which is none of NIH's 14 labels",
+        f"{tmp_path / TABLE}: line 2: the unknown pathology 'Flu'; the nearest known is",
         "line 3: the age 'old'",
         "line 4: the sex '?'",
         "line 5: the image_id '00000003_000' again, after line 4",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tables import EXAMPLES, written
+from tables import EXAMPLES, ON_DISK, written
 
 from cxr_explain.errors import ManifestError, OptionError
 from cxr_explain.pathologies import LabelState
@@ -218,6 +218,8 @@ def test_the_registry() -> None:
         "rsna",
         "vindr",
         "mimic",
+        "padchest",
+        "xrv",
         "csv",
         "dicom",
     }
@@ -229,7 +231,7 @@ def test_the_registry() -> None:
     with_images = {
         name: each.options["images"] for name, each in DATA_SETS.items() if "images" in each.options
     }
-    assert set(with_images) == {"nih", "rsna", "vindr"}
+    assert set(with_images) == {"nih", "rsna", "vindr", "padchest"}
     assert all(option.choices == () for option in with_images.values())
     with pytest.raises(OptionError, match="the data set 'imagenet'; expected one of nih"):
         make_manifest("imagenet", "x")
@@ -239,7 +241,7 @@ def test_the_registry() -> None:
         make_manifest("dicom", "x", split="test")
 
 
-@pytest.mark.parametrize("name", sorted(set(DATA_SETS) - {"csv", "chexpert"}))
+@pytest.mark.parametrize("name", sorted(set(ON_DISK) - {"csv", "chexpert"}))
 def test_a_folder_that_is_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no folder"):
         make_manifest(name, tmp_path / "none")

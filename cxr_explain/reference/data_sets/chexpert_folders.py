@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr_explain.errors import ManifestError
 from cxr_explain.reference.problems import quoted
 
-Patient = tuple[str, str]
+SplitAndPatient = tuple[str, str]
 """The split and the patient, as the table has them."""
 
 _BATCH = re.compile(r"CheXpert-v1\.0 batch \d+ \((?P<what>[^)]*)\)", re.IGNORECASE)
@@ -36,7 +36,7 @@ def batches_in(folder: Path) -> list[Path]:
     return [each for each in _folders(folder) if is_batch(each)]
 
 
-def image_folders(root: Path, patients: Iterable[Patient]) -> Mapping[Patient, str]:
+def image_folders(root: Path, patients: Iterable[SplitAndPatient]) -> Mapping[SplitAndPatient, str]:
     """The folder of each patient's images, relative to the tables' root.
 
     `valid/` is called `val/` where CheXlocalize brings it, whatever the table says. Where there are no images
@@ -73,9 +73,9 @@ def _name(split: str) -> str:
     return "valid" if split == "val" else split
 
 
-def _in_batches(root: Path) -> dict[Patient, str]:
+def _in_batches(root: Path) -> dict[SplitAndPatient, str]:
     """The folders of patients in batches: in the batch itself, or in a folder of the split in it."""
-    found: dict[Patient, str] = {}
+    found: dict[SplitAndPatient, str] = {}
     for batch in batches_in(root):
         for folder in (batch, *_folders(batch)):
             split = _split_of(folder)

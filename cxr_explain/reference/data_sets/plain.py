@@ -29,7 +29,7 @@ _LABELS = ("labels", "Labels")
 _PEOPLE = ("patient", "view", "sex", "age", "split")
 
 
-def manifest_of_csv(source: str | PathLike[str], *, pathologies: str | None = None) -> Manifest:
+def manifest_of_csv(source: str | PathLike[str], *, further_pathologies: str | None = None) -> Manifest:
     """The images of a plain CSV.
 
     Args:
@@ -39,13 +39,14 @@ def manifest_of_csv(source: str | PathLike[str], *, pathologies: str | None = No
             each pathology with 1, 0, -1, blank (not mentioned) or `n/a` (not labelled). `image_id`,
             `patient`, `view`, `sex`, `age` and `split` are understood; other columns stay as subgroups.
             Without `image_id`, images are named after their files.
-        pathologies: names of further pathologies, such as those of a model of your own, separated by commas.
+        further_pathologies: names of pathologies beside the known ones, such as those of a model of your own,
+            separated by commas.
 
     Raises:
         ManifestError: no such columns, or bad rows; all of them. An unknown pathology is named with the
             nearest known one.
     """
-    further = [name.strip() for name in (pathologies or "").split(",") if name.strip()]
+    further = [name.strip() for name in (further_pathologies or "").split(",") if name.strip()]
     with reading(Path(source)) as table:
         return plain_manifest(table, further)
 
@@ -115,7 +116,8 @@ def _from_text(cells: tuple[str, ...], table: CsvTable, further: Sequence[str]) 
         with as_cell_error():
             return labels_in(cell, further)
 
-    read = table.parsed(cells, said, ({}, False))
+    nothing: tuple[dict[str, LabelState], bool] = ({}, False)
+    read = table.parsed(cells, said, nothing)
     _check_slashes(table, cells, [tuple(named) for named, _ in read])
     absent = absent_pathologies((*further, *dict.fromkeys(name for named, _ in read for name in named)))
     whole = [

@@ -6,9 +6,10 @@ Source: torchxrayvision 1.5.7, `torchxrayvision/datasets.py`.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -23,39 +24,31 @@ from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE
 
-Row = Mapping[str, Any]
-Place = tuple[str, str]
+FolderAndPath = tuple[str, str]
 """The folder of a data set's images, and the path of an image below it."""
 
 
-def _chexperts(row: Row) -> str:
-    return str(row["Path"]).replace("CheXpert-v1.0-small/", "").replace("CheXpert-v1.0/", "")
-
-
-def _mimics(row: Row) -> str:
-    subject = str(row["subject_id"])
-    return f"p{subject[:2]}/p{subject}/s{row['study_id']}/{row['dicom_id']}.jpg"
-
-
-_PATHS: Mapping[str, Callable[[Row], str]] = {
-    "NIH_Dataset": lambda row: str(row["Image Index"]),
-    "NIH_Google_Dataset": lambda row: str(row["Image Index"]),
-    "PC_Dataset": lambda row: str(row["ImageID"]),
-    "CheX_Dataset": _chexperts,
-    "CheXlocalize_Dataset": _chexperts,
-    "MIMIC_Dataset": _mimics,
-    "BRAX_Dataset": lambda row: str(row["PngPath"]).replace("images/", "", 1),
-    "Openi_Dataset": lambda row: f"{row['imageid']}.png",
-    "COVID19_Dataset": lambda row: str(row["filename"]),
-    "NLMTB_Dataset": lambda row: f"CXR_png/{row['fname']}",
-    "TBX11K_Dataset": lambda row: f"imgs/{row['file_name']}",
-    "VinDr_Dataset": lambda row: f"{row['image_id']}.dicom",
-    "ObjectCXR_Dataset": lambda row: f"train/{row['image_name']}",
-    "SIIM_Pneumothorax_Dataset": lambda row: f"{row['ImageId']}.dcm",
-    "RSNA_Pneumonia_Dataset": lambda row: f"{row['patientId']}{row['extension']}",
-    "StonyBrookCOVID_Dataset": lambda row: f"{row['index']}.jpg",
+_PATHS: Mapping[str, str] = {
+    "NIH_Dataset": "{Image Index}",
+    "NIH_Google_Dataset": "{Image Index}",
+    "PC_Dataset": "{ImageID}",
+    "CheX_Dataset": "{Path}",
+    "CheXlocalize_Dataset": "{Path}",
+    "MIMIC_Dataset": "p{subject_id:.2}/p{subject_id}/s{study_id}/{dicom_id}.jpg",
+    "BRAX_Dataset": "{PngPath}",
+    "Openi_Dataset": "{imageid}.png",
+    "COVID19_Dataset": "{filename}",
+    "NLMTB_Dataset": "CXR_png/{fname}",
+    "TBX11K_Dataset": "imgs/{file_name}",
+    "VinDr_Dataset": "{image_id}.dicom",
+    "ObjectCXR_Dataset": "train/{image_name}",
+    "SIIM_Pneumothorax_Dataset": "{ImageId}.dcm",
+    "RSNA_Pneumonia_Dataset": "{patientId}{extension}",
+    "StonyBrookCOVID_Dataset": "{row}.jpg",
 }
-"""How each class finds an image's file, in its `__getitem__`."""
+"""How each class finds an image's file in its `__getitem__`, by the columns of its table."""
+_LEFT_OUT = re.compile(r"CheXpert-v1\.0(-small)?/|^images/")
+"""What the classes take out of the paths of CheXpert's and BRAX's tables."""
 
 _MIXED = frozenset({"CheX_Dataset", "CheXlocalize_Dataset", "MIMIC_Dataset"})
 """Where `unique_patients` takes the first label that is not blank of any of a patient's images."""
@@ -124,7 +117,7 @@ def _labels(source: Any) -> tuple[NDArray[np.float64], list[str]]:
     return labels, pathologies
 
 
-def _places(source: Any) -> list[Place]:
+def _places(source: Any) -> list[FolderAndPath]:
     """Where the file of each image is; merged and partial data sets ask those that they are made of."""
     if hasattr(source, "datasets"):
         return [place for each in source.datasets for place in _places(each)]
@@ -134,27 +127,31 @@ def _places(source: Any) -> list[Place]:
     if hasattr(source, "site") and hasattr(source, "d2"):
         both = _places(source.d1), _places(source.d2)
         return [both[site][at] for site, at in zip(source.site, source.imageids, strict=True)]
-    path_of = next((_PATHS[each.__name__] for each in type(source).__mro__ if each.__name__ in _PATHS), None)
-    if path_of is None:
+    template = next((_PATHS[each.__name__] for each in type(source).__mro__ if each.__name__ in _PATHS), None)
+    if template is None:
         raise OptionError(
             f"a {type(source).__name__}, of which the images' files are not known",
             expected=f"one of {', '.join(_PATHS)}",
         )
-    rows = [
-        {**row, "index": at, "extension": getattr(source, "extension", "")}
-        for at, row in enumerate(source.csv.to_dict("records"))
-    ]
     root = str(getattr(source, "imgpath", ""))
     found = getattr(source, "file_map", {})  # SIIM's files lie in folders of their own
-    paths = [path_of(row) for row in rows]
+    paths = [_LEFT_OUT.sub("", template.format_map(row)) for row in _fields(source, template)]
     return [(root, os.path.relpath(found[path], root) if path in found else path) for path in paths]
 
 
-def _below_one_folder(places: Sequence[Place]) -> list[str]:
-    roots = sorted({os.path.abspath(root) for root, _ in places})
-    top = os.path.commonpath(roots) if len(roots) > 1 else "".join(roots)
-    inner = {root: os.path.relpath(os.path.abspath(root), top) for root, _ in places}
-    return [Path(inner[root], path).as_posix() for root, path in places]
+def _fields(source: Any, template: str) -> Iterator[dict[str, str]]:
+    """What a template needs of each row."""
+    known = {"extension": [getattr(source, "extension", "")] * len(source.csv), "row": range(len(source.csv))}
+    names = [name for _, name, _, _ in Formatter().parse(template) if name]
+    columns = [known[name] if name in known else source.csv[name].tolist() for name in names]
+    return (dict(zip(names, map(str, cells), strict=True)) for cells in zip(*columns, strict=True))
+
+
+def _below_one_folder(places: Sequence[FolderAndPath]) -> list[str]:
+    roots = {root: os.path.abspath(root) for root in {root for root, _ in places}}
+    top = os.path.commonpath(roots.values()) if roots else ""
+    inner = {root: os.path.relpath(whole, top) for root, whole in roots.items()}
+    return [path if inner[root] == "." else f"{inner[root]}/{path}" for root, path in places]
 
 
 def _first_rows(paths: Sequence[str], labels: NDArray[np.float64]) -> list[int]:

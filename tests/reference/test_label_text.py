@@ -1,0 +1,176 @@
+"""Labels as people write them: separators, lists, spellings, "No Finding", and names that nobody knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tables import written
+
+from cxr_explain.errors import ManifestError, ReferenceLabelError
+from cxr_explain.pathologies import (
+    DATA_SET_PATHOLOGIES,
+    PATHOLOGIES,
+    LabelState,
+    ReferenceLabels,
+    canonical_pathology,
+    known_pathology,
+)
+from cxr_explain.reference import Manifest, make_manifest, read_references
+
+BOTH = {"Effusion": LabelState.POSITIVE, "Mass": LabelState.POSITIVE}
+
+
+def plain(folder: Path, *lines: str, **options: str) -> Manifest:
+    return make_manifest("csv", written(folder / "t.csv", *lines), **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Effusion|Mass",
+        "Effusion;Mass",
+        "Effusion, Mass",
+        "Effusion/Mass",
+        "Effusion / Mass ",
+        "Effusion\nMass",
+        "Effusion;;Mass;",
+        "['Effusion', 'Mass']",
+        '["Effusion","Mass"]',
+        "['Effusion' 'Mass']",  # as NumPy prints it
+        "('Effusion', 'Mass')",
+        "{'Effusion', 'Mass'}",
+        "[Effusion, Mass]",
+        "'Effusion';'Mass'",
+        "pleural effusion|MASS",
+        "Pleural_Effusion,mass",
+        "pleuraleffusion|Mass=positive",
+        "Effusion=1|Mass=1.0",
+    ],
+)
+def test_two_labels(text: str, tmp_path: Path) -> None:
+    assert ReferenceLabels.from_text(text).states == BOTH
+    quoted = text.replace('"', '""')
+    (entry,) = plain(tmp_path, "image,labels", f'a.png,"{quoted}"')
+    assert entry.labels.states == BOTH
+
+
+@pytest.mark.parametrize("name", [*PATHOLOGIES, *DATA_SET_PATHOLOGIES])
+def test_every_known_name_is_one_label_in_any_spelling(name: str) -> None:
+    for spelt in (name, name.upper(), name.lower(), name.replace(" ", "_"), name.replace("_", " ")):
+        assert ReferenceLabels.from_text(spelt).states == {canonical_pathology(name): LabelState.POSITIVE}
+
+
+def test_a_slash_in_a_name_is_no_separator(tmp_path: Path) -> None:
+    """VinDr's "Nodule/Mass" says neither Nodule nor Mass."""
+    assert list(ReferenceLabels.from_text("nodule / mass|Edema").states) == ["Nodule/Mass", "Edema"]
+    with pytest.raises(ReferenceLabelError, match=r"'Effusion/Nodule/Mass', in which a slash may separate"):
+        ReferenceLabels.from_text("Effusion/Nodule/Mass")
+    with pytest.raises(ManifestError, match=r"line 3: the labels 'Nodule/Mass', while slashes .* in line 2"):
+        plain(tmp_path, "image,labels", "a.png,Effusion/Edema", "b.png,Nodule/Mass")
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("Efusion", "line 2: the unknown pathology 'Efusion'; the nearest known is 'Effusion'"),
+        ("Mass|Pnuemonia=0", "line 2: the unknown pathology 'Pnuemonia'; the nearest known is 'Pneumonia'"),
+        ("['Cardiomegalie']", "the unknown pathology 'Cardiomegalie'; the nearest known is 'Cardiomegaly'"),
+        ("Effusion Mass", "line 2: the unknown pathology 'Effusion Mass'"),
+        ("{'Mass': 1}", "line 2: the unknown pathology \"'Mass': 1\""),
+        ("[['Mass']]", "line 2: the unknown pathology"),
+        ("No Finding|Mass", "line 2: 'No Finding' beside 'Mass'"),
+        ("normal;Mass=uncertain", "line 2: 'No Finding' beside 'Mass'"),
+        ("Mass=", "line 2: the label 'Mass=' without a state"),
+        ("=1", "line 2: the label '=1' without a name"),
+        ("Mass=2", "line 2: the label state '2'"),
+        ("Mass,mass=0", "line 2: two states for 'Mass'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_row(cell: str, message: str, tmp_path: Path) -> None:
+    lines = ("image,labels", f'a.png,"{cell}"', "b.png,Mass")
+    with pytest.raises(ManifestError) as caught:
+        plain(tmp_path, *lines)
+    assert message in str(caught.value)
+    with pytest.raises(ManifestError):
+        read_references(labels=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "cell", ["No Finding", "no findings", "NO_FINDING", "Normal", "['normal']", "No Finding=1", "Healthy"]
+)
+def test_no_finding_is_an_absence(cell: str, tmp_path: Path) -> None:
+    first, second = plain(tmp_path, "image,labels", f"a.png,{cell}", "b.png,Mass|Granuloma|Support Devices")
+    assert first.labels.states == dict.fromkeys((*PATHOLOGIES, "Granuloma"), LabelState.NEGATIVE)
+    assert second.labels.states == dict.fromkeys(
+        ("Mass", "Granuloma", "Support Devices"), LabelState.POSITIVE
+    )
+    assert set(ReferenceLabels.from_text(cell).states) == set(PATHOLOGIES)
+
+
+def test_devices_are_no_finding(tmp_path: Path) -> None:
+    """CheXpert has images of No Finding with support devices."""
+    labels = ReferenceLabels.from_text("No Finding|Support Devices")
+    assert (labels["Support Devices"], labels["Mass"]) == (LabelState.POSITIVE, LabelState.NEGATIVE)
+    assert ReferenceLabels.from_text("No Finding=0").states == {}
+
+
+def test_a_models_own_names_are_known(tmp_path: Path) -> None:
+    assert known_pathology("my_flu", ["My Flu"]) == "My Flu"
+    table = written(tmp_path / "t.csv", "image,labels", "a.png,my_flu|Mass")
+    with pytest.raises(ManifestError, match="the unknown pathology 'my_flu'"):
+        read_references(labels=table)
+    labels = read_references(labels=table, pathologies=["My Flu"]).labels_for("a.png", (5, 5))
+    assert labels is not None
+    assert labels.states == {"My Flu": LabelState.POSITIVE, "Mass": LabelState.POSITIVE}
+    (entry,) = make_manifest("csv", table, further_pathologies="My Flu, Other")
+    assert entry.labels["My Flu"] is LabelState.POSITIVE
+    normal = ReferenceLabels.from_text("Normal", further=["Normal", "Pneumonia"])  # an output of the model
+    assert normal.states == {"Normal": LabelState.POSITIVE}
+
+
+def test_lists_and_mappings_of_python_are_read_alike() -> None:
+    assert ReferenceLabels.coerce(["pleural_effusion", "Mass"]).states == BOTH
+    assert ReferenceLabels.coerce(["No Finding"])["Hernia"] is LabelState.NEGATIVE
+    for labels in (["Efusion"], {"Efusion": 1}, "Efusion"):
+        with pytest.raises(ReferenceLabelError, match="the nearest known is 'Effusion'"):
+            ReferenceLabels.coerce(labels)
+    assert ReferenceLabels.coerce({"Flu": 1}, further=["Flu"]).states == {"Flu": LabelState.POSITIVE}
+
+
+def test_columns_of_labels(tmp_path: Path) -> None:
+    header = "path,pleural_effusion,Support Devices,Mass,site"
+    (entry,) = plain(tmp_path, header, "a.png,True,0,nan,1")
+    assert entry.labels.states == {
+        "Effusion": LabelState.POSITIVE,
+        "Support Devices": LabelState.NEGATIVE,
+        "Mass": LabelState.NOT_MENTIONED,
+    }
+    assert entry.extra == {"site": "1"}
+    with pytest.raises(
+        ManifestError, match="the column 'Efusion'; the nearest known pathology is 'Effusion'"
+    ):
+        plain(tmp_path, "path,Efusion,Mass", "a.png,1,0")
+    (entry,) = plain(tmp_path, "path,Tube,Mass", "a.png,of glass,1")  # a data set's name, but no states
+    assert entry.extra == {"Tube": "of glass"}
+
+
+def test_the_index_that_pandas_writes_is_no_column(tmp_path: Path) -> None:
+    (first, second) = plain(tmp_path, ",path,Mass", "0,a.png,1.0", "7,b.png,")
+    assert (first.labels["Mass"], second.extra) == (LabelState.POSITIVE, {})
+    with pytest.raises(ManifestError, match="cells in column 1, which has no name"):
+        plain(tmp_path, ",path,Mass", "x,a.png,1.0")
+
+
+@pytest.mark.parametrize("rows", [["a.png,Flu,1,2,3,4"], ["a.png,,1,2,3,4"]])
+def test_boxes_of_unknown_pathologies(rows: list[str], tmp_path: Path) -> None:
+    table = written(tmp_path / "b.csv", "Image Index,Finding Label,Bbox [x,y,w,h],,,", *rows)
+    with pytest.raises(ManifestError, match=r"line 2: (the unknown pathology 'Flu'|no pathology)"):
+        read_references(boxes=table)
+
+
+def test_manifests_of_unknown_pathologies(tmp_path: Path) -> None:
+    table = written(tmp_path / "m.csv", "image_id,path,label:Flu", "a,a.png,1")
+    with pytest.raises(ManifestError, match="the unknown pathology 'Flu'"):
+        read_references(labels=table)
+    assert read_references(labels=table, pathologies=["Flu"]).manifest.pathologies == ("Flu",)
