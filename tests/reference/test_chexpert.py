@@ -204,3 +204,76 @@ def test_chexlocalize_without_its_files(tmp_path: Path) -> None:
     (tmp_path / "gt_annotations_val.json").write_text(json.dumps({"x": {"Flu": []}}))
     with pytest.raises(ReferenceLabelError, match="no img_size"):
         make_manifest("chexlocalize", tmp_path, masks="annotation")
+
+
+BATCHES = ("batch 1 (validate & csv)", "batch 2 (train 1)", "batch 3 (train 2)")
+
+
+def batched(root: Path, *, inner: str = "") -> Path:
+    """The layout of the download: the tables in the first batch or above, patients in the batches."""
+    first, second, third = (root / f"{FULL} {name}" for name in BATCHES)
+    place = "study1/view1_frontal.jpg"
+    for folder in (
+        first / "valid" / "patient00003",
+        second / inner / "patient00001",
+        third / inner / "patient00002",
+    ):
+        written(folder / place)
+    return first
+
+
+@pytest.mark.parametrize("inner", ["", "train"])
+@pytest.mark.parametrize("tables", ["above", "first batch"])
+def test_the_batches_of_the_download(tables: str, inner: str, tmp_path: Path) -> None:
+    folder = (
+        batched(tmp_path, inner=inner) if tables == "first batch" else batched(tmp_path, inner=inner).parent
+    )
+    written(folder / "train.csv", CHEXPERT_HEADER, row(frontal(1, FULL)), row(frontal(2, FULL)))
+    written(folder / "valid.csv", CHEXPERT_HEADER, row(frontal(3, FULL, "valid")))
+    manifest = make_manifest("chexpert", tmp_path)
+    assert check_manifest(manifest, tmp_path, []).missing == ()
+    assert manifest.splits == ("train", "train", "valid")
+    assert manifest.paths[2] == f"{FULL} {BATCHES[0]}/valid/patient00003/study1/view1_frontal.jpg"
+
+
+def test_images_in_another_layout_are_refused_at_once(tmp_path: Path) -> None:
+    first = batched(tmp_path)
+    written(first / "train.csv", CHEXPERT_HEADER, row(frontal(1, FULL)))
+    with pytest.raises(
+        ManifestError, match=r"one batch of CheXpert's download.*Name the folder that holds all"
+    ):
+        make_manifest("chexpert", first)
+    written(tmp_path / "odd" / "pictures" / "patient00001" / "study1" / "view1_frontal.jpg")
+    written(tmp_path / "odd" / "train.csv", CHEXPERT_HEADER, row(frontal()))
+    with pytest.raises(
+        ManifestError, match=r"images in 'pictures/patient00001'; expected train/patient00001"
+    ):
+        make_manifest("chexpert", tmp_path / "odd")
+
+
+def test_backslashes_and_an_index_in_front(tmp_path: Path) -> None:
+    (entry,) = of(tmp_path, "0," + row(frontal().replace("/", "\\")), header=f",{CHEXPERT_HEADER}")
+    assert entry.path == "train/patient00001/study1/view1_frontal.jpg"
+
+
+def test_label_columns_in_other_spellings(tmp_path: Path) -> None:
+    header = CHEXPERT_HEADER.replace("Pleural Effusion", "pleural_effusion")
+    (entry,) = of(tmp_path, row(frontal(), labels="," * 10 + "1,,,"), header=header)
+    assert entry.labels["Effusion"] is LabelState.POSITIVE
+    header = CHEXPERT_HEADER.replace("Pleural Effusion", "Pleural Efusion")
+    with pytest.raises(
+        ManifestError, match="the column 'Pleural Efusion'; the nearest known pathology is 'Eff"
+    ):
+        of(tmp_path, row(frontal(), labels="," * 10 + "1,,,"), header=header)
+
+
+def test_chexlocalizes_blinded_test_table(tmp_path: Path) -> None:
+    """Path and labels only, as the test table is published."""
+    rows = ["CheXpert-v1.0/test/patient64741/study1/view1_frontal.jpg" + ",1.0" * 14]
+    written(tmp_path / "CheXpert" / "test_labels.csv", f"Path,{LABELS}", *rows)
+    (tmp_path / "gt_segmentations_test.json").write_text(
+        (EXAMPLES / "chexlocalize" / "gt_segmentations_test.json").read_text()
+    )
+    (entry,) = make_manifest("chexlocalize", tmp_path, split="test")
+    assert (entry.view, entry.sex, entry.age, entry.split) == ("frontal", None, None, "test")
+    assert entry.path == "CheXpert/test/patient64741/study1/view1_frontal.jpg"

@@ -245,3 +245,36 @@ def test_the_registry() -> None:
 def test_a_folder_that_is_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no folder"):
         make_manifest(name, tmp_path / "none")
+
+
+def test_vindrs_classes_in_any_spelling(tmp_path: Path) -> None:
+    """Two spellings of a class are one class: here two of three readers mark it."""
+    readings = ("R1 Pleural effusion", "R2 PLEURAL_EFFUSION", "R3 No Finding")
+    (entry,) = vindr(
+        tmp_path,
+        *(row.replace("10,20,30,60", ",,,") if "No Finding" in row else row for row in marks(*readings)),
+    )
+    assert entry.labels["Effusion"] is LabelState.POSITIVE
+    assert len(entry.boxes) == 2
+    (entry,) = vindr(tmp_path, *marks("R1 Nodule/mass", "R2 nodule / Mass", "R3 lung opacity"))
+    assert (entry.labels["Nodule/Mass"], entry.labels["Lung Opacity"]) == ("positive", "negative")
+    assert {"Nodule", "Mass"}.isdisjoint(entry.labels.states)
+    (entry,) = vindr(tmp_path, *marks("R1 Rib Fracture", "R2 Mediastinal shift", "R3 Clavicle fracture"))
+    assert (entry.labels["Fracture"], entry.labels["Mediastinal shift"]) == ("not labelled", "negative")
+
+
+@pytest.mark.parametrize("name", ["Pleural efusion", ""])
+def test_unknown_classes_of_vindr(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"line 2: (the unknown .* nearest known is 'Effusion'|no pathology)"
+    ):
+        vindr(tmp_path, f"a,{name},0,R1,1,2,3,4")
+
+
+def test_mimics_view_by_the_meaning_of_its_code(tmp_path: Path) -> None:
+    header = "dicom_id,subject_id,study_id,ViewPosition,ViewCodeSequence_CodeMeaning"
+    meanings = ("Postero-anterior", "antero-posterior", "left lateral", "lateral", "Erect", "")
+    rows = [f"d{at},90000001,90000011,,{meaning}" for at, meaning in enumerate(meanings)]
+    table = "\n".join((header, *rows, "d9,90000001,90000011,AP,postero-anterior"))
+    manifest = make_manifest("mimic", mimic(tmp_path, metadata=table))
+    assert manifest.views == ("PA", "AP", "LL", "LATERAL", None, None, "AP")
