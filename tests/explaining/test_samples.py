@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from networks import NAMES, images, small_net, small_xrv, snapshot, unsettle
 from torch.utils.data import DataLoader
 
 import cxr_explain as cxr
 from cxr_explain import Explainer, Radiograph, XRVDenseNet
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
-from cxr_explain.explaining.samples import inputs_of, radiograph_of
+from cxr_explain.explaining.samples import inputs_of, radiograph_of, reference_of
 from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.phantom.dataset import write_dataset
 
@@ -169,3 +170,58 @@ def test_what_is_no_batch_is_refused(batch: object, message: str) -> None:
 def test_a_sample_of_three_channels_is_refused() -> None:
     with pytest.raises(OptionError, match=r'"img" of shape \(3, 8, 8\); expected \(1, H, W\)'):
         radiograph_of({"img": np.zeros((3, 8, 8), np.float32)})
+
+
+def test_a_samples_labels_and_masks_are_read_with_its_data_set(nih) -> None:
+    """Against the table and the boxes that TorchXRayVision read."""
+    nih.pathology_masks = True
+    try:
+        at = int(np.flatnonzero(nih.csv["has_masks"])[0])
+        sample = nih[at]
+        explanation = Explainer(small_xrv()).explain(sample, data_set=nih, top_k=2)
+    finally:
+        nih.pathology_masks = False
+    reference = explanation.reference
+    positive = set(filter(None, nih.csv["Finding Labels"][at].split("|"))) - {"No Finding"}
+    assert {name for name, state in reference.labels.states.items() if state == "positive"} == positive
+    assert len(reference.labels.states) == 14
+    assert reference.labels.source == "the sample's, of NIH_Dataset"
+    rows = nih.pathology_maskscsv
+    rows = rows[rows["Image Index"] == nih.csv["Image Index"][at]]
+    assert (
+        {box.pathology for box in reference.labels.boxes}
+        == set(rows["Finding Label"])
+        == set(reference.masks)
+    )
+    for name, mask in reference.masks.items():
+        (index,) = (i for i in sample["pathology_masks"] if nih.pathologies[i] == name)
+        np.testing.assert_array_equal(mask, sample["pathology_masks"][index][0] > 0)
+    text = "".join(each.get_text() for each in explanation.figure(dpi=40).figure.findobj(Text))
+    assert "the sample's, of NIH_Dataset" in text
+
+
+def test_without_the_data_set_no_label_is_guessed(nih) -> None:
+    reference = Explainer(small_xrv()).explain(nih[0], top_k=1).reference
+    assert reference.labels.states == {}
+    assert reference.labels.source == "not read: 14 labels without names; give data_set"
+    assert Explainer(small_xrv()).explain(radiograph_of(nih[0]), top_k=1).reference is None
+
+
+def test_what_a_sample_says() -> None:
+    mask = np.zeros((1, 6, 8), np.float32)
+    mask[0, 1:3, 2:5] = mask[0, 4:6, 6:8] = 1
+    corner = np.tril(np.ones((6, 8), np.float32))
+    sample = {
+        "img": torch.zeros(1, 6, 8),
+        "lab": np.array([1, 0, np.nan, 1], np.float32),
+        "pathology_masks": {0: mask, 1: torch.from_numpy(corner), 2: mask * 0},
+    }
+    reference = reference_of(sample, ["pleural effusion", "Mass", "Edema", "No Finding"])
+    assert reference.labels.states == {"Effusion": "positive", "Mass": "negative"}
+    boxes = [(box.pathology, box.x, box.y, box.width, box.height) for box in reference.labels.boxes]
+    assert boxes == [("Effusion", 2, 1, 3, 2), ("Effusion", 6, 4, 2, 2)]  # a triangle is no box
+    assert set(reference.masks) == {"Effusion", "Mass"}
+    with pytest.raises(OptionError, match="1 names for 4 labels"):
+        reference_of(sample, ["Mass"])
+    with pytest.raises(OptionError, match=r"a mask of shape \(3, 3\); expected that of the image, \(6, 8\)"):
+        reference_of({**sample, "pathology_masks": {0: np.ones((3, 3))}}, ["a", "b", "c", "d"])
