@@ -228,12 +228,18 @@ def _is_number(cell: str) -> bool:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, with the line that each begins at."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     line = 1
     for row in reader:
         if any(row) and (row[0].strip() or any(map(str.strip, row))):
             yield line, row
         line = reader.line_num + 1
+
+
+def _delimiter(text: str) -> str:
+    """A comma, unless the header has none: Excel writes semicolons in half of Europe, and tabs on demand."""
+    header = text.lstrip().partition("\n")[0]
+    return next((sign for sign in (",", ";", "\t") if sign in header), ",")
 
 
 def _decoded(data: bytes) -> str:
