@@ -58,7 +58,7 @@ class TextLine(Text):
         if halo:
             style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
         super().__init__(
-            x, y, text, fontproperties=font(face, size), color=colour, horizontalalignment=align,
+            x, y, text, fontproperties=font(face, size, text), color=colour, horizontalalignment=align,
             verticalalignment=vertical, parse_math=False, clip_on=False, **style,
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy as np
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
+from cxr_explain.figures.lettering import unknown_letters
 from cxr_explain.figures.palette import RankStyle, rank_style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.radiograph import Radiograph
@@ -55,6 +56,13 @@ class Content:
     def rows(self) -> tuple[ComparisonRow, ...]:
         """Predictions beside reference labels."""
         return comparison_rows(self.explanation.ranking, self.labels)
+
+    @cached_property
+    def unknown_letters(self) -> str:
+        """Letters of names, each once, that no font of this machine has."""
+        names = (row.pathology for row in self.rows)
+        boxed = (box.pathology for box in self.boxes)
+        return unknown_letters((*names, *boxed, self.explanation.id))
 
     @property
     def phantom(self) -> bool:

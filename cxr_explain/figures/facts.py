@@ -125,6 +125,7 @@ class Closing(ContentBlock):
     def _warnings(self) -> list[list[str]]:
         explanation = self.content.explanation
         every = (
+            *_letters_warning(self.content.unknown_letters),
             *explanation.provenance.warnings,
             *self.content.radiograph.warnings,
             *explanation.ranking.notes,
@@ -136,6 +137,12 @@ class Closing(ContentBlock):
             rest = len(texts) - _MOST_WARNINGS
             shown.append([f"{rest} more in the explanation's provenance."])
         return [lines for lines in shown if lines]
+
+
+def _letters_warning(letters: str) -> tuple[str, ...]:
+    """Which letters are shown as a question mark; by their numbers, as they cannot be shown."""
+    numbers = ", ".join(f"U+{ord(c):04X}" for c in letters)
+    return (f"No font has the letters {numbers}, which are shown as ?.",) if letters else ()
 
 
 def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import CxrExplainWarning, OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.banner import Banner
 from cxr_explain.figures.class_grid import ClassGrid
@@ -92,6 +93,13 @@ def draw_explanation(
     labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
     content = Content(explanation, radiograph, labels, drawn, max_opacity, contours)
+    if letters := content.unknown_letters:
+        warnings.warn(
+            f"No font has the letters {', '.join(letters)}, which the figure shows as ?: install one, "
+            "such as Noto Sans or Noto Sans CJK.",
+            CxrExplainWarning,
+            stacklevel=2,
+        )
     placed, height = _lay_out(content)
     with own_style():
         page = Page(_PAGE, height, dpi)

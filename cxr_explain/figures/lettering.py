@@ -1,18 +1,20 @@
 """Text as it can be drawn: cleaned of what no reader can see, measured, wrapped and cut to a width.
 
 Widths come from the advance widths of the DejaVu Sans that Matplotlib ships, so that a layout is settled
-before anything is drawn, and is the same on every machine.
+before anything is drawn, and is the same on every machine. Letters that it has not come from the machine's
+other fonts; those that no font has become "?", and `unknown_letters` tells which.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.ft2font import FT2Font
 
 Face = Literal["regular", "bold", "oblique"]
@@ -30,17 +32,18 @@ _SLACK = 1.01  # a drawn line ends on a whole pixel
 
 
 def one_line(text: str) -> str:
-    r"""Text on one line, without control and direction marks; every other sign stays.
+    r"""Text on one line, without control and direction marks, accents composed; every other sign stays.
 
     >>> one_line("Mass\n\u202e\u6f22\u5b57\u202c")
     'Mass 漢字'
     """
-    spaced = "".join(" " if c.isspace() else c for c in str(text))
+    composed = unicodedata.normalize("NFC", str(text))
+    spaced = "".join(" " if c.isspace() else c for c in composed)
     return " ".join("".join(c for c in spaced if unicodedata.category(c) not in _INVISIBLE).split())
 
 
 def clean(text: str, face: Face = "regular") -> str:
-    r"""Text on one line, without control and direction marks; signs that DejaVu lacks become "?".
+    r"""Text on one line, without control and direction marks; signs that no font here has become "?".
 
     >>> clean("Mass\n\u202eright-to-left\u202c")
     'Mass right-to-left'
@@ -55,7 +58,17 @@ def display_name(pathology: str) -> str:
     >>> display_name("Pleural_Thickening")
     'Pleural Thickening'
     """
-    return clean(pathology.replace("_", " ")) or "(no name)"
+    return one_line(pathology.replace("_", " ")) or "(no name)"
+
+
+def unknown_letters(texts: Iterable[str]) -> str:
+    """The letters of some texts that no font of this machine has, each once.
+
+    >>> unknown_letters(["Mass", "Pleuraerguß"])
+    ''
+    """
+    letters = dict.fromkeys("".join(map(one_line, texts)))
+    return "".join(c for c in letters if _advance(c, "regular") is None)
 
 
 def width(text: str, size: float, face: Face = "regular") -> float:
@@ -102,10 +115,40 @@ def wrap(text: str, limit: float, size: float, face: Face = "regular", *, lines:
     return [*broken, line] if line else broken
 
 
-@lru_cache(maxsize=64)
-def font(face: Face = "regular", size: float = 8.0) -> FontProperties:
-    """The font file that Matplotlib ships, whatever else is installed."""
-    return FontProperties(fname=_path(face), size=size)
+def font(face: Face = "regular", size: float = 8.0, text: str = "") -> FontProperties:
+    """The font file that Matplotlib ships, whatever else is installed; others for letters that it has not.
+
+    Args:
+        face: face of the letters.
+        size: size of the letters in points.
+        text: clean text that is to be drawn.
+    """
+    lacking = {c for c in text if not c.isascii() and not _face(face).get_char_index(ord(c))}
+    others = dict.fromkeys(path for c in sorted(lacking) if (path := _elsewhere(c)))
+    return _font((_path(face), *others), size)
+
+
+@lru_cache(maxsize=256)
+def _font(paths: tuple[str, ...], size: float) -> FontProperties:
+    return FontProperties(fname=paths[0], size=size) if len(paths) == 1 else _FontFiles(paths, size)
+
+
+class _FontFiles(FontProperties):
+    """Font files, each for the letters that those before it have not.
+
+    Matplotlib falls back from one family to the next: it copies this, sets one family, and asks for its file.
+    Here the files stand in the families' place.
+    """
+
+    def __init__(self, paths: tuple[str, ...], size: float) -> None:
+        super().__init__(family=list(paths), size=size)
+
+    def __copy__(self) -> _FontFiles:
+        return _FontFiles(tuple(self.get_family()), self.get_size())
+
+    def set_family(self, family: Any) -> None:
+        super().set_family(family)
+        self.set_file(family if isinstance(family, str) else None)
 
 
 def _break_word(word: str, limit: float, size: float, face: Face) -> list[str]:
@@ -133,7 +176,51 @@ def _face(face: Face) -> FT2Font:
 
 @lru_cache(maxsize=4096)
 def _advance(character: str, face: Face) -> float | None:
-    """Advance width in units of the font size; None without a glyph."""
-    if not _face(face).get_char_index(ord(character)):
+    """Advance width in units of the font size; None where no font has the character."""
+    font_file: FT2Font | None = _face(face)
+    if _never_joined(character):
         return None
-    return _face(face).load_char(ord(character)).linearHoriAdvance / 65536 / 100
+    if not _face(face).get_char_index(ord(character)):
+        path = _elsewhere(character)
+        font_file = _opened(path) if path else None
+    return font_file and font_file.load_char(ord(character)).linearHoriAdvance / 65536 / 100
+
+
+@lru_cache(maxsize=4096)
+def _elsewhere(character: str) -> str | None:
+    """The font of this machine for a character that DejaVu Sans has not; None without one."""
+    return next((path for path in _other_fonts() if _has(path, character)), None)
+
+
+def _never_joined(character: str) -> bool:
+    """Matplotlib before 3.11 draws Arabic and Hebrew backwards, and no Arabic letter joined to the next."""
+    return matplotlib.__version_info__ < (3, 11) and unicodedata.bidirectional(character) in ("R", "AL")
+
+
+@lru_cache(maxsize=1)
+def _other_fonts() -> tuple[str, ...]:
+    """Font files, upright and plain ones first; without those that only look like letters."""
+    found = [
+        (entry.style != "normal", abs(_weight(entry.weight) - 400), entry.name, str(entry.fname))
+        for entry in fontManager.ttflist
+        if not entry.name.startswith(("cm", "STIX", "Last Resort", "LastResort"))
+    ]
+    return tuple(dict.fromkeys(path for *_, path in sorted(found)))
+
+
+def _weight(weight: Any) -> int:
+    return weight if isinstance(weight, int) else 400
+
+
+def _has(path: str, character: str) -> bool:
+    try:
+        return bool(FT2Font(path).get_char_index(ord(character)))
+    except (OSError, RuntimeError):
+        return False  # a font that is no longer there, or that only a browser can draw
+
+
+@lru_cache(maxsize=8)
+def _opened(path: str) -> FT2Font:
+    loaded = FT2Font(path)
+    loaded.set_size(100, 72)
+    return loaded
