@@ -10,7 +10,7 @@ import numpy as np
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import Fit
 from cxr_explain.radiograph import VALUE_RANGE, Radiograph
-from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+from cxr_explain.support.torchvision_repair import xrv_module
 
 if TYPE_CHECKING:
     import torch
@@ -93,13 +93,12 @@ def _resize(square: torch.Tensor, size: int) -> torch.Tensor:
 def _with_xrv_transforms(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:
     import torch
 
-    ensure_torchvision_imports()
-    from torchxrayvision.datasets import XRayCenterCrop, XRayResizer
-
+    datasets = xrv_module("datasets")
     pixels = np.array(radiograph.pixels)[None]
     if geometry.fit == "pad":
         pixels = _cut(radiograph, geometry).numpy()[None]
-    return torch.from_numpy(XRayResizer(geometry.model_size, engine="skimage")(XRayCenterCrop()(pixels)))
+    resize = datasets.XRayResizer(geometry.model_size, engine="skimage")
+    return torch.from_numpy(resize(datasets.XRayCenterCrop()(pixels)))
 
 
 def _square_step(geometry: Geometry) -> str:

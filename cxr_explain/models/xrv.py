@@ -23,7 +23,7 @@ from cxr_explain.errors import ArchitectureError, ModelError, OptionError
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.radiograph import VALUE_RANGE
-from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports, xrv_module
 from cxr_explain.weights.registry import WeightsEntry, known_entry
 
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -131,10 +131,7 @@ class XRVDenseNet(XRVClassifier, PooledLinearClassifier):
     @classmethod
     def empty(cls, **configuration: Any) -> nn.Module:
         """TorchXRayVision's DenseNet with random weights; see `configuration`."""
-        ensure_torchvision_imports()
-        from torchxrayvision.models import DenseNet
-
-        return cast(nn.Module, DenseNet(**configuration))
+        return cast(nn.Module, xrv_module("models").DenseNet(**configuration))
 
 
 class XRVResNet(XRVClassifier, PooledLinearClassifier):

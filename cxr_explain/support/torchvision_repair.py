@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -40,6 +42,22 @@ def ensure_torchvision_imports() -> None:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
             library.define(schema)
     _keep_alive.append(library)
+
+
+def xrv_module(name: str) -> Any:
+    """A module of TorchXRayVision, imported without a change to the process.
+
+    Its import would have every warning of the process ignored from then on, the user's own, too.
+
+    Args:
+        name: the module within the package, such as "models".
+
+    >>> xrv_module("models").DenseNet.__name__
+    'DenseNet'
+    """
+    ensure_torchvision_imports()
+    with warnings.catch_warnings():
+        return importlib.import_module(f"torchxrayvision.{name}")
 
 
 def _compiled_operators_load(package: Path) -> bool:
