@@ -107,6 +107,34 @@ class Geometry:
         corners = np.asarray(boxes, np.float64)
         return self.points_to_radiograph(corners.reshape(*corners.shape[:-1], 2, 2)).reshape(corners.shape)
 
+    def peak_of(self, values: ArrayLike) -> tuple[float, float] | None:
+        """(x, y) in the radiograph of the centre of a map's strongest cell; None without a positive value.
+
+        With `fit="pad"` it may lie in the margin, outside of the radiograph; see `sees`.
+
+        Args:
+            values: one map that covers the model's square, (I, J).
+
+        >>> Geometry.fit_square((40, 40), 20).peak_of([[0.0, 2.0], [0.0, 0.0]])
+        (30.0, 10.0)
+        """
+        cells = np.asarray(values)
+        if not cells.max(initial=0) > 0:
+            return None
+        row, column = np.unravel_index(int(cells.argmax()), cells.shape)
+        fraction = np.array(((column + 0.5) / cells.shape[1], (row + 0.5) / cells.shape[0]))
+        x, y = self.points_to_radiograph(fraction * self.model_size).tolist()
+        return x, y
+
+    def sees(self, point: tuple[float, float]) -> bool:
+        """Whether a point (x, y) lies in what the model saw of the radiograph, and not in a margin.
+
+        >>> Geometry.fit_square((10, 20), 20, "pad").sees((10.0, -2.0))
+        False
+        """
+        left, top, right, bottom = self.seen_box
+        return left <= point[0] <= right and top <= point[1] <= bottom
+
     def maps_to_radiograph(
         self, maps: ArrayLike, shape: tuple[int, int] | None = None, *, outside: float = 0.0
     ) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
+from cxr_explain.geometry import Geometry
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.survey import layers_that_do
@@ -372,11 +373,12 @@ class Explainer:
         asked: RankingSettings,
     ) -> Explanation:
         radiograph, ranking, fused = model_input.radiograph, batch.rankings[image], batch.fused[image]
+        maps = _to_numpy(fused.maps[0])
         return Explanation(
             id=radiograph.id,
             ranking=ranking,
             class_maps=_to_numpy(fused.class_maps[0]),
-            maps=_to_numpy(fused.maps[0]),
+            maps=maps,
             geometry=model_input.geometry,
             provenance=self.facts.provenance(
                 ranking.k,
@@ -389,7 +391,12 @@ class Explainer:
                 view=radiograph.view,
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
-                notes=(*self.classifier.notes, *ranking.notes, *batch.notes[image]),
+                notes=(
+                    *self.classifier.notes,
+                    *ranking.notes,
+                    *batch.notes[image],
+                    *_margin_notes(ranking, maps, model_input.geometry),
+                ),
                 phantom=radiograph.phantom,
                 without_gradient=_named(ranking, fused.without_gradient),
             ),
@@ -486,6 +493,15 @@ def _further(by_layer: Sequence[Tensor], image: int, indices: Sequence[int], oth
     columns = [indices.index(prediction.index) for prediction in other.top]
     maps = _combined([maps[image : image + 1, columns] for maps in by_layer])
     return FurtherMaps(other.pathologies, _to_numpy(maps[0]))
+
+
+def _margin_notes(ranking: Ranking, maps: NDArray[np.float32], geometry: Geometry) -> tuple[str, ...]:
+    """Pathologies whose evidence is strongest where there is no radiograph."""
+    peaks = zip(ranking.pathologies, map(geometry.peak_of, maps), strict=True)
+    beyond = [name for name, peak in peaks if peak is not None and not geometry.sees(peak)]
+    if not beyond:
+        return ()
+    return (f"strongest in the black margin, outside of the radiograph: {', '.join(beyond)}",)
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:

@@ -281,19 +281,16 @@ def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
 
 
 def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | None:
-    """(x, y) in the radiograph of the centre of the strongest cell; None without positive evidence.
+    """(x, y) in the radiograph of the centre of the strongest cell.
+
+    None without positive evidence, and where it lies in the margin of `fit="pad"`: there is nothing to mark
+    there; the explanation's notes say so.
 
     >>> peak_point([[0.0, 2.0], [0.0, 0.0]], Geometry.fit_square((40, 40), 20))
     (30.0, 10.0)
     """
-    cells = np.asarray(values)
-    if not cells.max(initial=0) > 0:
-        return None
-    row, column = np.unravel_index(int(cells.argmax()), cells.shape)
-    fraction = ((column + 0.5) / cells.shape[1], (row + 0.5) / cells.shape[0])
-    x, y = geometry.points_to_radiograph(np.array(fraction) * geometry.model_size)
-    left, top, right, bottom = geometry.seen_box
-    return float(np.clip(x, left, right)), float(np.clip(y, top, bottom))
+    point = geometry.peak_of(values)
+    return point if point is not None and geometry.sees(point) else None
 
 
 def to_bytes(values: Floats) -> NDArray[np.uint8]:

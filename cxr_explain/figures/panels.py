@@ -238,8 +238,12 @@ def _message(content: Content, peak: float) -> str:
         return NO_GRADIENT
     if explanation.maps.shape[1:] == (1, 1):
         return ONE_VALUE
+    if peak:
+        return ""
+    if explanation.maps.max() > 0:  # what is shown has none, but the model saw more
+        return "Evidence in the margin alone"
     maps = "fused map" if explanation.provenance.map_settings.fused else "class maps"
-    return "" if peak else f"No positive evidence in the {maps}"
+    return f"No positive evidence in the {maps}"
 
 
 def _unseen_share(content: Content) -> float:

@@ -82,8 +82,8 @@ class PooledLinearClassifier(Classifier):
 
     Args:
         module: the model that owns both.
-        body: function from inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them. A closure
-            can neither be pickled nor copied with its module; a `functools.partial` can.
+        body: function from inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them; no
+            closure, which can neither be pickled nor copied with its module, but a `functools.partial`.
         head: the linear layer.
         outputs: names and operating points of the N outputs.
         layer: name of the body's last layer in `module.named_modules()`, at which the module's own forward is

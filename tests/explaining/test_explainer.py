@@ -9,6 +9,7 @@ import literal
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from networks import NAMES, images, small_net, small_xrv, snapshot, unsettle
 from PIL import Image
 from torch import nn
@@ -502,3 +503,32 @@ def test_the_settings_are_kept_and_shown() -> None:
     assert provenance.map_settings == explainer.settings
     assert explainer.settings.target_layers == ("features.denseblock2",)
     assert provenance.ranking_settings == RankingSettings(2, "calibrated", ("Mass", "Edema", "Hernia"))
+
+
+@pytest.mark.parametrize(("fit", "beyond"), [("pad", ("Mass",)), ("crop", ())])
+def test_a_peak_in_the_margin_is_said_and_not_marked(fit: str, beyond: tuple[str, ...]) -> None:
+    """A tall radiograph, padded at its sides: the evidence of Mass lies left of it, the other's in it."""
+
+    def planted(evidence: Evidence) -> torch.Tensor:
+        maps = torch.zeros(*evidence.classes.shape, 8, 8)
+        for k, index in enumerate(evidence.classes[0].tolist()):
+            maps[0, k, 3, 0 if index == 0 else 4] = 1.0
+        return maps
+
+    explainer = Explainer(
+        XRVDenseNet(small_xrv(5), Outputs(("Mass", *NAMES[1:])), input_size=64), method=planted, fit=fit
+    )
+    names = ("Mass", NAMES[1])
+    explanation = explainer.explain(radiograph(0, (96, 48)), pathologies=names)
+    notes = [note for note in explanation.provenance.notes if "margin" in note]
+    assert notes == [f"strongest in the black margin, outside of the radiograph: {name}" for name in beyond]
+    figure = explanation.figure()
+    marked = {text.get_text() for text in figure.axes[2].findobj(Text)} & {"1", "2"}
+    assert marked == {
+        str(rank) for rank, name in enumerate(explanation.ranking.pathologies, 1) if name not in beyond
+    }
+    written = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert all(note in written for note in notes)
+    alone = explainer.explain(radiograph(0, (96, 48)), pathologies=["Mass"]).figure()
+    says = "Evidence in the margin alone" in {text.get_text() for text in alone.findobj(Text)}
+    assert says == bool(beyond)

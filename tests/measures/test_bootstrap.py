@@ -291,3 +291,13 @@ def test_sums_by_row_and_group_are_their_definition() -> None:
     for r, g, v in zip(row, group, values, strict=True):
         expected[r] += v * weights[g]
     assert weighed_sums(summed(row, group, (4, 6), values), weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [1, 9])
+def test_one_patient_has_no_interval(images: int) -> None:
+    """However many images: every resample draws the same patient, and says 1.00 (1.00 to 1.00)."""
+    hits, patients = np.arange(images) % 2 == 0, np.zeros(images, int)
+    found = mean_estimate(hits.astype(float), groups=patients)
+    assert (found.value, found.low, found.high) == (hits.mean(), None, None)
+    drawn = bootstrap(lambda index: float(hits[index].mean()), images, groups=patients)
+    assert (drawn.value, drawn.low, drawn.high) == (hits.mean(), None, None)

@@ -273,6 +273,19 @@ def test_a_map_without_evidence_has_no_peak_no_box_no_energy_and_no_iou() -> Non
         assert fused.shares["Mass"] == ClassShares(None, None, None)
 
 
+def test_the_least_negative_cells_of_a_map_are_no_evidence() -> None:
+    """Scaled to its own range alone, this one would have a box in the reference box, and an IoBB of 1."""
+    class_map = np.full((4, 4), -3.0)
+    class_map[0, 0] = class_map[1, 1] = -1.0
+    found = Ruler.of(SQUARE, boxes=[ReferenceBox("Mass", 0, 0, 32, 32)]).class_map("Mass", class_map)
+    assert found.iobb is None
+    assert map_boxes(class_map) is None
+    assert (
+        Ruler.of(SQUARE, boxes=[ReferenceBox("Mass", 0, 0, 32, 32)]).class_map("Mass", class_map + 2).iobb
+        == 1
+    )
+
+
 def test_an_even_map_is_worth_what_chance_is_worth_and_marks_nothing() -> None:
     found = Ruler.of(SQUARE, boxes=[BOX]).class_map("Mass", np.ones((4, 4)))
     assert found.peak_hit == found.random_hit == pytest.approx(found.energy)
