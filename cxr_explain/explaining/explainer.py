@@ -239,7 +239,8 @@ class Explainer:
         if not model_inputs:
             return []
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
-        batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
+        with self._own_precision():
+            batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
         return [
             Explained(one.radiograph, self._explanation(one, batch, image, asked), other)
             for image, (one, other) in enumerate(zip(model_inputs, others, strict=True))
@@ -257,7 +258,8 @@ class Explainer:
             PhantomWeightsError: a model that knows phantoms alone, as nothing says that these are some.
         """
         self._refuse_phantom_weights("bare tensors, which nothing says are phantoms")
-        return self._explain_inputs(inputs, RankingSettings.of(**options))[0]
+        with self._own_precision():
+            return self._explain_inputs(inputs, RankingSettings.of(**options))[0]
 
     def _refuse_phantom_weights(self, found: str) -> None:
         if self.classifier.phantom_only and not self.settings.allow_phantom_weights:
@@ -359,6 +361,10 @@ class Explainer:
             activation=settings.activation,
             fused=settings.fused,
         )
+
+    def _own_precision(self) -> AbstractContextManager[Any]:
+        """Without the autocast that may be around the call: what is recorded is what was computed."""
+        return torch.autocast(self.classifier.device.type, enabled=False)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         if self.settings.dtype == "bfloat16":

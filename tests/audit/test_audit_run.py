@@ -260,7 +260,10 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(images / "real.png")
     (tmp_path / "outside.png").write_bytes(good.read_bytes())
     (images / "link.png").symlink_to(tmp_path / "outside.png")
-    names = ["good", "torn", "text", "missing", "real", "link"]
+    (images / "gone.png").symlink_to("nowhere.png")
+    (images / "circle.png").symlink_to("circle.png")
+    (images / "folder.png").mkdir()
+    names = ["good", "torn", "text", "missing", "real", "link", "gone", "circle", "folder"]
     text = "image_id,path\n" + "".join(f"{name},{name}.png\n" for name in names)
     manifest = parse_manifest(text.encode(), source="failing")
     run = run_audit(explainer, manifest, images, tmp_path / "run", running=RUNNING)
@@ -269,10 +272,11 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     codes = dict(zip(run.failures["image_id"].to_pylist(), run.failures["code"].to_pylist(), strict=True))
     assert codes == {
         "torn": "corrupt-image", "text": "not-an-image", "missing": "no-such-file", "real": "phantom-weights",
-        "link": "unreadable-file",
+        "link": "unreadable-file", "gone": "no-such-file", "circle": "unreadable-file",
+        "folder": "not-an-image",
     }  # fmt: skip
     assert str(tmp_path) not in json.dumps(run.failures.to_pylist())
-    assert run.place.read("failures.csv").decode().count("\n") == 6
+    assert run.place.read("failures.csv").decode().count("\n") == 9
 
     again = RunSettings(follow_links=True, retry_failed=True)
     followed = run_audit(explainer, manifest, images, tmp_path / "run", running=again)
@@ -284,7 +288,7 @@ def test_failures_are_rows_and_the_run_goes_on(explainer: Explainer, phantoms: P
     )
     tried = run_audit(explainer, manifest, images, tmp_path / "run", running=again)
     assert tried.results["image_id"].to_pylist() == ["good", "missing", "link"]
-    assert len(tried.failures) == 3
+    assert len(tried.failures) == 6
 
 
 def test_an_image_that_was_replaced_is_not_drawn_over(

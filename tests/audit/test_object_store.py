@@ -67,7 +67,7 @@ def test_images_and_results_in_an_object_store(
 def test_an_image_that_is_not_there_is_a_failure(bucket: str, explainer: Explainer, tmp_path: Path) -> None:
     manifest = Manifest(["a"], ["nothing.png"])
     run = run_audit(explainer, manifest, url("images", bucket), tmp_path / "run")
-    assert run.failures["code"].to_pylist() == ["radiograph"]
+    assert run.failures["code"].to_pylist() == ["no-such-file"]
     assert "no readable object" in run.failures["message"][0].as_py()
 
 

@@ -532,3 +532,16 @@ def test_a_peak_in_the_margin_is_said_and_not_marked(fit: str, beyond: tuple[str
     alone = explainer.explain(radiograph(0, (96, 48)), pathologies=["Mass"]).figure()
     says = "Evidence in the margin alone" in {text.get_text() for text in alone.findobj(Text)}
     assert says == bool(beyond)
+
+
+@BOTH
+def test_an_autocast_around_it_changes_nothing(build) -> None:  # type: ignore[no-untyped-def]
+    """A validation loop under autocast: the explanation says float32, and is."""
+    explainer = build(method="layercam")
+    plain = explainer.explain(radiograph(), top_k=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        around = explainer.explain(radiograph(), top_k=3)
+        assert torch.is_autocast_enabled("cpu")
+    assert around.provenance.map_settings.dtype == "float32"
+    assert around.ranking == plain.ranking
+    assert_same(around, plain, atol=1e-6)
