@@ -23,7 +23,8 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0, 0.5, generator=generator)
-            nn.init.normal_(layer.bias, 0, 0.5, generator=generator)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, 0, 0.5, generator=generator)
     return randomise_norms(module, seed)
 
 

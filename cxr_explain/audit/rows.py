@@ -19,6 +19,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.geometry import Geometry
+from cxr_explain.options import ONE_LABEL
 
 Row = dict[str, Any]
 
@@ -195,6 +196,9 @@ def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Rank
         kind=record.output_kind,
         rank_by=record.ranking_settings.rank_by,
     )
+    if record.output_kind in ONE_LABEL:  # outputs without a name took part in the softmax, and have no column
+        stored = (replace(p, probability=row[f"probability {p.pathology}"]) for p in ranked.predictions)
+        ranked = replace(ranked, predictions=tuple(stored))
     by_name = {prediction.pathology: prediction for prediction in ranked.predictions}
     return replace(ranked, top=tuple(by_name[name] for name in top), notes=tuple(row["notes"]))
 

@@ -202,7 +202,7 @@ def _performance(statistics: Mapping[str, Any]) -> Section:
         "Pathologies that are not mentioned or not labelled count as neither positive nor negative.",
         "n⁺ and n⁻: images with a positive and with a negative reference label. Sensitivity, specificity, "
         "PPV and NPV at the operating point: positive from it on. Brier score and ECE (calibration error, 10 "
-        "bins of equal width) of the raw sigmoid: low is good.",
+        "bins of equal width) of the raw probability: low is good.",
         *_excluded(statistics["pathologies"]),
     )
     table = EstimateTable(PERFORMANCE, ("Pathology", "n⁺", "n⁻"), IN_PERFORMANCE, rows)

@@ -1,7 +1,7 @@
 """Statistics of an audit: how well predictions and maps agree with the reference standard, and how surely.
 
 Everything is resampled by patient, and every number of a document on the same resamples, so that two numbers
-of it are paired. Probabilities are raw sigmoids; an operating point is a threshold on them.
+of it are paired. Probabilities are raw ones; an operating point is a threshold on them.
 
 Percentile intervals are a little narrow where patients are few: nominal 95 % intervals held the truth in 93
 to 95 % of 2000 simulated audits of 200 patients with 1 to 6 images each (tests/audit/test_coverage.py).

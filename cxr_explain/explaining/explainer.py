@@ -18,7 +18,7 @@ from cxr_explain.cam.evidence import Track, silent, without_gradient
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.layers import combine_layers
 from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
-from cxr_explain.errors import OptionError, PhantomWeightsError
+from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.layer_notes import notes_on_layers
@@ -28,10 +28,15 @@ from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
 from cxr_explain.geometry import Geometry
+from cxr_explain.loaders.read import read_radiograph
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.survey import layers_that_do
+from cxr_explain.models.wrappers import unwrapped
 from cxr_explain.radiograph import Radiograph
+
+RadiographLike = Radiograph | Sample | str | PathLike[str]
+"""A radiograph, the path of its file, or a sample of a TorchXRayVision data set."""
 
 PHANTOM_WEIGHTS_WARNING = (
     "The model was trained on phantoms only: its scores and maps for a radiograph have no meaning. "
@@ -97,6 +102,9 @@ class Explainer:
         self, classifier: Classifier | nn.Module, *, track: Track = silent, **options: Unpack[MapOptions]
     ) -> None:
         self.settings = MapSettings.of(**options)
+        if isinstance(classifier, nn.Module):
+            classifier, layers = unwrapped(classifier, *self.settings.target_layers)
+            self.settings = replace(self.settings, target_layers=layers)
         self.rule = named_rule(self.settings.method)
         self.classifier = as_classifier(classifier)
         self.track = track
@@ -175,18 +183,19 @@ class Explainer:
         )
 
     def explain(
-        self, radiograph: Radiograph | Sample, *, data_set: Any = None, **options: Unpack[RankingOptions]
+        self, radiograph: RadiographLike, *, data_set: Any = None, **options: Unpack[RankingOptions]
     ) -> Explanation:
         """Explain one radiograph.
 
         Args:
-            radiograph: a radiograph, as `read_radiograph` gives it; or a sample of a TorchXRayVision data
-                set, as `dataset[i]` gives it.
+            radiograph: a radiograph, as `read_radiograph` gives it; the path of a file, which is read; or a
+                sample of a TorchXRayVision data set, as `dataset[i]` gives it.
             data_set: for a sample, the data set that it is of, or the names of its pathologies: with it, the
                 explanation's `reference` has the sample's labels and masks.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
+            RadiographError: a file that gives no radiograph.
             OptionError: a value that an option does not take, or a radiograph that was read with another
                 `xrv_compatible`.
             ModelError: a model that is not as declared.
@@ -196,7 +205,7 @@ class Explainer:
 
     def explain_batch(
         self,
-        radiographs: Sequence[Radiograph | Sample],
+        radiographs: Sequence[RadiographLike],
         *,
         data_set: Any = None,
         **options: Unpack[RankingOptions],
@@ -204,7 +213,8 @@ class Explainer:
         """Explain several radiographs in one forward pass.
 
         Args:
-            radiographs: B radiographs, or samples of a TorchXRayVision data set, as `dataset[i]` gives them.
+            radiographs: B radiographs, paths of files, or samples of a TorchXRayVision data set, as
+                `dataset[i]` gives them.
             data_set: as for `explain`.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
@@ -215,14 +225,20 @@ class Explainer:
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
         radiographs = list(radiographs)
-        references = [None if isinstance(r, Radiograph) else reference_of(r, data_set) for r in radiographs]
-        these = (r if isinstance(r, Radiograph) else radiograph_of(r) for r in radiographs)
-        prepared = [self.prepare(radiograph) for radiograph in these]
+        references = [reference_of(r, data_set) if isinstance(r, Mapping) else None for r in radiographs]
+        prepared = [self.prepare(self._read(radiograph)) for radiograph in radiographs]
         found = self.explain_prepared(prepared, RankingSettings.of(**options))
         return [
             replace(each.explanation, reference=reference)
             for each, reference in zip(found, references, strict=True)
         ]
+
+    def _read(self, given: RadiographLike) -> Radiograph:
+        if isinstance(given, Radiograph):
+            return given
+        if isinstance(given, (str, PathLike)):
+            return read_radiograph(given, xrv_compatible=self.settings.xrv_compatible)
+        return radiograph_of(given)
 
     def explain_prepared(self, model_inputs: Sequence[ModelInput], asked: RankingSettings) -> list[Explained]:
         """Explain what `prepare` gave for several radiographs, in one forward pass.
@@ -328,7 +344,7 @@ class Explainer:
         """Find out which path is taken where that is asked before there is any image."""
         side = self.classifier.input_size
         noise = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)) * 2048 - 1024
-        with suppress(RuntimeError):  # a model of other channels: its first batch will tell
+        with suppress(RuntimeError, ModelError):  # other channels, for example: its first batch will tell
             self._forward_passes(noise)
 
     def _way_out(self, inputs: Tensor) -> str:
@@ -429,11 +445,11 @@ def explain(
 
     Args:
         model: a Classifier, TorchXRayVision's DenseNet or ResNet, a 2-D DenseNet of MONAI, or any module
-            that gives (B, N) logits.
+            that gives (B, N) scores: logits, or probabilities behind a sigmoid or softmax.
         batch: (B, C, H, W), as the model takes it; or a sample or collated batch of a TorchXRayVision data
             set, with "img".
         outputs: names of the model's N outputs, '' where one was never trained; TorchXRayVision's models
-            bring their own.
+            bring their own. `Outputs(names, kind="softmax")` says what they are, where that is not plain.
         target_layer: the layer to explain, by its name in `model.named_modules()`; a Classifier and the
             models of TorchXRayVision and MONAI have one of their own, which needs no gradient.
         **options: which pathologies and how, such as `top_k=3, method="layercam"`; see `RankingSettings` and
@@ -443,12 +459,15 @@ def explain(
         ModelError: a module that says too little of itself.
         OptionError: inputs of another shape or, for TorchXRayVision's models, of another range.
 
-    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> batch = explain(net, torch.rand(4, 3, 32, 32), outputs=list("abcdefgh"), target_layer="1", top_k=2)
+    >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), *head)
+    >>> batch = explain(net, torch.rand(4, 3, 32, 32), outputs=list("abc"), target_layer="1", top_k=2)
     >>> batch.fused[0].maps.shape, batch.overlays(torch.rand(4, 3, 32, 32)).shape
     (torch.Size([1, 2, 15, 15]), (4, 32, 32, 3))
     """
     inputs = inputs_of(batch)
+    if isinstance(model, nn.Module) and target_layer is not None:
+        model, (target_layer,) = unwrapped(model, target_layer)
     classifier = as_classifier(model, outputs, target_layer=target_layer, inputs=inputs)
     classifier.check_inputs(inputs)
     layers = () if target_layer in (None, classifier.target_layer) else (str(target_layer),)

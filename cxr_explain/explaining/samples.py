@@ -157,7 +157,12 @@ def inputs_of(batch: Tensor | Sample) -> Tensor:
 
 def _image(sample: Sample) -> Tensor:
     if not isinstance(sample, Mapping):
-        raise OptionError(f"a {type(sample).__name__}", expected='a tensor, or a mapping with "img"')
+        raise OptionError(
+            f"a {type(sample).__name__}",
+            expected='a tensor, or a mapping with "img"',
+            remedy="Files and Radiographs go into Explainer(model).explain(...), and arrays into "
+            "Radiograph.from_array(...) before that.",
+        )
     if "img" not in sample:
         raise OptionError(
             f"the keys {', '.join(map(str, sample))}", expected='"img", as samples of TorchXRayVision have it'

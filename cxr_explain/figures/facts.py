@@ -22,6 +22,7 @@ from cxr_explain.figures.texts import (
     training_text,
     weights_text,
 )
+from cxr_explain.options import ONE_LABEL
 
 _TITLE = 0.22
 _LINE = 0.116
@@ -147,9 +148,10 @@ def _letters_warning(letters: str) -> tuple[str, ...]:
 
 def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
     """What a figure says of the method, the model and the radiograph."""
+    one_label = content.explanation.provenance.output_kind in ONE_LABEL
     model = [
         *model_facts(content.explanation.provenance),
-        ("scores", "probabilities are sigmoids, not calibrated"),
+        ("scores", f"probabilities are {'a softmax' if one_label else 'sigmoids'}, not calibrated"),
         ("operating point", OPERATING_POINT),
     ]
     return ("Method", _method(content)), ("Model", model), (content.subject, _radiograph(content))
@@ -182,9 +184,13 @@ def _method(content: Content) -> list[Fact]:
     explanation = content.explanation
     k, asked = explanation.ranking.k, explanation.provenance.ranking_settings.top_k
     fewer = "" if asked == k else f" ({asked} asked for)"
+    ranked_by = ranked_by_text(explanation.ranking.by, explanation.provenance.output_kind)
     return [
         ("method", explanation.provenance.method),
-        ("K", f"{k}{fewer}, ranked by {ranked_by_text(explanation.ranking.by)}"),
+        (
+            "K",
+            f"{k}{fewer}, ranked by {ranked_by}",
+        ),
         *map_facts(explanation.provenance),
         ("maps", f"{' x '.join(map(str, explanation.maps.shape[1:]))} cells, relative within image"),
     ]

@@ -15,6 +15,7 @@ from cxr_explain.figures.texts import (
     NO_OPERATING_POINT,
     NOT_PREDICTED,
     format_probability,
+    probability_text,
     side_of_point,
 )
 
@@ -73,6 +74,7 @@ class PredictionTable(ContentBlock):
 
     @property
     def _remarks(self) -> list[str]:
+        provenance = self.content.explanation.provenance
         shown = {row.pathology for row in self._rows}
         hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
         cut = len(self.content.rows) - len(self._rows)
@@ -81,7 +83,7 @@ class PredictionTable(ContentBlock):
         more = f" {cut} more rows are left out." if cut else ""
         return [
             f"Reference labels: {source}.{rest}{more}",
-            "Bar: probability, the sigmoid of the model's score, not calibrated; tick: operating point.",
+            f"Bar: probability, {probability_text(provenance.output_kind)}; tick: operating point.",
         ]
 
     def _head(self, page: Page, x: float, y: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cxr_explain.options import ONE_LABEL, OutputKind
+
 DISCLAIMER = "Research use only - not for diagnosis"
 NOT_PREDICTED = "not predicted by this model"
 NO_OPERATING_POINT = "no operating point"
@@ -64,13 +66,25 @@ def training_text(training_sets: Sequence[str], *, phantom_only: bool = False) -
     return "phantoms only, no radiograph" + (f": {sets}" if sets not in ("", "phantoms") else "")
 
 
-def ranked_by_text(by: str) -> str:
+def ranked_by_text(by: str, output_kind: OutputKind = "logits") -> str:
     """What pathologies are ranked by.
 
     Args:
         by: "probability" or "calibrated".
+        output_kind: what the model gives.
     """
-    return "sigmoid probability" if by == "probability" else "calibrated value"
+    function = "softmax" if output_kind in ONE_LABEL else "sigmoid"
+    return f"{function} probability" if by == "probability" else "calibrated value"
+
+
+def probability_text(output_kind: OutputKind) -> str:
+    """What the probabilities of a model are.
+
+    >>> probability_text("sigmoids")
+    "the sigmoid of the model's score, not calibrated"
+    """
+    function = "softmax of the model's scores" if output_kind in ONE_LABEL else "sigmoid of the model's score"
+    return f"the {function}, not calibrated"
 
 
 def fusion_text(normalisation: str, activation: str, *, fused: bool) -> str:

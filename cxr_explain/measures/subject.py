@@ -16,7 +16,7 @@ from cxr_explain.models.base import BLACK
 from cxr_explain.options import check_option
 
 Score = Callable[[Tensor], Tensor]
-"""From inputs (N, 1, S, S) to logits (N, outputs), for example `Classifier.logits`."""
+"""From inputs (N, 1, S, S) to (N, outputs) whose sigmoids are the probabilities: `Classifier.log_odds`."""
 
 Explain = Callable[[Tensor, Tensor], Tensor]
 """From inputs (B, 1, S, S) and classes (B, K) to class maps (B, K, I, J)."""

@@ -143,7 +143,7 @@ class Layer:
             "scores that do not depend on the target layer's output",
             expected="a layer on the way to the scores",
             remedy="Nor can a model be differentiated that switches to inference mode in its own forward "
-            "pass.",
+            "pass, or one with quantised layers: explain the model as it was before.",
         )
         return naming_layers(error, self._classifier, inputs)
 

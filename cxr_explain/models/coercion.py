@@ -57,7 +57,7 @@ def as_classifier(
             f"a model of type {type(model).__name__}", expected="a Classifier or a torch.nn.Module"
         )
     named = _outputs(outputs)
-    model, layer = unwrapped(model, target_layer or "")
+    model, (layer,) = unwrapped(model, target_layer or "")
     target_layer = layer or None
     loaded = Loaded.of(model)
     if loaded is not None and loaded.architecture in FAMILIES:

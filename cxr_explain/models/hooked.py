@@ -64,7 +64,7 @@ class HookedClassifier(Classifier):
         grid: GridFunction | Layout | None = None,
         **description: Any,
     ) -> None:
-        module, target_layer = unwrapped(module, target_layer)
+        module, (target_layer,) = unwrapped(module, target_layer)
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
         self._settled = False

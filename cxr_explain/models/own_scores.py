@@ -7,9 +7,9 @@ compared, once.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,40 +21,44 @@ from cxr_explain.models.output_kinds import agree, as_called, calibrating_points
 from cxr_explain.models.wrappers import hook_counts
 from cxr_explain.options import OutputKind
 
-if TYPE_CHECKING:
-    from cxr_explain.models.pooled_linear import PooledLinearClassifier
-
 _ANY: tuple[OutputKind, ...] = ("logits", "calibrated", "sigmoids", "softmax", "log-softmax")
 
 _found: WeakKeyDictionary[nn.Module, tuple[Hashable, OutputKind]] = WeakKeyDictionary()
 """What was found of a module in a certain state: a loop that explains each batch does not look each time."""
 
 
-def explained_as_called(
-    classifier: PooledLinearClassifier, inputs: Tensor, logits: Tensor | None
-) -> Classifier:
-    """The classifier, if its scores are those of calling its module; else one that hooks the module itself.
+class ByParts(Classifier):
+    """A classifier that runs a module's parts, and does not call the module."""
 
-    Args:
-        classifier: a body and a head.
-        inputs: model inputs, (B, C, S, S); the first one is looked at.
-        logits: what the classifier gave for them, (B, N), where that is known already.
+    def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:
+        """This classifier, if its scores are those of calling the module; else one that hooks the module.
 
-    Raises:
-        ModelError: a module that gives other values each time, or whose forward can be explained in no way.
-    """
-    module, state = classifier.module, _state(classifier)
-    known = _found.get(module)
-    with torch.autocast(classifier.device.type, enabled=False):
-        kind = known[1] if known and known[0] == state else _kind_of(classifier, inputs[:1], logits)
-        if kind is None:
-            return _hooked(classifier, inputs[:1])
-    _found[module] = (state, kind)
-    classifier.outputs = replace(classifier.outputs, kind=kind)
-    return classifier
+        See `Classifier.as_called`.
+        """
+        state, known = _state(self), _found.get(self.module)
+        with torch.autocast(self.device.type, enabled=False):
+            kind = known[1] if known and known[0] == state else _kind_of(self, inputs[:1], logits)
+            if kind is None:
+                return _hooked(self, inputs[:1])
+        _found[self.module] = (state, kind)
+        self.outputs = replace(self.outputs, kind=kind)
+        return self
+
+    @property
+    @abstractmethod
+    def path(self) -> Hashable:
+        """What tells this way through the module from another one."""
+
+    @abstractmethod
+    def call(self, inputs: Tensor) -> object:
+        """Whatever the module gives for suited inputs."""
+
+    @abstractmethod
+    def hooked(self) -> Classifier | None:
+        """The same module by its own forward; None where no layer is known to look at."""
 
 
-def _kind_of(classifier: PooledLinearClassifier, inputs: Tensor, logits: Tensor | None) -> OutputKind | None:
+def _kind_of(classifier: ByParts, inputs: Tensor, logits: Tensor | None) -> OutputKind | None:
     """What calling the module gives of the explained logits; None where that is something else.
 
     Where the first image of a batch differs by itself, rounding may be why: the logits are computed anew.
@@ -65,14 +69,14 @@ def _kind_of(classifier: PooledLinearClassifier, inputs: Tensor, logits: Tensor 
     return _which(classifier, classifier.forward(inputs).logits, own)
 
 
-def _which(classifier: PooledLinearClassifier, logits: Tensor, own: Tensor) -> OutputKind | None:
+def _which(classifier: ByParts, logits: Tensor, own: Tensor) -> OutputKind | None:
     declared = classifier.outputs.kind
     points = calibrating_points(classifier.outputs, classifier.module)
     kinds: Sequence[OutputKind] = _ANY if declared is None else (declared,)
     return next((kind for kind in kinds if agree(as_called(logits, kind, points), own)), None)
 
 
-def _called(classifier: PooledLinearClassifier, inputs: Tensor) -> Tensor:
+def _called(classifier: ByParts, inputs: Tensor) -> Tensor:
     with classifier.undisturbed(), torch.inference_mode():
         try:
             output = classifier.call(classifier.suited(inputs))
@@ -86,7 +90,7 @@ def _called(classifier: PooledLinearClassifier, inputs: Tensor) -> Tensor:
     return matrix_of(output, classifier.name)
 
 
-def _hooked(classifier: PooledLinearClassifier, inputs: Tensor) -> Classifier:
+def _hooked(classifier: ByParts, inputs: Tensor) -> Classifier:
     once, again = _called(classifier, inputs), _called(classifier, inputs)
     if not agree(once, again):
         raise ModelError(
@@ -95,7 +99,7 @@ def _hooked(classifier: PooledLinearClassifier, inputs: Tensor) -> Classifier:
             remedy="Take out what is random in its forward pass.",
             source=classifier.name,
         )
-    explained = classifier.forward(inputs).logits
+    explained, kind = classifier.forward(inputs).logits, type(classifier.module).__name__
     try:
         general = classifier.hooked()
         if general is not None:
@@ -105,8 +109,8 @@ def _hooked(classifier: PooledLinearClassifier, inputs: Tensor) -> Classifier:
     except ModelError as error:
         reason = str(error)
     raise ModelError(
-        f"a {type(classifier.module).__name__} that gives {_numbers(once)}, where its body and head give "
-        f"{_numbers(explained)}, and whose own forward cannot be explained ({reason.rstrip('.')})",
+        f"{_numbers(once)} from calling this {kind}, where its body and head give {_numbers(explained)}, and "
+        f"a forward that cannot be explained ({reason.rstrip('.')})",
         expected="the same scores, or a forward that can be hooked",
         remedy="Pass HookedClassifier(model, layer, outputs) with a layer that its forward runs once.",
         source=classifier.name,
@@ -119,7 +123,7 @@ def _numbers(values: Tensor) -> str:
     )
 
 
-def _state(classifier: PooledLinearClassifier) -> Hashable:
+def _state(classifier: ByParts) -> Hashable:
     """What the comparison depends on: the path, hooks, forwards, and the weights' versions."""
     state: list[Hashable] = [classifier.path, classifier.outputs]
     for part in classifier.module.modules():

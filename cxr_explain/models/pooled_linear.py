@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxr_explain.errors import ModelError
-from cxr_explain.models.base import Classifier, ForwardPass, LinearHead, Outputs
+from cxr_explain.models.base import ForwardPass, LinearHead, Outputs
 from cxr_explain.models.hooked import HookedClassifier
-from cxr_explain.models.own_scores import explained_as_called
+from cxr_explain.models.own_scores import ByParts
 
 
 class PooledLinearPass(ForwardPass):
@@ -77,7 +77,7 @@ def pooled_linear(activations: Tensor, head: nn.Linear) -> Tensor:
         return F.linear(pooled, head.weight, head.bias)
 
 
-class PooledLinearClassifier(Classifier):
+class PooledLinearClassifier(ByParts):
     """A body, global average pooling, one linear layer.
 
     Args:
@@ -124,13 +124,6 @@ class PooledLinearClassifier(Classifier):
         self._head = head
         self._layer = layer
         self._prepare = prepare
-
-    def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:
-        """This classifier, or one that hooks the module's own forward where that gives other scores.
-
-        See `cxr_explain.models.own_scores`.
-        """
-        return explained_as_called(self, inputs, logits)
 
     @property
     def path(self) -> Hashable:

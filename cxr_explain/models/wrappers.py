@@ -11,38 +11,37 @@ from torch import nn
 from cxr_explain.errors import ModelError
 
 
-def unwrapped(module: nn.Module, layer: str = "") -> tuple[nn.Module, str]:
+def unwrapped(module: nn.Module, *layers: str) -> tuple[nn.Module, tuple[str, ...]]:
     """The model within DataParallel, DistributedDataParallel or `torch.compile`, which compute the same.
 
     A wrapper with hooks of the user stays, as they may change what it gives.
 
     Args:
         module: the model, wrapped or not.
-        layer: name of a layer in the wrapper or in the model.
+        *layers: names of layers in the wrapper or in the model.
 
     Returns:
-        The model, and the layer's name in it.
+        The model, and the layers' names in it.
 
     >>> net = nn.Sequential(nn.Linear(2, 2))
-    >>> unwrapped(nn.DataParallel(net), "module.0") == (net, "0")
+    >>> unwrapped(nn.DataParallel(net), "module.0") == (net, ("0",))
     True
     """
     while (name := _inner_name(module)) and not any(hook_counts(module)):
         module = getattr(module, name)
-        layer = layer.removeprefix(f"{name}.")
-    return module, layer
+        layers = tuple(layer.removeprefix(f"{name}.") for layer in layers)
+    return module, layers
 
 
 def check_not_scripted(module: nn.Module, layer: str) -> None:
-    """Refuse a layer within TorchScript, which calls no hook.
+    """Refuse a layer within TorchScript, or one that is TorchScript: neither takes a hook.
 
     Raises:
         ModelError: the layer is part of a scripted or traced module.
     """
-    parts = layer.split(".")
-    for end in range(len(parts)):
-        name = ".".join(parts[:end])
-        if isinstance(module.get_submodule(name), torch.jit.ScriptModule):
+    for name, part in module.named_modules():
+        within = name in ("", layer) or layer.startswith(f"{name}.")
+        if within and isinstance(part, torch.jit.ScriptModule):
             raise ModelError(
                 f"the layer {layer} within TorchScript, which lets nobody look into it",
                 expected="a model as it was before torch.jit.script, trace or freeze",

@@ -24,7 +24,13 @@ from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.comparison import Agreement, ComparisonRow, comparison_rows
 from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name, one_line
-from cxr_explain.figures.texts import Fact, format_probability, phantom_texts, ranked_by_text
+from cxr_explain.figures.texts import (
+    Fact,
+    format_probability,
+    phantom_texts,
+    probability_text,
+    ranked_by_text,
+)
 from cxr_explain.pages.templating import environment, spoken_list
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
@@ -272,9 +278,10 @@ def _facts(entries: Sequence[IndexEntry]) -> list[Fact]:
         return []
     provenance = entries[0].provenance
     methods = " and ".join(sorted({entry.provenance.method for entry in entries}))
-    ranked_by = ranked_by_text(entries[0].ranked_by)
+    ranked_by = ranked_by_text(entries[0].ranked_by, provenance.output_kind)
     method = ("method", f"{methods}, K = {provenance.ranking_settings.top_k}, ranked by {ranked_by}")
-    facts = (*model_facts(provenance), method, *map_facts(provenance))
+    probability = ("probability", probability_text(provenance.output_kind))
+    facts = (*model_facts(provenance), probability, method, *map_facts(provenance))
     return [(name.capitalize(), text) for name, text in facts]
 
 

@@ -45,7 +45,7 @@ def faithfulness(
         plan: how many steps the curves have, and what ROAD removes.
     """
     inputs, classes, maps = seen.tensor[None], torch.tensor([list(indices)]), maps[None]
-    score = partial(classifier.logits, batch_size=32)
+    score = partial(classifier.log_odds, batch_size=32)
     gone = deletion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
     come = insertion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
     parts = adcc(score, explain, inputs, classes, maps)

@@ -159,7 +159,7 @@ def test_the_network_leaves_as_it_came_also_after_an_exception(seed: int) -> Non
     before = snapshot(module)
     cam(images())
     assert snapshot(module) == before
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError, match="inputs of 7 channels"):
         cam(torch.zeros(1, 7, 64, 64))
     assert snapshot(module) == before
 
@@ -249,5 +249,5 @@ def test_constructor_refuses_what_cannot_be_explained() -> None:
         FMGCAM(GradCAM(small_monai(), LAYER).nn_module, LAYER)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="in 3 dimensions; expected joint or per-class"):
         FMGCAM(small_3d(), LAYER, normalisation="released")(torch.rand(1, 1, 32, 24, 40))
-    with pytest.raises(ModelError, match=r"expected a \(B, N\) tensor of logits"):
+    with pytest.raises(ModelError, match=r"expected a \(B, N\) tensor of scores"):
         FMGCAM(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), "1")(images(1))

@@ -18,7 +18,7 @@ from networks import (
 )
 from torch import Tensor, nn
 
-from cxr_explain import PATHOLOGIES, HookedClassifier, Outputs, imagenet_input, token_grid
+from cxr_explain import HookedClassifier, Outputs, imagenet_input, token_grid
 from cxr_explain.errors import ModelError
 
 OUTPUTS = Outputs(NAMES)
@@ -27,17 +27,6 @@ CLASSES = torch.tensor([[4, 0, 2], [1, 1, 3]])
 
 def hooked(module: nn.Module, layer: str = "5", **options: object) -> HookedClassifier:
     return HookedClassifier(module, layer, OUTPUTS, input_size=64, **options)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("name", "value"), [("op_threshs", torch.full((18,), 0.1)), ("apply_sigmoid", True)])
-def test_a_model_that_gives_calibrated_values_is_refused(name: str, value: object) -> None:
-    """Taken for logits, values in [0, 1] would rank as sigmoids from 0.5 to 0.73."""
-    module = small_xrv()
-    setattr(module, name, value)
-    with pytest.raises(ModelError, match="expected a model that gives logits"):
-        HookedClassifier(module, "features.denseblock1", Outputs(PATHOLOGIES), input_size=64)
-    setattr(module, name, None if name == "op_threshs" else False)
-    HookedClassifier(module, "features.denseblock1", Outputs(PATHOLOGIES), input_size=64)
 
 
 @pytest.mark.parametrize("layer", ["2", "5", "6", "3"])

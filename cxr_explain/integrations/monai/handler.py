@@ -38,7 +38,7 @@ from cxr_explain.support.whole_file import write_whole
 T = TypeVar("T")
 
 PREDICTIONS = "predictions.csv"
-"""One row an image: its id, the sigmoid probability of each pathology, and why it failed."""
+"""One row an image: its id, the probability of each pathology, and why it failed."""
 
 BatchItem = Mapping[str, Any]
 """One image of a batch, with what the engine put out for it: "image", "label", "pred" in MONAI's engines."""

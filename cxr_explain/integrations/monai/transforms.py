@@ -152,7 +152,7 @@ class ExplainRadiographd(MapTransform):
       affine and its record of transforms, so that `Invertd(keys="image_fused_map", orig_keys="image",
       transform=..., nearest_interp=False)` takes it back to the pixels of the radiograph;
     - "image_pathologies": the K names, best first;
-    - "image_probabilities": (K,) their sigmoid probabilities;
+    - "image_probabilities": (K,) their probabilities;
     - "image_explanation": the `Explanation`, if asked for.
 
     The model is shown the radiograph upright, whichever way MONAI's reader or transforms laid its axes, and

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.audit.rows import SHARES
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.options import ONE_LABEL
 from cxr_explain.pages.audit_report.script_data import column
 from cxr_explain.pathologies import canonical_pathology
 
@@ -33,8 +34,9 @@ class Listing:
         positions: (n,) positions in the results, from 0; -1 for a failure.
         ids: n names of images, as the manifest has them.
         pathologies: names of the P trained outputs.
-        probabilities: (n, P) sigmoid probabilities; NaN for failures.
-        logits: (n, P) logits; NaN for failures.
+        probabilities: (n, P) probabilities; NaN for failures.
+        logits: (n, P) log odds, whose sigmoids are the probabilities: the model's logits, unless it is one of
+            which exactly one output is true; NaN for failures.
         points: (P,) operating points as probabilities; NaN where there is none.
         labelled: the Q pathologies with reference labels.
         states: (n, Q) reference labels, in the codes of the manifest.
@@ -69,14 +71,16 @@ class Listing:
         order = np.argsort(unsorted, kind="stable")
         rows = unsorted[order]
         ids = [*results["image_id"].to_pylist(), *failed["image_id"].to_pylist()]
+        probabilities = _matrix(results, [f"probability {name}" for name in names], order)
+        logits = _matrix(results, [f"logit {name}" for name in names], order)
         points = [np.nan if run.record.points[name] is None else run.record.points[name] for name in names]
         return cls(
             rows=rows,
             positions=np.where(order < n, order, -1).astype(np.int32),
             ids=[ids[at] for at in order],
             pathologies=names,
-            probabilities=_matrix(results, [f"probability {name}" for name in names], order),
-            logits=_matrix(results, [f"logit {name}" for name in names], order),
+            probabilities=probabilities,
+            logits=_log_odds(probabilities) if run.record.output_kind in ONE_LABEL else logits,
             points=np.asarray(points, np.float64),
             labelled=tuple(manifest.pathologies),
             states=np.asarray(manifest.states, np.int8)[rows],
@@ -164,6 +168,11 @@ def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) ->
     for at, name in enumerate(names):
         values[: len(results), at] = pc.fill_null(results[name].cast(pa.float64()), np.nan).to_numpy()
     return values[order]
+
+
+def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(probabilities) - np.log1p(-probabilities))
 
 
 def _rankings(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> NDArray[np.int16]:

@@ -22,6 +22,7 @@ from cxr_explain.figures.texts import (
     format_probability,
     fusion_text,
     phantom_texts,
+    probability_text,
     ranked_by_text,
     software_text,
     tally,
@@ -186,6 +187,7 @@ def _model(record: Record) -> tuple[Fact, ...]:
         ("Weights", weights_text(record.weights_sha256)),
         ("Trained on", training_text(record.training_sets, phantom_only=record.phantom_only)),
         ("Trained outputs", f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
+        ("Probability", probability_text(record.output_kind)),
         ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
         ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
     )
@@ -198,9 +200,13 @@ def _record(record: Record) -> tuple[Fact, ...]:
     above = ", only those at or above their operating point" if asked.above_operating_point else ""
     reading = record.read_settings
     how_read = f"voi: {reading.voi}" + (", as torchxrayvision" if reading.xrv_compatible else "")
+    ranked_by = ranked_by_text(asked.rank_by, record.output_kind)
     return (
         ("Class maps", f"{record.rule_title}{settings} at {record.target_layer}"),
-        ("Explained", f"K = {asked.top_k}, ranked by {ranked_by_text(asked.rank_by)}{above}"),
+        (
+            "Explained",
+            f"K = {asked.top_k}, ranked by {ranked_by}{above}",
+        ),
         ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else fusion),
         ("Uncertain labels", record.uncertain),
         ("Reading", how_read),

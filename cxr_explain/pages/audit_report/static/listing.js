@@ -41,7 +41,7 @@ CXR.Listing = class {
     return states;
   }
 
-  /** The sigmoid of a logit; NaN for a failure. */
+  /** The sigmoid of the log odds; NaN for a failure. */
   probability(image, output) {
     return 1 / (1 + Math.exp(-this.logits[this.at(image, output)]));
   }
