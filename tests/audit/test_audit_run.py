@@ -13,10 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor, nn
 
-from cxr_explain import Explainer, read_radiograph
+from cxr_explain import Explainer, HookedClassifier, Outputs, read_radiograph
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.rows import explanation_of
 from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
@@ -414,3 +417,39 @@ def test_images_that_go_or_change_while_it_runs(
     digests = run.results["sha256"].to_pylist()
     assert digests[-1] == digests[0]
     assert run.case(len(digests) - 1).radiograph().sha256 == digests[0]
+
+
+class OneLabel(nn.Module):
+    """Exactly one of six outputs is true, and one of them has no name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6), nn.Softmax(1))
+        self.net = nn.Sequential(nn.Conv2d(1, 4, 5, 4), nn.ReLU(), *head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x / 100)
+
+
+def test_the_softmax_of_a_one_label_classifier_comes_back_from_a_run(
+    manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    outputs = Outputs(("Effusion", "", "Mass", "Nodule", "Pneumothorax", "Cardiomegaly"), (0.2,) * 6)
+    module = OneLabel().eval()
+    one = Explainer(HookedClassifier(module, "net.1", outputs, input_size=64))
+    run = run_audit(one, manifest, phantoms / "images", tmp_path / "run", running=RUNNING)
+    assert run.record.output_kind == "softmax"
+    rows = run.results.to_pylist()
+    for row in rows[:3]:
+        path = phantoms / "images" / row["image_id"]
+        direct = one.explain(path if path.suffix else path.with_suffix(".png"))
+        with torch.no_grad():
+            own = module(one.prepare(direct.radiograph).tensor[None])[0]
+        again = explanation_of(row, run.record)
+        for index, name in enumerate(outputs.pathologies):
+            if name:
+                assert direct.ranking[name].probability == pytest.approx(float(own[index]), rel=1e-5)
+                assert row[f"probability {name}"] == pytest.approx(float(own[index]), rel=1e-5)
+                assert again.ranking[name].probability == row[f"probability {name}"]
+        assert again.ranking.pathologies == direct.ranking.pathologies

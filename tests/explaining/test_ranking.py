@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_equals_a_literal_selection(
     assert [p.pathology for p in ranking.predictions] == [name for name in names if name]
     probabilities = [p.probability for p in ranking.top]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+@given(heads(), st.sampled_from(["softmax", "log-softmax", "softmax-logits"]))
+def test_where_exactly_one_output_is_true_the_probability_is_the_softmax_over_all(
+    head: Any, kind: Any
+) -> None:
+    logits, names, points = head
+    ranking = rank(logits, names, points, kind=kind, top_k=18)
+    expected = torch.tensor(logits, dtype=torch.float64).softmax(0)
+    for prediction in ranking.predictions:
+        assert prediction.probability == pytest.approx(
+            float(expected[prediction.index]), rel=1e-12, abs=1e-300
+        )
+    sigmoids = rank(logits, names, points, top_k=18)
+    assert [p.index for p in ranking.top] == [p.index for p in sigmoids.top]
+    assert rank(logits, names, points, kind="sigmoids", top_k=18) == sigmoids
 
 
 @given(heads())

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import cxr_explain as cxr
 from cxr_explain import Explainer, Radiograph, XRVDenseNet
-from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
+from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError, RadiographError
 from cxr_explain.explaining.samples import inputs_of, radiograph_of, reference_of
 from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.phantom.dataset import write_dataset
@@ -34,6 +34,23 @@ def nih(tmp_path_factory: pytest.TempPathFactory):
         views=["PA", "AP"],
         unique_patients=False,
     )
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("xrv_compatible", [True, False])
+def test_a_path_is_read_as_the_explainer_prepares_it(nih, as_text: bool, xrv_compatible: bool) -> None:
+    explainer = Explainer(small_xrv(), xrv_compatible=xrv_compatible)
+    path = sorted(Path(nih.imgpath).glob("*.png"))[0]
+    found = explainer.explain(str(path) if as_text else path)
+    read = cxr.read_radiograph(path, xrv_compatible=xrv_compatible)
+    assert found.radiograph == read or np.array_equal(found.radiograph.pixels, read.pixels)
+    assert found.ranking == explainer.explain(read).ranking
+    both = explainer.explain_batch([path, read])
+    assert both[0].ranking == both[1].ranking
+    with pytest.raises(RadiographError, match=r"nowhere\.png"):
+        explainer.explain("nowhere.png")
+    with pytest.raises(OptionError, match=r"a str; .*Files and Radiographs go into Explainer"):
+        cxr.explain(small_xrv(), str(path))  # type: ignore[arg-type]
 
 
 def test_a_sample_of_a_data_set_is_explained_as_its_pixels_are(nih) -> None:

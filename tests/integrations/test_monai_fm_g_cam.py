@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import literal
@@ -251,3 +252,39 @@ def test_constructor_refuses_what_cannot_be_explained() -> None:
         FMGCAM(small_3d(), LAYER, normalisation="released")(torch.rand(1, 1, 32, 24, 40))
     with pytest.raises(ModelError, match=r"expected a \(B, N\) tensor of scores"):
         FMGCAM(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), "1")(images(1))
+
+
+class TwoInputs(nn.Module):
+    """A network of several images in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = DenseNet(2, 2, 3, init_features=8, growth_rate=4, block_config=(2, 2), bn_size=2)
+
+    def forward(self, images: dict[str, Tensor]) -> Tensor:
+        return self.net(torch.cat([images["a"], images["b"]], 1))
+
+
+def test_a_dictionary_of_images_is_refused_in_one_line() -> None:
+    cam = FMGCAM(TwoInputs(), f"net.{LAYER}", top_k=1)
+    with pytest.raises(OptionError, match=r"an input of type dict; expected a tensor.*takes one tensor"):
+        cam({"a": images(), "b": images()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Softmax(1), nn.LogSoftmax(1)])
+def test_behind_a_sigmoid_or_softmax_the_maps_are_those_of_the_logits(end: nn.Module) -> None:
+    net = small_monai()
+    ended = nn.Sequential(OrderedDict(net=net, end=end))
+    found = FMGCAM(ended, f"net.{LAYER}", top_k=2)(images())
+    torch.testing.assert_close(found, FMGCAM(net, LAYER, top_k=2)(images()))
+
+
+def test_outputs_that_may_be_no_logits_want_a_declaration() -> None:
+    class Clamped(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).clamp(0.1, 0.9)
+
+    net = Clamped(small_monai())
+    with pytest.raises(ModelError, match=r"all within \[0, 1\]"):
+        FMGCAM(net, f"0.{LAYER}")(images())
+    assert FMGCAM(net, f"0.{LAYER}", kind="logits", top_k=2)(images()).shape == (2, 2, 64, 64)

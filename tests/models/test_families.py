@@ -49,6 +49,10 @@ def test_all_weights_are_of_a_family_that_is_read_from_files() -> None:
 def test_what_belongs_to_no_family_is_refused_with_those_there_are() -> None:
     with pytest.raises(ArchitectureError, match=r"1 tensors; expected classifier\.weight .* or fc\.weight"):
         family_of_tensors({"head.weight": torch.zeros(2, 2)})
+    with pytest.raises(
+        ArchitectureError, match=r"There is model\.classifier\.weight: save .* that part alone"
+    ):
+        family_of_tensors({"model.classifier.weight": torch.zeros(2, 2), "loss.weight": torch.zeros(2)})
     for name in ("vgg", "monai-densenet"):
         with pytest.raises(OptionError, match="expected one of xrv-densenet, xrv-resnet50"):
             family_named(name)

@@ -149,6 +149,28 @@ def test_wrapper_and_dataparallel_prefix():
     assert_same(checkpoint.state_dict, wanted)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model.", "_orig_mod.", "module.model.", "net.backbone.", "_orig_mod.module."]
+)
+def test_prefixes_of_wrappers_are_taken_off(prefix):
+    wanted = small_densenet().state_dict()
+    wrapped = {f"{prefix}{key}": value for key, value in wanted.items()}
+    assert_same(read_checkpoint(saved(wrapped)).state_dict, wanted)
+    tensors = {key: value.contiguous() for key, value in wrapped.items()}
+    found = read_checkpoint(safetensors.torch.save(tensors)).state_dict
+    assert_same({key: found[key] for key in wanted}, wanted)
+    points = {"op_threshs": torch.zeros(3)}  # of the wrapper itself, as in TorchXRayVision's ResNet
+    assert_same(read_checkpoint(saved(wrapped | points)).state_dict, wanted | points)
+
+
+def test_a_prefix_of_some_names_alone_stays():
+    mixed = {f"model.{key}": value for key, value in small_densenet().state_dict().items()}
+    mixed["criterion.weight"] = torch.ones(3)
+    assert_same(read_checkpoint(saved(mixed)).state_dict, mixed)
+    one = {"layer.weight": torch.ones(3)}
+    assert_same(read_checkpoint(saved(one)).state_dict, one)
+
+
 @FORMATS
 def test_dataparallel_module_under_a_key(zipped):
     model = small_densenet()
