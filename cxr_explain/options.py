@@ -38,6 +38,9 @@ Dtype = Literal["float32", "bfloat16"]
 Uncertain = Literal["ignore", "zeros", "ones"]
 """What an uncertain reference label counts as in statistics: nothing, a negative, or a positive."""
 
+RULES = "rules"
+"""The fixed rules that find lungs and thorax where no segmentation network does."""
+
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of a figure."""
 

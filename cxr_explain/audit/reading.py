@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal, try_apart
-from cxr_explain.chest.regions import Regions, regions_of
+from cxr_explain.chest.regions import Regions, Segment, regions_of
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.explaining.many import attempt
 from cxr_explain.explaining.preprocessing import ModelInput
@@ -69,6 +69,7 @@ class Reader:
         settings: how the images are read.
         regions: whether to look for thorax, lungs, border and markers.
         journal: notes what is being read; None where nobody keeps one.
+        segment: finds the lungs; None leaves that to the fixed rules.
     """
 
     images: ImageFolder
@@ -76,6 +77,7 @@ class Reader:
     settings: ReadSettings
     regions: bool = True
     journal: Journal | None = None
+    segment: Segment | None = None
 
     def __call__(self, row: ManifestRow) -> Ready | CxrExplainError:
         """What went wrong is a value; see `attempt`."""
@@ -85,7 +87,8 @@ class Reader:
         began = time.perf_counter()
         radiograph = self._radiograph(row)
         model_input = self.prepare(radiograph)
-        regions = regions_of(_seen_as(radiograph, row.view)) if self.regions else None
+        seen = _seen_as(radiograph, row.view)
+        regions = regions_of(seen, segment=self.segment) if self.regions else None
         slim = replace(model_input, radiograph=radiograph.without_pixels(), further=row.boxed)
         return Ready(**vars(slim), regions=regions, milliseconds=(time.perf_counter() - began) * 1000)
 

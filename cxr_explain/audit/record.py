@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Self
 
+from cxr_explain.chest.segmentation import Segmenter
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.provenance import ExplainerFacts, from_plain, other_schema
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
-from cxr_explain.options import Uncertain
+from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 
@@ -38,6 +39,8 @@ class Record(ExplainerFacts):
         manifest_sha256: hexadecimal digest of the manifest's bytes.
         manifest_source: the data set and what was read of it, in words.
         rows: number of rows of the manifest.
+        regions: what finds lungs and thorax: "rules", or the name of a segmentation network's weights.
+        regions_sha256: hexadecimal digest of these weights.
     """
 
     outputs: tuple[str, ...]
@@ -49,6 +52,8 @@ class Record(ExplainerFacts):
     manifest_sha256: str
     manifest_source: str
     rows: int
+    regions: str = RULES
+    regions_sha256: str | None = None
 
     @classmethod
     def of(
@@ -58,6 +63,7 @@ class Record(ExplainerFacts):
         asked: RankingSettings | None = None,
         reading: ReadSettings | None = None,
         uncertain: Uncertain = "ignore",
+        segmenter: Segmenter | None = None,
     ) -> Self:
         """Describe an audit before it begins.
 
@@ -67,6 +73,7 @@ class Record(ExplainerFacts):
             asked: which pathologies to explain.
             reading: how to read the images; by default as the explainer prepares them.
             uncertain: what an uncertain reference label counts as in the statistics.
+            segmenter: what finds lungs and thorax; by default the fixed rules.
 
         Raises:
             OptionError: images that would be read in another way than they are prepared in.
@@ -85,6 +92,8 @@ class Record(ExplainerFacts):
             manifest_sha256=hashlib.sha256(csv_bytes(manifest)).hexdigest(),
             manifest_source=manifest.source,
             rows=len(manifest),
+            regions=segmenter.name if segmenter else RULES,
+            regions_sha256=segmenter.sha256 if segmenter else None,
         )
 
     @property

@@ -20,6 +20,7 @@ from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
+from cxr_explain.chest.segmentation import Segmenter
 from cxr_explain.chest.shares import shares_in
 from cxr_explain.errors import AuditError, CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explainer
@@ -98,19 +99,23 @@ class Audit:
         images: where the images are.
         place: the run's folder.
         running: how the audit is run: batches, threads, regions.
+        segmenter: finds the lungs; None leaves that to the fixed rules.
     """
 
     record: Record
     images: ImageFolder
     place: Place
     running: RunSettings
+    segmenter: Segmenter | None = None
 
     def rows(
         self, explainer: Explainer, rows: Iterable[ManifestRow], journal: Journal | None = None
     ) -> Generator[list[Row]]:
         """The results of each batch: read ahead by threads, explained in one forward pass."""
         record, running = self.record, self.running
-        reader = Reader(self.images, explainer.prepare, record.read_settings, running.regions, journal)
+        reader = Reader(
+            self.images, explainer.prepare, record.read_settings, running.regions, journal, self.segmenter
+        )
         ahead = running.batch_size + 2 * running.threads
         with closing(read_ahead(reader, rows, workers=running.threads, ahead=ahead)) as images:
             for batch in explain_in_batches(explainer, images, record.ranking_settings, running.batch_size):
@@ -130,6 +135,7 @@ def run_audit(
     reading: ReadSettings | None = None,
     uncertain: Uncertain = "ignore",
     running: RunSettings | None = None,
+    segmenter: Segmenter | None = None,
     crew: Crew | None = None,
     advance: Callable[[BatchProgress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
@@ -148,6 +154,7 @@ def run_audit(
         reading: how the images are read; by default as the explainer prepares them.
         uncertain: what an uncertain reference label counts as in the statistics.
         running: how the audit is run: batches, threads, regions.
+        segmenter: segmentation network that finds lungs and thorax; by default the fixed rules do.
         crew: who works on it, such as `cxr_explain.integrations.ray_crew.RayCrew`; by default this process.
         advance: called after each batch.
         stop: asked after each batch; where it says so, what was done is kept, and the run ends.
@@ -168,9 +175,9 @@ def run_audit(
     (2, 0)
     """
     running = running or RunSettings()
-    record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain)
+    record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain, segmenter)
     folder = ImageFolder(images, follow_links=running.follow_links)
-    audit = Audit(record, folder, place_at(where), running)
+    audit = Audit(record, folder, place_at(where), running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
         todo = _begin(audit, manifest, log)
         began = time.perf_counter()

@@ -67,9 +67,9 @@ def find_lungs(radiograph: Radiograph, thumbnail: Thumbnail) -> LungsAndThorax |
     Returns:
         Lungs and thorax, or why there are none to be seen.
     """
-    unsuitable = _unsuitable(radiograph)
-    if unsuitable:
-        return unsuitable
+    reason = unsuitable(radiograph)
+    if reason:
+        return reason
     image = thumbnail.halved()
     found = lung_outlines(image)
     return implausible(found, image.shape) or LungsAndThorax.within(tuple(found.points * 2), thumbnail.shape)
@@ -128,7 +128,8 @@ def _filled(polygon: Points, shape: Shape) -> Mask:
     return np.asarray(np.bitwise_and(turns.cumsum(axis=1, dtype=np.uint8)[:, :-1], 1).astype(bool))
 
 
-def _unsuitable(radiograph: Radiograph) -> str | None:
+def unsuitable(radiograph: Radiograph) -> str | None:
+    """Why no lungs are looked for in a radiograph; None for one that may be a frontal chest."""
     height, width = radiograph.shape
     if radiograph.view is not None and radiograph.view.upper() not in _FRONTAL:
         return f"a view that is not frontal: {radiograph.view}"

@@ -50,8 +50,9 @@ Share = Literal["outside_thorax", "outside_lungs", "border", "markers"]
 Region = Literal["lungs", "thorax", "markers"]
 """What has an outline."""
 
-Segment = Callable[[Radiograph], Mapping[str, ArrayLike]]
-"""A segmentation: (h, w) masks of "Left Lung" and "Right Lung" of the whole radiograph, at any resolution."""
+Segment = Callable[[Radiograph], Mapping[str, ArrayLike] | str]
+"""A segmentation: (h, w) masks of "Left Lung" and "Right Lung" of the whole radiograph, at any resolution; or
+why there are none. See :class:`~cxr_explain.chest.segmentation.Segmenter`."""
 
 _CENTRE = 0.2  # of the sides: how far from the edges a chest that is not recognised may begin
 
@@ -99,7 +100,8 @@ def regions_of(radiograph: Radiograph, *, segment: Segment | None = None) -> Reg
     if segment is None:
         found = find_lungs(radiograph, thumbnail)
     else:
-        found = lungs_from_masks(segment(radiograph), thumbnail)
+        masks = segment(radiograph)
+        found = masks if isinstance(masks, str) else lungs_from_masks(masks, thumbnail)
     chest = None if isinstance(found, str) else found
     reasons: dict[Share, str] = {}
     if isinstance(found, str):

@@ -14,7 +14,7 @@ from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Uncertain
+from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def audit(
     follow_links: bool = False,
     explaining: ExplainingPanels,
     uncertain: Annotated[Uncertain, typer.Option(rich_help_panel="Statistics")] = "ignore",
+    regions: Annotated[str, typer.Option(rich_help_panel="Statistics")] = RULES,
     output: Annotated[str, typer.Option("--out", "-o", metavar="PATH", rich_help_panel="Output")],
     run: RunPanel,
 ) -> None:
@@ -149,6 +150,8 @@ def audit(
         follow_links: also read links that lead out of the image folder.
         explaining: how a radiograph is explained.
         uncertain: what an uncertain reference label counts as in the statistics.
+        regions: what finds lungs and thorax, for the shares of saliency within them: fixed rules (rules), a
+            segmentation network of torchxrayvision (chestx-det or chestx-anatomy), or a file of its weights.
         output: folder for the audit, or a URL such as s3://bucket/run.
         run: how the audit is run.
 
@@ -164,6 +167,8 @@ def audit(
     pretrained = explaining.pretrained()
     explainer = pretrained.load()
     console.name_weights(explainer.classifier)
+    segmentation = None if regions == RULES else explaining.model.segmentation(regions)
+    segmenter = None if segmentation is None else segmentation.load()
     if not is_url(images):
         check = check_manifest(table, Path(images), explainer.classifier.pathologies)
         for line in check.lines():
@@ -173,7 +178,7 @@ def audit(
     if run.distributed == "ray":
         from cxr_explain.integrations.ray_crew import RayCrew
 
-        crew = RayCrew(pretrained, run.ray_workers)
+        crew = RayCrew(pretrained, run.ray_workers, regions=segmentation)
     with _asked_to_stop() as asked, console.progress("auditing", len(table)) as advance:
 
         def done(batch: BatchProgress) -> None:
@@ -187,6 +192,7 @@ def audit(
             reading=reading,
             uncertain=uncertain,
             running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
+            segmenter=segmenter,
             crew=crew,
             advance=done,
             stop=asked,

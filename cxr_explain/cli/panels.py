@@ -18,6 +18,7 @@ from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy
 
 if TYPE_CHECKING:
+    from cxr_explain.chest.segmentation import PretrainedSegmenter
     from cxr_explain.explaining.explainer import Pretrained
     from cxr_explain.loaders.settings import ReadSettings
 
@@ -103,8 +104,17 @@ class DevicePanel(WeightsPanel):
         """
         from cxr_explain.explaining.explainer import Pretrained
 
-        where = {"weights_dir": self.weights_dir, "fetch": not self.offline, "device": self.device}
-        return Pretrained(self.weights, where | options)
+        return Pretrained(self.weights, self._where | options)
+
+    def segmentation(self, weights: str) -> PretrainedSegmenter:
+        """How to come to a segmentation network, by its name or a file; `load` gives it."""
+        from cxr_explain.chest.segmentation import PretrainedSegmenter
+
+        return PretrainedSegmenter(weights, self._where)
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"weights_dir": self.weights_dir, "fetch": not self.offline, "device": self.device}
 
 
 class ModelPanel(DevicePanel):

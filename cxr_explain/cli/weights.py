@@ -21,6 +21,8 @@ WeightsName = Annotated[
 def list_(weights_dir: WeightsDir = None) -> None:
     """List the weights that have a name, and which of them are there.
 
+    Weights of structures find lungs for an audit; see --regions there.
+
     Example:
         cxr-explain weights list
     """
@@ -37,7 +39,7 @@ def list_(weights_dir: WeightsDir = None) -> None:
         table.add_row(
             entry.name,
             "no" if row.size is None else f"{row.size / 2**20:.1f} MiB",
-            str(len(entry.trained_pathologies)),
+            f"{entry.structures} structures" if entry.structures else str(len(entry.trained_pathologies)),
             f"{entry.input_size} px",
             "phantoms only" if entry.trained_on == "phantoms" else ", ".join(entry.training_sets),
             (row.recorded_sha256 or "")[:12],
@@ -94,7 +96,8 @@ def verify(
 
 def _print(weights: Weights) -> None:
     say(f"{weights.sha256}  {weights.path}")
-    note(outputs_text(weights.pathologies))
+    if weights.entry is None or not weights.entry.structures:
+        note(outputs_text(weights.pathologies))
 
 
 def outputs_text(pathologies: Sequence[str] | None) -> str:

@@ -139,7 +139,7 @@ class Explainer:
         from cxr_explain.models.pretrained import from_pretrained
 
         classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
-        classifier.module.to(_device(device))
+        classifier.module.to(device_named(device))
         return cls(classifier, track=track, **options)
 
     @property
@@ -555,7 +555,12 @@ def _to_numpy(maps: Tensor) -> np.ndarray:
     return np.ascontiguousarray(maps.float().cpu().numpy())
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def device_named(device: str | torch.device | None) -> torch.device:
+    """The device that is asked for; None is CUDA where present, else the CPU.
+
+    Raises:
+        OptionError: a device that torch cannot use here.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -23,6 +23,7 @@ from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Row
 from cxr_explain.audit.run import Audit, BatchProgress, RunSettings
 from cxr_explain.audit.store import Parts
+from cxr_explain.chest.segmentation import PretrainedSegmenter
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.support.extras import require
@@ -37,22 +38,26 @@ class Worker:
         images: folder that the manifest's paths are relative to.
         where: the run's folder or URL.
         running: how the audit is run: batches, threads, regions.
+        regions: how the actor loads the segmentation network; None where there is none.
 
     Raises:
         AuditError: other weights than those with which the audit began.
     """
 
     def __init__(
-        self, pretrained: Pretrained, record: Record, images: ImageFolder, where: str, running: RunSettings
+        self,
+        pretrained: Pretrained,
+        record: Record,
+        images: ImageFolder,
+        where: str,
+        running: RunSettings,
+        regions: PretrainedSegmenter | None = None,
     ) -> None:
         self._explainer = pretrained.load()
-        digest = self._explainer.classifier.weights_sha256
-        if digest != record.weights_sha256:
-            raise AuditError(
-                f"weights with SHA-256 {digest} on this machine",
-                expected=f"{record.weights_sha256}, as it began",
-            )
-        self._audit = Audit(record, images, place_at(where), running)
+        segmenter = regions.load() if regions else None
+        _check_same(self._explainer.classifier.weights_sha256, record.weights_sha256)
+        _check_same(segmenter.sha256 if segmenter else None, record.regions_sha256)
+        self._audit = Audit(record, images, place_at(where), running, segmenter)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         """Explain a block; the result says what became of each row."""
@@ -72,6 +77,11 @@ class Worker:
         }
 
 
+def _check_same(here: str | None, began: str | None) -> None:
+    if here != began:
+        raise AuditError(f"weights with SHA-256 {here} on this machine", expected=f"{began}, as it began")
+
+
 @dataclass(frozen=True)
 class RayCrew:
     """Works on an audit with Ray Data: `run_audit(..., crew=RayCrew(Pretrained("densenet121-res224-nih")))`.
@@ -84,6 +94,7 @@ class RayCrew:
         pretrained: how each actor loads the model; the same as the audit's explainer.
         workers: number of actors.
         gpus: number of GPUs that each actor takes.
+        regions: how each actor loads the segmentation network; the same as the audit's.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -92,6 +103,7 @@ class RayCrew:
     pretrained: Pretrained
     workers: int = 2
     gpus: float = 0.0
+    regions: PretrainedSegmenter | None = None
 
     def __post_init__(self) -> None:
         require("ray", "ray")
@@ -126,7 +138,7 @@ class RayCrew:
         return ray.data.from_items(items, override_num_blocks=count).map_batches(
             Worker,
             fn_constructor_args=(
-                self.pretrained, audit.record, audit.images, audit.place.name, audit.running,
+                self.pretrained, audit.record, audit.images, audit.place.name, audit.running, self.regions,
             ),
             batch_size=size,
             concurrency=min(self.workers, count),

@@ -1,9 +1,9 @@
 """What is known of a module that this package has loaded, kept on the module itself.
 
 A module that is taken out of its classifier (`explainer.classifier.module`), copied, pickled, or put into
-another one keeps its names, its operating points, and that it has seen phantoms alone. What is kept is text, as
-a safetensors file would hold it, so that a pickle of the module needs nothing of this package. It says nothing
-of the numbers in the module, which may have been trained further: no digest of the weights is kept.
+another one keeps its names, its operating points, and that it has seen phantoms alone. What is kept is text,
+as a safetensors file would hold it, so that a pickle of the module needs nothing of this package. It says
+nothing of the numbers in the module, which may have been trained further: no digest of the weights is kept.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
+from os import PathLike, fspath
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from cxr_explain.weights import (
     Weights,
     WeightsEntry,
     check_fit,
+    known_entry,
     load_into,
     open_weights,
 )
@@ -47,6 +48,7 @@ def from_pretrained(
     >>> from_pretrained("phantom").target_layer
     'features (post-ReLU)'
     """
+    _refuse_segmentations(weights)
     opened, checkpoint = open_weights(weights, weights_dir, fetch=fetch)
     tensors = checkpoint.state_dict
     name = family_of_tensors(tensors, source=opened.path)
@@ -79,6 +81,18 @@ def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outp
     with torch.device("meta"):
         check_fit(adapter.empty(**configuration), tensors, name=opened.name)
     return adapter.empty(**configuration)
+
+
+def _refuse_segmentations(weights: str | PathLike[str]) -> None:
+    """Before anything is fetched."""
+    entry = known_entry(fspath(weights))
+    if entry is not None and entry.structures:
+        raise ArchitectureError(
+            f"the weights of a segmentation network: masks of {entry.structures} structures, no scores",
+            expected="those of a classifier",
+            remedy=f"Find lungs and thorax with it: cxr-explain audit --regions {entry.name}.",
+            source=entry.name,
+        )
 
 
 def _facts(entry: WeightsEntry | None, checkpoint: Checkpoint) -> CheckpointFacts:

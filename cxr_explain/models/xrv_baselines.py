@@ -1,7 +1,7 @@
 """Adapters for the baseline models of TorchXRayVision (`torchxrayvision.baseline_models`).
 
-They come from other groups. Each has an input size, a normalisation and a number of channels of its own, which
-its `forward` sees to.
+They come from other groups. Each has an input size, a normalisation and a number of channels of its own,
+which its `forward` sees to.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class XRVJFHealthcare(XRVClassifier, HookedClassifier):
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """See `Classifier.undisturbed`; its DataParallel, which knows GPUs alone, passes inputs on as they are."""
+        """See `Classifier.undisturbed`; DataParallel, which knows GPUs alone, passes inputs on."""
         parallel: Any = self.module.model
         devices = parallel.device_ids
         with super().undisturbed():

@@ -7,7 +7,14 @@ from cxr_explain.weights.checkpoint import Checkpoint, check_fit, load_into, rea
 from cxr_explain.weights.download import fetch
 from cxr_explain.weights.facts import CheckpointFacts
 from cxr_explain.weights.folder import weights_folder
-from cxr_explain.weights.registry import BUNDLED, ENTRIES, WeightsEntry, find_entry
+from cxr_explain.weights.registry import (
+    BUNDLED,
+    ENTRIES,
+    SEGMENTATIONS,
+    WeightsEntry,
+    find_entry,
+    known_entry,
+)
 from cxr_explain.weights.store import (
     Weights,
     list_weights,
@@ -19,6 +26,7 @@ from cxr_explain.weights.store import (
 __all__ = [
     "BUNDLED",
     "ENTRIES",
+    "SEGMENTATIONS",
     "Checkpoint",
     "CheckpointFacts",
     "Weights",
@@ -26,6 +34,7 @@ __all__ = [
     "check_fit",
     "fetch",
     "find_entry",
+    "known_entry",
     "list_weights",
     "load_into",
     "open_weights",

@@ -28,7 +28,8 @@ class WeightsEntry:
         name: TorchXRayVision's long name, or this package's.
         url: address of the published file; None for weights that come with the package and are never fetched.
         file_name: name of the file in a weights folder, or in the package.
-        architecture: name of the model's family, as in `cxr_explain.models.families.FAMILIES`.
+        architecture: name of the model's family, as in `cxr_explain.models.families.FAMILIES`; of a
+            segmentation network, its own.
         pathologies: name of each output; `""` is an output that was never trained. Empty for bundled weights,
             whose file says it.
         operating_points: operating point of each output, a probability from 0 to 1; None where none is
@@ -37,6 +38,7 @@ class WeightsEntry:
         training_sets: names of the data sets that the weights were trained on.
         aliases: other names of these weights.
         trained_on: what the training images were: "radiographs", or "phantoms" alone.
+        structures: how many structures a segmentation network outlines; 0 for a classifier.
     """
 
     name: str
@@ -49,6 +51,7 @@ class WeightsEntry:
     training_sets: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     trained_on: TrainedOn = "radiographs"
+    structures: int = 0
 
     @property
     def bundled(self) -> bool:
@@ -204,6 +207,32 @@ ENTRIES: tuple[WeightsEntry, ...] = (
 )
 """Every published set of weights that this package knows by name."""
 
+SEGMENTATIONS: tuple[WeightsEntry, ...] = (
+    WeightsEntry(
+        name="chestx-det",
+        url=_RELEASE + "pspnet_chestxray_best_model_4.pth",
+        file_name="pspnet_chestxray_best_model_4.pth",
+        architecture="xrv-pspnet",
+        pathologies=(),
+        operating_points=(),
+        input_size=512,
+        training_sets=("ChestX-Det",),
+        structures=14,
+    ),
+    WeightsEntry(
+        name="chestx-anatomy",
+        url=_RELEASE + "baseline_models_cxas_UNet_ResNet50_default_repack.pth",
+        file_name="baseline_models_cxas_UNet_ResNet50_default_repack.pth",
+        architecture="xrv-unet",
+        pathologies=(),
+        operating_points=(),
+        input_size=512,
+        training_sets=(),
+        structures=159,
+    ),
+)
+"""Every published segmentation network; see `cxr_explain.chest.segmentation`."""
+
 BUNDLED: tuple[WeightsEntry, ...] = (
     WeightsEntry(
         name="densenet-res224-phantom",
@@ -220,7 +249,10 @@ BUNDLED: tuple[WeightsEntry, ...] = (
 )
 """The weights that come with this package, for demonstrations and tests: no patient, and for no patient."""
 
-_BY_NAME = {name: entry for entry in (*ENTRIES, *BUNDLED) for name in (entry.name, *entry.aliases)}
+ALL = (*ENTRIES, *SEGMENTATIONS, *BUNDLED)
+"""Every set of weights with a name."""
+
+_BY_NAME = {name: entry for entry in ALL for name in (entry.name, *entry.aliases)}
 
 
 def find_entry(name: str) -> WeightsEntry:
@@ -249,8 +281,6 @@ def unknown_name(name: str) -> UnknownWeightsError:
     near = f"Did you mean {' or '.join(matches)}? " if matches else ""
     return UnknownWeightsError(
         f"weights named {name!r}",
-        expected="one of "
-        + ", ".join(entry.name for entry in (*ENTRIES, *BUNDLED))
-        + ", or a path to a checkpoint file",
+        expected="one of " + ", ".join(entry.name for entry in ALL) + ", or a path to a checkpoint file",
         remedy=near + "`cxr-explain weights list` shows all.",
     )

@@ -22,8 +22,7 @@ from cxr_explain.weights.digests import (
 from cxr_explain.weights.facts import CheckpointFacts
 from cxr_explain.weights.folder import place_of
 from cxr_explain.weights.registry import (
-    BUNDLED,
-    ENTRIES,
+    ALL,
     WeightsEntry,
     known_entry,
     unknown_name,
@@ -166,7 +165,7 @@ def list_weights(weights_dir: str | PathLike[str] | None = None) -> list[Weights
     >>> [row.name for row in list_weights("/nowhere")][:2]
     ['densenet121-res224-all', 'densenet121-res224-nih']
     """
-    return [_row(entry, weights_dir) for entry in (*ENTRIES, *BUNDLED)]
+    return [_row(entry, weights_dir) for entry in ALL]
 
 
 def _row(entry: WeightsEntry, weights_dir: str | PathLike[str] | None) -> WeightsRow:
@@ -216,7 +215,7 @@ def _open(entry: WeightsEntry | None, path: Path, *, accept: bool = False) -> tu
         record_digest(path, digest, replace=accept)
     elif entry is not None:
         entry = _completed(entry, checkpoint.facts)
-    pathologies = entry.pathologies if entry else checkpoint.pathologies
+    pathologies = (entry.pathologies if entry else checkpoint.pathologies) or None
     return Weights(entry.name if entry else path.name, path, digest, entry, pathologies), checkpoint
 
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-import torch
 from skimage.measure import points_in_poly
 
 from benchmarks.regions_accuracy import dice, lung_fields
@@ -17,7 +16,6 @@ from cxr_explain.chest.lung_outlines import LungOutlines, lung_outlines
 from cxr_explain.chest.lung_plausibility import area_of, implausible
 from cxr_explain.chest.lung_template import LungBox, locally_normalised, place_lungs
 from cxr_explain.chest.lungs_and_thorax import CHEST_WALL, LungsAndThorax, filled, thorax_around
-from cxr_explain.chest.pspnet import SIZE, segment_by
 from cxr_explain.chest.regions import regions_of
 from cxr_explain.chest.shares import saliency_shares
 from cxr_explain.chest.thumbnail import SIDE, thumbnail_of
@@ -108,36 +106,11 @@ def test_an_empty_segmentation_has_a_reason_and_a_wrong_one_an_error() -> None:
             regions_of(radiograph, segment=lambda _, masks=masks: masks)
 
 
-class Network:
-    """PSPNet's interface: "lungs" are what is dark."""
-
-    targets = ("Heart", "Left Lung", "Right Lung")
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        assert image.shape == (1, 1, SIZE, SIZE)
-        assert image.min() >= -1024
-        assert image.max() <= 1024
-        dark = torch.where(image > -1000, -image, -1.0)  # but not what is padded
-        half = torch.arange(SIZE) < SIZE // 2
-        return torch.cat([image, torch.where(half, -1.0, dark), torch.where(half, dark, -1.0)], dim=1)
-
-
-@pytest.mark.parametrize("shape", [(200, 300), (301, 200), (256, 256)])
-def test_a_network_with_pspnets_interface(shape: tuple[int, int]) -> None:
-    pixels = np.full(shape, 500, np.float32)
-    pixels[50:150, 30:80] = pixels[50:150, 120:170] = -500
-    masks = segment_by(Network())(Radiograph.from_array(pixels))
-    both = masks["Left Lung"] | masks["Right Lung"]
-    assert both.shape == shape
-    assert (both != (pixels < 0)).mean() < 0.02
-    assert not (masks["Left Lung"] & masks["Right Lung"]).any()
-
-
-def test_a_network_without_lungs_is_refused() -> None:
-    network = Network()
-    network.targets = ("Heart", "Left Lung")
-    with pytest.raises(OptionError, match="Right Lung"):
-        segment_by(network)
+def test_a_segmentation_may_say_why_there_are_no_lungs() -> None:
+    radiograph, _ = rendered("healthy")
+    regions = regions_of(radiograph, segment=lambda _: "a view that is not frontal: LATERAL")
+    assert regions.lungs is None
+    assert regions.reasons["outside_thorax"] == "a view that is not frontal: LATERAL"
 
 
 # -- the steps ----

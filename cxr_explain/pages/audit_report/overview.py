@@ -29,6 +29,7 @@ from cxr_explain.figures.texts import (
     training_text,
     weights_text,
 )
+from cxr_explain.options import RULES
 from cxr_explain.pages.audit_report.listing import Listing
 
 _NO_STATISTICS = Section(
@@ -210,5 +211,13 @@ def _record(record: Record) -> tuple[Fact, ...]:
         ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else fusion),
         ("Uncertain labels", record.uncertain),
         ("Reading", how_read),
+        ("Lungs and thorax", _regions(record)),
         ("Software", f"{software_text(record.package_version, record.torch_version)}, {maps.dtype}"),
     )
+
+
+def _regions(record: Record) -> str:
+    """What found them."""
+    if record.regions == RULES:
+        return "by fixed rules"
+    return f"by the network {record.regions}, {weights_text(record.regions_sha256)}"

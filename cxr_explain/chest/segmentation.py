@@ -1,0 +1,215 @@
+"""TorchXRayVision's segmentation networks as a source of lungs for :mod:`~cxr_explain.chest.regions`.
+
+Their published weights were not at hand when this was written: each network was run with random weights in
+files of the published format, and compared with TorchXRayVision's own. How well the published weights do is
+not known here.
+
+Source:
+    Lian et al., A Structure-Aware Relation Network for Thoracic Diseases Detection and Segmentation, IEEE
+    Transactions on Medical Imaging 40 (2021) 2042; `torchxrayvision.baseline_models.chestx_det.PSPNet`.
+    Seibold et al., Detailed Annotations of Chest X-Rays via CT Projection for Report Understanding, BMVC
+    2022; `torchxrayvision.baseline_models.chestx_anatomy.UNetResNet50`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Self
+
+from cxr_explain.chest.lungs_and_thorax import LUNGS, unsuitable
+from cxr_explain.errors import ArchitectureError
+from cxr_explain.explaining.explainer import device_named
+from cxr_explain.explaining.preprocessing import prepare
+from cxr_explain.models.hooked import imagenet_input
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.arrays import Mask
+from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+from cxr_explain.weights import Weights, known_entry, load_into, open_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+SIZE = 512
+"""Side of the networks' square input."""
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """One kind of network.
+
+    Args:
+        structures: names of its outputs.
+        lungs: those of the two lungs, in the order of `LUNGS`.
+        heads: its layers with an output for each structure.
+        empty: a network of so many structures, with random weights.
+        logits: what it gives, (B, structures, S, S), for grey levels as ImageNet's networks take them.
+    """
+
+    structures: Sequence[str]
+    lungs: tuple[str, str]
+    heads: tuple[str, ...]
+    empty: Callable[[int], nn.Module]
+    logits: Callable[[Any, Tensor], Tensor] = field(default=lambda network, inputs: network(inputs))
+
+    def of_lungs(self, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """The tensors of a network that gives the lungs alone: memory for 2 maps, not for up to 159."""
+        kept, at = dict(tensors), [list(self.structures).index(name) for name in self.lungs]
+        for name in (f"{head}.{part}" for head in self.heads for part in ("weight", "bias")):
+            count = len(kept[name]) if name in kept else 0
+            if count != len(self.structures):
+                raise ArchitectureError(
+                    f"{count} outputs in {name}", expected=f"{len(self.structures)}", source=source
+                )
+            kept[name] = kept[name][at]
+        return kept
+
+
+def _pspnet() -> _Architecture:
+    from torchxrayvision.baseline_models.chestx_det import PSPNet
+    from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
+
+    return _Architecture(PSPNet.targets, LUNGS, ("classification", "aux_cls"), pspnet)
+
+
+def _unet() -> _Architecture:
+    from torchxrayvision.baseline_models.chestx_anatomy import MODEL_NAME, TARGETS, BackboneUNet
+
+    return _Architecture(
+        TARGETS,
+        ("right lung", "left lung"),
+        ("head.out.conv",),
+        lambda structures: BackboneUNet(MODEL_NAME, structures),
+        lambda network, inputs: network._forward(inputs)["logits"],  # noqa: SLF001 - `forward` takes a dict
+    )
+
+
+_ARCHITECTURES: Mapping[str, Callable[[], _Architecture]] = {
+    "classification.weight": _pspnet,
+    "head.out.conv.weight": _unet,
+}
+"""Each kind of network by the tensor that tells it."""
+
+
+class Segmenter:
+    """A segmentation network that finds the lungs.
+
+    The whole radiograph is padded to a square and resized to 512 x 512; a pixel belongs to a lung where its
+    logit is above 0, a probability of one half. One radiograph at a time, whatever the number of threads: the
+    memory stays that of one.
+
+    Args:
+        network: the network, with outputs for the two lungs alone.
+        logits: how it is called.
+        name: name of its weights.
+        sha256: hexadecimal digest of the weights' file.
+    """
+
+    def __init__(
+        self, network: nn.Module, logits: Callable[[Any, Tensor], Tensor], *, name: str, sha256: str
+    ) -> None:
+        self._network = network
+        self._logits = logits
+        self.name = name
+        self.sha256 = sha256
+        self._alone = threading.Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | PathLike[str],
+        *,
+        weights_dir: str | PathLike[str] | None = None,
+        fetch: bool = True,
+        device: str | torch.device | None = None,
+    ) -> Self:
+        """Load a network.
+
+        Args:
+            weights: "chestx-det" (14 structures), "chestx-anatomy" (159), or a file of either's weights.
+            weights_dir: folder of the weights with a name; by default TorchXRayVision's own folder.
+            fetch: whether missing weights are downloaded.
+            device: device that computes; by default CUDA where present, else the CPU.
+
+        Raises:
+            WeightsError: unknown, missing, unsafe, changed since their first use, or of something else.
+        """
+        _refuse_classifiers(weights)
+        opened, checkpoint = open_weights(weights, weights_dir, fetch=fetch)
+        ensure_torchvision_imports()
+        kind = _architecture(checkpoint.state_dict, opened)
+        network = kind.empty(len(kind.lungs))
+        load_into(
+            network, kind.of_lungs(_fitted(checkpoint.state_dict, network), opened.name), name=opened.name
+        )
+        network.eval().requires_grad_(False).to(device_named(device))
+        return cls(network, kind.logits, name=opened.name, sha256=opened.sha256)
+
+    def __call__(self, radiograph: Radiograph) -> Mapping[str, Mask] | str:
+        """(H, W) masks of the lungs, by the names in `LUNGS`; or why there are none to be found."""
+        import torch
+
+        reason = unsuitable(radiograph)
+        if reason:
+            return reason
+        model_input = prepare(radiograph, SIZE, fit="pad")
+        device = next(self._network.parameters()).device
+        with self._alone, torch.inference_mode():
+            logits = self._logits(self._network, imagenet_input(model_input.tensor[None].to(device)))[0]
+        masks = (logits > 0).cpu().numpy()
+        return dict(zip(LUNGS, model_input.geometry.mask_to_radiograph(masks), strict=True))
+
+
+@dataclass(frozen=True)
+class PretrainedSegmenter:
+    """How another process comes to a segmenter: what `Segmenter.from_pretrained` is told.
+
+    Args:
+        weights: a name or a file.
+        options: keyword arguments of `Segmenter.from_pretrained`.
+    """
+
+    weights: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Segmenter:
+        """A segmenter of this process's own."""
+        return Segmenter.from_pretrained(self.weights, **self.options)
+
+
+def _refuse_classifiers(weights: str | PathLike[str]) -> None:
+    """Before anything is fetched."""
+    entry = known_entry(fspath(weights))
+    if entry is not None and not entry.structures:
+        raise ArchitectureError(
+            "the weights of a classifier",
+            expected="those of a segmentation network: chestx-det or chestx-anatomy",
+            source=entry.name,
+        )
+
+
+def _architecture(tensors: Mapping[str, Tensor], opened: Weights) -> _Architecture:
+    for name, architecture in _ARCHITECTURES.items():
+        if name in tensors:
+            return architecture()
+    raise ArchitectureError(
+        f"no segmentation network among {len(tensors)} tensors",
+        expected="torchxrayvision's chestx_det.PSPNet or chestx_anatomy.UNetResNet50, by the tensor "
+        + " or ".join(_ARCHITECTURES),
+        source=opened.path,
+    )
+
+
+def _fitted(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that the network has, by its own names; what is over plays no part, as in TorchXRayVision.
+
+    CXAS's own checkpoints have the backbone's tensors one level higher.
+    """
+    wanted, nested = network.state_dict(), "backbone.backbone."
+    if not any(name.startswith(nested) for name in tensors):
+        tensors = {re.sub(r"^backbone\.", nested, name): tensor for name, tensor in tensors.items()}
+    return {name: tensor for name, tensor in tensors.items() if name in wanted}
