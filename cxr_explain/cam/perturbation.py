@@ -26,6 +26,7 @@ Weighting = Literal["softmax", "none"]
 """How the increases of the channels become their weights."""
 
 _BASELINES: dict[Fill, float] = {"black": BLACK, "grey": 0.0}
+_ROUNDING = 1e-4  # of a score: no more is left where the same is computed in batches of another size
 _AT_ONCE = 64  # changed activations in one go
 _ELEMENTS = 2**25  # and numbers in them: 128 MiB of float32
 
@@ -200,7 +201,7 @@ def _drops(evidence: Evidence) -> Tensor:
         variants[:, torch.arange(len(part), device=a.device), part] = 0
         without = evidence.pick(evidence.forward.logits_of(variants))
         drops[:, :, part] = (evidence.scores[..., None] - without).to(drops)
-    return drops
+    return _felt(evidence, drops)
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ class ReciproCAM:
             kept = self._seen_through(F.one_hot(part, I * J).to(a).reshape(-1, 1, I, J))
             scores = evidence.pick(evidence.forward.logits_of(a[:, None] * kept[None]))
             increases[:, :, part] = (scores - nothing).to(increases)
-        return torch.unflatten(increases.where(seen[:, None], 0), 2, (I, J))
+        return torch.unflatten(_felt(evidence, increases.where(seen[:, None], 0)), 2, (I, J))
 
     def _seen_through(self, maps: Tensor) -> Tensor:
         """Maps (P, 1, I, J) under the window at each position; outside of the grid is nothing."""
@@ -257,6 +258,15 @@ class ReciproCAM:
             return maps
         side = maps.new_tensor([0.25, 0.5, 0.25])
         return F.conv2d(maps, torch.outer(side, side)[None, None], padding=1)
+
+
+def _felt(evidence: Evidence, effects: Tensor) -> Tensor:
+    """Changes of scores, (B, K, M); 0 where no gradient ties the score to the layer, and all are rounding."""
+    small = (effects.abs() <= _ROUNDING * evidence.scores.abs().to(effects)[..., None]).all(dim=2)
+    if not small.any():
+        return effects
+    reached = (evidence.gradients != 0).flatten(2).any(dim=2)
+    return effects.masked_fill((small & ~reached)[..., None], 0)
 
 
 def _at_once(activations: Tensor) -> int:

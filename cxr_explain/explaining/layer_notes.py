@@ -25,8 +25,8 @@ def notes_on_layers(
         layers: names of the layers.
         passes: the forward pass at each of them.
         inputs: model inputs, (B, C, H, W).
-        rankings: of each image.
-        unreached: of each layer (B, K), as `without_gradient` gives it, the ranked pathologies first.
+        rankings: one for each image.
+        unreached: (B, K) for each layer, as `without_gradient` gives it, the ranked pathologies first.
         way_out: gives a sentence that names better layers; asked only where one is needed.
     """
     common = [note for each in zip(layers, passes, strict=True) for note in _on_shape(*each, inputs, way_out)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import Classifier, ForwardPass
-from cxr_explain.models.grids import GridFunction, InvertibleGrid, Reading, reading_of
+from cxr_explain.models.grids import GridFunction, InvertibleGrid, Reading, TokenGrid, reading_of
 from cxr_explain.models.survey import layers_that_do
 
 Hook = Callable[[Tensor], Tensor]
@@ -98,9 +98,14 @@ def _reading(
     inputs: Tensor,
     grid: GridFunction | None,
 ) -> Reading:
-    """By the grid that was asked for, else by the output's shape, else by the classifier's own grid."""
+    """By the grid that was asked for, else by the output's shape, else by the classifier's own grid.
+
+    A grid of tokens that somebody gave for another layer is better known than their number tells.
+    """
     if grid is not None:
         return Reading(grid)
+    if isinstance(classifier.grid, TokenGrid) and classifier.grid.fits(output):
+        return Reading(classifier.grid)
     try:
         return reading_of(output.shape, inputs.shape, module, classifier.module)
     except ModelError as error:

@@ -63,8 +63,8 @@ class ChannelsLast:
         return output.permute(0, 3, 1, 2)
 
     def replace(self, _output: Tensor, activations: Tensor) -> Tensor:
-        """(B, C, I, J) -> (B, I, J, C)."""
-        return activations.permute(0, 2, 3, 1).contiguous()
+        """(B, C, I, J) -> (B, I, J, C), as a copy."""
+        return activations.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TokenGrid:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(B, skip + rows * columns, C) -> (B, C, rows, columns)."""
-        if tokens.ndim != 3 or tokens.shape[1] != self.skip + self.rows * self.columns:
+        if not self.fits(tokens):
             raise ModelError(
                 f"tokens of shape {tuple(tokens.shape)}",
                 expected=f"(B, {self.skip + self.rows * self.columns}, C): {self.skip} to skip, then "
@@ -91,6 +91,10 @@ class TokenGrid:
                 remedy="Give token_grid the model's own rows, columns and skip.",
             )
         return torch.unflatten(tokens[:, self.skip :].transpose(1, 2), 2, (self.rows, self.columns))
+
+    def fits(self, tokens: Tensor) -> bool:
+        """Whether there are so many tokens."""
+        return tokens.ndim == 3 and tokens.shape[1] == self.skip + self.rows * self.columns
 
     def replace(self, tokens: Tensor, activations: Tensor) -> Tensor:
         """Put other patches in place; the leading tokens stay."""
@@ -148,7 +152,7 @@ def reading_of(shape: Sequence[int], inputs: Sequence[int], layer: nn.Module, ne
     has its channels first.
 
     Args:
-        shape: of the layer's output, (B, C, I, J), (B, I, J, C) or (B, T, C).
+        shape: shape of the layer's output, (B, C, I, J), (B, I, J, C) or (B, T, C).
         inputs: shape of the network's inputs, (B, ., H, W).
         layer: the layer.
         network: the model that it is part of; its class token and other tokens that are no patches are known

@@ -28,10 +28,13 @@ class ModelLayer:
         name: name in the model's `named_modules()`.
         kind: class of the layer.
         shape: what it gives, the images first; None where that is no tensor.
-        maps: (C, I, J), the channels and the cells of its maps; None where it has none.
+        maps: (C, I, J), number of channels, rows and columns of its feature maps; None where it has none.
         gradient: whether a gradient of the scores reaches the cells.
         note: how the maps are made of what the layer gives; '' where it gives (B, C, I, J).
         problem: why it cannot be explained; '' where it can.
+
+    >>> print(ModelLayer("layer4", "Sequential", (1, 512, 7, 7), (512, 7, 7), gradient=True))
+    layer4 (512 channels, 7 x 7)
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The table of docs/how_to/layers.md: which layer of which model to name, and what comes out.
 
-`python docs/_ext/layer_table.py` builds every model as its library publishes it, with random weights, looks at the
-layer, and writes the table anew. `tests/models/test_architectures.py` does the same with a small model of the same
-class, and compares scores and maps.
+`python docs/_ext/layer_table.py` builds every model as its library publishes it, with random weights, looks
+at the layer, and writes the table anew. `tests/models/test_architectures.py` does the same with a small model
+of the same class, and compares scores and maps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import cxr_explain as cxr
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how_to" / "layers.md"
 NAMES = ("Effusion", "Mass", "Pneumothorax")
-OWN = "its own"
+
+_TABLE = re.compile(r"<!-- table -->\n.*?<!-- /table -->", re.DOTALL)
 
 Build = Callable[[], nn.Module]
 
@@ -90,21 +91,19 @@ def _monai(name: str, **options: Any) -> Build:
 
 
 def _hugging_face(name: str, **options: Any) -> Build:
-    """One of Hugging Face's classifiers, whose `forward` gives an object with `.logits`: here, these alone."""
+    """One of Hugging Face's classifiers, whose `forward` gives an object with logits: here, these alone."""
 
     def build() -> nn.Module:
         cxr.ensure_torchvision_imports()
         transformers = import_module("transformers")
         config = getattr(transformers, f"{name}Config")(num_labels=3, **options)
-        model = getattr(transformers, f"{name}ForImageClassification")(config)
+        whole = getattr(transformers, f"{name}ForImageClassification")
 
-        def forward(self: Any, x: Tensor) -> Tensor:
-            return super(mine, self).forward(x).logits
+        class Logits(whole):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x).logits
 
-        mine = type(model).__name__, type(model)
-        mine = type(mine[0], (mine[1],), {"forward": forward, "__module__": mine[1].__module__})
-        model.__class__ = mine
-        return model
+        return Logits(config)
 
     return build
 
@@ -126,6 +125,7 @@ _SMALL_VIT = {
     "image_size": 64, "patch_size": 16, "num_layers": 2, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64,
     "num_classes": 3,
 }  # fmt: skip
+_GREY = {"in_channels": 1, "num_classes": 3}
 _BEFORE = "the values before its ReLU"
 _LAST = "behind it, no gradient reaches the patches"
 
@@ -153,7 +153,8 @@ ROWS = (
     Row("timm", "efficientnet_b0", "bn2", _timm("efficientnet_b0"), _timm("efficientnet_b0")),
     Row("timm", "mobilenetv3_large_100", "blocks", _timm("mobilenetv3_large_100"),
         _timm("mobilenetv3_small_050")),
-    Row("timm", "convnext_tiny", "stages", _timm("convnext_tiny"), _timm("convnext_atto", depths=(1, 1, 1, 1))),
+    Row("timm", "convnext_tiny", "stages", _timm("convnext_tiny"),
+        _timm("convnext_atto", depths=(1, 1, 1, 1))),
     Row("timm", "swin_tiny_patch4_window7_224", "norm", _timm("swin_tiny_patch4_window7_224"),
         _timm("swin_tiny_patch4_window7_224", img_size=64, window_size=4, embed_dim=12, depths=(1, 1),
               num_heads=(1, 2))),
@@ -163,15 +164,15 @@ ROWS = (
         _timm("vit_small_patch14_reg4_dinov2", img_size=56, depth=2, embed_dim=48), "blocks.1.norm1", _LAST,
         size=518, small_size=56),
     Row("MONAI", "DenseNet121", None, _monai("DenseNet121", in_channels=1, out_channels=3),
-        _monai("DenseNet", in_channels=1, out_channels=3, init_features=8, growth_rate=4, block_config=(2, 2)),
-        channels=1),
+        _monai("DenseNet", in_channels=1, out_channels=3, init_features=8, growth_rate=4,
+               block_config=(2, 2)), channels=1),
     Row("MONAI", "resnet18", "layer4", _monai("resnet18", n_input_channels=1, num_classes=3),
         _monai("resnet10", n_input_channels=1, num_classes=3), channels=1),
-    Row("MONAI", "SEResNet50", "layer4", _monai("SEResNet50", in_channels=1, num_classes=3),
-        _monai("SEResNet50", in_channels=1, num_classes=3, layers=(1, 1, 1, 1)), channels=1),
+    Row("MONAI", "SEResNet50", "layer4", _monai("SEResNet50", **_GREY),
+        _monai("SEResNet50", layers=(1, 1, 1, 1), **_GREY), channels=1),
     Row("MONAI", "EfficientNetBN", "_bn1",
-        _monai("EfficientNetBN", model_name="efficientnet-b0", pretrained=False, in_channels=1, num_classes=3),
-        _monai("EfficientNetBN", model_name="efficientnet-b0", pretrained=False, in_channels=1, num_classes=3),
+        _monai("EfficientNetBN", model_name="efficientnet-b0", pretrained=False, **_GREY),
+        _monai("EfficientNetBN", model_name="efficientnet-b0", pretrained=False, **_GREY),
         remark="the values before its Swish", channels=1),
     Row("Hugging Face", "ViTForImageClassification", "vit.layers.11.layernorm_before", _hugging_face("ViT"),
         _hugging_face("ViT", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
@@ -179,7 +180,8 @@ ROWS = (
     Row("Hugging Face", "SwinForImageClassification", "swin.layernorm", _hugging_face("Swin"),
         _hugging_face("Swin", embed_dim=12, depths=[1, 1], num_heads=[1, 2], window_size=4, image_size=64)),
     Row("Hugging Face", "ConvNextForImageClassification", "convnext.encoder.stages.3",
-        _hugging_face("ConvNext"), _hugging_face("ConvNext", hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1])),
+        _hugging_face("ConvNext"),
+        _hugging_face("ConvNext", hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1])),
     Row("TorchXRayVision", "DenseNet", None, _made("torchxrayvision.models.DenseNet", num_classes=3),
         _made("torchxrayvision.models.DenseNet", num_classes=3, **_SMALL_DENSE), channels=1),
     Row("TorchXRayVision", "ResNet", None, lambda: cxr.XRVResNet.empty(num_classes=3),
@@ -194,32 +196,26 @@ def line_of(row: Row) -> str:
     classifier = row.classifier(row.published().eval(), small=False)
     forward = classifier.forward(torch.rand(1, 1, row.size, row.size) * 2048 - 1024)
     _, channels, rows, columns = forward.activations.shape
-    read = "; ".join((*(_read(note) for note in forward.notes), *filter(None, [row.remark])))
-    layer = (
-        f"none: it is passed as it is, to `{classifier.target_layer}`"
-        if row.layer is None
-        else f"`{row.layer}`"
-    )
-    cells = f"{channels} x {rows} x {columns}"
-    return f"| {row.library} | `{row.model}` | {layer} | {row.size} | {cells} | {read} |"
+    read = "; ".join((*map(_read, forward.notes), row.remark)).strip("; ") or "the same"
+    layer = f"`{row.layer}`" if row.layer else f"none to name: `{classifier.target_layer}`"
+    maps = f"{channels} x {rows} x {columns}"
+    return f"| {row.library} | `{row.model}` | {layer} | {row.size} | {maps} | {read} |"
 
 
 def _read(note: str) -> str:
-    """What was done, without the name of the layer, and without the maps' shape that stands beside it."""
+    """What was done, without the name of the layer."""
     return re.sub(r"^\S+ gives ", "", note)
 
 
 def table() -> str:
     """The whole table."""
-    head = "| library | model | layer | input | maps (C x I x J) | what the layer gives |\n|---|---|---|---|---|---|"
-    return "\n".join((head, *map(line_of, ROWS)))
+    head = "| library | model | layer | input | maps (C x I x J) | what the layer gives |"
+    return "\n".join((head, "|---|---|---|---|---|---|", *map(line_of, ROWS)))
 
 
 def written(text: str) -> str:
     """The page with the table put in."""
-    begin, end = "<!-- table -->\n", "\n<!-- /table -->"
-    before, _, rest = text.partition(begin)
-    return before + begin + table() + end + rest.partition(end)[2]
+    return _TABLE.sub(lambda _: f"<!-- table -->\n{table()}\n<!-- /table -->", text)
 
 
 if __name__ == "__main__":

@@ -463,6 +463,32 @@ def _(place: Path) -> object:
     return explain_with(Net(), layer="head")
 
 
+@heading("whose channels may come first or last; expected")
+def _(place: Path) -> object:
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    cube = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.LayerNorm(4), *head)
+    return explain_with(nn.Sequential(cube[:2], *cube[2:]), layer="0")
+
+
+@heading("for a batch of ...; expected (B, C, I, J), with the images first")
+def _(place: Path) -> object:
+    windows = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.Unflatten(2, (2, 2)), nn.Flatten(0, 1), nn.Identity())
+    return explain_with(nn.Sequential(windows, nn.Flatten(), nn.Linear(16, 2)), layer="0.3")
+
+
+@heading("No gradient reaches")
+def _(place: Path) -> object:
+    net = Net()
+    nn.init.zeros_(net.head.weight)
+    return explain_with(net, "body").provenance.notes[-1]
+
+
+@heading("gives one value for the whole image")
+def _(place: Path) -> object:
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    return explain_with(nn.Sequential(nn.Conv2d(1, 4, 3, 2), *head), "1").provenance.notes[-1]
+
+
 @heading("found tokens of shape")
 def _(place: Path) -> object:
     tokens = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.Flatten(2), nn.Flatten(1), nn.Linear(64, 2))

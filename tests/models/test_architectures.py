@@ -1,8 +1,8 @@
-"""About twenty-five architectures at the layers of docs/how_to/layers.md: scores and maps are the models' own.
+"""Twenty-five architectures at the layers of docs/how_to/layers.md: scores and maps are the models' own.
 
-The maps are held to finite differences, by a hook of this test's own that knows each layer's layout: Grad-CAM's map
-at a position p is the derivative of the score when a_c(p), the activations there, are added at every position,
-divided by C I J.
+The maps are held to finite differences, by a hook of this test's own that knows each layer's layout: the
+map of Grad-CAM at a position p is the derivative of the score when a_c(p), the activations there, are added
+at every position, divided by C I J.
 """
 
 from __future__ import annotations
