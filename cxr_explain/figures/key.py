@@ -58,12 +58,12 @@ class ColourKey(ContentBlock):
     def _hollow_text(self) -> str:
         """Why a pathology has no colour in the map."""
         explanation = self.content.explanation
+        if not explanation.without_evidence:
+            return "no gradient reaches the layer"
         fused = explanation.provenance.map_settings.fused
-        texts = [
-            "no gradient reaches the layer" if explanation.without_gradient else "",
-            "wins nowhere in the fused map" if fused else "no positive evidence",
-        ]
-        return ", or ".join(filter(None, texts if explanation.without_evidence else texts[:1]))
+        if explanation.without_gradient:
+            return "no gradient, or wins nowhere" if fused else "no gradient, or no evidence"
+        return "wins nowhere in the fused map" if fused else "no positive evidence"
 
     @property
     def _row(self) -> float:

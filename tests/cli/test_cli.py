@@ -53,6 +53,37 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+def test_layers_are_listed_with_their_maps(checkpoint: Path) -> None:
+    result = RUN.invoke(app, ["layers", "--weights", str(checkpoint)])
+    assert result.exit_code == 0, result.output
+    rows = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert rows[0] == "layer kind gives channels maps"
+    assert rows[-1] == "without --layer: features (post-ReLU)"
+    assert "features.norm5 BatchNorm2d 1 x 1024 x 7 x 7 1024 7 x 7" in rows
+    assert "features.denseblock3 _DenseBlock 1 x 1024 x 14 x 14 1024 14 x 14" in rows
+    assert not [row for row in rows if row.startswith("classifier")]
+
+
+def test_all_layers_are_listed_with_why_not(tmp_path: Path) -> None:
+    result = RUN.invoke(app, ["layers", "--weights", "phantom", "--all"])
+    shown = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert shown["layer"].split()[-2:] == ["why", "not"]
+    assert "features.norm5" in shown
+    result = RUN.invoke(app, ["layers", "--weights", str(tmp_path / "none.pt")])
+    assert result.exit_code == 1
+    assert "no such checkpoint file" in result.stderr
+
+
+def test_a_layer_that_is_not_there_fails_with_those_that_would_do(images: Path, tmp_path: Path) -> None:
+    result = explain(
+        images / "a.png", "--layer", "features.7", "--weights", "phantom", "--allow-phantom-weights",
+        "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "no layer named 'features.7' in DenseNet" in result.stderr
+    assert "Layers that would do: features (216 channels, 28 x 28)" in " ".join(result.stderr.split())
+
+
 def explain(*arguments: object):
     return RUN.invoke(app, ["explain", *map(str, arguments)])
 

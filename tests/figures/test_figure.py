@@ -146,6 +146,46 @@ def test_states_are_said_in_words():
     assert "No pathology to explain" in said
 
 
+def test_a_layer_that_no_gradient_reaches_is_no_lack_of_evidence():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph)
+    names = explanation.ranking.pathologies
+    empty = replace(explanation, maps=explanation.maps * 0, class_maps=explanation.class_maps * 0)
+    figure = draw_explanation(_without_gradient(empty, names), radiograph)
+    assert_legible(figure)
+    said = written(figure)
+    assert "No gradient reaches this layer" in said
+    assert "no gradient reaches the layer" in said
+    assert "wins nowhere" not in said
+    assert "evidence" not in said.replace("strongest here", "")
+
+
+def test_one_pathology_without_gradient_is_told_from_those_without_evidence():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph)
+    maps, class_maps = explanation.maps.copy(), explanation.class_maps.copy()
+    maps[:2], class_maps[0], class_maps[1] = 0, 0, -1
+    one = replace(explanation, maps=maps, class_maps=class_maps)
+    figure = draw_explanation(_without_gradient(one, one.ranking.pathologies[:1]), radiograph)
+    assert_legible(figure)
+    said = " ".join(written(figure).split())
+    assert "no gradient, or wins nowhere" in said
+    assert "No gradient" in said
+    assert "no positive" in said
+
+
+def test_a_single_cell_is_called_one_value():
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph)
+    cell = np.ones((len(explanation.maps), 1, 1), np.float32)
+    said = written(draw_explanation(replace(explanation, maps=cell, class_maps=cell), radiograph))
+    assert "One value for the whole image" in said
+
+
+def _without_gradient(explanation, names):
+    return replace(explanation, provenance=replace(explanation.provenance, without_gradient=names))
+
+
 def test_nothing_unknown_is_guessed():
     radiograph = synthetic_radiograph((64, 64))
     said = written(draw_explanation(synthetic_explanation(radiograph), radiograph))
