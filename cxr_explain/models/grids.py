@@ -250,7 +250,7 @@ def _tokens(shape: Sequence[int], size: tuple[int, int], network: nn.Module) -> 
         raise _no_maps(shape)
     ((rows, columns, skip),) = found
     left_out = f"{skip} left out, the others" if skip else "they"
-    note = f"{left_out} are read as {rows} x {columns} patches"
+    note = f"{left_out} are read as {rows} x {columns} patches, row by row"
     return Reading(TokenGrid(rows, columns, skip), f"gives {tokens} tokens: {note}")
 
 

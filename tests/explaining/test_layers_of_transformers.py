@@ -98,7 +98,7 @@ def test_before_the_last_attention_there_are_maps() -> None:
     assert found.without_gradient == ()
     assert (found.class_maps != 0).any(axis=(1, 2)).all()
     assert found.provenance.notes == (
-        f"{LAST}.ln_1 gives 17 tokens: 1 left out, the others are read as 4 x 4 patches.",
+        f"{LAST}.ln_1 gives 17 tokens: 1 left out, the others are read as 4 x 4 patches, row by row.",
     )
     assert expected.provenance.notes == ()
 

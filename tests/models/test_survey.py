@@ -121,7 +121,10 @@ def test_behind_the_last_attention_no_gradient_reaches_the_patches() -> None:
     assert [found[name].problem for name in (last, "encoder.ln", f"{last}.mlp")] == [NO_GRADIENT] * 3
     assert found[f"{last}.ln_1"].suits
     assert found["conv_proj"].suits
-    assert found[f"{last}.ln_1"].note == "gives 17 tokens: 1 left out, the others are read as 4 x 4 patches"
+    assert (
+        found[f"{last}.ln_1"].note
+        == "gives 17 tokens: 1 left out, the others are read as 4 x 4 patches, row by row"
+    )
     assert layers_that_do(vit()) == f"Layers that would do: {last}.ln_1 (32 channels, 4 x 4)."
 
 
