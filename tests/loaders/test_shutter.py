@@ -214,7 +214,7 @@ def test_overlay_planes_are_counted(read):
 
 def test_one_overlay_in_the_unused_bits_and_one_curve(read):
     """An overlay of old writers has no data of itself: it is drawn into the samples' words."""
-    ds = dataset(phantom() | np.uint16(0x1000), **{"WindowCenter": 2048, "WindowWidth": 4096})
+    ds = dataset(phantom() | np.uint16(0x1000), WindowCenter=2048, WindowWidth=4096)
     ds.add_new((0x6000, 0x0010), "US", ROWS)
     ds.add_new((0x6000, 0x0102), "US", 12)
     ds.add_new((0x5000, 0x3000), "OW", bytes(8))
