@@ -152,14 +152,19 @@ def _available_voi(dataset: pydicom.Dataset, levels: Levels, warnings: list[str]
         if not lut.fits:
             ends = f"declares {lut.bits} bits and its entries end at {lut.peak:g}"
             warnings.append(f"a VOI LUT of the header {ends}: scaled by this largest entry")
+    return [*found, *_windows(dataset, warnings)]
+
+
+def _windows(dataset: pydicom.Dataset, warnings: list[str]) -> list[Voi]:
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     for keyword, values in (("WindowCenter", centers), ("WindowWidth", widths)):
         if given(dataset, keyword) and not values:
             warnings.append(f"{keyword} of the header is unreadable: left out")
-            return found
+            return []
     if len(centers) != len(widths):
         warnings.append("window centers and widths of the header do not pair up: left out")
-        return found
+        return []
+    found: list[Voi] = []
     function = _voi_function(dataset, warnings)
     for center, width in zip(centers, widths, strict=True):
         window = Window(center, width, function)

@@ -45,7 +45,7 @@ class Lut:
         >>> Lut(np.array([0.0, 255.0]), 0, 8).white, Lut(np.array([0.0, 16380.0]), 0, 16).white
         (255.0, 16380.0)
         """
-        return self.declared if self.fits else self.peak
+        return (self.declared if self.fits else self.peak) or 1.0
 
     def apply(self, x: FloatTable) -> FloatTable:
         """Look values up; those outside take the first or last entry."""

@@ -8,7 +8,7 @@ applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -114,25 +114,27 @@ def _polygon(dataset: pydicom.Dataset, rows: int, columns: int) -> _Mask | None:
         return None
     corners = [(int(row) - 1, int(column) - 1) for row, column in zip(values[::2], values[1::2], strict=True)]
     turns = np.zeros((rows, columns + 1), np.bool_)
-    edge = np.zeros((rows, columns), np.bool_)
+    on_edge = np.zeros((rows, columns), np.bool_)
     for ends in zip(corners, corners[1:] + corners[:1], strict=True):
-        (row, column), (end_row, end_column) = sorted(ends)
-        if row == end_row:
-            _mark(edge, row, column, end_column)
-            continue
-        span = np.arange(max(row, 0), min(end_row, rows - 1) + 1)
-        crossing = column * (end_row - row) + (span - row) * (end_column - column)
-        at, rest = np.divmod(crossing, end_row - row)
-        on = (rest == 0) & (at >= 0) & (at < columns)
-        edge[span[on], at[on]] = True
-        below = span < end_row
-        turns[span[below], np.clip(at + (rest > 0), 0, columns)[below]] ^= True
-    return np.logical_xor.accumulate(turns, axis=1)[:, :columns] | edge
+        _draw_edge(ends, turns, on_edge)
+    return np.logical_xor.accumulate(turns, axis=1)[:, :columns] | on_edge
 
 
-def _mark(edge: _Mask, row: int, first: int, last: int) -> None:
-    if 0 <= row < edge.shape[0]:
-        edge[row, max(first, 0) : max(last + 1, 0)] = True
+def _draw_edge(ends: Sequence[tuple[int, int]], turns: _Mask, on_edge: _Mask) -> None:
+    """Mark the pixels whose centre is on an edge, and in each row the first one to the right of the edge."""
+    (row, column), (end_row, end_column) = sorted(ends)
+    rows, columns = on_edge.shape
+    if row == end_row:
+        if 0 <= row < rows:
+            on_edge[row, max(column, 0) : max(end_column + 1, 0)] = True
+        return
+    span = np.arange(max(row, 0), min(end_row, rows - 1) + 1)
+    crossing = column * (end_row - row) + (span - row) * (end_column - column)
+    at, rest = np.divmod(crossing, end_row - row)
+    on = (rest == 0) & (at >= 0) & (at < columns)
+    on_edge[span[on], at[on]] = True
+    below = span < end_row
+    turns[span[below], np.clip(at + (rest > 0), 0, columns)[below]] ^= True
 
 
 _SHAPES: Final[dict[str, Callable[[pydicom.Dataset, int, int], _Mask | None]]] = {

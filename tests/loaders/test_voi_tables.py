@@ -48,9 +48,10 @@ def test_a_table_that_stays_below_white_on_purpose_keeps_its_declared_range(read
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("bits", [12, 16, 0])
 @pytest.mark.parametrize("level", [0, 1, 1000, 3000, 4095])
-def test_a_flat_table_gives_way_to_the_window_beside_it(read, level, photometric):
-    flat = lut_item(np.full(4096, level), bits=12)
+def test_a_flat_table_gives_way_to_the_window_beside_it(read, level, bits, photometric):
+    flat = lut_item(np.full(4096, level), bits=bits)
     shown = read(dataset(phantom(), 12, photometric, VOILUTSequence=[flat], **WINDOW))
     assert np.array_equal(shown.pixels, read(dataset(phantom(), 12, photometric, **WINDOW)).pixels)
     assert any("VOI LUT of 4096 entries" in w and w.endswith("not applied") for w in shown.warnings)
