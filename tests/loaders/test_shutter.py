@@ -10,6 +10,7 @@ from radiograph_files import SHUTTERS, dataset, encode, phantom
 
 from cxr_explain.errors import CorruptImageError
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.loaders.shutter import read_shutter
 
 ROWS, COLUMNS = 48, 40
 
@@ -94,6 +95,25 @@ def test_each_pixel_follows_the_standards_text(read, shutter, photometric):
     assert np.array_equal(shown.display[~hidden], whole.display[~hidden])
     assert f"{100 * hidden.mean():.1f} % of the pixels left out, shown black" in " ".join(shown.steps)
     assert not [warning for warning in shown.warnings if "shutter" in warning]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_polygon_follows_the_standards_text(seed):
+    """Corners in and out of the image, edges through centres, crossings, corners on one line."""
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        corners = rng.integers(-4, 16, 2 * rng.integers(3, 9)).tolist()
+        ds = item(ShutterShape="POLYGONAL", VerticesOfThePolygonalShutter=corners)
+        warnings = []
+        shutter = read_shutter(ds, 10, 12, warnings)
+        seen = np.array(
+            [[in_polygon(corners, row, column) for column in range(1, 13)] for row in range(1, 11)]
+        )
+        if not seen.any():
+            assert shutter is None
+            assert "would hide the whole image" in warnings[0]
+            continue
+        assert np.array_equal(~shutter.hidden, seen)
 
 
 @pytest.mark.parametrize("voi", ["auto", "none", 0])
