@@ -65,14 +65,10 @@ def rubbish(kind, shape, bits, container):
     return above
 
 
-def both(tmp_path, words, syntax, bits, signed):
-    """The file in a syntax and its uncompressed twin, as read."""
-    read = {}
-    for name, chosen in (("packed", syntax), ("plain", uid.ExplicitVRLittleEndian)):
-        path = tmp_path / f"{name}.dcm"
-        path.write_bytes(file_of(words, chosen, bits, signed))
-        read[name] = read_radiograph(path, voi="none")
-    return read["packed"], read["plain"], pydicom.dcmread(tmp_path / "plain.dcm").pixel_array
+def twin(words, bits, signed):
+    """The samples of the uncompressed file, as pydicom's own pipeline reads them."""
+    plain = file_of(words, uid.ExplicitVRLittleEndian, bits, signed)
+    return pydicom.dcmread(io.BytesIO(plain)).pixel_array
 
 
 def scaled(samples, bits, signed):
@@ -86,25 +82,26 @@ def scaled(samples, bits, signed):
 @pytest.mark.parametrize("syntax", [*NATIVE, *COMPRESSED], ids=lambda s: s.name)
 def test_every_syntax_equals_its_uncompressed_twin(tmp_path, syntax, bits, signed):
     samples = phantom(36, 40, bits=bits).astype(np.int64) - (2 ** (bits - 1) if signed else 0)
-    for kind in ("nothing", "overlay", "noise", "everywhere") if bits < 16 else ("nothing",):
+    for kind in ("nothing", "overlay", "noise") if bits < 16 else ("nothing",):
         words = words_of(samples, bits, rubbish(kind, samples.shape, bits, 16), 16)
-        packed, plain, truth = both(tmp_path, words, syntax, bits, signed)
-        assert np.array_equal(truth, samples)  # pydicom's pipeline
-        assert np.array_equal(plain.pixels, scaled(samples, bits, signed))
-        assert np.array_equal(packed.pixels, plain.pixels)
-        named = any("are dropped" in warning for warning in packed.warnings)
-        # Ones above a negative sample are its sign.
+        (tmp_path / "a.dcm").write_bytes(file_of(words, syntax, bits, signed))
+        shown = read_radiograph(tmp_path / "a.dcm", voi="none")
+        assert np.array_equal(twin(words, bits, signed), samples)
+        assert np.array_equal(shown.pixels, scaled(samples, bits, signed))
+        named = any("are dropped" in warning for warning in shown.warnings)
         assert named == (kind != "nothing")
 
 
+@pytest.mark.parametrize("kind", ["noise", "everywhere"])
 @pytest.mark.parametrize("bits", [5, 6, 7])
 @pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless])
-def test_eight_bits_allocated(tmp_path, syntax, bits):
+def test_eight_bits_allocated(tmp_path, syntax, bits, kind):
     samples = phantom(36, 40, bits=bits).astype(np.int64)
-    words = words_of(samples, bits, rubbish("noise", samples.shape, bits, 8), 8)
-    packed, plain, _ = both(tmp_path, words, syntax, bits, signed=False)
-    assert np.array_equal(packed.pixels, plain.pixels)
-    assert np.array_equal(plain.pixels, scaled(samples, bits, signed=False))
+    words = words_of(samples, bits, rubbish(kind, samples.shape, bits, 8), 8)
+    (tmp_path / "a.dcm").write_bytes(file_of(words, syntax, bits, signed=False))
+    assert np.array_equal(twin(words, bits, signed=False), samples)
+    shown = read_radiograph(tmp_path / "a.dcm", voi="none")
+    assert np.array_equal(shown.pixels, scaled(samples, bits, signed=False))
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
