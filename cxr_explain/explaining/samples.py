@@ -33,8 +33,8 @@ class SampleReference:
     """What a sample says is there.
 
     Args:
-        labels: the states of its "lab"; boxes where a mask is made of rectangles.
-        masks: (H, W) bool by pathology, from its "pathology_masks"; none of them empty.
+        labels: the states in "lab"; boxes where a mask is made of rectangles.
+        masks: (H, W) bool by pathology, from "pathology_masks"; none of them empty.
     """
 
     labels: ReferenceLabels
@@ -49,7 +49,7 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
 
     Args:
         sample: what `dataset[i]` gives.
-        data_set: the data set, or the names of its pathologies.
+        data_set: the data set, or what it has as `pathologies`.
 
     Returns:
         None where the sample has no labels. Without the data set, no label is read; `labels.source` says so.

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from cxr_explain.reference.check import ManifestCheck as ManifestCheck
     from cxr_explain.reference.check import check_manifest as check_manifest
     from cxr_explain.reference.check import present as present
+    from cxr_explain.reference.coverage import coverage_notes as coverage_notes
+    from cxr_explain.reference.coverage import unpredicted_notes as unpredicted_notes
     from cxr_explain.reference.csv_file import parse_manifest as parse_manifest
     from cxr_explain.reference.csv_file import read_manifest as read_manifest
     from cxr_explain.reference.csv_file import write_manifest as write_manifest
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check": ("ManifestCheck", "check_manifest", "present"),
+    "coverage": ("coverage_notes", "unpredicted_notes"),
     "csv_file": ("parse_manifest", "read_manifest", "write_manifest"),
     "data_sets.registry": ("DATA_SETS", "DataSet", "make_manifest"),
     "entry": ("Entry",),

@@ -41,6 +41,12 @@ def unpredicted_notes(
         standard: what is known of images.
         files: the image files.
         pathologies: names of the model's outputs.
+
+    >>> from cxr_explain.pathologies import ReferenceBox
+    >>> from cxr_explain.reference.manifest import Manifest
+    >>> manifest = Manifest(["a"], ["a.png"], boxes={0: (ReferenceBox("Hernia", 1, 2, 3, 4),)})
+    >>> unpredicted_notes(ReferenceStandard(manifest), [Path("a.png")], ["Mass"])
+    ('Hernia is outlined in 1 images, and left out: the model has no output for it',)
     """
     outputs = {canonical_pathology(name) for name in pathologies if name.strip()}
     rows = {row for path in files for row in standard.rows(path)}

@@ -533,6 +533,34 @@ def _(place: Path) -> object:
     return read_manifest(csv_file(place, "image_id,path,age\na,../a.png,\nb,b.png,old\n"))
 
 
+@heading("the unknown pathology ...; the nearest known is")
+def _(place: Path) -> object:
+    return make_manifest("csv", csv_file(place, "image,labels\na.png,Efusion\n"))
+
+
+@heading("images are in the table")
+def _(place: Path) -> object:
+    from cxr_explain.reference import coverage_notes, read_references
+
+    standard = read_references(labels=csv_file(place, "image,labels\nb.png,Mass\n"))
+    return "; ".join(coverage_notes(standard, [place / "a.png"]))
+
+
+@heading("images in the image folder, which has")
+def _(place: Path) -> object:
+    from cxr_explain.reference import check_manifest
+
+    manifest = read_manifest(csv_file(place, "image_id,path\na,b.png\n"))
+    return check_manifest(manifest, images(place), []).raise_if_useless()
+
+
+@heading("expected train/patient00001/study1/view1_frontal.jpg beside the tables")
+def _(place: Path) -> object:
+    (place / "pictures" / "patient00001").mkdir(parents=True)
+    csv_file(place, "Path,Mass,Edema\ntrain/patient00001/study1/view1_frontal.jpg,,1\n", "train.csv")
+    return make_manifest("chexpert", place)
+
+
 @heading("expected NIH's list of that split")
 def _(place: Path) -> object:
     source = place / "nih"
