@@ -190,7 +190,7 @@ class Explainer:
         Args:
             radiograph: a radiograph, as `read_radiograph` gives it; the path of a file, which is read; or a
                 sample of a TorchXRayVision data set, as `dataset[i]` gives it.
-            data_set: for a sample, the data set that it comes from, or that data set's `pathologies`: with it,
+            data_set: for a sample, the data set that it comes from, or that data set's `pathologies`; then
                 the explanation's `reference` has the sample's labels and masks.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
