@@ -77,20 +77,19 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
             f"{len(names)} names for {len(values)} labels", expected="the data set that the sample is of"
         )
     masks = _masks(sample, names)
-    return SampleReference(
-        ReferenceLabels(
-            {
-                name: _STATES[value]
-                for name, value in zip(names, values.tolist(), strict=True)
-                if value in _STATES and not says_no_finding(name)
-            },
-            boxes=tuple(box for name, mask in masks.items() for box in _rectangles(name, mask)),
-            source=f"the sample's, of {type(data_set).__name__}"
-            if hasattr(data_set, "pathologies")
-            else "the sample's",
-        ),
-        masks,
+    labels = ReferenceLabels(
+        _states(names, values.tolist()),
+        boxes=tuple(box for name, mask in masks.items() for box in _rectangles(name, mask)),
+        source="the sample's"
+        + (f", of {type(data_set).__name__}" if hasattr(data_set, "pathologies") else ""),
     )
+    return SampleReference(labels, masks)
+
+
+def _states(names: Sequence[str], values: Sequence[float]) -> dict[str, LabelState]:
+    """What is neither 1 nor 0 is not labelled; "No Finding" is no pathology."""
+    given = zip(names, values, strict=True)
+    return {name: _STATES[value] for name, value in given if value in _STATES and not says_no_finding(name)}
 
 
 def _masks(sample: Sample, names: Sequence[str]) -> dict[str, Mask]:

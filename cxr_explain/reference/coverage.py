@@ -83,12 +83,11 @@ def _outlined(standard: ReferenceStandard, row: int) -> set[str]:
 
 def _shown(paths: Iterable[str]) -> str:
     """Some paths by their last parts, where those differ."""
-    every = list(paths)
-    names = list(
-        dict.fromkeys(
-            quoted("/".join(path.split("/")[-4:] if "patient" in path else path.split("/")[-1:]))
-            for path in every
-        )
-    )
+    names: dict[str, None] = {}
+    for path in paths:
+        parts = path.split("/")
+        names.setdefault(quoted("/".join(parts[-4:] if "patient" in path else parts[-1:])))
+        if len(names) > _SHOWN:
+            break
     more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "no image"
+    return ", ".join(list(names)[:_SHOWN]) + more if names else "no image"

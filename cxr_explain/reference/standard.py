@@ -248,8 +248,10 @@ def _mask_folder(folder: Path, further: Sequence[str]) -> ReferenceStandard:
             pathology = known_pathology(name, further)
         except ReferenceLabelError as error:
             others.append(f"{quoted(path.name)} ({error.found})")
-        else:
-            found[image][pathology] = MaskReference("png", path.name)
+            continue
+        if pathology in found[image]:
+            raise ReferenceLabelError(f"two masks of {pathology!r} for {quoted(image)}", source=folder)
+        found[image][pathology] = MaskReference("png", path.name)
     if not found:
         raise ReferenceLabelError(
             f"no mask{f', but {others[0]}' if others else ''}",

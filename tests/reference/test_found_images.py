@@ -8,7 +8,7 @@ import pytest
 from tables import BOX_HEADER, written
 
 from cxr_explain.errors import ManifestError, ReferenceLabelError
-from cxr_explain.reference import Manifest, ReferenceStandard, check_manifest, read_references
+from cxr_explain.reference import Manifest, ReferenceStandard, check_manifest, make_manifest, read_references
 from cxr_explain.reference.chexlocalize import OutlineSet, write_segmentations
 from cxr_explain.reference.coverage import coverage_notes, unpredicted_notes
 
@@ -37,6 +37,22 @@ def test_a_file_is_found_by_its_name_alone(name: str, tmp_path: Path) -> None:
     standard = labelled(tmp_path, name)
     assert standard.row("elsewhere/a.png") == 0
     assert standard.row("elsewhere/b.png") is None
+
+
+def test_a_manifest_of_a_table_with_another_machines_paths(tmp_path: Path) -> None:
+    for name in ("deep/a.png", "x/b.png", "y/b.png"):
+        written(tmp_path / "images" / name)
+    rows = (r"C:\scans\a.png,Mass", "/mnt/x/c.png,", "x/b.png,Edema")
+    table = written(tmp_path / "t.csv", "image,labels", *rows)
+    with pytest.raises(ManifestError, match=r"line 2: the path .* backslash"):
+        make_manifest("csv", table)
+    manifest = make_manifest("csv", table, images=tmp_path / "images")
+    assert manifest.paths == ("deep/a.png", "c.png", "x/b.png")
+    table = written(tmp_path / "t.csv", "image,labels", r"C:\scans\b.png,Mass")
+    with pytest.raises(
+        ManifestError, match=r"'b\.png' as .* expected each image once"
+    ):
+        make_manifest("csv", table, images=tmp_path / "images")
 
 
 def test_paths_of_windows_in_nihs_tables(tmp_path: Path) -> None:
@@ -81,6 +97,9 @@ def test_boxes_masks_and_outlines_say_so_too(tmp_path: Path) -> None:
     notes = coverage_notes(read_references(masks=folder), FILES)
     assert notes[0].startswith("1 files that are named after no pathology left out: 'y-flu.png'")
     assert notes[1].startswith("0 of 2 images are in the folder masks: it has 'y.png', but not 'a.png'")
+    (folder / "y-MASS.png").touch()
+    with pytest.raises(ReferenceLabelError, match="two masks of 'Mass' for 'y'"):
+        read_references(masks=folder)
     outlines = OutlineSet.of_masks({"patient1_study1_view1_frontal": {"Edema": [[True]]}})
     file = write_segmentations(tmp_path / "gt.json", outlines)
     (note,) = coverage_notes(read_references(segmentations=file), FILES)

@@ -231,7 +231,7 @@ def test_the_registry() -> None:
     with_images = {
         name: each.options["images"] for name, each in DATA_SETS.items() if "images" in each.options
     }
-    assert set(with_images) == {"nih", "rsna", "vindr", "padchest"}
+    assert set(with_images) == {"nih", "rsna", "vindr", "padchest", "csv"}
     assert all(option.choices == () for option in with_images.values())
     with pytest.raises(OptionError, match="the data set 'imagenet'; expected one of nih"):
         make_manifest("imagenet", "x")

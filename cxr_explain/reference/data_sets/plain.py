@@ -15,6 +15,7 @@ from cxr_explain.pathologies import (
     canonical_pathology,
     labels_in,
 )
+from cxr_explain.reference.data_sets.folders import folder_of, paths_of
 from cxr_explain.reference.data_sets.labels import holds_states, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
@@ -29,7 +30,12 @@ _LABELS = ("labels", "Labels")
 _PEOPLE = ("patient", "view", "sex", "age", "split")
 
 
-def manifest_of_csv(source: str | PathLike[str], *, further_pathologies: str | None = None) -> Manifest:
+def manifest_of_csv(
+    source: str | PathLike[str],
+    *,
+    images: str | PathLike[str] | None = None,
+    further_pathologies: str | None = None,
+) -> Manifest:
     """The images of a plain CSV.
 
     Args:
@@ -39,6 +45,8 @@ def manifest_of_csv(source: str | PathLike[str], *, further_pathologies: str | N
             each pathology with 1, 0, -1, blank (not mentioned) or `n/a` (not labelled). `image_id`,
             `patient`, `view`, `sex`, `age` and `split` are understood; other columns stay as subgroups.
             Without `image_id`, images are named after their files.
+        images: the folder of the images. What the table names is then looked for there, by the whole path or
+            by the file name alone, whatever machine the path is of; the manifest's paths are relative to it.
         further_pathologies: names of pathologies beside the known ones, such as those of a model of your own,
             separated by commas.
 
@@ -48,7 +56,7 @@ def manifest_of_csv(source: str | PathLike[str], *, further_pathologies: str | N
     """
     further = [name.strip() for name in (further_pathologies or "").split(",") if name.strip()]
     with reading(Path(source)) as table:
-        return plain_manifest(table, further)
+        return plain_manifest(table, further, folder=folder_of(images) if images else None)
 
 
 def has_labels(table: CsvTable, further: Sequence[str] = ()) -> bool:
@@ -57,7 +65,11 @@ def has_labels(table: CsvTable, further: Sequence[str] = ()) -> bool:
 
 
 def plain_manifest(
-    table: CsvTable, further: Sequence[str] = (), *, tidy: Callable[[str], str] = str.strip
+    table: CsvTable,
+    further: Sequence[str] = (),
+    *,
+    tidy: Callable[[str], str] = str.strip,
+    folder: Path | None = None,
 ) -> Manifest:
     """The manifest of a table as `manifest_of_csv` takes it.
 
@@ -65,11 +77,13 @@ def plain_manifest(
         table: the table.
         further: names of pathologies that are known besides this package's.
         tidy: what is done to each path before it is looked at.
+        folder: where the images are looked for; None to take the paths as they are.
 
     Raises:
         ManifestError: no column of images, two kinds of label columns, or bad rows; all of them.
     """
     paths = [tidy(cell) for cell in table.column(*_PATHS)]
+    paths = paths if folder is None else _found_in(folder, paths)
     columns = _pathology_columns(table, further)
     text = table.optional(*_LABELS)
     if text is not None and columns:
@@ -98,6 +112,19 @@ def plain_manifest(
 def by_name(table: CsvTable, further: Sequence[str] = ()) -> Manifest:
     """The manifest of a plain table whose images are to be found by their names, whatever their folders."""
     return plain_manifest(table, further, tidy=without_root)
+
+
+def _found_in(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Paths below a folder: as they are where such a file is there, else by the file name alone.
+
+    Raises:
+        ManifestError: a name in two folders.
+    """
+    relative = [without_root(path) for path in paths]
+    others = [path for path in relative if not (folder / path).is_file()]
+    names = [path.rpartition("/")[2] for path in others]
+    found = dict(zip(others, paths_of(names, folder, otherwise=""), strict=True))
+    return [found.get(path, path) for path in relative]
 
 
 def _pathology_columns(table: CsvTable, further: Sequence[str]) -> list[str]:
@@ -129,8 +156,9 @@ def _from_text(cells: tuple[str, ...], table: CsvTable, further: Sequence[str]) 
 
 def _check_slashes(table: CsvTable, cells: tuple[str, ...], named: list[tuple[str, ...]]) -> None:
     """Where slashes separate names in some rows, a name with a slash in another row is not clear."""
-    joint = [row for row, names in enumerate(named) if any("/" in name for name in names)]
-    split = [row for row, names in enumerate(named) if "/" in cells[row] and row not in joint and names]
+    slashed = [row for row, names in enumerate(named) if "/" in cells[row] and names]
+    joint = [row for row in slashed if any("/" in name for name in named[row])]
+    split = [row for row in slashed if not any("/" in name for name in named[row])]
     for row in joint if split else ():
         text = (
             f"the labels {quoted(cells[row])}, while slashes separate names in line {table.lines[split[0]]}"
