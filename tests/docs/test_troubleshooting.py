@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from cxr_explain import (  # noqa: E402
     run_audit,
     token_grid,
 )
+from cxr_explain.errors import CxrExplainWarning  # noqa: E402
 from cxr_explain.weights import fetch, verify  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "troubleshooting.md"
@@ -89,6 +91,11 @@ def said_by(provocation: Provocation, place: Path) -> str:
 
 
 # --- what the functions below are made of ---
+
+
+def nobody(_id: int) -> None:
+    """No passwd entry."""
+    raise KeyError
 
 
 class Net(nn.Module):
@@ -731,6 +738,64 @@ def _(place: Path) -> object:
     explainer.prepare = fault  # type: ignore[method-assign,assignment]
     ((_, error),) = explain_files(explainer, [images(place) / "a.png"], place / "out")
     return str(error)
+
+
+@heading("found no home folder for ~/.torchxrayvision/models_data")
+def _(place: Path) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HOME")
+        patch.setattr("pwd.getpwuid", nobody)
+        return fetch("nih")
+
+
+@heading("The SHA-256 of ... could not be recorded")
+def _(place: Path) -> object:
+    (place / "state").write_text("in the way")
+    with pytest.warns(CxrExplainWarning) as told:
+        verify(checkpoint(place, {"a": torch.zeros(2)}))
+    return str(told[0].message)
+
+
+@heading("found a current folder that was deleted")
+def _(place: Path) -> object:
+    from cxr_explain.cli.surroundings import _check_current_folder
+
+    (place / "gone").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place / "gone")
+        (place / "gone").rmdir()
+        return _check_current_folder()
+
+
+@heading("No font has the letters")
+def _(place: Path) -> object:
+    explanation = replace(explain_with(Net()), id="\U0001fac1 of nobody's font")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cxr_explain.figures.lettering._other_fonts", tuple)
+        with pytest.warns(CxrExplainWarning) as told:
+            explanation.figure()
+    return str(told[0].message)
+
+
+@heading("passed over")
+def _(place: Path) -> object:
+    from cxr_explain.explaining.files import expand_inputs
+
+    folder = images(place)
+    (folder / "more").symlink_to(place)
+    _, (note,) = expand_inputs([str(folder)])
+    return note
+
+
+@heading("no such file")
+def _(place: Path) -> object:
+    return read_radiograph(place / "not_there.png")
+
+
+@heading("a file that cannot be read")
+def _(place: Path) -> object:
+    (place / "a.png").symlink_to("a.png")
+    return read_radiograph(place / "a.png")
 
 
 SLOW = {"a file that crashes its decoder"}  # a process of its own, which imports torch
