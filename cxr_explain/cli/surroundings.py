@@ -58,6 +58,9 @@ def _open_closed_streams() -> None:
 
 
 def _in_lines(others: Any) -> None:
+    """Show each warning of this package in one line, once for the command, however many images it is of."""
+    said: set[str] = set()
+
     def show(
         message: Warning | str,
         category: type[Warning],
@@ -66,10 +69,11 @@ def _in_lines(others: Any) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, CxrExplainWarning):
-            note(str(message))
-        else:
+        if not issubclass(category, CxrExplainWarning):
             others(message, category, filename, lineno, file, line)
+        elif (text := str(message)) not in said:
+            said.add(text)
+            note(text)
 
     warnings.showwarning = show
 

@@ -133,7 +133,8 @@ def assert_all_well(ran: Ran) -> None:
 def test_nobody_without_a_home(tmp_path: Path, data: Path, unnamed: Sequence[str]) -> None:
     ran = run_all(tmp_path, data, {}, prefix=unnamed)
     assert_all_well(ran)
-    assert ran.said("The SHA-256 of own.safetensors could not be recorded (this user has no home folder") == 1
+    nobody = "The SHA-256 of own.safetensors could not be recorded (this user has no home folder"
+    assert ran.said(nobody) == 2, "by the two commands that use it, once each"
     assert ran.said("note: found no home folder for ~/.torchxrayvision/models_data") == 1
     assert ran.said("No folder for Matplotlib's cache can be written to") == 1
     assert "densenet121-res224-all       no" in ran.stdout
@@ -146,8 +147,8 @@ def test_a_home_that_may_not_be_written_to(
     home.chmod(0o555)
     ran = run_all(tmp_path, data, {"HOME": str(home)}, prefix=unnamed)
     assert_all_well(ran)
-    assert ran.said("own.safetensors could not be recorded") == 1
-    assert ran.said(f"({home}/.local/state/cxr-explain/weights: Permission denied)") == 1
+    assert ran.said("own.safetensors could not be recorded") == 2
+    assert ran.said(f"({home}/.local/state/cxr-explain/weights: Permission denied)") == 2
     assert ran.said("No folder for Matplotlib's cache can be written to") == 1
     assert f"folder: {home}/.torchxrayvision/models_data" in ran.stdout
 
@@ -235,6 +236,26 @@ def test_a_fault_is_one_line_unless_it_is_asked_for(tmp_path: Path) -> None:
     assert ran.stderr.count("\n") == 1
     debugged = shell("cxr-explain weights list", tmp_path, PYTHONPATH=path, CXR_EXPLAIN_DEBUG="1")
     assert "patient data" in debugged.stderr
+
+
+def test_a_warning_of_many_images_is_one_line(tmp_path: Path) -> None:
+    """Also where readers of images change the filters meanwhile, after which Python would say it again."""
+    script = (
+        "import sys, warnings\n"
+        "from cxr_explain.cli.surroundings import make_good\n"
+        "from cxr_explain.errors import CxrExplainWarning\n"
+        "make_good()\n"
+        "for number in range(6):\n"
+        "    with warnings.catch_warnings():\n"
+        "        warnings.simplefilter('ignore')\n"
+        "    warnings.warn(f'letters {number % 2}', CxrExplainWarning)\n"
+        "warnings.warn('of another library')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stderr.startswith(
+        "note: letters 0\nnote: letters 1\n<string>:9: UserWarning: of another library"
+    )
+    assert ran.stderr.count("note:") == 2
 
 
 def test_what_may_not_be_read_is_named(tmp_path: Path, unnamed: Sequence[str]) -> None:
