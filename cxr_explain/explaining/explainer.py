@@ -310,20 +310,8 @@ class Explainer:
             )
             for forward, names in zip(passes, each, strict=True)
         ]
-        gradient = "none" if self.rule.gradient_free else passes[0].gradient
         with torch.inference_mode():
-            unreached = [
-                without_gradient(forward, classes, maps)
-                for forward, maps in zip(passes, by_layer, strict=True)
-            ]
-            names = layers or (self.classifier.target_layer,)
-            batch = BatchMaps(
-                rankings,
-                _with_state(self._fuse(by_layer, rankings, passes), unreached),
-                gradient,
-                notes_on_layers(names, passes, inputs, rankings, unreached, lambda: self._way_out(inputs)),
-            )
-            return batch, [
+            return self._batch(inputs, rankings, passes, classes, by_layer), [
                 None if other is None else _further(by_layer, image, indices[image], other)
                 for image, other in enumerate(others)
             ]
@@ -346,6 +334,26 @@ class Explainer:
         noise = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)) * 2048 - 1024
         with suppress(RuntimeError, ModelError):  # other channels, for example: its first batch will tell
             self._forward_passes(noise)
+
+    def _batch(
+        self,
+        inputs: Tensor,
+        rankings: tuple[Ranking, ...],
+        passes: Sequence[ForwardPass],
+        classes: Tensor,
+        by_layer: Sequence[Tensor],
+    ) -> BatchMaps:
+        """Fuse the maps of each layer, and say which of them are empty as no gradient reaches the layer."""
+        unreached = [
+            without_gradient(each, classes, maps) for each, maps in zip(passes, by_layer, strict=True)
+        ]
+        layers = self.settings.target_layers or (self.classifier.target_layer,)
+        return BatchMaps(
+            rankings,
+            _with_state(self._fuse(by_layer, rankings, passes), unreached),
+            "none" if self.rule.gradient_free else passes[0].gradient,
+            notes_on_layers(layers, passes, inputs, rankings, unreached, lambda: self._way_out(inputs)),
+        )
 
     def _way_out(self, inputs: Tensor) -> str:
         """Layers that would do, in a sentence; the model is asked once."""

@@ -107,7 +107,7 @@ def _reading(
     if isinstance(classifier.grid, TokenGrid) and classifier.grid.fits(output):
         return Reading(classifier.grid)
     try:
-        return reading_of(output.shape, inputs.shape, module, classifier.module)
+        return reading_of(output.detach(), inputs.shape, module, classifier.module)
     except ModelError as error:
         if classifier.grid is None:
             raise error.at(name) from None

@@ -144,27 +144,29 @@ class Reading:
     note: str = ""
 
 
-def reading_of(shape: Sequence[int], inputs: Sequence[int], layer: nn.Module, network: nn.Module) -> Reading:
+def reading_of(output: Tensor, inputs: Sequence[int], layer: nn.Module, network: nn.Module) -> Reading:
     """Find out how a layer's output is to be read: from its shape, that of the inputs, and the network.
 
     A map has the aspect of the input, to within the rounding of each stride. Where only one reading gives
     such maps, it is that one; where both do, a network without any layer that works on the last dimension
-    has its channels first.
+    has its channels first. Tokens are read row by row.
 
     Args:
-        shape: shape of the layer's output, (B, C, I, J), (B, I, J, C) or (B, T, C).
+        output: the layer's output, (B, C, I, J), (B, I, J, C) or (B, T, C).
         inputs: shape of the network's inputs, (B, ., H, W).
         layer: the layer.
         network: the model that it is part of; its class token and other tokens that are no patches are known
             by their parameters.
 
     Raises:
-        ModelError: a shape that gives no maps, or may be read in two ways.
+        ModelError: a shape that gives no maps, or may be read in two ways; or the weights of an attention,
+            (B, heads, T, T), which are no maps although they are as square as the input.
 
     >>> swin = nn.Sequential(nn.LayerNorm(768))
-    >>> reading_of((1, 7, 7, 768), (1, 3, 224, 224), swin[0], swin).note
+    >>> reading_of(torch.zeros(1, 7, 7, 768), (1, 3, 224, 224), swin[0], swin).note
     'gives (B, 7, 7, 768): its channels come last, and were moved before the 7 x 7 cells'
     """
+    shape = tuple(output.shape)
     if len(shape) not in (3, 4):
         raise _no_maps(shape)
     if shape[0] != inputs[0]:
@@ -177,9 +179,15 @@ def reading_of(shape: Sequence[int], inputs: Sequence[int], layer: nn.Module, ne
     if len(shape) == 3:
         return _tokens(shape, size, network)
     first, last = aspect_fits(shape[2:], size), aspect_fits(shape[1:3], size)
-    if last > first or (last == first > 0 and not _channels_come_first(shape, layer, network)):
+    if last >= max(first, 1) and not (first and _channels_come_first(shape, layer, network)):
         note = f"its channels come last, and were moved before the {shape[1]} x {shape[2]} cells"
         return Reading(ChannelsLast(), f"gives {_without_batch(shape)}: {note}")
+    if shape[2] == shape[3] > 1 and _turning(network) and _are_weights(output, network):
+        raise ModelError(
+            f"the weights of an attention, of shape {shape}",
+            expected="(B, C, I, J)",
+            remedy="Name the block around it, or the norm before it.",
+        )
     return Reading(ChannelsFirst())
 
 
@@ -222,8 +230,7 @@ def remark_on(cells: Sequence[int], size: Sequence[int]) -> str:
 
 def _channels_come_first(shape: Sequence[int], layer: nn.Module, network: nn.Module) -> bool:
     """By what the layer or the network consists of, where the shape does not tell."""
-    turning = [module for module in network.modules() if _may_turn(module)]
-    if not turning or isinstance(layer, _CHANNELS_FIRST):
+    if not _turning(network) or isinstance(layer, _CHANNELS_FIRST):
         return True
     if type(layer) in (nn.LayerNorm, nn.Linear):
         return False
@@ -234,8 +241,19 @@ def _channels_come_first(shape: Sequence[int], layer: nn.Module, network: nn.Mod
     )
 
 
-def _may_turn(module: nn.Module) -> bool:
-    return any(name in type(module).__name__ for name in _CHANNELS_LAST)
+def _turning(network: nn.Module) -> bool:
+    """Whether a network has layers that work on the last dimension, or move dimensions."""
+    return any(name in type(module).__name__ for module in network.modules() for name in _CHANNELS_LAST)
+
+
+def _are_weights(output: Tensor, network: nn.Module) -> bool:
+    """Whether square maps are an attention's: each row sums to 1, or there are as many as positions."""
+    parameters = network.named_parameters()
+    positions = {p.shape[1] for name, p in parameters if p.ndim == 3 and "pos" in name.rpartition(".")[2]}
+    if output.shape[-1] in positions:
+        return True
+    sums = output.sum(dim=-1)
+    return bool((output >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-2))
 
 
 def _tokens(shape: Sequence[int], size: tuple[int, int], network: nn.Module) -> Reading:

@@ -46,6 +46,7 @@ class HookedClassifier(Classifier):
             they are logits.
 
     Example:
+        >>> import torch
         >>> head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU(), *head)
         >>> model = HookedClassifier(net, "1", Outputs(("Mass", "Edema")), input_size=32)
@@ -105,6 +106,7 @@ class HookedClassifier(Classifier):
 def imagenet_input(inputs: Tensor) -> Tensor:
     """(B, 1, S, S) in [-1024, 1024] -> (B, 3, S, S) as networks pre-trained on ImageNet expect it.
 
+    >>> import torch
     >>> imagenet_input(torch.zeros(1, 1, 2, 2))[0, :, 0, 0].round(decimals=3).tolist()
     [0.06599999964237213, 0.19599999487400055, 0.4180000126361847]
     """

@@ -91,7 +91,8 @@ def layers(model: Classifier | nn.Module, inputs: Tensor | None = None) -> tuple
 def layers_that_do(model: Classifier | nn.Module, inputs: Tensor | None = None) -> str:
     """A sentence with some of the layers that can be explained, for an error message; '' where none is known.
 
-    Of all layers whose maps have the same number of cells, the last one is named, as it knows the most.
+    Of all layers whose maps have the same number of cells, the last one is named, as it knows the most; not
+    one of the linear layers within an attention.
 
     Args:
         model: as for `layers`.
@@ -101,7 +102,8 @@ def layers_that_do(model: Classifier | nn.Module, inputs: Tensor | None = None) 
         found = layers(model, None if inputs is None else inputs[:1])
     except ModelError:
         return ""
-    last = {layer.maps[1:]: layer for layer in found if layer.suits and layer.maps}
+    suited = [layer for layer in found if layer.suits and layer.maps and layer.kind != "Linear"]
+    last = {layer.maps[1:]: layer for layer in suited if layer.maps}
     named = [layer for layer in reversed(found) if layer in last.values()][:_NAMED]
     return f"Layers that would do: {', '.join(map(str, named))}." if named else ""
 
@@ -197,7 +199,7 @@ def _described(
         return ModelLayer(name, kind, None, problem=f"gives {type(output).__name__}")
     shape = tuple(output.shape)
     try:
-        reading = reading_of(shape, inputs.shape, layer, module)
+        reading = reading_of(output.detach(), inputs.shape, layer, module)
     except ModelError as error:
         return ModelLayer(name, kind, shape, problem=error.found)
     C, I, J = reading.grid(output.detach()).shape[1:]  # noqa: E741 - the papers' letters

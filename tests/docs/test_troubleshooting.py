@@ -477,6 +477,16 @@ def _(place: Path) -> object:
     return explain_with(nn.Sequential(cube[:2], *cube[2:]), layer="0")
 
 
+@heading("found the weights of an attention")
+def _(place: Path) -> object:
+    class Attention(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("bchw,bcij->bhi", x, x)[:, None].softmax(-1)
+
+    net = nn.Sequential(nn.Conv2d(1, 4, 8, 8), Attention(), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 2))
+    return explain_with(net, layer="1")
+
+
 @heading("for a batch of ...; expected (B, C, I, J), with the images first")
 def _(place: Path) -> object:
     windows = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.Unflatten(2, (2, 2)), nn.Flatten(0, 1), nn.Identity())

@@ -37,7 +37,7 @@ class Tokens(nn.Module):
 
 
 def grid_of(shape: tuple[int, ...], inputs: tuple[int, ...] = SQUARE, network: nn.Module = NORMED) -> object:
-    return reading_of((1, *shape), inputs, nn.Identity(), network).grid
+    return reading_of(torch.zeros(1, *shape), inputs, nn.Identity(), network).grid
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,16 @@ def test_the_reading_whose_maps_have_the_inputs_aspect(
     shape: tuple[int, ...], inputs: tuple[int, ...], expected: object
 ) -> None:
     assert grid_of(shape, inputs) == expected
-    note = reading_of((1, *shape), inputs, nn.Identity(), NORMED).note
+    note = reading_of(torch.zeros(1, *shape), inputs, nn.Identity(), NORMED).note
     assert bool(note) == (expected == ChannelsLast())
 
 
 def test_a_network_of_convolutions_has_its_channels_first_also_where_all_sides_are_alike() -> None:
     """A ResNet of 256 x 256 has 64 channels of 64 x 64."""
     assert grid_of((64, 64, 64), (1, 3, 256, 256), CONVOLUTIONS) == ChannelsFirst()
+    assert grid_of((8, 8, 7), SQUARE, CONVOLUTIONS) == ChannelsFirst()  # padded on one side alone
     for layer, expected in ((0, ChannelsFirst()), (1, ChannelsLast()), (2, ChannelsLast())):
-        reading = reading_of((1, 8, 8, 8), (1, 3, 32, 32), NORMED[layer], NORMED)
+        reading = reading_of(torch.zeros(1, 8, 8, 8), (1, 3, 32, 32), NORMED[layer], NORMED)
         assert reading.grid == expected
     with pytest.raises(ModelError, match=r"\(1, 64, 64, 64\), whose channels may.*grid='channels first'"):
         grid_of((64, 64, 64), (1, 3, 256, 256))
@@ -118,7 +119,18 @@ def test_what_gives_no_maps_is_refused(shape: tuple[int, ...], network: nn.Modul
 @pytest.mark.parametrize("shape", [(64, 49, 96), (197, 2, 768)])
 def test_windows_and_sequences_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ModelError, match=r"for a batch of 2; .*the images first"):
-        reading_of(shape, (2, 3, 224, 224), nn.Identity(), NORMED)
+        reading_of(torch.zeros(shape), (2, 3, 224, 224), nn.Identity(), NORMED)
+
+
+@pytest.mark.parametrize("tokens", [32, 196])
+def test_the_weights_of_an_attention_are_no_map(tokens: int) -> None:
+    weights = torch.randn(2, 4, tokens, tokens).softmax(dim=-1)
+    with pytest.raises(ModelError, match=r"found the weights of an attention, of shape \(2, 4, "):
+        reading_of(weights, (2, 3, 224, 224), nn.Identity(), NORMED)
+    assert reading_of(weights.roll(1, 2) + 0.01, (2, 3, 224, 224), nn.Identity(), NORMED).note == ""
+    assert reading_of(weights, (2, 3, 224, 224), nn.Identity(), CONVOLUTIONS).note == ""
+    with pytest.raises(ModelError, match="the weights of an attention"):  # that are mixed between heads
+        reading_of(-weights, (2, 3, 224, 224), nn.Identity(), Tokens(pos_embed=tokens))
 
 
 @pytest.mark.parametrize(

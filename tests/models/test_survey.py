@@ -171,7 +171,7 @@ def test_a_layer_that_will_not_do_is_refused_with_those_that_would(layer: str) -
 def test_no_layer_at_all_is_refused_with_those_that_would_do() -> None:
     with pytest.raises(ModelError, match=f"no target layer is known.*{SUITABLE}"):
         explain(small_net(), images(), outputs=NAMES)
-    with pytest.raises(ModelError, match=r"no layer named 'features\.x' .*features \(24 channels, 8 x 8\)"):
+    with pytest.raises(ModelError, match=r"no layer named 'features\.x' .*features \(32 channels, 8 x 8\)"):
         forward_at(XRVDenseNet(small_xrv(), input_size=64), images(), ["features.x"])
 
 
