@@ -28,7 +28,7 @@ class ModelLayer:
         name: name in the model's `named_modules()`.
         kind: class of the layer.
         shape: what it gives, the images first; None where that is no tensor.
-        maps: (C, I, J), number of channels, rows and columns of its feature maps; None where it has none.
+        maps: (C, I, J), number of channels, rows and columns of the feature maps; None where it has none.
         gradient: whether a gradient of the scores reaches the cells.
         note: how the maps are made of what the layer gives; '' where it gives (B, C, I, J).
         problem: why it cannot be explained; '' where it can.
