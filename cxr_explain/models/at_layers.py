@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from cxr_explain.models.survey import layers_that_do
 Hook = Callable[[Tensor], Tensor]
 
 _VARIANTS_AT_ONCE = 32
+
+_readings: WeakKeyDictionary[nn.Module, dict[Hashable, Reading]] = WeakKeyDictionary()
+"""How layers of a network are read, by name and shapes: finding it out takes as long as a small network."""
 
 
 def forward_at(
@@ -106,8 +110,12 @@ def _reading(
         return Reading(grid)
     if isinstance(classifier.grid, TokenGrid) and classifier.grid.fits(output):
         return Reading(classifier.grid)
+    known = _readings.setdefault(classifier.module, {})
+    key = (name, tuple(output.shape), tuple(inputs.shape))
     try:
-        return reading_of(output.detach(), inputs.shape, module, classifier.module)
+        if key not in known:
+            known[key] = reading_of(output.detach(), inputs.shape, module, classifier.module)
+        return known[key]
     except ModelError as error:
         if classifier.grid is None:
             raise error.at(name) from None
