@@ -119,6 +119,14 @@ def test_the_alternative_text_says_what_the_figure_shows() -> None:
     assert (image["width"], image["height"]) == ("1200", "900")
 
 
+def test_what_no_gradient_reaches_is_named_apart_from_what_wins_nowhere() -> None:
+    made = replace(entry(without_gradient=("Effusion", "Mass")), without_evidence=("Nodule",))
+    text = " ".join(Document(page_of(made).html()).text.split())
+    assert "Ranked, but the strongest nowhere in the fused map: Nodule." in text
+    assert "Without a map, as no gradient reaches the layer: Effusion, Mass." in text
+    assert "no gradient" not in Document(page_of(entry()).html()).text
+
+
 def test_links_lead_to_files_beside_the_page(tmp_path: Path) -> None:
     name = "50% #1?<b>.png"
     page = page_of(replace(entry(), figure=name, explanation="50% #1?<b>.json"))
