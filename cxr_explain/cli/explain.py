@@ -65,7 +65,8 @@ def explain(
         inputs: image files, folders that are searched for images, or globs.
         files: what is read beside the pixels.
         explaining: how a radiograph is explained.
-        layer: layer to explain, by its name in the model; the class maps of several layers are combined.
+        layer: layer to explain, by its name from `cxr-explain layers`; the class maps of several layers are
+            combined.
         figures: what is drawn.
         output: folder for the results.
         ids: whether results are named after the image file (name), or after the file's SHA-256 (sha256).
