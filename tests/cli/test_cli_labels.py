@@ -75,7 +75,8 @@ def test_findings_without_an_output_are_named_by_an_evaluation(phantoms: Path, t
     place = tmp_path / "patient00001" / "study1" / "view1_frontal.png"
     place.parent.mkdir(parents=True)
     place.write_bytes((phantoms / "images" / names_in(phantoms)[0]).read_bytes())
-    width, height = Image.open(place).size
+    with Image.open(place) as image:
+        width, height = image.size
     mask = [[row < height // 2 and column < width // 2 for column in range(width)] for row in range(height)]
     findings = {"Cardiomegaly": mask, "Airspace Opacity": mask}
     outlines = OutlineSet.of_masks({"patient00001_study1_view1_frontal": findings})

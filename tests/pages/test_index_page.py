@@ -17,6 +17,7 @@ from cxr_explain.errors import CorruptImageError, CxrExplainError, OutputError
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages import index_page
 from cxr_explain.pages.index_page import IndexEntry, IndexPage
+from cxr_explain.pathologies import LabelState, ReferenceLabels
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -164,7 +165,11 @@ def test_the_policy_allows_this_style_and_the_figures_alone() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_files_stays_text(text: str, tmp_path: Path) -> None:
     made = entry(
-        {text.replace("|", ""): "positive"}, model=text, training_sets=(text,), warnings=(text,), view=text
+        ReferenceLabels({text: LabelState.POSITIVE}),
+        model=text,
+        training_sets=(text,),
+        warnings=(text,),
+        view=text,
     )
     made = replace(
         made, id=text, figure=f"{text}.png", explanation=f"{text}.json", label_source=text, boxes=(text,)

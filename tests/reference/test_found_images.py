@@ -49,9 +49,7 @@ def test_a_manifest_of_a_table_with_another_machines_paths(tmp_path: Path) -> No
     manifest = make_manifest("csv", table, images=tmp_path / "images")
     assert manifest.paths == ("deep/a.png", "c.png", "x/b.png")
     table = written(tmp_path / "t.csv", "image,labels", r"C:\scans\b.png,Mass")
-    with pytest.raises(
-        ManifestError, match=r"'b\.png' as .* expected each image once"
-    ):
+    with pytest.raises(ManifestError, match=r"'b\.png' as .* expected each image once"):
         make_manifest("csv", table, images=tmp_path / "images")
 
 

@@ -14,6 +14,9 @@ from cxr_explain.pathologies import LabelState
 from cxr_explain.reference import Manifest, make_manifest
 
 TABLE = EXAMPLES / "padchest" / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Parsing integer or float values"
+)  # of TorchXRayVision's reader
 HEADER = "ImageID,StudyDate_DICOM,PatientID,PatientBirth,PatientSex_DICOM,Projection,MethodLabel,Labels"
 
 # One label for each word of TorchXRayVision's mapping, and others that it finds by a part of them.
