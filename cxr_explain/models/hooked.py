@@ -12,11 +12,12 @@ from cxr_explain.models.at_layers import find_layer, naming_layers, passes_at
 from cxr_explain.models.base import Classifier, ForwardPass, Outputs
 from cxr_explain.models.grids import GridFunction, Layout, as_grid
 from cxr_explain.models.output_kinds import (
-    Listener,
     calibrating_points,
+    listening,
     logits_behind,
     matrix_of,
     settled,
+    watching,
 )
 from cxr_explain.models.wrappers import check_not_scripted, unwrapped
 
@@ -69,6 +70,7 @@ class HookedClassifier(Classifier):
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
         self._settled = False
+        self._end: tuple[str, nn.Module] | None = None
         self._prepare = prepare or _unchanged
         self.grid = as_grid(grid)
         try:
@@ -90,10 +92,11 @@ class HookedClassifier(Classifier):
         """The logits alone; see `Classifier.run`."""
         if self._settled and self.outputs.kind in ("logits", "softmax-logits"):
             return matrix_of(self.call(inputs), self.name)
-        with Listener() as heard:
+        with watching(*self._end) if self._end else listening(self.module) as heard:
             output = matrix_of(self.call(inputs), self.name)
         if not self._settled:
             self.outputs = settled(self.outputs, output, heard, self.module, self.name)
+            self._end = None if heard.giver is None else (heard.function, heard.giver)
             self._settled = True
         points = calibrating_points(self.outputs, self.module)
         return logits_behind(output, self.outputs.kind or "logits", points, heard, self.name)

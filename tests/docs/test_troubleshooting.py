@@ -11,6 +11,7 @@ import io
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -116,8 +117,9 @@ class Net(nn.Module):
 
 
 def explain_with(module: nn.Module, layer: str = "body", **options: Any) -> Explanation:
-    grid = options.pop("grid", None)
-    classifier = HookedClassifier(module, layer, Outputs(("Mass", "Edema")), input_size=32, grid=grid)
+    grid, kind = options.pop("grid", None), options.pop("kind", None)
+    outputs = Outputs(("Mass", "Edema"), kind=kind)
+    classifier = HookedClassifier(module, layer, outputs, input_size=32, grid=grid)
     return Explainer(classifier, **options).explain(grey())
 
 
@@ -436,16 +438,78 @@ def _(place: Path) -> object:
     return explain_with(Net(outputs=3))
 
 
-@heading("found an output of ...; expected a (B, N) tensor of logits")
+@heading("found an output of ...; expected a (B, N) tensor of scores")
 def _(place: Path) -> object:
-    return explain_with(Net(shape=lambda logits: {"logits": logits}))
+    return explain_with(Net(shape=lambda logits: {"pred": logits}))
 
 
-@heading("whose output is calibrated, or behind a sigmoid")
+@heading("; expected logits, or a declaration of what these are")
 def _(place: Path) -> object:
     net = Net()
     net.op_threshs = torch.tensor([0.1, 0.2])
     return explain_with(net)
+
+
+@heading("found kind=... for a model that gives")
+def _(place: Path) -> object:
+    return explain_with(Net(shape=torch.sigmoid), kind="logits")
+
+
+@heading("; expected what kind=... says")
+def _(place: Path) -> object:
+    return explain_with(Net(shape=lambda logits: logits * 10), kind="sigmoids")
+
+
+@heading("whose logit is lost; expected probabilities between 0 and 1")
+def _(place: Path) -> object:
+    return explain_with(Net(shape=lambda logits: logits * 0 + 1), kind="sigmoids")
+
+
+def family(forward: Callable[[Any, torch.Tensor], torch.Tensor]) -> nn.Module:
+    ensure_torchvision_imports()
+    import torchxrayvision as xrv
+
+    class Mine(xrv.models.DenseNet):
+        pass
+
+    Mine.forward = forward  # type: ignore[method-assign]
+    return Mine(growth_rate=4, block_config=(1,), num_init_features=4)
+
+
+@heading("from calling this ..., where its body and head give")
+def _(place: Path) -> object:
+    return explain(
+        family(lambda self, x: self.classifier(self.features2(x)) - self.features(x).mean()), model_inputs()
+    )
+
+
+@heading("found outputs that differ from call to call")
+def _(place: Path) -> object:
+    return explain(family(lambda self, x: torch.rand(len(x), 18)), model_inputs())
+
+
+@heading("found a model that fails when it is called")
+def _(place: Path) -> object:
+    return explain(family(lambda self, x: self.head(x)), model_inputs())
+
+
+def model_inputs() -> torch.Tensor:
+    return torch.linspace(-900, 900, 64 * 64).reshape(1, 1, 64, 64)
+
+
+@heading("found inputs of ... channels, where a convolution takes")
+def _(place: Path) -> object:
+    net = Net()
+    net.body[0] = nn.Conv2d(3, 4, 3, 2)
+    return explain_with(net)
+
+
+@heading("within TorchScript, which lets nobody look into it")
+def _(place: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that TorchScript is deprecated
+        scripted = torch.jit.script(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()))
+    return explain_with(scripted, layer="1")
 
 
 @heading("no layer named")
