@@ -224,6 +224,8 @@ class Explainer:
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
+        if isinstance(radiographs, (str, PathLike, Radiograph, Mapping)):
+            raise OptionError(f"one {type(radiographs).__name__}", expected="a sequence of radiographs")
         radiographs = list(radiographs)
         references = [reference_of(r, data_set) if isinstance(r, Mapping) else None for r in radiographs]
         prepared = [self.prepare(self._read(radiograph)) for radiograph in radiographs]

@@ -159,8 +159,8 @@ def _image(sample: Sample) -> Tensor:
         raise OptionError(
             f"a {type(sample).__name__}",
             expected='a tensor, or a mapping with "img"',
-            remedy="Files and Radiographs go into Explainer(model).explain(...), and arrays into "
-            "Radiograph.from_array(...) before that.",
+            remedy="Radiographs, and files by their paths, go into Explainer(model).explain(...); arrays go "
+            "into Radiograph.from_array(...) before that.",
         )
     if "img" not in sample:
         raise OptionError(

@@ -126,13 +126,27 @@ class Outputs:
         object.__setattr__(self, "pathologies", tuple(self.pathologies))
         object.__setattr__(self, "operating_points", points)
 
+    @classmethod
+    def of(cls, outputs: Outputs | Sequence[str]) -> Outputs:
+        """The outputs as they are, or of their names alone.
+
+        Raises:
+            OptionError: one name in place of several.
+
+        >>> Outputs.of(["Mass", "Edema"]).pathologies
+        ('Mass', 'Edema')
+        """
+        if isinstance(outputs, str):
+            raise OptionError(f"outputs={outputs!r}", expected=f"a sequence of names, such as [{outputs!r}]")
+        return outputs if isinstance(outputs, Outputs) else cls(tuple(outputs))
+
 
 class Classifier(ABC):
     """A multi-label classifier with a layer whose activations can be explained.
 
     Args:
         module: the user's model; it is never changed for longer than a forward pass.
-        outputs: names and operating points of the N outputs.
+        outputs: names of the N outputs; or `Outputs`, with operating points and what they are.
         input_size: side S of the square input, in pixels.
         name: name of the model, for provenance.
         target_layer: name of the explained layer, for provenance.
@@ -160,7 +174,7 @@ class Classifier(ABC):
     def __init__(
         self,
         module: nn.Module,
-        outputs: Outputs,
+        outputs: Outputs | Sequence[str],
         *,
         input_size: int,
         name: str,
@@ -170,6 +184,7 @@ class Classifier(ABC):
         phantom_only: bool | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        outputs = Outputs.of(outputs)
         if not any(outputs.pathologies):
             raise ModelError(
                 "a model without a named output", expected="at least one pathology name", source=name

@@ -56,7 +56,7 @@ def as_classifier(
         raise ModelError(
             f"a model of type {type(model).__name__}", expected="a Classifier or a torch.nn.Module"
         )
-    named = _outputs(outputs)
+    named = None if outputs is None else Outputs.of(outputs)
     model, (layer,) = unwrapped(model, target_layer or "")
     target_layer = layer or None
     loaded = Loaded.of(model)
@@ -81,11 +81,3 @@ def as_classifier(
             remedy="Pass outputs=['Mass', 'Edema', ...], with '' for an output that was never trained.",
         )
     return HookedClassifier(model, str(target_layer), named)
-
-
-def _outputs(outputs: OutputsLike) -> Outputs | None:
-    if outputs is None or isinstance(outputs, Outputs):
-        return outputs
-    if isinstance(outputs, str):
-        raise OptionError(f"outputs={outputs!r}", expected=f"a sequence of names, such as [{outputs!r}]")
-    return Outputs(tuple(outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class HookedClassifier(Classifier):
             dictionary or an object. What they are, such as logits or probabilities, is taken from
             `outputs.kind`, or found out at the first forward pass; explained are the logits behind them.
         target_layer: name in `module.named_modules()` of the layer to explain, for example "layer4".
-        outputs: names and operating points of the N outputs.
+        outputs: names of the N outputs; or `Outputs`, with operating points and what they are.
         input_size: side S of the square input, in pixels.
         prepare: function from (B, 1, S, S) in [-1024, 1024] to the model's own input, such as
             `imagenet_input`; by default nothing is changed.
@@ -59,7 +59,7 @@ class HookedClassifier(Classifier):
         self,
         module: nn.Module,
         target_layer: str,
-        outputs: Outputs,
+        outputs: Outputs | Sequence[str],
         *,
         input_size: int = 224,
         prepare: Callable[[Tensor], Tensor] | None = None,
@@ -69,6 +69,7 @@ class HookedClassifier(Classifier):
         module, (target_layer,) = unwrapped(module, target_layer)
         description.setdefault("name", type(module).__name__)
         super().__init__(module, outputs, input_size=input_size, target_layer=target_layer, **description)
+        check_not_scripted(module, target_layer)
         self._settled = False
         self._end: tuple[str, nn.Module] | None = None
         self._prepare = prepare or _unchanged
@@ -77,7 +78,6 @@ class HookedClassifier(Classifier):
             find_layer(module, target_layer)
         except ModelError as error:
             raise naming_layers(error, self, None) from None
-        check_not_scripted(module, target_layer)
 
     def _forward(self, inputs: Tensor) -> ForwardPass:
         return passes_at(self, inputs, [self.target_layer], self.grid)[0]
@@ -91,15 +91,20 @@ class HookedClassifier(Classifier):
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
         if self._settled and self.outputs.kind in ("logits", "softmax-logits"):
-            return matrix_of(self.call(inputs), self.name)
+            return self._matrix(self.call(inputs))
         with watching(*self._end) if self._end else listening(self.module) as heard:
-            output = matrix_of(self.call(inputs), self.name)
+            output = self._matrix(self.call(inputs))
         if not self._settled:
             self.outputs = settled(self.outputs, output, heard, self.module, self.name)
             self._end = None if heard.giver is None else (heard.function, heard.giver)
             self._settled = True
         points = calibrating_points(self.outputs, self.module)
-        return logits_behind(output, self.outputs.kind or "logits", points, heard, self.name)
+        with torch.enable_grad():  # a forward within torch.no_grad leaves that mode behind it
+            return logits_behind(output, self.outputs.kind or "logits", points, heard, self.name)
+
+    def _matrix(self, output: object) -> Tensor:
+        with torch.enable_grad():
+            return matrix_of(output, self.name)
 
     def call(self, inputs: Tensor) -> object:
         """Whatever the module gives for suited inputs."""

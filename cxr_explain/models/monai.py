@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ class MonaiDenseNet(PooledLinearClassifier):
 
     Args:
         module: the model, with `spatial_dims=2`.
-        outputs: names and operating points of the N outputs.
+        outputs: names of the N outputs; or `Outputs`, with operating points and what they are.
         input_size: side S of the square input, in pixels.
         prepare: function from (B, 1, S, S) in [-1024, 1024] to the value range and channels that the model
             was trained on; by default nothing is changed.
@@ -35,7 +35,7 @@ class MonaiDenseNet(PooledLinearClassifier):
     def __init__(
         self,
         module: nn.Module,
-        outputs: Outputs,
+        outputs: Outputs | Sequence[str],
         *,
         input_size: int = 224,
         prepare: Callable[[Tensor], Tensor] | None = None,

@@ -35,7 +35,17 @@ _NODES: Mapping[str, OutputKind] = {
     "LogSoftmaxBackward0": "log-softmax",
 }
 _LINEAR = ("Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "MkldnnLinear", "Convolution", "NativeBatchNorm")
-_SQUASHING = ("Sigmoid", "Softmax", "LogSoftmax", "LogSigmoid", "LogSigmoidForward", "Tanh", "Hardsigmoid")
+_SQUASHING = (
+    "Sigmoid",
+    "Softmax",
+    "LogSoftmax",
+    "LogSigmoid",
+    "LogSigmoidForward",
+    "Tanh",
+    "Hardsigmoid",
+    "Log",
+    "Exp",
+)
 _SHAPES = (
     *("View", "Reshape", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "T", "Transpose", "Permute"),
     *("Expand", "Select", "Slice", "Index", "Clone", "ToCopy", "Alias", "Split", "Unbind"),
@@ -104,8 +114,8 @@ def watching(function: str, giver: nn.Module) -> Iterator[Listener]:
     heard = Listener()
     heard.function = function
 
-    def keep(_part: nn.Module, _inputs: object, output: Tensor) -> None:
-        heard.given = output
+    def keep(_part: nn.Module, _inputs: object, output: object) -> None:
+        heard.given = output if isinstance(output, Tensor) else None
 
     handle = giver.register_forward_hook(keep)
     try:
@@ -278,7 +288,7 @@ def _presumed(outputs: Outputs, output: Tensor, module: nn.Module, source: str) 
         found = "outputs of a model that holds operating points, or applies a sigmoid"
         raise _unclear(found, source, outputs)
     if node is not None and _stem(node) in _SQUASHING:
-        raise _unclear(f"outputs behind a {_stem(node).lower()}", source, outputs)
+        raise _unclear(f"outputs behind {_stem(node).lower()}", source, outputs)
     if _ends_linear(output.grad_fn):
         return "logits"
     if low >= 0 and high <= 1:

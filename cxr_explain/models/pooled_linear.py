@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +85,7 @@ class PooledLinearClassifier(ByParts):
         body: function from inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them; no
             closure, which can neither be pickled nor copied with its module, but a `functools.partial`.
         head: the linear layer.
-        outputs: names and operating points of the N outputs.
+        outputs: names of the N outputs; or `Outputs`, with operating points and what they are.
         layer: name of the body's last layer in `module.named_modules()`, at which the module's own forward is
             explained where it computes something else; None where there is none.
         prepare: what the body does to inputs before the module sees them; nothing by default.
@@ -100,7 +100,7 @@ class PooledLinearClassifier(ByParts):
         module: nn.Module,
         body: Callable[[Tensor], Tensor],
         head: nn.Linear,
-        outputs: Outputs,
+        outputs: Outputs | Sequence[str],
         *,
         layer: str | None = None,
         prepare: Callable[[Tensor], Tensor] | None = None,
@@ -114,9 +114,9 @@ class PooledLinearClassifier(ByParts):
                 remedy="For any other head use HookedClassifier with the name of its target layer.",
                 source=self.name,
             )
-        if head.out_features != len(outputs.pathologies):
+        if head.out_features != len(self.pathologies):
             raise ModelError(
-                f"a head with {head.out_features} outputs for {len(outputs.pathologies)} pathologies",
+                f"a head with {head.out_features} outputs for {len(self.pathologies)} pathologies",
                 expected="one name for each output, '' where it was never trained",
                 source=self.name,
             )

@@ -61,8 +61,8 @@ class XRVDenseNet(XRVClassifier, PooledLinearClassifier):
 
     Args:
         module: the model.
-        outputs: names and operating points; by default the model's own `pathologies` (or `targets`) and
-            `op_threshs`.
+        outputs: names, or `Outputs` with operating points; by default the model's own `pathologies` (or
+            `targets`) and `op_threshs`.
         **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> ensure_torchvision_imports()
@@ -71,7 +71,9 @@ class XRVDenseNet(XRVClassifier, PooledLinearClassifier):
     'Atelectasis'
     """
 
-    def __init__(self, module: nn.Module, outputs: Outputs | None = None, **description: Any) -> None:
+    def __init__(
+        self, module: nn.Module, outputs: Outputs | Sequence[str] | None = None, **description: Any
+    ) -> None:
         description.setdefault("name", _own_name(module, "DenseNet"))
         description.setdefault("input_size", int(getattr(module, "input_resolution", 224)))
         super().__init__(
@@ -139,7 +141,7 @@ class XRVResNet(XRVClassifier, PooledLinearClassifier):
 
     Args:
         module: the model.
-        outputs: names and operating points; by default the model's own.
+        outputs: names, or `Outputs` with operating points; by default the model's own.
         **description: further arguments of `Classifier`, such as `name` and `input_size`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
@@ -151,7 +153,9 @@ class XRVResNet(XRVClassifier, PooledLinearClassifier):
     torch.Size([1, 512, 2, 2])
     """
 
-    def __init__(self, module: nn.Module, outputs: Outputs | None = None, **description: Any) -> None:
+    def __init__(
+        self, module: nn.Module, outputs: Outputs | Sequence[str] | None = None, **description: Any
+    ) -> None:
         backbone: Any = getattr(module, "model", module)
         description.setdefault("name", _own_name(module, "ResNet"))
         description.setdefault("input_size", int(getattr(module, "input_resolution", 512)))

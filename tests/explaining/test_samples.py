@@ -49,7 +49,9 @@ def test_a_path_is_read_as_the_explainer_prepares_it(nih, as_text: bool, xrv_com
     assert both[0].ranking == both[1].ranking
     with pytest.raises(RadiographError, match=r"nowhere\.png"):
         explainer.explain("nowhere.png")
-    with pytest.raises(OptionError, match=r"a str; .*Files and Radiographs go into Explainer"):
+    with pytest.raises(OptionError, match="one str; expected a sequence of radiographs"):
+        explainer.explain_batch(str(path))
+    with pytest.raises(OptionError, match=r"a str; .*Radiographs, and files by their paths"):
         cxr.explain(small_xrv(), str(path))  # type: ignore[arg-type]
 
 

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 import torch
-from networks import NAMES, images, small_net, small_xrv, snapshot, unsettle
+from networks import NAMES, images, small_monai, small_net, small_xrv, snapshot, unsettle
 from torch import nn
 
-from cxr_explain import HookedClassifier, Outputs, XRVDenseNet
+from cxr_explain import HookedClassifier, MonaiDenseNet, Outputs, XRVDenseNet
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.base import evaluation_mode
 
@@ -32,6 +32,17 @@ def test_the_kind_of_the_outputs_is_declared_or_left_open() -> None:
     assert Outputs(("A", "B"), kind="softmax").kind == "softmax"
     with pytest.raises(OptionError, match="found kind='tanh'; expected one of logits, sigmoids, softmax,"):
         Outputs(("A", "B"), kind="tanh")  # type: ignore[arg-type]
+
+
+def test_names_alone_are_enough() -> None:
+    names = [f"output {number}" for number in range(18)]
+    assert XRVDenseNet(small_xrv(), names).pathologies == tuple(names)
+    assert HookedClassifier(small_net(), "5", list(NAMES)).outputs == Outputs(NAMES)
+    assert MonaiDenseNet(small_monai(), list(NAMES)).outputs == Outputs(NAMES)
+    with pytest.raises(
+        OptionError, match=r"outputs='Mass'; expected a sequence of names, such as \['Mass'\]"
+    ):
+        HookedClassifier(small_net(), "5", "Mass")
 
 
 def test_a_head_without_any_name_is_refused() -> None:

@@ -92,6 +92,8 @@ def test_behind_a_sigmoid_or_softmax_the_logits_are_explained(
     batch, classifier = explained(module, kind if declared else None)
     plain, _ = explained(Ends(lambda x: x), "logits" if kind == "sigmoids" else "softmax-logits")
     assert classifier.outputs.kind == kind
+    again = Explainer(classifier).explain_inputs(images(), top_k=5)  # what gives the logits is known by now
+    assert again.rankings == batch.rankings
     with torch.no_grad():
         own = module.eval()(images())
         own = own.exp() if kind == "log-softmax" else own
@@ -204,9 +206,11 @@ def test_points_of_ones_own_do_not_change_what_the_model_calibrates_with() -> No
         (lambda x: torch.stack([x.sigmoid(), (x * 2).sigmoid()]).mean(0), r"all within \[0, 1\]"),
         (lambda x: x.clamp(0.2, 0.8), r"all within \[0, 1\]"),
         (hidden(lambda x: x.log_softmax(1)), "whose probabilities sum to 1"),
-        (lambda x: x.softmax(1).log(), "whose probabilities sum to 1"),
-        (torch.tanh, "outputs behind a tanh"),
-        (F.logsigmoid, "outputs behind a logsigmoid"),
+        (lambda x: x.softmax(1).log(), "outputs behind log"),
+        (lambda x: (x.sigmoid() + 1e-8).log(), "outputs behind log"),
+        (torch.exp, "outputs behind exp"),
+        (torch.tanh, "outputs behind tanh"),
+        (F.logsigmoid, "outputs behind logsigmoid"),
         (lambda x: x.softmax(1)[:, :5].sqrt() * 1.0, r"all within \[0, 1\]"),
     ],
 )
@@ -279,9 +283,23 @@ def test_a_declaration_that_is_not_so_is_refused(end: Any, declared: OutputKind,
         explained(Ends(end), declared)
 
 
+@pytest.mark.parametrize("end", [nn.Identity(), nn.Sigmoid(), lambda x: x[:, 0].sigmoid()])
+def test_a_forward_within_no_grad_is_explained(end: Any) -> None:
+    class WithoutGradient(Ends):
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x)
+
+    names = NAMES if isinstance(end, nn.Module) else NAMES[:1]
+    found = explain(WithoutGradient(end), images(), outputs=names, target_layer="net.5", top_k=3)
+    expected = explain(Ends(end), images(), outputs=names, target_layer="net.5", top_k=3)
+    assert found.rankings == expected.rankings
+    assert torch.equal(found.fused[0].maps, expected.fused[0].maps)
+
+
 def test_one_of_two_shares_of_a_softmax_is_a_probability() -> None:
     module = Ends(lambda x: (x / 20).softmax(1)[:, 1])
-    with pytest.raises(ModelError, match="outputs behind a softmax"):
+    with pytest.raises(ModelError, match="outputs behind softmax"):
         explain(module, images(), outputs=["Mass"], target_layer="net.5")
     outputs = Outputs(["Mass"], kind="sigmoids")  # type: ignore[arg-type]
     ranking = explain(module, images(), outputs=outputs, target_layer="net.5").rankings[1]
