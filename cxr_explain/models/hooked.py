@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError
 from cxr_explain.models.at_layers import find_layer, naming_layers, passes_at
 from cxr_explain.models.base import Classifier, ForwardPass, Outputs
+from cxr_explain.models.endings import listening, watching
 from cxr_explain.models.grids import GridFunction, Layout, as_grid
-from cxr_explain.models.output_kinds import (
-    calibrating_points,
-    listening,
-    logits_behind,
-    matrix_of,
-    settled,
-    watching,
-)
+from cxr_explain.models.output_kinds import calibrating_points, logits_behind, matrix_of, settled
 from cxr_explain.models.wrappers import check_not_scripted, unwrapped
 
 

@@ -7,18 +7,15 @@ is sure. So the output of a model that ends in a sigmoid or a softmax is taken b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Outputs
+from cxr_explain.models.endings import Listener, behind_shapes, ends_linear, stem
 from cxr_explain.options import OutputKind
 
 _KINDS_OF: Mapping[str, tuple[OutputKind, ...]] = {
@@ -34,94 +31,19 @@ _NODES: Mapping[str, OutputKind] = {
     "SoftmaxBackward0": "softmax",
     "LogSoftmaxBackward0": "log-softmax",
 }
-_LINEAR = ("Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "MkldnnLinear", "Convolution", "NativeBatchNorm")
-_SQUASHING = (
-    "Sigmoid",
-    "Softmax",
-    "LogSoftmax",
-    "LogSigmoid",
-    "LogSigmoidForward",
-    "Tanh",
-    "Hardsigmoid",
-    "Log",
-    "Exp",
+_SQUASHING = frozenset(
+    (
+        "Sigmoid",
+        "Softmax",
+        "LogSoftmax",
+        "LogSigmoid",
+        "LogSigmoidForward",
+        "Tanh",
+        "Hardsigmoid",
+        "Log",
+        "Exp",
+    )
 )
-_SHAPES = (
-    *("View", "Reshape", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "T", "Transpose", "Permute"),
-    *("Expand", "Select", "Slice", "Index", "Clone", "ToCopy", "Alias", "Split", "Unbind"),
-)
-_SUMS = ("Add", "Sub", "Mul", "Div", "Neg", "Mean", "Sum", "Stack", "Cat", "Amax", "Max", "AdaptiveAvgPool2D")
-
-
-class Listener(TorchFunctionMode):
-    """Keeps what the last sigmoid, softmax or log-softmax of a forward pass was given.
-
-    >>> with Listener() as heard:
-    ...     _ = torch.relu(torch.sigmoid(torch.tensor([3.0])) - 1)
-    >>> heard.function, heard.given
-    ('sigmoid', tensor([3.]))
-    """
-
-    function: str = ""
-    given: Tensor | None = None
-    giver: nn.Module | None = None
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: object, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Call the function; see `torch.overrides`."""
-        result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in _KINDS_OF:
-            self.function, self.given = name, args[0] if args else (kwargs or {}).get("input")
-        return result
-
-    def logits(self, output: Tensor, kind: OutputKind, points: Sequence[float | None]) -> Tensor | None:
-        """What was heard, if calling the model gave just this kind of it; else None."""
-        given = self.given
-        if given is None or kind not in _KINDS_OF[self.function] or given.numel() != output.numel():
-            return None
-        if kind == "calibrated" and len(points) != output.shape[1]:
-            return None
-        logits = given.reshape(output.shape)
-        return logits if agree(as_called(logits.detach(), kind, points), output) else None
-
-
-@contextmanager
-def listening(module: nn.Module) -> Iterator[Listener]:
-    """Listen to every function of a pass; the module that gave the last one its input becomes the `giver`."""
-    outputs: list[tuple[nn.Module, ReferenceType[Tensor]]] = []
-
-    def note(part: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            outputs.append((part, ref(output)))  # nothing is kept in memory for it
-
-    parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
-    handles = [part.register_forward_hook(note) for part in parts]
-    try:
-        with Listener() as heard:
-            yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
-    if heard.given is not None:
-        heard.giver = next((part for part, output in outputs if output() is heard.given), None)
-
-
-@contextmanager
-def watching(function: str, giver: nn.Module) -> Iterator[Listener]:
-    """Look at the giver of an earlier pass alone: to hear every function takes 5 % longer."""
-    heard = Listener()
-    heard.function = function
-
-    def keep(_part: nn.Module, _inputs: object, output: object) -> None:
-        heard.given = output if isinstance(output, Tensor) else None
-
-    handle = giver.register_forward_hook(keep)
-    try:
-        yield heard
-    finally:
-        handle.remove()
 
 
 def matrix_of(output: object, source: str) -> Tensor:
@@ -240,7 +162,7 @@ def logits_behind(
     """
     if kind in ("logits", "softmax-logits"):
         return output
-    given = heard.logits(output, kind, points)
+    given = _heard_logits(heard, output, kind, points)
     if given is not None:
         return given
     values = output.to(torch.promote_types(output.dtype, torch.float32))
@@ -257,6 +179,19 @@ def logits_behind(
     return logits
 
 
+def _heard_logits(
+    heard: Listener, output: Tensor, kind: OutputKind, points: Sequence[float | None]
+) -> Tensor | None:
+    """What the last function was given, if what the model gave is just this kind of it; else None."""
+    given = heard.given
+    if given is None or kind not in _KINDS_OF[heard.function] or given.numel() != output.numel():
+        return None
+    if kind == "calibrated" and len(points) != output.shape[1]:
+        return None
+    logits = given.reshape(output.shape)
+    return logits if agree(as_called(logits.detach(), kind, points), output) else None
+
+
 def _inverted(values: Tensor, kind: OutputKind, points: Sequence[float | None]) -> Tensor:
     if kind == "sigmoids":
         return values.logit()
@@ -270,9 +205,9 @@ def _inverted(values: Tensor, kind: OutputKind, points: Sequence[float | None]) 
 def _proven(output: Tensor, heard: Listener, points: Sequence[float | None]) -> OutputKind | None:
     """The kind that was heard, or that the graph ends in."""
     for kind in _KINDS_OF.get(heard.function, ()):
-        if heard.logits(output.detach(), kind, points) is not None:
+        if _heard_logits(heard, output.detach(), kind, points) is not None:
             return kind
-    node = _behind_shapes(output.grad_fn)
+    node = behind_shapes(output.grad_fn)
     kind_of_node = None if node is None else _NODES.get(node.name())
     if kind_of_node in ("softmax", "log-softmax") and not _sums_to_one(output.detach(), kind_of_node):
         return None  # some of the probabilities alone
@@ -283,13 +218,13 @@ def _presumed(outputs: Outputs, output: Tensor, module: nn.Module, source: str) 
     """Logits, unless anything speaks against it."""
     values = output.detach()
     low, high = (float(value) for value in values.aminmax())
-    node = _behind_shapes(output.grad_fn)
+    node = behind_shapes(output.grad_fn)
     if _calibrates(module):
         found = "outputs of a model that holds operating points, or applies a sigmoid"
         raise _unclear(found, source, outputs)
-    if node is not None and _stem(node) in _SQUASHING:
-        raise _unclear(f"outputs behind {_stem(node).lower()}", source, outputs)
-    if _ends_linear(output.grad_fn):
+    if node is not None and stem(node) in _SQUASHING:
+        raise _unclear(f"outputs behind {stem(node).lower()}", source, outputs)
+    if ends_linear(output.grad_fn):
         return "logits"
     if low >= 0 and high <= 1:
         raise _unclear(f"outputs from {low:.3g} to {high:.3g}, all within [0, 1]", source, outputs)
@@ -350,39 +285,3 @@ def _described(output: object) -> str:
         return f"shape {tuple(output.shape)}"
     keys = f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
     return f"type {type(output).__name__}{keys}"
-
-
-# --- what the graph says of the last operations ---
-
-
-def _stem(node: Any) -> str:
-    """The operation of a node, such as Addmm of AddmmBackward0."""
-    return str(node.name().rpartition("::")[2].partition("Backward")[0])
-
-
-def _parents(node: Any) -> list[Any]:
-    return [parent for parent, _ in node.next_functions if parent is not None]
-
-
-def _behind_shapes(node: Any) -> Any:
-    """The last operation that did something else than to change shape or type."""
-    while node is not None and _stem(node) in _SHAPES and len(_parents(node)) == 1:
-        node = _parents(node)[0]
-    return node
-
-
-def _ends_linear(node: Any) -> bool:
-    """Whether nothing but sums and products lies between the output and layers that are linear."""
-    waiting, seen, linear = [node] if node is not None else [], set(), False
-    while waiting:
-        node = waiting.pop()
-        if node in seen or "AccumulateGrad" in node.name():
-            continue
-        seen.add(node)
-        if _stem(node) in _LINEAR:
-            linear = True
-        elif _stem(node) in _SHAPES or _stem(node) in _SUMS:
-            waiting.extend(_parents(node))
-        else:
-            return False
-    return linear

@@ -84,8 +84,8 @@ def _called(classifier: ByParts, inputs: Tensor) -> Tensor:
             raise ModelError(
                 f"a model that fails when it is called ({type(error).__name__}: {error})",
                 expected="the scores that its body and head give, or others",
-                remedy="Mend it first: of a TorchXRayVision model with another head, or in half precision, set "
-                "op_threshs to None.",
+                remedy="Mend it first: of a TorchXRayVision model with another head, or in half precision, "
+                "set op_threshs to None.",
                 source=classifier.name,
             ) from error
     return matrix_of(output, classifier.name)

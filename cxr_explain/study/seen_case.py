@@ -78,7 +78,9 @@ def show(explainer: Explainer, case: Case, number: int) -> SeenCase:
     prepared, classifier = explainer.prepare(case.radiograph), explainer.classifier
     logits = classifier.logits(prepared.tensor[None])[0].double().tolist()
     named = sum(map(bool, classifier.pathologies))
-    ranking = rank(logits, classifier.pathologies, classifier.operating_points, top_k=named)
+    ranking = rank(
+        logits, classifier.pathologies, classifier.operating_points, kind=classifier.outputs.kind, top_k=named
+    )
     names = tuple(canonical_pathology(name) if name else "" for name in classifier.pathologies)
     present = {name: names.index(name) for name in case.masks if name in names}
     ranked = tuple(prediction.index for prediction in ranking.top)

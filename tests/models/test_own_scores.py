@@ -274,6 +274,18 @@ def test_a_model_that_fails_when_it_is_called_is_refused() -> None:
         Explainer(XRVDenseNet(net, Outputs(("A", "B")))).explain_inputs(images())
 
 
+def test_a_calibrated_model_in_half_precision_is_refused_as_it_cannot_be_called() -> None:
+    net: Any = small_xrv()
+    net.op_threshs = torch.full((18,), 0.2)
+    net.half()
+    with pytest.raises(
+        ModelError, match=r"fails when it is called.*or in half precision, set op_threshs to None"
+    ):
+        explain(net, images())
+    net.op_threshs = None
+    assert explain(net, images()).gradient == "closed form"
+
+
 # --- what the check costs ---
 
 
