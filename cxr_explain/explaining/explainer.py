@@ -45,6 +45,12 @@ PHANTOM_WEIGHTS_WARNING = (
 """What stays on an explanation of a radiograph by such a model."""
 
 
+OWN_FORWARD_NOTE = (
+    "The model's own forward is explained, which gives other scores than the body and head of its family"
+)
+"""What stays on an explanation of such a model."""
+
+
 class ExplainOptions(RankingOptions, MapOptions, total=False):
     """The keyword arguments of `explain`; see `RankingSettings` and `MapSettings`."""
 
@@ -110,6 +116,7 @@ class Explainer:
         self.track = track
         self._checked = False
         self._better_layers: str | None = None
+        self._notes: tuple[str, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -326,9 +333,11 @@ class Explainer:
         if self._checked:
             return passes
         checked = self.classifier.as_called(inputs, passes[0].logits)
-        self._checked, same = True, checked is self.classifier
-        self.classifier = checked
-        return passes if same else self._forward_passes(inputs)
+        self._checked = True
+        if checked is self.classifier:
+            return passes
+        self.classifier, self._notes = checked, (OWN_FORWARD_NOTE,)
+        return self._forward_passes(inputs)
 
     def _check_on_noise(self) -> None:
         """Find out which path is taken where that is asked before there is any image."""
@@ -424,6 +433,7 @@ class Explainer:
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
                 notes=(
+                    *self._notes,
                     *self.classifier.notes,
                     *ranking.notes,
                     *batch.notes[image],

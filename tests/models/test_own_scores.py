@@ -12,9 +12,19 @@ import torch
 from networks import NAMES, images, randomise, small_monai, small_net, small_xrv, snapshot
 from torch import Tensor, nn
 
-from cxr_explain import Explainer, HookedClassifier, MonaiDenseNet, Outputs, XRVDenseNet, explain, token_grid
+from cxr_explain import (
+    Explainer,
+    HookedClassifier,
+    MonaiDenseNet,
+    Outputs,
+    Radiograph,
+    XRVDenseNet,
+    explain,
+    token_grid,
+)
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import ModelError
+from cxr_explain.explaining.explainer import OWN_FORWARD_NOTE
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import as_classifier
 from cxr_explain.models.families import family_of_module
@@ -227,6 +237,16 @@ def test_the_general_path_is_taken_where_the_forward_is_another(build: Callable[
     assert isinstance(explainer.classifier, HookedClassifier)
     assert explainer.facts.target_layer == "features"
     assert ranking.pathologies[0] == explainer.classifier.pathologies[int(own.argmax())]
+
+
+def test_an_explanation_says_that_the_forward_was_the_models_own() -> None:
+    explainer = Explainer(gated())
+    radiograph = Radiograph.from_array(images(1, 80)[0, 0].numpy())
+    explanation = explainer.explain(radiograph, top_k=2)
+    assert explanation.provenance.notes == (OWN_FORWARD_NOTE,)
+    assert explanation.provenance.target_layer == "features"
+    assert explanation.provenance.gradient == "autograd"
+    assert Explainer(small_xrv()).explain(radiograph, top_k=2).provenance.notes == ()
 
 
 def test_the_known_path_stays_where_the_forward_is_the_librarys() -> None:
