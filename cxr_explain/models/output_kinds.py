@@ -162,7 +162,7 @@ def logits_behind(
     """
     if kind in ("logits", "softmax-logits"):
         return output
-    given = _heard_logits(heard, output, kind, points)
+    given = heard_logits(heard, output, kind, points)
     if given is not None:
         return given
     values = output.to(torch.promote_types(output.dtype, torch.float32))
@@ -179,10 +179,10 @@ def logits_behind(
     return logits
 
 
-def _heard_logits(
+def heard_logits(
     heard: Listener, output: Tensor, kind: OutputKind, points: Sequence[float | None]
 ) -> Tensor | None:
-    """What the last function was given, if what the model gave is just this kind of it; else None."""
+    """What the last function was given, (B, N), if what the model gave is just this kind of it; else None."""
     given = heard.given
     if given is None or kind not in _KINDS_OF[heard.function] or given.numel() != output.numel():
         return None
@@ -205,7 +205,7 @@ def _inverted(values: Tensor, kind: OutputKind, points: Sequence[float | None]) 
 def _proven(output: Tensor, heard: Listener, points: Sequence[float | None]) -> OutputKind | None:
     """The kind that was heard, or that the graph ends in."""
     for kind in _KINDS_OF.get(heard.function, ()):
-        if _heard_logits(heard, output.detach(), kind, points) is not None:
+        if heard_logits(heard, output.detach(), kind, points) is not None:
             return kind
     node = behind_shapes(output.grad_fn)
     kind_of_node = None if node is None else _NODES.get(node.name())

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Classifier
-from cxr_explain.models.output_kinds import agree, as_called, calibrating_points, matrix_of
+from cxr_explain.models.endings import Listener
+from cxr_explain.models.output_kinds import agree, as_called, calibrating_points, heard_logits, matrix_of
 from cxr_explain.models.wrappers import hook_counts
 from cxr_explain.options import OutputKind
 
@@ -63,21 +64,35 @@ def _kind_of(classifier: ByParts, inputs: Tensor, logits: Tensor | None) -> Outp
 
     Where the first image of a batch differs by itself, rounding may be why: the logits are computed anew.
     """
-    own = _called(classifier, inputs)
-    if logits is not None and (kind := _which(classifier, logits[:1], own)):
+    own, heard = _called(classifier, inputs)
+    if logits is not None and (kind := _which(classifier, logits[:1], own, heard)):
         return kind
-    return _which(classifier, classifier.forward(inputs).logits, own)
+    return _which(classifier, classifier.forward(inputs).logits, own, heard)
 
 
-def _which(classifier: ByParts, logits: Tensor, own: Tensor) -> OutputKind | None:
+def _which(classifier: ByParts, logits: Tensor, own: Tensor, heard: Listener) -> OutputKind | None:
     declared = classifier.outputs.kind
     points = calibrating_points(classifier.outputs, classifier.module)
     kinds: Sequence[OutputKind] = _ANY if declared is None else (declared,)
-    return next((kind for kind in kinds if agree(as_called(logits, kind, points), own)), None)
+    return next((kind for kind in kinds if _is_of(kind, logits, own, points, heard)), None)
 
 
-def _called(classifier: ByParts, inputs: Tensor) -> Tensor:
-    with classifier.undisturbed(), torch.inference_mode():
+def _is_of(
+    kind: OutputKind, logits: Tensor, own: Tensor, points: Sequence[float | None], heard: Listener
+) -> bool:
+    """Whether this is what calling the module gives; where that was rounded to 0 or 1, nobody knows."""
+    given = heard_logits(heard, own, kind, points)
+    if given is not None:
+        return agree(logits, given)
+    rounded = kind not in ("logits", "softmax-logits", "log-softmax") and bool(
+        ((own <= 0) | (own >= 1)).any()
+    )
+    return not rounded and agree(as_called(logits, kind, points), own)
+
+
+def _called(classifier: ByParts, inputs: Tensor) -> tuple[Tensor, Listener]:
+    """What calling the module gives, (B, N), and what was heard of the last sigmoid or softmax."""
+    with classifier.undisturbed(), torch.inference_mode(), Listener() as heard:
         try:
             output = classifier.call(classifier.suited(inputs))
         except Exception as error:  # whatever the user's own code raises
@@ -88,11 +103,11 @@ def _called(classifier: ByParts, inputs: Tensor) -> Tensor:
                 "set op_threshs to None.",
                 source=classifier.name,
             ) from error
-    return matrix_of(output, classifier.name)
+    return matrix_of(output, classifier.name), heard
 
 
 def _hooked(classifier: ByParts, inputs: Tensor) -> Classifier:
-    once, again = _called(classifier, inputs), _called(classifier, inputs)
+    (once, _), (again, _) = _called(classifier, inputs), _called(classifier, inputs)
     if not agree(once, again):
         raise ModelError(
             f"outputs that differ from call to call ({_numbers(once)}, then {_numbers(again)})",

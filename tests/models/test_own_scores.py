@@ -220,7 +220,7 @@ def with_a_hook_on_its_head() -> nn.Module:
 def test_a_head_that_was_replaced_after_the_classifier_was_made_is_seen() -> None:
     net: Any = small_xrv()
     explainer = Explainer(net)
-    net.classifier = randomise(nn.Sequential(nn.Linear(24, 18)), 5)
+    net.classifier = randomise(nn.Sequential(nn.Linear(32, 18)), 5)
     ranking = explainer.explain_inputs(images()).rankings[0]
     with torch.no_grad():
         assert ranking.top[0].logit == pytest.approx(float(net.eval()(images())[0].max()), rel=1e-5)
@@ -247,6 +247,29 @@ def test_an_explanation_says_that_the_forward_was_the_models_own() -> None:
     assert explanation.provenance.target_layer == "features"
     assert explanation.provenance.gradient == "autograd"
     assert Explainer(small_xrv()).explain(radiograph, top_k=2).provenance.notes == ()
+
+
+@pytest.mark.parametrize("end", [torch.sigmoid, lambda x: x.softmax(1), lambda x: x.log_softmax(1)])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_probabilities_that_are_rounded_hide_no_other_forward(
+    end: Callable[[Tensor], Tensor], scale: int
+) -> None:
+    """Both forwards give nothing but 0 and 1 here; their logits differ by a factor."""
+    net: Any = small_xrv()
+    with torch.no_grad():
+        net.classifier.weight *= 1000
+    kind = type(net)
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return end(kind.forward(self, x) * scale)
+
+    net.__class__ = type("Sure", (kind,), {"forward": forward, "__module__": "elsewhere"})
+    explainer = Explainer(net)
+    ranking = explainer.explain_inputs(images(), top_k=18).rankings[0]
+    with torch.no_grad():
+        logits = kind.forward(net.eval(), images())[0] * scale
+    assert [p.logit for p in ranking.predictions] == pytest.approx(logits.tolist(), rel=1e-4)
+    assert isinstance(explainer.classifier, XRVDenseNet if scale == 1 else HookedClassifier)
 
 
 def test_the_known_path_stays_where_the_forward_is_the_librarys() -> None:
