@@ -43,7 +43,7 @@ class _Architecture:
     """One kind of network.
 
     Args:
-        structures: names of its outputs.
+        structures: names of the outputs.
         lungs: those of the two lungs, in the order of `LUNGS`.
         heads: its layers with an output for each structure.
         empty: a network of so many structures, with random weights.
@@ -105,7 +105,7 @@ class Segmenter:
     Args:
         network: the network, with outputs for the two lungs alone.
         logits: how it is called.
-        name: name of its weights.
+        name: name of the weights.
         sha256: hexadecimal digest of the weights' file.
     """
 

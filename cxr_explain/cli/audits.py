@@ -151,7 +151,8 @@ def audit(
         explaining: how a radiograph is explained.
         uncertain: what an uncertain reference label counts as in the statistics.
         regions: what finds lungs and thorax, for the shares of saliency within them: fixed rules (rules), a
-            segmentation network of torchxrayvision (chestx-det or chestx-anatomy), or a file of its weights.
+            segmentation network of torchxrayvision (chestx-det or chestx-anatomy), or a file of
+            such weights.
         output: folder for the audit, or a URL such as s3://bucket/run.
         run: how the audit is run.
 

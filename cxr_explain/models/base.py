@@ -154,7 +154,7 @@ class Classifier(ABC):
         training_sets: data sets the weights were trained on, where known.
         phantom_only: the model has seen computed phantoms and no radiograph, see `cxr_explain.phantom`; by
             default what is known of the modules in it, where this package loaded them.
-        notes: what a reader of its explanations should know of the model.
+        notes: what a reader of explanations should know of the model.
 
     >>> from cxr_explain.models.hooked import HookedClassifier
     >>> pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))

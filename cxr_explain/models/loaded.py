@@ -1,6 +1,6 @@
 """What is known of a module that this package has loaded, kept on the module itself.
 
-A module that is taken out of its classifier (`explainer.classifier.module`), copied, pickled, or put into
+A module that is taken out of a classifier (`explainer.classifier.module`), copied, pickled, or put into
 another one keeps its names, its operating points, and that it has seen phantoms alone. What is kept is text,
 as a safetensors file would hold it, so that a pickle of the module needs nothing of this package. It says
 nothing of the numbers in the module, which may have been trained further: no digest of the weights is kept.
@@ -29,8 +29,8 @@ class Loaded:
     """Where a module came from.
 
     Args:
-        architecture: name of its family in `cxr_explain.models.families.FAMILIES`.
-        name: name of its weights.
+        architecture: name of the family in `cxr_explain.models.families.FAMILIES`.
+        name: name of the weights.
         facts: what the registry or the file says of them.
 
     >>> Loaded("xrv-densenet", "mine.pt", CheckpointFacts(("Mass", ""))).outputs.pathologies

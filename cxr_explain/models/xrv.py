@@ -274,7 +274,7 @@ def _own_outputs(module: nn.Module) -> Outputs:
 def _put_right(own: Outputs, entry: WeightsEntry) -> Outputs:
     """A published model's outputs, with what the registry says of them where the model still says otherwise.
 
-    It does of resnet50-res512-all alone: two of its outputs were never trained, and its thresholds are of
+    It does of resnet50-res512-all alone: two outputs were never trained, and its thresholds are of
     sigmoids of sigmoids. Names and points that somebody has set since are left as they are.
     """
     if any(known not in ("", name) for known, name in zip_longest(entry.pathologies, own.pathologies)):

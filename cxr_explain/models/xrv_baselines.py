@@ -1,7 +1,7 @@
 """Adapters for the baseline models of TorchXRayVision (`torchxrayvision.baseline_models`).
 
-They come from other groups. Each has an input size, a normalisation and a number of channels of its own,
-which its `forward` sees to.
+They come from other groups. The input size, the normalisation and the number of channels differ;
+each model's `forward` sees to them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _ResNet(XRVClassifier, PooledLinearClassifier):
 
     @staticmethod
     def network_input(inputs: Tensor) -> Tensor:
-        """What the model makes of its inputs for the network, (B, 3, S, S)."""
+        """What the model makes of inputs for the network, (B, 3, S, S)."""
         return imagenet_input(inputs)
 
     @staticmethod

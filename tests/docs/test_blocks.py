@@ -28,6 +28,7 @@ NOT_RUN = {
     "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
     "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
     "/shared/": "needs folders of a cluster",
+    "--regions chestx-det": "needs published weights; tests/chest/test_segmentation.py runs it on others",
 }
 """Commands that are only parsed, by a part of their text, and why."""
 
@@ -35,6 +36,7 @@ NOT_RUN_PYTHON = {
     "RayCrew": "needs folders of a cluster",
     "lightning.LightningModule": "Lightning is no dependency, also not of the tests",
     'torch.load("training.ckpt"': "somebody's checkpoint",
+    'weights_zip="chexpert.zip"': "gigabytes; tests/models/test_xrv_baselines.py runs it with random weights",
 }
 """Python that is only compiled, and its imports resolved, by a part of its text, and why."""
 

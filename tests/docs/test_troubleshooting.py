@@ -46,6 +46,7 @@ from cxr_explain import (  # noqa: E402
     run_audit,
     token_grid,
 )
+from cxr_explain.chest.segmentation import Segmenter  # noqa: E402
 from cxr_explain.errors import CxrExplainWarning  # noqa: E402
 from cxr_explain.weights import fetch, verify  # noqa: E402
 
@@ -264,6 +265,21 @@ def _(place: Path) -> object:
     return Explainer.from_pretrained(checkpoint(place, {"head.weight": torch.zeros(2, 3)}))
 
 
+@heading("found the weights of a segmentation network: masks of ...; expected those of a classifier")
+def _(place: Path) -> object:
+    return Explainer.from_pretrained("chestx-det", weights_dir=place)
+
+
+@heading("found the weights of a classifier; expected those of a segmentation network")
+def _(place: Path) -> object:
+    return Segmenter.from_pretrained("densenet121-res224-all", weights_dir=place)
+
+
+@heading("found no segmentation network among")
+def _(place: Path) -> object:
+    return Segmenter.from_pretrained(checkpoint(place, {"head.weight": torch.zeros(2, 3)}))
+
+
 @heading("tensors that do not fit")
 def _(place: Path) -> object:
     state = bundled().classifier.module.state_dict()
@@ -426,6 +442,14 @@ def _(place: Path) -> object:
 @heading("of which no target layer is known; expected")
 def _(place: Path) -> object:
     return explain(Net(), torch.zeros(1, 1, 32, 32), outputs=["Mass", "Edema"])
+
+
+@heading("found torchxrayvision...; expected a classifier of pathologies")
+def _(place: Path) -> object:
+    ensure_torchvision_imports()
+    from torchxrayvision.autoencoders import ResNetAE
+
+    return Explainer(ResNetAE())
 
 
 @heading("whose outputs have no names; expected a name for each output")

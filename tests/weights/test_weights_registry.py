@@ -133,7 +133,7 @@ def test_state_folder_ignores_a_relative_xdg_path(monkeypatch, tmp_path):
 
 def test_list_names_missing_files_too(tmp_path):
     rows = list_weights(tmp_path / "nowhere")
-    assert len(rows) == 9
+    assert len(rows) == 11
     assert [row.name for row in rows if row.present] == ["densenet-res224-phantom"]
 
 
