@@ -39,6 +39,7 @@ class Record(ExplainerFacts):
         manifest_sha256: hexadecimal digest of the manifest's bytes.
         manifest_source: the data set and what was read of it, in words.
         rows: number of rows of the manifest.
+        model_notes: what a reader should know of the model.
         regions: what finds lungs and thorax: "rules", or the name of a segmentation network's weights.
         regions_sha256: hexadecimal digest of these weights.
     """
@@ -52,6 +53,7 @@ class Record(ExplainerFacts):
     manifest_sha256: str
     manifest_source: str
     rows: int
+    model_notes: tuple[str, ...] = ()
     regions: str = RULES
     regions_sha256: str | None = None
 
@@ -92,6 +94,7 @@ class Record(ExplainerFacts):
             manifest_sha256=hashlib.sha256(csv_bytes(manifest)).hexdigest(),
             manifest_source=manifest.source,
             rows=len(manifest),
+            model_notes=classifier.notes,
             regions=segmenter.name if segmenter else RULES,
             regions_sha256=segmenter.sha256 if segmenter else None,
         )

@@ -17,7 +17,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from cxr_explain.chest.lungs_and_thorax import LUNGS, unsuitable
@@ -183,7 +183,7 @@ class PretrainedSegmenter:
 
 def _refuse_classifiers(weights: str | PathLike[str]) -> None:
     """Before anything is fetched."""
-    entry = known_entry(fspath(weights))
+    entry = known_entry(weights) if isinstance(weights, str) else None
     if entry is not None and not entry.structures:
         raise ArchitectureError(
             "the weights of a classifier",

@@ -24,7 +24,7 @@ from cxr_explain.audit.rows import Row
 from cxr_explain.audit.run import Audit, BatchProgress, RunSettings
 from cxr_explain.audit.store import Parts
 from cxr_explain.chest.segmentation import PretrainedSegmenter
-from cxr_explain.errors import AuditError
+from cxr_explain.errors import AuditError, OptionError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.support.extras import require
 
@@ -114,6 +114,11 @@ class RayCrew:
         """What became of each block, in the order in which they are done."""
         if not todo:
             return
+        if audit.segmenter is not None and self.regions is None:
+            raise OptionError(
+                f"an audit with {audit.segmenter.name}, and a crew without",
+                expected="RayCrew(..., regions=PretrainedSegmenter(...)) of the same weights",
+            )
         ray = require("ray", "ray")
         require("ray.data", "ray")
         started = not ray.is_initialized()

@@ -19,7 +19,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.grids import GridFunction
 from cxr_explain.models.wrappers import uncompiled
 from cxr_explain.options import ONE_LABEL, OutputKind, check_option
-from cxr_explain.weights.facts import CheckpointFacts
+from cxr_explain.weights.facts import MODULE_FACTS, CheckpointFacts
 
 BLACK = -1024.0
 """The darkest input, as without any dose; 0 is a mid grey."""
@@ -343,8 +343,9 @@ def _of_channels(error: RuntimeError, source: str) -> ModelError | None:
 
 def _saw_phantoms_alone(module: nn.Module) -> bool:
     """Whether the module, or any in it, was loaded by this package and has seen phantoms alone."""
+    kept = (vars(each) for each in module.modules())
     return any(
-        CheckpointFacts.of_attributes(vars(each)).trained_on == "phantoms" for each in module.modules()
+        CheckpointFacts.of_attributes(each).trained_on == "phantoms" for each in kept if MODULE_FACTS in each
     )
 
 

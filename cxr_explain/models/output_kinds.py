@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Outputs
 from cxr_explain.models.endings import Listener, behind_shapes, ends_linear, stem
+from cxr_explain.models.published import put_right
 from cxr_explain.options import OutputKind
 
 _KINDS_OF: Mapping[str, tuple[OutputKind, ...]] = {
@@ -129,7 +130,8 @@ def settled(outputs: Outputs, output: Tensor, heard: Listener, module: nn.Module
         )
     kind = outputs.kind or proven or _presumed(outputs, output, module, source)
     if kind == "calibrated" and not any(outputs.operating_points):
-        return replace(outputs, kind=kind, operating_points=calibrating_points(outputs, module))
+        held = replace(outputs, kind=kind, operating_points=calibrating_points(outputs, module))
+        return put_right(held, module)
     return replace(outputs, kind=kind)
 
 

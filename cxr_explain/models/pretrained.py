@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike, fspath
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ def _module(family: Family, opened: Weights, tensors: Mapping[str, Tensor], outp
 
 def _refuse_segmentations(weights: str | PathLike[str]) -> None:
     """Before anything is fetched."""
-    entry = known_entry(fspath(weights))
+    entry = known_entry(weights) if isinstance(weights, str) else None
     if entry is not None and entry.structures:
         raise ArchitectureError(
             f"the weights of a segmentation network: masks of {entry.structures} structures, no scores",

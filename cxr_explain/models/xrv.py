@@ -6,12 +6,10 @@ returns calibrated values for published weights; here the logits are taken befor
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from os import PathLike
 from typing import Any, cast
 
@@ -22,9 +20,9 @@ from torch.nn import functional as F
 from cxr_explain.errors import ArchitectureError, ModelError, OptionError
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
+from cxr_explain.models.published import put_right
 from cxr_explain.radiograph import VALUE_RANGE
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports, xrv_module
-from cxr_explain.weights.registry import WeightsEntry, known_entry
 
 _RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _FIRST_OF_LAYER = re.compile(r"features\.denseblock([1-9]\d{0,5})\.denselayer[1-9]\d{0,5}\.conv1\.weight")
@@ -266,23 +264,4 @@ def _own_name(module: nn.Module, architecture: str) -> str:
 def _own_outputs(module: nn.Module) -> Outputs:
     names: Any = getattr(module, "pathologies", None) or getattr(module, "targets", ())
     points: Any = getattr(module, "op_threshs", None)
-    own = Outputs(tuple(names), () if points is None else tuple(points.tolist()))
-    entry = known_entry(str(getattr(module, "weights", None)))
-    return own if entry is None else _put_right(own, entry)
-
-
-def _put_right(own: Outputs, entry: WeightsEntry) -> Outputs:
-    """A published model's outputs, with what the registry says of them where the model still says otherwise.
-
-    It does of resnet50-res512-all alone: two outputs were never trained, and its thresholds are of
-    sigmoids of sigmoids. Names and points that somebody has set since are left as they are.
-    """
-    if any(known not in ("", name) for known, name in zip_longest(entry.pathologies, own.pathologies)):
-        return own
-    mine, known = (_as_tensor(points) for points in (own.operating_points, entry.operating_points))
-    of_two_sigmoids = torch.allclose(mine, known.sigmoid(), rtol=0, atol=1e-6, equal_nan=True)
-    return Outputs(entry.pathologies, entry.operating_points if of_two_sigmoids else own.operating_points)
-
-
-def _as_tensor(points: Sequence[float | None]) -> Tensor:
-    return torch.tensor([math.nan if point is None else point for point in points], dtype=torch.float64)
+    return put_right(Outputs(tuple(names), () if points is None else tuple(points.tolist())), module)

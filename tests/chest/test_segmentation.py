@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from cxr_explain import Explainer
+from cxr_explain.audit.reading import ManifestRow
+from cxr_explain.audit.record import Record
 from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.chest.regions import regions_of
@@ -25,6 +27,7 @@ from cxr_explain.cli.main import app
 from cxr_explain.errors import (
     ArchitectureError,
     AuditError,
+    OptionError,
     UnknownWeightsError,
     WeightsIntegrityError,
     WeightsNotFoundError,
@@ -298,3 +301,23 @@ def test_another_process_comes_to_the_same_network(tmp_path: Path) -> None:
     asked = PretrainedSegmenter("chestx-det", {"weights_dir": tmp_path, "fetch": False})
     with pytest.raises(WeightsNotFoundError):
         pickle.loads(pickle.dumps(asked)).load()
+
+
+def test_a_crew_without_the_network_is_refused(phantoms: Path, tmp_path: Path) -> None:
+    """Each machine of a cluster loads it for itself; another one there is refused."""
+    from cxr_explain.audit.images import ImageFolder
+    from cxr_explain.audit.place import place_at
+    from cxr_explain.audit.run import Audit
+    from cxr_explain.explaining.explainer import Pretrained
+    from cxr_explain.integrations.ray_crew import Worker
+
+    explainer, manifest = Explainer.from_pretrained("phantom"), make_manifest("nih", phantoms)
+    record = Record.of(explainer, manifest, segmenter=dark())
+    images = ImageFolder(phantoms / "images")
+    with pytest.raises(AuditError, match="weights with SHA-256 None on this machine; expected 0000"):
+        Worker(Pretrained("phantom"), record, images, str(tmp_path / "run"), RunSettings())
+    ray_crew = pytest.importorskip("cxr_explain.integrations.ray_crew")
+    pytest.importorskip("ray", reason="needs the package of the `ray` extra")
+    audit = Audit(record, images, place_at(tmp_path / "run"), RunSettings(), dark())
+    with pytest.raises(OptionError, match="an audit with dark, and a crew without"):
+        next(ray_crew.RayCrew(Pretrained("phantom"))(audit, [ManifestRow(0, "a", "a.png")], print))

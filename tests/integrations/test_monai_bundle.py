@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, load, verify_net_in_out
+from networks import small_xrv
 from typer.testing import CliRunner
 
 from cxr_explain import Explainer, Explanation, XRVResNet, read_radiograph
@@ -34,6 +35,8 @@ from cxr_explain.integrations.monai.network import (
     empty_network,
     facts_of,
 )
+from cxr_explain.models.coercion import as_classifier
+from cxr_explain.models.loaded import TRAINED_UNKNOWN
 
 RUN = CliRunner()
 FILES = {
@@ -217,6 +220,26 @@ def test_weights_of_a_user_and_a_resnet(tmp_path: Path) -> None:
     resnet = XRVResNet(empty_network(architecture="xrv-resnet50", num_classes=3), Outputs(names[:3]))
     assert configuration_of(resnet) == {"architecture": "xrv-resnet50", "num_classes": 3}
     assert facts_of(resnet, sha256="a", from_sha256="b")["input_size"] == 512
+
+
+def test_the_network_of_a_bundle_keeps_what_is_known_of_it(bundle: Path, tmp_path: Path) -> None:
+    """Taken out of its explainer, it has seen phantoms alone as before."""
+    network = empty_network(**configuration_of(Explainer.from_pretrained("phantom").classifier))
+    explainer = bundled_explainer(network, bundle / "models" / "model.pt", metadata(bundle)["model"])
+    again = as_classifier(network)
+    assert again.phantom_only
+    assert again.outputs == explainer.classifier.outputs
+    assert again.name == explainer.classifier.name
+
+
+def test_a_bundle_of_weights_whose_outputs_are_unknown_says_so(tmp_path: Path) -> None:
+    torch.save(small_xrv(18).state_dict(), tmp_path / "bare.pt")
+    classifier = Explainer.from_pretrained(tmp_path / "bare.pt").classifier
+    folder = write_bundle(str(tmp_path / "bare.pt"), tmp_path / "bundle")
+    network = empty_network(**configuration_of(classifier))
+    explainer = bundled_explainer(network, folder / "models" / "model.pt", metadata(folder)["model"])
+    assert explainer.classifier.notes == (TRAINED_UNKNOWN,)
+    assert as_classifier(network).notes == (TRAINED_UNKNOWN,)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from torch import nn
 from typer.testing import CliRunner
 from weights_server import FileServer, serving
 
-from cxr_explain import Explainer, XRVResNet, ensure_torchvision_imports
+from cxr_explain import (
+    PATHOLOGIES,
+    Explainer,
+    HookedClassifier,
+    Outputs,
+    XRVResNet,
+    ensure_torchvision_imports,
+)
 from cxr_explain.cli.main import app
 from cxr_explain.errors import (
     ArchitectureError,
@@ -102,6 +109,10 @@ def test_the_resnet_equals_torchxrayvisions_own(mirror: FileServer, tmp_path: Pa
     assert "Lung Lesion" not in points
     assert "Enlarged Cardiomediastinum" not in points
     assert points["Mass"] == pytest.approx(0.02157, abs=1e-5)
+    hooked = HookedClassifier(theirs, "model.layer4", Outputs(PATHOLOGIES), input_size=512)
+    hooked.forward(x)  # which finds out that its outputs are calibrated, and by what
+    assert (hooked.outputs.kind, hooked.pathologies) == ("calibrated", classifier.pathologies)
+    assert hooked.operating_points == classifier.operating_points
     theirs.op_threshs = torch.full((18,), 0.25)
     assert set(XRVResNet(theirs).operating_points) == {0.25}
     theirs.targets = theirs.pathologies = [f"output {number}" for number in range(18)]

@@ -16,7 +16,8 @@ from cxr_explain.errors import WeightsError, WeightsIntegrityError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_named, family_of_tensors
-from cxr_explain.weights import load_into
+from cxr_explain.models.loaded import TRAINED_UNKNOWN, Loaded
+from cxr_explain.weights import CheckpointFacts, load_into
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def facts_of(classifier: Classifier, *, sha256: str, from_sha256: str) -> dict[s
         "training_sets": list(classifier.training_sets),
         "input_size": classifier.input_size,
         "phantom_only": classifier.phantom_only,
+        "notes": list(classifier.notes),
         "weights_sha256": sha256,
         "weights_from_sha256": from_sha256,
     }
@@ -93,15 +95,21 @@ def bundled_explainer(
 
 
 def _classifier(network: nn.Module, facts: Mapping[str, Any]) -> Classifier:
-    family = FAMILIES[family_of_tensors(network.state_dict())]
-    return family.load()(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stubs lack it
-        Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"])),
-        name=facts["name"],
+    architecture = family_of_tensors(network.state_dict())
+    outputs = Outputs(tuple(facts["pathologies"]), tuple(facts["operating_points"]))
+    unknown = TRAINED_UNKNOWN in facts.get("notes", ())
+    said = CheckpointFacts(
+        pathologies=None if unknown else outputs.pathologies,
+        operating_points=None if unknown else outputs.operating_points,
+        training_sets=tuple(facts["training_sets"]),
         input_size=facts["input_size"],
-        weights_sha256=facts["weights_sha256"],
-        training_sets=facts["training_sets"],
-        phantom_only=facts["phantom_only"],
+        trained_on="phantoms" if facts["phantom_only"] else "radiographs",
+    )
+    found = Loaded(architecture, facts["name"], said)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    found.keep_on(network)
+    return FAMILIES[architecture].load()(
+        network, outputs, weights_sha256=facts["weights_sha256"], **found.description
     )
 
 

@@ -29,6 +29,7 @@ from cxr_explain.figures.texts import (
     training_text,
     weights_text,
 )
+from cxr_explain.models.loaded import TRAINED_UNKNOWN
 from cxr_explain.options import RULES
 from cxr_explain.pages.audit_report.listing import Listing
 
@@ -153,6 +154,7 @@ def _alerts(run: AuditRun, listing: Listing) -> tuple[str, ...]:
     record = run.record
     alerts = training_overlap(record.training_sets, run.manifest.source)
     alerts += phantom_texts(listing.phantoms, int(listing.explained.sum()), phantom_only=record.phantom_only)
+    alerts += record.model_notes
     if not run.is_complete:
         alerts.append(
             f"This audit is not complete: {len(listing):,} of {record.rows:,} images are in it. Run the same "
@@ -187,7 +189,7 @@ def _model(record: Record) -> tuple[Fact, ...]:
         ("Model", record.model),
         ("Weights", weights_text(record.weights_sha256)),
         ("Trained on", training_text(record.training_sets, phantom_only=record.phantom_only)),
-        ("Trained outputs", f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
+        (_outputs_title(record), f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
         ("Probability", probability_text(record.output_kind)),
         ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
         ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
@@ -221,3 +223,8 @@ def _regions(record: Record) -> str:
     if record.regions == RULES:
         return "by fixed rules"
     return f"by the network {record.regions}, {weights_text(record.regions_sha256)}"
+
+
+def _outputs_title(record: Record) -> str:
+    """Whether the outputs that are named are known to be trained."""
+    return "Named outputs" if TRAINED_UNKNOWN in record.model_notes else "Trained outputs"
