@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
+from cxr_explain.chest.lung_plausibility import AREA
 from cxr_explain.chest.lungs_and_thorax import LUNGS, unsuitable
 from cxr_explain.errors import ArchitectureError
 from cxr_explain.explaining.explainer import device_named
@@ -150,7 +151,10 @@ class Segmenter:
         return cls(network, kind.logits, name=opened.name, sha256=opened.sha256)
 
     def __call__(self, radiograph: Radiograph) -> Mapping[str, Mask] | str:
-        """(H, W) masks of the lungs, by the names in `LUNGS`; or why there are none to be found."""
+        """(H, W) masks of the lungs, by the names in `LUNGS`; or why there are none to be found.
+
+        A lung that covers a few pixels, or half of the image, is none, as with the fixed rules.
+        """
         import torch
 
         reason = unsuitable(radiograph)
@@ -161,6 +165,9 @@ class Segmenter:
         with self._alone, torch.inference_mode():
             logits = self._logits(self._network, imagenet_input(model_input.tensor[None].to(device)))[0]
         masks = (logits > 0).cpu().numpy()
+        low, high = AREA
+        if not all(low <= mask.mean() <= high for mask in masks):  # as shares of the square around the image
+            return "lungs of an implausible size in the segmentation"
         return dict(zip(LUNGS, model_input.geometry.mask_to_radiograph(masks), strict=True))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -27,22 +26,26 @@ def put_right(outputs: Outputs, module: nn.Module) -> Outputs:
         module: the model, or one that holds it.
     """
     for part in module.modules():
-        entry = known_entry(str(getattr(part, "weights", None)))
-        if entry is not None:
+        weights = getattr(part, "weights", None)
+        entry = known_entry(weights) if isinstance(weights, str) else None
+        if entry is not None and _of_two_sigmoids(outputs, entry):
             return _put_right(outputs, entry)
     return outputs
 
 
+def _of_two_sigmoids(outputs: Outputs, entry: WeightsEntry) -> bool:
+    """Whether the thresholds are the published ones, each the sigmoid of a probability."""
+    if len(outputs.operating_points) != len(entry.operating_points):
+        return False
+    mine, meant = (_tensor(points) for points in (outputs.operating_points, entry.operating_points))
+    return torch.allclose(mine, meant.sigmoid(), rtol=0, atol=1e-6, equal_nan=True)
+
+
 def _put_right(outputs: Outputs, entry: WeightsEntry) -> Outputs:
-    points = outputs.operating_points
-    if len(points) != len(entry.operating_points):
-        return outputs
-    if torch.allclose(
-        _tensor(points), _tensor(entry.operating_points).sigmoid(), rtol=0, atol=1e-6, equal_nan=True
-    ):
-        outputs = replace(outputs, operating_points=entry.operating_points)
-    same = all(known in ("", name) for known, name in zip_longest(entry.pathologies, outputs.pathologies))
-    return replace(outputs, pathologies=entry.pathologies) if same else outputs
+    named = zip(entry.pathologies, outputs.pathologies, strict=True)
+    same = all(known in ("", name) for known, name in named)
+    names = entry.pathologies if same else outputs.pathologies
+    return replace(outputs, pathologies=names, operating_points=entry.operating_points)
 
 
 def _tensor(points: Sequence[float | None]) -> Tensor:

@@ -147,7 +147,7 @@ def dark() -> Segmenter:
 @pytest.mark.parametrize("shape", [(200, 300), (301, 200), (256, 256)])
 def test_masks_lie_in_the_radiographs_pixels(shape: tuple[int, int]) -> None:
     pixels = np.full(shape, 500, np.float32)
-    pixels[50:150, 30:80] = pixels[50:150, 120:170] = -500
+    pixels[50:150, 30:80] = pixels[50:150, 140:190] = -500
     masks = dark()(Radiograph.from_array(pixels))
     assert not isinstance(masks, str)
     both = masks["Left Lung"] | masks["Right Lung"]
@@ -171,6 +171,15 @@ def test_what_is_no_frontal_chest_is_not_segmented(radiograph: Radiograph, why: 
     regions = regions_of(radiograph, segment=dark())
     assert regions.lungs is None
     assert why in regions.reasons["outside_lungs"]
+
+
+@pytest.mark.parametrize("dark_columns", [slice(0), slice(30, 33), slice(0, 256)])
+def test_lungs_of_an_implausible_size_are_none(dark_columns: slice) -> None:
+    pixels = np.full((256, 256), 500, np.float32)
+    pixels[:, dark_columns] = -500
+    regions = regions_of(Radiograph.from_array(pixels), segment=dark())
+    assert regions.lungs is None
+    assert regions.reasons["outside_lungs"] == "lungs of an implausible size in the segmentation"
 
 
 def test_threads_wait_for_each_other() -> None:

@@ -109,12 +109,17 @@ def test_the_resnet_equals_torchxrayvisions_own(mirror: FileServer, tmp_path: Pa
     assert "Lung Lesion" not in points
     assert "Enlarged Cardiomediastinum" not in points
     assert points["Mass"] == pytest.approx(0.02157, abs=1e-5)
+    explainer = Explainer(theirs)
+    ranked = explainer.explain_inputs(x, rank_by="calibrated").rankings[0].top
+    assert explainer.classifier.outputs.kind == "calibrated"
+    assert all(p.above == (p.calibrated >= 0.5) == (p.probability >= points[p.pathology]) for p in ranked)
     hooked = HookedClassifier(theirs, "model.layer4", Outputs(PATHOLOGIES), input_size=512)
     hooked.forward(x)  # which finds out that its outputs are calibrated, and by what
     assert (hooked.outputs.kind, hooked.pathologies) == ("calibrated", classifier.pathologies)
     assert hooked.operating_points == classifier.operating_points
     theirs.op_threshs = torch.full((18,), 0.25)
     assert set(XRVResNet(theirs).operating_points) == {0.25}
+    assert XRVResNet(theirs).pathologies == PATHOLOGIES  # trained further, it may know them all
     theirs.targets = theirs.pathologies = [f"output {number}" for number in range(18)]
     assert XRVResNet(theirs).pathologies[0] == "output 0"
 
