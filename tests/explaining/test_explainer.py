@@ -29,7 +29,7 @@ from cxr_explain import (
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import ModelError, OptionError
-from cxr_explain.explaining.explainer import _device
+from cxr_explain.explaining.explainer import device_named
 from cxr_explain.explaining.settings import RankingSettings
 
 
@@ -235,7 +235,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("there is one")
     with pytest.raises(OptionError, match=f"device='{device}'"):
-        _device(device)
+        device_named(device)
 
 
 def test_only_some_pathologies() -> None:
