@@ -29,7 +29,7 @@ class ManifestCheck:
         missing: paths without a file.
         outside: paths whose link leaves the image folder.
         repeated: paths that several rows name.
-        without_output: labelled pathologies that the model has no output for.
+        without_output: labelled or outlined pathologies that the model has no output for.
         without_labels: pathologies of the model that no image has a label of.
         without_positive: pathologies of both, without a positive image.
         uncertain: pathologies with uncertain labels, each with the number of images.
@@ -133,9 +133,7 @@ def check_manifest(
         missing=missing,
         outside=outside,
         repeated=tuple(path for path, count in Counter(manifest.paths).items() if count > 1),
-        without_output=tuple(
-            name for name, codes in columns.items() if name not in outputs and (codes != NOT_LABELLED).any()
-        ),
+        without_output=tuple(name for name in _named(manifest) if name not in outputs),
         without_labels=tuple(name for name in outputs if name not in labelled),
         without_positive=tuple(
             name for name in outputs if name in labelled and not (columns[name] == POSITIVE).any()
@@ -147,6 +145,15 @@ def check_manifest(
         ),
         instead=_content(Path(images)) if missing and len(missing) == len(set(manifest.paths)) else "",
     )
+
+
+def _named(manifest: Manifest) -> tuple[str, ...]:
+    """The pathologies that a manifest says something of: by labels, boxes or masks."""
+    states = zip(manifest.pathologies, manifest.states.T, strict=True)
+    labelled = (name for name, codes in states if (codes != NOT_LABELLED).any())
+    boxed = (box.pathology for boxes in manifest.boxes.values() for box in boxes)
+    masked = (name for masks in manifest.masks.values() for name in masks)
+    return tuple(dict.fromkeys((*labelled, *boxed, *masked)))
 
 
 def present(manifest: Manifest, images: str | PathLike[str]) -> Manifest:

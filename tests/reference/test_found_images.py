@@ -8,7 +8,15 @@ import pytest
 from tables import BOX_HEADER, written
 
 from cxr_explain.errors import ManifestError, ReferenceLabelError
-from cxr_explain.reference import Manifest, ReferenceStandard, check_manifest, make_manifest, read_references
+from cxr_explain.pathologies import ReferenceBox
+from cxr_explain.reference import (
+    Manifest,
+    MaskReference,
+    ReferenceStandard,
+    check_manifest,
+    make_manifest,
+    read_references,
+)
 from cxr_explain.reference.chexlocalize import OutlineSet, write_segmentations
 from cxr_explain.reference.coverage import coverage_notes, unpredicted_notes
 
@@ -139,3 +147,13 @@ def test_a_misspelt_label_column_is_refused_by_an_audit(tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match=f"{name}.; the nearest known pathology is '{nearest}'"):
             check_manifest(manifest, tmp_path, ["Mass"]).raise_if_useless()
         check_manifest(manifest, tmp_path, ["Mass", name]).raise_if_useless()  # the model's own name
+
+
+def test_findings_without_an_output_are_named_before_an_audit(tmp_path: Path) -> None:
+    written(tmp_path / "a.png")
+    box, mask = ReferenceBox("Hernia", 1, 2, 3, 4), MaskReference("png", "m.png")
+    states = {"pathologies": ["Edema", "Mass"], "states": [[1, -3]]}
+    manifest = Manifest(["a"], ["a.png"], boxes={0: (box,)}, masks={0: {"Nodule": mask}}, **states)  # type: ignore[arg-type]
+    check = check_manifest(manifest, tmp_path, ["Effusion"])
+    assert check.without_output == ("Edema", "Hernia", "Nodule")
+    assert "labels without an output of the model: Edema, Hernia, Nodule" in check.lines()
