@@ -124,7 +124,7 @@ def known_pathology(name: str, further: Iterable[str] = ()) -> str:
     known = _BY_FOLDED_NAME | {_folded(each): canonical_pathology(each) for each in further if each.strip()}
     found = known.get(_folded(name))
     if found is None:
-        nearest = known[max(known, key=lambda each: SequenceMatcher(None, each, _folded(name)).ratio())]
+        nearest = known[_nearest(name, known)[0]]
         raise ReferenceLabelError(f"the unknown pathology {_shown(name)}; the nearest known is {nearest!r}")
     return found
 
@@ -135,12 +135,30 @@ def near_miss(name: str) -> str | None:
     >>> near_miss("Efusion"), near_miss("Effusion"), near_miss("scanner")
     ('Effusion', None, None)
     """
-    folded = _folded(name)
-    if folded in _BY_FOLDED_NAME:
+    if _folded(name) in _BY_FOLDED_NAME:
         return None
-    likeness = {each: SequenceMatcher(None, each, folded).ratio() for each in _BY_FOLDED_NAME}
-    nearest = max(likeness, key=likeness.__getitem__)
-    return _BY_FOLDED_NAME[nearest] if likeness[nearest] >= _NEAR else None
+    nearest, likeness = _nearest(name, _BY_FOLDED_NAME)
+    return _BY_FOLDED_NAME[nearest] if likeness >= _NEAR else None
+
+
+def _nearest(name: str, known: Iterable[str]) -> tuple[str, float]:
+    """The folded name that is most like a name, and how much, from 0 to 1.
+
+    Letters are counted first, and their order is compared for the most alike alone: a table may have a column
+    of free text where labels are wanted.
+    """
+    matcher = SequenceMatcher(None, "", _folded(name)[:_LONGEST_SHOWN], autojunk=False)
+    bounds: list[tuple[float, str]] = []
+    for each in known:
+        matcher.set_seq1(each)
+        bounds.append((matcher.quick_ratio(), each))
+    best = ("", -1.0)
+    for bound, each in sorted(bounds, reverse=True):
+        if bound <= best[1]:
+            break
+        matcher.set_seq1(each)
+        best = max(best, (each, matcher.ratio()), key=lambda found: found[1])
+    return best
 
 
 _NEAR = 0.85  # of SequenceMatcher's ratio: one letter wrong, missing or too much in a word of seven
