@@ -70,7 +70,7 @@ def test_an_image_that_crashes_the_process_becomes_a_failure(
         {
             "row": 6,
             "image_id": "6",
-            "code": "radiograph",
+            "code": "corrupt-image",
             "message": "a file that crashes its decoder.",
             "sha256": None,
         }
