@@ -123,6 +123,8 @@ def _hooked(classifier: ByParts, inputs: Tensor) -> Classifier:
             return general
         reason = "no layer of it is known"
     except ModelError as error:
+        if agree(explained, once):
+            raise  # the scores are the same: what is declared of them is not so
         reason = str(error)
     raise ModelError(
         f"{_numbers(once)} from calling this {kind}, where its body and head give {_numbers(explained)}, and "

@@ -283,6 +283,26 @@ def test_a_declaration_that_is_not_so_is_refused(end: Any, declared: OutputKind,
         explained(Ends(end), declared)
 
 
+@pytest.mark.parametrize("declared", ["sigmoids", "softmax", "log-softmax", "calibrated"])
+def test_a_declaration_of_a_known_family_that_is_not_so_is_refused(declared: Any) -> None:
+    outputs = Outputs(PATHOLOGIES, kind=declared)
+    with pytest.raises(
+        ModelError, match=f"^TorchXRayVision DenseNet: found outputs .*kind='{declared}' says"
+    ):
+        explain(small_xrv(), images(), outputs=outputs)
+
+
+def test_a_known_family_may_have_one_label() -> None:
+    module = calibrated_xrv()
+    module.op_threshs = None  # type: ignore[assignment]
+    outputs = Outputs(PATHOLOGIES, kind="softmax-logits")
+    batch = explain(module, images(), outputs=outputs, top_k=18)
+    with torch.no_grad():
+        shares = module(images())[0].softmax(0)
+    assert batch.gradient == "closed form"
+    assert probabilities(batch.rankings[0]) == pytest.approx(shares.tolist(), abs=1e-6)
+
+
 @pytest.mark.parametrize("end", [nn.Identity(), nn.Sigmoid(), lambda x: x[:, 0].sigmoid()])
 def test_a_forward_within_no_grad_is_explained(end: Any) -> None:
     class WithoutGradient(Ends):
