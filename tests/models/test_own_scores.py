@@ -28,6 +28,7 @@ from cxr_explain.explaining.explainer import OWN_FORWARD_NOTE
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import as_classifier
 from cxr_explain.models.families import family_of_module
+from cxr_explain.models.pooled_linear import PooledLinearClassifier
 
 # --- a property of many architectures, each as people wrap them ---
 
@@ -315,6 +316,18 @@ def test_a_model_that_fails_when_it_is_called_is_refused() -> None:
     net.op_threshs = torch.full((18,), 0.2)  # left over from the weights before fine-tuning
     with pytest.raises(ModelError, match=r"fails when it is called.*set op_threshs to None"):
         Explainer(XRVDenseNet(net, Outputs(("A", "B")))).explain_inputs(images())
+
+
+def test_parts_without_a_forward_are_explained_as_they_are() -> None:
+    module: Any = nn.Module()
+    module.body, module.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 5)
+    classifier = PooledLinearClassifier(
+        module, module.body, module.head, NAMES, input_size=64, name="parts", target_layer="body"
+    )
+    assert Explainer(classifier).explain_inputs(images()).gradient == "closed form"
+    module.forward = lambda x: module.head(module.body(x).amax((2, 3)))
+    with pytest.raises(ModelError, match=r"from calling this Module, .*no layer of it is known"):
+        Explainer(classifier).explain_inputs(images())
 
 
 def test_a_calibrated_model_in_half_precision_is_refused_as_it_cannot_be_called() -> None:
