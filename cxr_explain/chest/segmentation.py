@@ -155,20 +155,25 @@ class Segmenter:
 
         A lung that covers a few pixels, or half of the image, is none, as with the fixed rules.
         """
-        import torch
-
         reason = unsuitable(radiograph)
         if reason:
             return reason
+        masks = self.masks(radiograph)
+        (low, high), square = AREA, max(radiograph.shape) ** 2
+        if not all(low <= mask.sum() / square <= high for mask in masks.values()):
+            return "lungs of an implausible size in the segmentation"
+        return masks
+
+    def masks(self, radiograph: Radiograph) -> Mapping[str, Mask]:
+        """(H, W) masks of the lungs, whatever the network makes of the radiograph."""
+        import torch
+
         model_input = prepare(radiograph, SIZE, fit="pad")
         device = next(self._network.parameters()).device
         with self._alone, torch.inference_mode():
             logits = self._logits(self._network, imagenet_input(model_input.tensor[None].to(device)))[0]
-        masks = (logits > 0).cpu().numpy()
-        low, high = AREA
-        if not all(low <= mask.mean() <= high for mask in masks):  # as shares of the square around the image
-            return "lungs of an implausible size in the segmentation"
-        return dict(zip(LUNGS, model_input.geometry.mask_to_radiograph(masks), strict=True))
+        masks = model_input.geometry.mask_to_radiograph((logits > 0).cpu().numpy())
+        return dict(zip(LUNGS, masks, strict=True))
 
 
 @dataclass(frozen=True)
