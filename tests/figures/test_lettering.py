@@ -84,7 +84,7 @@ def test_what_no_font_has_is_named(fonts: list[str]) -> None:
     with pytest.warns(
         CxrExplainWarning, match="No font has the letters 胸, 水, 無, 気, 肺, which the figure"
     ):
-        figure = explanation.figure({"胸水": 1, "無気肺": 1})
+        figure = explanation.figure(ReferenceLabels({"胸水": 1, "無気肺": 1}))
     shown = texts(figure)
     assert "??" in shown
     assert "No font has the letters U+80F8, U+6C34, U+7121, U+6C17, U+80BA, which are shown as ?." in shown
