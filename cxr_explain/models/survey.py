@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Classifier, evaluation_mode
 from cxr_explain.models.grids import reading_of, remark_on
+from cxr_explain.models.output_kinds import matrix_of
 
 NO_GRADIENT = "no gradient of the scores reaches its maps"
 """Why a layer has no maps although it gives some."""
@@ -91,8 +92,8 @@ def layers(model: Classifier | nn.Module, inputs: Tensor | None = None) -> tuple
 def layers_that_do(model: Classifier | nn.Module, inputs: Tensor | None = None) -> str:
     """A sentence with some of the layers that can be explained, for an error message; '' where none is known.
 
-    Of all layers whose maps have the same number of cells, the last one is named, as it knows the most; not
-    one of the linear layers within an attention.
+    Of all layers whose maps have the same cells, one is named: the last, as it knows the most, of those that
+    are not within a stage that ends in other cells. Not one of the linear layers within an attention.
 
     Args:
         model: as for `layers`.
@@ -102,10 +103,20 @@ def layers_that_do(model: Classifier | nn.Module, inputs: Tensor | None = None) 
         found = layers(model, None if inputs is None else inputs[:1])
     except ModelError:
         return ""
-    suited = [layer for layer in found if layer.suits and layer.maps and layer.kind != "Linear"]
-    last = {layer.maps[1:]: layer for layer in suited if layer.maps}
-    named = [layer for layer in reversed(found) if layer in last.values()][:_NAMED]
+    cells = {layer.name: layer.maps[1:] for layer in found if layer.maps}
+    suited = [layer for layer in found if layer.suits and layer.name in cells and layer.kind != "Linear"]
+    best: dict[tuple[int, ...], ModelLayer] = {}
+    for layer in sorted(suited, key=lambda layer: -_stages_around(layer.name, cells)):  # stable
+        best[cells[layer.name]] = layer
+    named = [layer for layer in reversed(found) if layer in best.values()][:_NAMED]
     return f"Layers that would do: {', '.join(map(str, named))}." if named else ""
+
+
+def _stages_around(name: str, cells: Mapping[str, tuple[int, ...]]) -> int:
+    """How many modules around a layer give other cells: a stage's first layers may still have those before."""
+    parts = name.split(".")
+    around = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+    return sum(cells.get(outer, cells[name]) != cells[name] for outer in around)
 
 
 def _surveyed(model: Classifier | nn.Module, inputs: Tensor) -> tuple[ModelLayer, ...]:
@@ -154,7 +165,7 @@ def _watched(
             if name:
                 handles.append(layer.register_forward_hook(keep(name)))
         with torch.inference_mode(False), torch.enable_grad():
-            scores = _tensor_of(run(inputs.clone()))
+            scores = matrix_of(run(inputs.clone()), type(module).__name__)
     except Exception as error:  # whatever a user's model raises on inputs that it does not take
         raise ModelError(
             f"a model that fails on inputs of shape {tuple(inputs.shape)} ({type(error).__name__})",
@@ -165,16 +176,6 @@ def _watched(
         for handle in handles:
             handle.remove()
     return kept, scores
-
-
-def _tensor_of(output: Any) -> Tensor:
-    """The scores among what a model gives: a tensor, or the first of them."""
-    output = getattr(output, "logits", output)
-    while isinstance(output, (Mapping, Sequence)):
-        output = next(iter(output.values() if isinstance(output, Mapping) else output))
-    if not isinstance(output, Tensor):
-        raise TypeError(f"scores of type {type(output).__name__}")
-    return output
 
 
 def _gradients(scores: Tensor, nodes: Sequence[Any]) -> dict[int, Tensor | None]:

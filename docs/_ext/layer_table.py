@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import cxr_explain as cxr
 
@@ -91,19 +91,13 @@ def _monai(name: str, **options: Any) -> Build:
 
 
 def _hugging_face(name: str, **options: Any) -> Build:
-    """One of Hugging Face's classifiers, whose `forward` gives an object with logits: here, these alone."""
+    """One of Hugging Face's classifiers, whose `forward` gives an object with logits."""
 
     def build() -> nn.Module:
         cxr.ensure_torchvision_imports()
         transformers = import_module("transformers")
         config = getattr(transformers, f"{name}Config")(num_labels=3, **options)
-        whole = getattr(transformers, f"{name}ForImageClassification")
-
-        class Logits(whole):
-            def forward(self, x: Tensor) -> Tensor:
-                return super().forward(x).logits
-
-        return Logits(config)
+        return getattr(transformers, f"{name}ForImageClassification")(config)
 
     return build
 

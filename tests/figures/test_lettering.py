@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 from networks import small_net
 
-from cxr_explain import HookedClassifier, Outputs, Radiograph
+from cxr_explain import HookedClassifier, Outputs, Radiograph, ReferenceLabels
 from cxr_explain.errors import CxrExplainWarning
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.explanation import Explanation

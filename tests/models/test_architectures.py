@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "_ext"))
 import layer_table
-from layer_table import ROWS, Row
+from layer_table import NAMES, ROWS, Row
 
-from cxr_explain import class_maps, imagenet_input, layers
+from cxr_explain import Explainer, HookedClassifier, class_maps, imagenet_input, layers
 from cxr_explain.models.base import Classifier
+from cxr_explain.models.coercion import as_classifier
+from cxr_explain.models.families import family_of_module
 
 CLASSES = torch.tensor([[0, 2], [1, 0]])
 PLACE = (1, 0)
@@ -61,7 +64,8 @@ def called(row: Row, classifier: Classifier) -> Tensor:
     """What calling the model gives, in evaluation mode."""
     inputs = imagenet_input(images(row)) if row.channels == 3 else images(row)
     with torch.no_grad():
-        return classifier.module.eval()(inputs)
+        output = classifier.module.eval()(inputs)
+    return getattr(output, "logits", output)
 
 
 def added(output: Tensor, step: float, row: Row) -> Tensor:
@@ -108,6 +112,49 @@ def test_scores_are_the_models_own_and_maps_are_finite_differences(row: Row) -> 
     found = class_maps(classifier, images(row), CLASSES)[:, :, PLACE[0], PLACE[1]]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     assert expected.abs().min() > 0
+
+
+def _with_its_own_forward(net: nn.Module) -> nn.Module:
+    kind = type(net)
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        output = kind.forward(self, x)
+        return getattr(output, "logits", output).flip(1) * 3 + 1
+
+    net.__class__ = type("Mine", (kind,), {"forward": forward, "__module__": "elsewhere"})
+    return net
+
+
+WRAPPERS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
+    "DataParallel": (nn.DataParallel, "module."),
+    "a wrapper": (nn.Sequential, "0."),
+    "its own forward": (_with_its_own_forward, ""),
+}
+WRAPPED = [
+    pytest.param(row, wrapper, id=f"{row}, {wrapper}", marks=() if turn == at % 3 else pytest.mark.slow)
+    for at, row in enumerate(ROWS)
+    for turn, wrapper in enumerate(WRAPPERS)
+]
+"""Each row in each wrapper; by default each row in one of them, in turn."""
+
+
+@pytest.mark.parametrize(("row", "wrapper"), WRAPPED)
+def test_wrapped_too_the_explained_logits_are_what_calling_the_model_gives(row: Row, wrapper: str) -> None:
+    wrap, prefix = WRAPPERS[wrapper]
+    plain = small(row)
+    model = wrap(plain.module)
+    if family_of_module(plain.module) and not isinstance(model, nn.Sequential):
+        explainer = Explainer(as_classifier(model, NAMES))
+    else:
+        layer = prefix + plain.target_layer.partition(" ")[0]
+        prepare = imagenet_input if row.channels == 3 else None
+        explainer = Explainer(HookedClassifier(model, layer, NAMES, prepare=prepare))
+    batch = explainer.explain_inputs(images(row), top_k=len(NAMES))
+    own = called(row, explainer.classifier)
+    for ranking, wanted in zip(batch.rankings, own, strict=True):
+        logits = [prediction.logit for prediction in ranking.predictions]
+        torch.testing.assert_close(torch.tensor(logits).double(), wanted, rtol=1e-5, atol=1e-6)
+    assert all(fused.maps.isfinite().all() for fused in batch.fused)
 
 
 @each_row
