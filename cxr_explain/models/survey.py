@@ -113,7 +113,7 @@ def layers_that_do(model: Classifier | nn.Module, inputs: Tensor | None = None) 
 
 
 def _stages_around(name: str, cells: Mapping[str, tuple[int, ...]]) -> int:
-    """How many modules around a layer give other cells: a stage's first layers may still have those before."""
+    """How many modules around a layer give other cells: the first layers of a stage keep those before it."""
     parts = name.split(".")
     around = (".".join(parts[:depth]) for depth in range(1, len(parts)))
     return sum(cells.get(outer, cells[name]) != cells[name] for outer in around)
