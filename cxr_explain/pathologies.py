@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from enum import StrEnum
@@ -127,6 +127,11 @@ def known_pathology(name: str, further: Iterable[str] = ()) -> str:
         nearest = known[_nearest(name, known)[0]]
         raise ReferenceLabelError(f"the unknown pathology {_shown(name)}; the nearest known is {nearest!r}")
     return found
+
+
+def _well_spelt(name: str, further: Iterable[str]) -> str:
+    """The name of a pathology, known or not; one that is nearly known is refused."""
+    return known_pathology(name, further if near_miss(name) else (*further, name))
 
 
 def near_miss(name: str) -> str | None:
@@ -277,14 +282,15 @@ class ReferenceLabels:
     def coerce(cls, labels: ReferenceLabelsLike, *, further: Iterable[str] = ()) -> ReferenceLabels:
         """Accept what people have: None, text, a list of positive names, or a mapping to states.
 
-        In a mapping, 1, 0 and -1 are CheXpert's positive, negative and uncertain; None is not mentioned.
+        In a mapping, 1, 0 and -1 are CheXpert's positive, negative and uncertain; None is not mentioned. Its
+        keys are names for sure, where a text may have been cut up wrongly: one that nobody knows is taken.
 
         Args:
             labels: the labels.
             further: names that are known besides this package's, such as those of a model's outputs.
 
         Raises:
-            ReferenceLabelError: as for `from_text`.
+            ReferenceLabelError: as for `from_text`; in a mapping, a name that seems to be misspelt.
 
         >>> ReferenceLabels.coerce({"Edema": -1})["Edema"]
         <LabelState.UNCERTAIN: 'uncertain'>
@@ -298,7 +304,8 @@ class ReferenceLabels:
         further = tuple(further)
         if not isinstance(labels, Mapping):
             return cls(_with_absences(*_read(map(str, labels), further), further))
-        return cls(_settled((known_pathology(name, further), state) for name, state in labels.items()))
+        pairs = [(name, _parse_state(state)) for name, state in labels.items()]
+        return cls(_with_absences(*_parted(pairs, further, _well_spelt), further))
 
 
 def labels_in(text: str, further: Sequence[str] = ()) -> tuple[dict[str, LabelState], bool]:
@@ -318,15 +325,23 @@ def labels_in(text: str, further: Sequence[str] = ()) -> tuple[dict[str, LabelSt
 
 
 def _read(labels: Iterable[str], further: Iterable[str]) -> tuple[dict[str, LabelState], bool]:
+    return _parted(map(_name_and_state, labels), further, known_pathology)
+
+
+def _parted(
+    labels: Iterable[tuple[str, LabelState]],
+    further: Iterable[str],
+    called: Callable[[str, Iterable[str]], str],
+) -> tuple[dict[str, LabelState], bool]:
+    """The states of pathologies, and whether "No Finding" is among the labels."""
     own = {_folded(each) for each in further}  # a model may well have an output named Normal
     named: list[tuple[str, LabelState]] = []
     is_absence = False
-    for label in labels:
-        name, state = _name_and_state(label)
+    for name, state in labels:
         if says_no_finding(name) and _folded(name) not in own:
             is_absence = is_absence or state is LabelState.POSITIVE
         else:
-            named.append((known_pathology(name, further), state))
+            named.append((called(name, further), state))
     states = _settled(named)
     _check_absence(states, is_absence)
     return states, is_absence

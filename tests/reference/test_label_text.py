@@ -136,6 +136,17 @@ def test_lists_and_mappings_of_python_are_read_alike() -> None:
         with pytest.raises(ReferenceLabelError, match="the nearest known is 'Effusion'"):
             ReferenceLabels.coerce(labels)
     assert ReferenceLabels.coerce({"Flu": 1}, further=["Flu"]).states == {"Flu": LabelState.POSITIVE}
+    for name in ("No Finding", "normal"):
+        assert ReferenceLabels.coerce({name: 1, "Support Devices": 1})["Hernia"] is LabelState.NEGATIVE
+        assert ReferenceLabels.coerce({name: 0, "Mass": 1})["Hernia"] is LabelState.NOT_LABELLED
+
+
+def test_the_keys_of_a_mapping_are_names_for_sure() -> None:
+    assert ReferenceLabels.coerce({"Rib notching": 1}).states == {"Rib notching": LabelState.POSITIVE}
+    with pytest.raises(ReferenceLabelError, match="the unknown pathology 'Rib notching'"):
+        ReferenceLabels.coerce("Rib notching")
+    with pytest.raises(ReferenceLabelError, match="the unknown pathology ''"):
+        ReferenceLabels.coerce({"": 1})
 
 
 def test_columns_of_labels(tmp_path: Path) -> None:
