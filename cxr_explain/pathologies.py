@@ -75,8 +75,13 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 def _folded(name: str) -> str:
-    """A name without what people write in different ways: capitals, blanks, underscores and hyphens."""
-    return _BLANKS.sub("", name).casefold()
+    """A name without what people write in different ways: capitals, blanks, underscores and hyphens.
+
+    A hyphen before or after a name stays: "Edema -" may well say that there is none.
+    """
+    bare = name.strip()
+    sign = "-" if bare.startswith("-") or bare.endswith("-") else ""
+    return sign + _BLANKS.sub("", bare).casefold()
 
 
 _BY_FOLDED_NAME = {_folded(name): name for name in (*PATHOLOGIES, *DATA_SET_PATHOLOGIES)}

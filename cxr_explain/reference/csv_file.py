@@ -27,7 +27,7 @@ from cxr_explain.reference.cells import (
 from cxr_explain.reference.columns import FIRST, LABEL, LAST
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.states import CELLS, label_states
+from cxr_explain.reference.states import CELLS, MANIFEST_CELLS, label_states
 from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
 from cxr_explain.support.whole_file import write_output
 
@@ -152,7 +152,7 @@ def manifest_in(table: CsvTable) -> Manifest:
         table.column("image_id"),
         table.column("path"),
         pathologies=list(labels.values()),
-        states=label_states(table, labels),
+        states=label_states(table, labels, MANIFEST_CELLS),
         patients=table.optional("patient"),
         views=table.optional("view"),
         sexes=cast("Sequence[Sex | None] | None", table.optional("sex")),  # the manifest refuses others

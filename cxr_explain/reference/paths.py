@@ -38,6 +38,17 @@ def without_root(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
+def stem_of(path: str) -> str:
+    """The name of a file without its extension; the last number of a UID is none.
+
+    >>> stem_of("p1/a.png"), stem_of("1.2.840.10008")
+    ('a', '1.2.840.10008')
+    """
+    name = path.rpartition("/")[2]
+    stem, _, ending = name.rpartition(".")
+    return stem if stem and not ending.isdecimal() else name
+
+
 def file_inside(folder: Path, path: str) -> Path:
     """The file that a manifest's path names; links are followed as long as they stay in the folder.
 

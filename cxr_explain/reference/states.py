@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.pathologies import LabelState
 from cxr_explain.reference.problems import quoted
-from cxr_explain.reference.table import CsvTable
+from cxr_explain.reference.table import BLANKS, CsvTable
 
 States = NDArray[np.int8]
 
@@ -32,17 +32,19 @@ CELLS: Mapping[str, int] = MappingProxyType(
 )
 """The code of each text that a label cell of a manifest may hold."""
 
+MANIFEST_CELLS: Mapping[str, int] = MappingProxyType(
+    {**CELLS, "1.0": POSITIVE, "0.0": NEGATIVE, "-1.0": UNCERTAIN}
+)
+"""The code of each text that is read in a manifest: pandas writes a column with blanks as such numbers."""
+
 DATA_SET_CELLS: Mapping[str, int] = MappingProxyType(
     {
-        **CELLS,
-        "1.0": POSITIVE,
-        "0.0": NEGATIVE,
-        "-1.0": UNCERTAIN,
+        **MANIFEST_CELLS,
         "true": POSITIVE,
         "yes": POSITIVE,
         "false": NEGATIVE,
         "no": NEGATIVE,
-        "nan": NOT_MENTIONED,
+        **dict.fromkeys(BLANKS, NOT_MENTIONED),
         **{str(state): code for state, code in STATE_CODES.items()},
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +19,18 @@ from cxr_explain.reference.problems import CellError, Problems, quoted
 
 T = TypeVar("T")
 
+BLANKS = frozenset({"", "nan", "na", "<na>"})
+"""What stands for nothing in a cell, in small letters: pandas and R write the latter three."""
+
 LONGEST_CELL = 131_072
 """Characters; the limit of Python's own CSV reader."""
 
 _LARGEST_FILE = 2**30  # bytes, unpacked; NIH's and CheXpert's tables are below 2**25
 _GZIP = b"\x1f\x8b"
+_SAID_DELIMITER = re.compile(r"sep=([,;\t])[ ,;\t]*\r?\n")
+"""The line before the header by which Excel is told what separates cells."""
+_UNNAMED = ("", "Unnamed: 0")
+"""The name of the index that pandas writes, and what pandas makes of it at the next reading."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _REMEDY = "Save the table as CSV in UTF-8."
 
@@ -80,10 +88,14 @@ class CsvTable:
     def texts(self, *names: str) -> list[str | None]:
         """The first of the named columns that the table has, without blanks around the cells.
 
-        A cell is None where it is blank, and every cell where there is no such column.
+        A cell is None where it is blank, or says so in words, and every cell where there is no such column.
         """
         cells = self.optional(*names)
-        return [None] * len(self) if cells is None else [cell.strip() or None for cell in cells]
+        if cells is None:
+            return [None] * len(self)
+        return [
+            None if is_blank(cell) or cell.strip() in ("None", "null") else cell.strip() for cell in cells
+        ]
 
     def parsed(self, cells: Sequence[str], parse: Callable[[str], T], otherwise: T) -> list[T]:
         """What each cell of a column says; each distinct text is parsed once.
@@ -104,6 +116,15 @@ class CsvTable:
             if cell in refused:
                 self.problems.add(line, refused[cell])
         return [said.get(cell, otherwise) for cell in cells]
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell says nothing: blank, or what pandas and R write for that.
+
+    >>> is_blank(" NaN "), is_blank("0")
+    (True, False)
+    """
+    return cell.strip().casefold() in BLANKS
 
 
 @contextmanager
@@ -134,7 +155,7 @@ def reading(path: Path) -> Iterator[CsvTable]:
 
 
 def read_pairs(path: Path | None, key: str, value: str) -> dict[str, str]:
-    """Two columns of a table as a dictionary; of rows that share a key, the last one counts.
+    """Two columns of a table as a dictionary.
 
     Args:
         path: the CSV file; None for none, which gives no pairs.
@@ -142,12 +163,18 @@ def read_pairs(path: Path | None, key: str, value: str) -> dict[str, str]:
         value: name of the column of values.
 
     Raises:
-        ManifestError: no such table, no such columns, or bad rows.
+        ManifestError: no such table, no such columns, or bad rows, such as two values for one key.
     """
+    pairs: dict[str, str] = {}
     if path is None:
-        return {}
+        return pairs
     with reading(path) as table:
-        return dict(zip(table.column(key), table.column(value), strict=True))
+        columns = table.column(key), table.column(value)
+        for line, name, said in zip(table.lines, *columns, strict=True):
+            if pairs.setdefault(name, said) != said:
+                text = f"the {value} {quoted(said)} of {quoted(name)}, after {quoted(pairs[name])}"
+                table.problems.add(line, text)
+    return pairs
 
 
 def read_bytes(path: Path) -> bytes:
@@ -188,8 +215,9 @@ def parse_table(data: bytes, source: str) -> CsvTable:
         raise ManifestError(
             f"something else than CSV text ({error})", expected="CSV text", remedy=_REMEDY
         ) from None
+    if _has_index(kept, header):
+        header, kept = ["", *header[1:]], [(line, ["", *row[1:]]) for line, row in kept]
     named = {at: name for at, name in enumerate(header) if name}
-    kept = _without_index(kept, header)
     _check_names(list(named.values()))
     cells = list(zip(*(row for _, row in kept), strict=True)) or [()] * len(header)
     for at, column in enumerate(cells):
@@ -214,12 +242,12 @@ def _checked(
         yield line, row
 
 
-def _without_index(kept: list[tuple[int, list[str]]], header: list[str]) -> list[tuple[int, list[str]]]:
-    """Rows without the numbers that pandas writes before them, in a first column without a name."""
-    numbers = [row[0].strip() for _, row in kept if row]
-    if header[0] or len(set(numbers)) < len(kept) or not all(map(_is_number, numbers)):
-        return kept
-    return [(line, ["", *row[1:]]) for line, row in kept]
+def _has_index(kept: list[tuple[int, list[str]]], header: list[str]) -> bool:
+    """Whether the first column has the numbers that pandas writes before the rows."""
+    if header[0] not in _UNNAMED:
+        return False
+    numbers = {row[0].strip() for _, row in kept}
+    return len(numbers) == len(kept) and all(map(_is_number, numbers))
 
 
 def _is_number(cell: str) -> bool:
@@ -228,12 +256,14 @@ def _is_number(cell: str) -> bool:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, with the line that each begins at."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
-    line = 1
+    said = _SAID_DELIMITER.match(text)
+    delimiter, body = (said[1], text[said.end() :]) if said else (_delimiter(text), text)
+    reader = csv.reader(io.StringIO(body, newline=""), strict=True, delimiter=delimiter)
+    first = line = 2 if said else 1
     for row in reader:
         if any(row) and (row[0].strip() or any(map(str.strip, row))):
             yield line, row
-        line = reader.line_num + 1
+        line = reader.line_num + first
 
 
 def _delimiter(text: str) -> str:

@@ -44,8 +44,12 @@ class Table:
 def spelt(name: str, rng: random.Random) -> str:
     """A name in another spelling: capitals, blanks, underscores, hyphens, or another name."""
     name = ALIASES.get(name, name) if rng.random() < 0.3 else name
-    name = rng.choice((name, name.upper(), name.lower(), name.title(), f" {name} "))
-    return name.replace(" ", rng.choice((" ", "_", "-", "", "  "))) if "/" not in name else name
+    name, around = (
+        rng.choice((name, name.upper(), name.lower(), name.title())),
+        rng.choice(("", "", "", " ", "_")),
+    )
+    spaced = name.replace(" ", rng.choice((" ", "_", "-", "", "  "))) if "/" not in name else name
+    return around + spaced + around  # a hyphen there might say that there is none
 
 
 def misspelt(name: str, rng: random.Random) -> str:

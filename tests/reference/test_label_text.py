@@ -185,3 +185,71 @@ def test_manifests_of_unknown_pathologies(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="the unknown pathology 'Flu'"):
         read_references(labels=table)
     assert read_references(labels=table, pathologies=["Flu"]).manifest.pathologies == ("Flu",)
+
+
+@pytest.mark.parametrize("cell", ["-Mass", "Mass -", "- Mass", "Edema|Mass-"])
+def test_a_hyphen_that_may_deny_a_finding_is_no_part_of_its_name(cell: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="the nearest known is 'Mass'"):
+        plain(tmp_path, "image,labels", f"a.png,{cell}")
+
+
+def test_columns_that_may_be_meant_as_labels_are_named(tmp_path: Path) -> None:
+    table = plain(tmp_path, "image,Mass,PTX,PE,Tube,No Finding,age_group", "a.png,1,1,0,big,0,old")
+    assert table.pathologies == ("Mass",)
+    assert table.notes == ("taken for columns to group by, and not for labels: 'PTX', 'PE', 'Tube'",)
+    assert plain(tmp_path, "image", "a.png").notes == ()
+    (note,) = plain(tmp_path, "image,label", "a.png,Mass").notes
+    assert note == "no labels: none of the columns 'image', 'label' is 'labels' or names a known pathology"
+
+
+def test_no_finding_beside_a_finding_in_columns_is_named(tmp_path: Path) -> None:
+    rows = ("a.png,0,1,0", "b.png,1,0,1", "c.png,1,1,0")
+    table = plain(tmp_path, "image,No Finding,Mass,Support Devices", *rows)
+    assert table.notes == ("1 rows say 'No Finding' beside a finding, the first in line 4",)
+    assert table.states_of(["Mass"]).ravel().tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("header", ["image,Image,labels", "image,labels,Labels", "path,Path,labels"])
+def test_a_column_in_two_spellings(header: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="expected one of the two"):
+        plain(tmp_path, header, "a.png,b.png,Mass")
+
+
+def test_what_pandas_and_r_write_for_nothing_is_blank(tmp_path: Path) -> None:
+    rows = ("a.png,nan,nan,NA,NaN,NA", "b.png,<NA>,NA,nan,NA,1")
+    first, second = plain(tmp_path, "image,patient,age,sex,view,Mass", *rows)
+    assert (first.patient, first.age, first.sex, first.view) == (None,) * 4
+    assert (second.patient, second.age, second.sex, second.view) == (None,) * 4
+    assert (first.labels["Mass"], second.labels["Mass"]) == (LabelState.NOT_MENTIONED, LabelState.POSITIVE)
+    (entry,) = plain(tmp_path, "image,labels", "a.png,nan")
+    assert entry.labels.states == {}
+
+
+def test_names_that_are_uids_are_whole(tmp_path: Path) -> None:
+    table = plain(
+        tmp_path, "image,labels", "1.2.840.1,Mass", "1.2.840.2,Edema", "123.0,Mass", "c.v2.png,Mass"
+    )
+    assert table.ids == ("1.2.840.1", "1.2.840.2", "123.0", "c.v2")
+    nih = written(tmp_path / "n.csv", "Image Index,Finding Labels", "1.2.840.1,Mass", "1.2.840.2,Edema")
+    assert read_references(labels=nih).labels_for("x/1.2.840.2.dcm", (4, 4))["Edema"] is LabelState.POSITIVE
+
+
+def test_the_line_by_which_excel_is_told_the_separator(tmp_path: Path) -> None:
+    table = plain(tmp_path, "sep=;", "image;labels", "a.png;Mass")
+    assert table[0].labels.states == {"Mass": LabelState.POSITIVE}
+    with pytest.raises(ManifestError, match="line 3: the unknown pathology 'Mas'"):
+        plain(tmp_path, "sep=;", "image;labels", "a.png;Mas")
+
+
+def test_the_index_that_pandas_read_as_a_column_is_none(tmp_path: Path) -> None:
+    table = plain(tmp_path, "Unnamed: 0,image,Mass", "0,a.png,1", "1,b.png,0")
+    assert (table.extra, table.notes) == ({}, ())
+
+
+def test_a_manifest_that_pandas_wrote_again(tmp_path: Path) -> None:
+    table = written(
+        tmp_path / "m.csv", ",image_id,path,label:Mass,label:Edema", "0,a,a.png,1.0,", "1,b,b.png,,-1.0"
+    )
+    assert read_references(labels=table).manifest.states.tolist() == [[1, -2], [-2, -1]]
+    with pytest.raises(ManifestError, match="found a manifest"):
+        make_manifest("csv", table)

@@ -8,7 +8,7 @@ from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import canonical_pathology, near_miss
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import DATA_SET_CELLS, States, label_states
-from cxr_explain.reference.table import CsvTable
+from cxr_explain.reference.table import BLANKS, CsvTable
 
 CHEXPERT_PATHOLOGIES = (
     *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation"),
@@ -61,4 +61,4 @@ def check_columns(table: CsvTable) -> None:
 def holds_states(table: CsvTable, name: str) -> bool:
     """Whether every cell of a column is a label state, and not all of them are blank."""
     cells = {cell.strip().casefold() for cell in table.columns[name]}
-    return cells <= set(DATA_SET_CELLS) and cells != {""}
+    return cells <= set(DATA_SET_CELLS) and not cells <= BLANKS

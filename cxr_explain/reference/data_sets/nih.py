@@ -19,7 +19,7 @@ from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.entry import box_fits
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.paths import without_root
+from cxr_explain.reference.paths import stem_of, without_root
 from cxr_explain.reference.problems import CellError, as_cell_error, known_in_cell, quoted
 from cxr_explain.reference.states import NOT_LABELLED, POSITIVE, STATE_CODES, States, states_by_image
 from cxr_explain.reference.table import CsvTable, read_bytes, reading
@@ -100,7 +100,7 @@ def nih_manifest(
     names = [without_root(name) for name in _names(table)]
     boxed = {row: boxes[name] for row, name in enumerate(names) if name in boxes} if boxes else {}
     return Manifest(
-        [Path(name).stem for name in names],
+        [stem_of(name) for name in names],
         names if paths is None else paths,
         pathologies=NIH_PATHOLOGIES,
         states=_states(table),
@@ -150,7 +150,7 @@ def manifest_of_nih_boxes(path: Path) -> Manifest:
         [{box.pathology: POSITIVE for box in found} for found in boxes.values()]
     )
     return Manifest(
-        [Path(name).stem for name in boxes],
+        [stem_of(name) for name in boxes],
         boxes,
         pathologies=pathologies,
         states=states,

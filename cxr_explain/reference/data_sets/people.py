@@ -6,13 +6,13 @@ import re
 
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.problems import CellError, quoted
-from cxr_explain.reference.table import CsvTable
+from cxr_explain.reference.table import BLANKS, CsvTable, is_blank
 
 _AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)([YMWD]?)", re.ASCII)
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _OLDEST_BELIEVED = 120.0  # years; NIH's first release has ages of several hundred
 _SEXES: dict[str, Sex] = {"f": "F", "female": "F", "m": "M", "male": "M"}
-_UNKNOWN_SEXES = frozenset({"", "unknown", "u", "o", "other", "nan"})
+_UNKNOWN_SEXES = frozenset({*BLANKS, "unknown", "u", "o", "other"})
 
 
 def years(text: str) -> float | None:
@@ -48,7 +48,7 @@ def ages_of(table: CsvTable, column: str, *, zero_is_known: bool) -> list[float 
 
     def age_of(cell: str) -> float | None:
         age = years(cell)
-        if age is None and cell.strip():
+        if age is None and not is_blank(cell):
             raise CellError(f"the age {quoted(cell)}")
         return believed(age) if age or zero_is_known else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+import numpy as np
 
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import (
@@ -14,15 +16,24 @@ from cxr_explain.pathologies import (
     absent_pathologies,
     canonical_pathology,
     labels_in,
+    says_no_finding,
 )
+from cxr_explain.reference.csv_file import is_manifest
 from cxr_explain.reference.data_sets.folders import folder_of, paths_of
 from cxr_explain.reference.data_sets.labels import holds_states, label_columns
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.paths import without_root
+from cxr_explain.reference.paths import stem_of, without_root
 from cxr_explain.reference.problems import as_cell_error, quoted
-from cxr_explain.reference.states import STATE_CODES, States, states_by_image
-from cxr_explain.reference.table import CsvTable, reading
+from cxr_explain.reference.states import (
+    DATA_SET_CELLS,
+    POSITIVE,
+    STATE_CODES,
+    States,
+    label_states,
+    states_by_image,
+)
+from cxr_explain.reference.table import CsvTable, is_blank, reading
 
 _PATHS = ("path", "image", "Path", "Image")
 _IDS = ("image_id", "id")
@@ -56,6 +67,12 @@ def manifest_of_csv(
     """
     further = [name.strip() for name in (further_pathologies or "").split(",") if name.strip()]
     with reading(Path(source)) as table:
+        if is_manifest(table):
+            raise ManifestError(
+                "a manifest",
+                expected="a table that is none yet",
+                remedy="Give it to the audit as it is.",
+            )
         return plain_manifest(table, further, folder=folder_of(images) if images else None)
 
 
@@ -82,16 +99,19 @@ def plain_manifest(
     Raises:
         ManifestError: no column of images, two kinds of label columns, or bad rows; all of them.
     """
+    named = _only(table, _PATHS)
     paths = [tidy(cell) for cell in table.column(*_PATHS)]
     paths = paths if folder is None else _found_in(folder, paths)
     columns = _pathology_columns(table, further)
+    of_labels = _only(table, _LABELS)
     text = table.optional(*_LABELS)
     if text is not None and columns:
         raise ManifestError(
             f"a column of labels beside the columns {', '.join(columns)}", expected="one of the two"
         )
     pathologies, states = label_columns(table, columns) if text is None else _from_text(text, table, further)
-    known = {*columns, *_LABELS, *_PEOPLE, *_IDS, *_PATHS}
+    known = {*columns, *of_labels, *_PEOPLE, *_IDS, *named}
+    further_columns = [name for name in table.header if name not in known]
     return Manifest(
         _ids(table, paths),
         paths,
@@ -103,10 +123,53 @@ def plain_manifest(
         ages=ages_of(table, "age", zero_is_known=True),
         splits=table.texts("split"),
         label_sources=table.source,
-        extra={name: table.columns[name] for name in table.header if name not in known},
+        extra={name: table.columns[name] for name in further_columns},
         lines=table.lines,
+        notes=_notes(
+            table, further_columns, pathologies, states, is_labelled=bool(columns) or text is not None
+        ),
         problems=table.problems,
     )
+
+
+def _only(table: CsvTable, names: Sequence[str]) -> list[str]:
+    """The first of the names that is a column's.
+
+    Raises:
+        ManifestError: it is there in two spellings.
+    """
+    found = [name for name in names if name in table.columns][:1]
+    twice = [
+        name for name in names if found and name.casefold() == found[0].casefold() and name in table.columns
+    ]
+    if len(twice) > 1:
+        raise ManifestError(f"the columns {' and '.join(map(quoted, twice))}", expected="one of the two")
+    return found
+
+
+def _notes(
+    table: CsvTable, further: Sequence[str], pathologies: Sequence[str], states: States, *, is_labelled: bool
+) -> Iterator[str]:
+    """What columns of one's own table are not taken for labels, though they may well be meant as such."""
+    if further and not is_labelled:
+        yield f"no labels: none of the columns {table.shown_header} is 'labels' or names a known pathology"
+    doubtful = [
+        name
+        for name in further
+        if (holds_states(table, name) or canonical_pathology(name) in DATA_SET_PATHOLOGIES)
+        and not says_no_finding(name)
+    ]
+    if doubtful:
+        yield f"taken for columns to group by, and not for labels: {', '.join(map(quoted, doubtful))}"
+    diseases = [at for at, name in enumerate(pathologies) if name in absent_pathologies(pathologies)]
+    positive = (states[:, diseases] == POSITIVE).any(axis=1)
+    for name in further if is_labelled else ():
+        if says_no_finding(name) and holds_states(table, name):
+            absent = label_states(table, {name: name}, DATA_SET_CELLS)[:, 0] == POSITIVE
+            both = np.flatnonzero(absent & positive).tolist()
+            if both:
+                line = table.lines[both[0]]
+                yield f"{len(both)} rows say {quoted(name)} beside a finding, the first in line {line}"
 
 
 def by_name(table: CsvTable, further: Sequence[str] = ()) -> Manifest:
@@ -141,7 +204,7 @@ def _pathology_columns(table: CsvTable, further: Sequence[str]) -> list[str]:
 def _from_text(cells: tuple[str, ...], table: CsvTable, further: Sequence[str]) -> tuple[list[str], States]:
     def said(cell: str) -> tuple[dict[str, LabelState], bool]:
         with as_cell_error():
-            return labels_in(cell, further)
+            return labels_in("" if is_blank(cell) else cell, further)
 
     nothing: tuple[dict[str, LabelState], bool] = ({}, False)
     read = table.parsed(cells, said, nothing)
@@ -178,7 +241,10 @@ def ids_of(paths: Sequence[str]) -> list[str]:
     >>> ids_of(["p1/x.png", "p2/x.png"])
     ['p1_x', 'p2_x']
     """
-    stems = [PurePosixPath(path).stem for path in paths]
+    stems = [stem_of(path) for path in paths]
     if len(set(stems)) == len(stems):
         return stems
-    return [str(PurePosixPath(path).with_suffix("")).replace("/", "_") if path else "" for path in paths]
+    folders = (path.rpartition("/")[0] for path in paths)
+    return [
+        f"{folder}/{stem}".strip("/").replace("/", "_") for folder, stem in zip(folders, stems, strict=True)
+    ]
