@@ -121,10 +121,26 @@ def localisation_of(run: AuditRun, *, progress: Callable[[str], None] | None = N
         try:
             found = _measured(run, row)
         except CxrExplainError as error:
-            left_out.append(Failed.of(error).message)
+            left_out.append(f"{run.manifest.ids[row['row']]}: {Failed.of(error).message}")
         else:
             located.extend(Located(int(outlined[done]), name, _values(each)) for name, each in found.items())
     return Localisation(tuple(located), tuple(left_out))
+
+
+def boxes_left_out(run: AuditRun) -> Localisation:
+    """What a localisation leaves out for boxes that do not fit their images; no map is measured.
+
+    Args:
+        run: an audit, finished or not.
+    """
+    left_out = []
+    for row in run.columns(("row", "height", "width")).to_pylist():
+        if row["row"] in run.manifest.boxes:
+            try:
+                run.manifest[row["row"]].boxes_in((row["height"], row["width"]))
+            except CxrExplainError as error:
+                left_out.append(f"{run.manifest.ids[row['row']]}: {Failed.of(error).message}")
+    return Localisation((), tuple(left_out))
 
 
 def _values(found: ClassMapMeasures) -> tuple[float, ...]:

@@ -299,6 +299,10 @@ def _beside(run: str, name: str) -> Path:
 
 
 def _summarise(run: AuditRun, output: str) -> None:
+    from cxr_explain.audit.localisation import boxes_left_out
+
+    for each in boxes_left_out(run).notes:
+        console.note(each)
     explained, failures = len(run.columns(["row"])), len(run.failures)
     for row in run.failures.slice(0, MOST_FAILURES_SHOWN).to_pylist():
         console.failed(f"{row['image_id']}: {row['message']}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -55,7 +56,8 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
         None where the sample has no labels. Without the data set, no label is read; `labels.source` says so.
 
     Raises:
-        OptionError: another number of names than of labels, or a mask of another size than the image.
+        OptionError: labels that are no numbers, another number of names than of labels, or a mask of another
+            size than the image or of no pathology.
 
     >>> sample = {"img": torch.zeros(1, 4, 5), "lab": np.array([1.0, np.nan])}
     >>> reference_of(sample, ["Pleural Effusion", "Mass"]).labels.states
@@ -65,8 +67,8 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
     """
     if not isinstance(sample, Mapping) or "lab" not in sample:
         return None
-    values = np.asarray(sample["lab"], np.float64).reshape(-1)
-    given = sample.get("pathologies") if data_set is None else getattr(data_set, "pathologies", data_set)
+    values = _values(sample["lab"])
+    given = sample.get("pathologies") if data_set is None else _names_of(data_set)
     if given is None:
         return SampleReference(
             ReferenceLabels(source=f"not read: {len(values)} labels without names; give data_set")
@@ -86,6 +88,23 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
     return SampleReference(labels, masks)
 
 
+def _values(labels: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(labels, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f'"lab" of type {type(labels).__name__} without numbers',
+            expected="1, 0 or NaN for each pathology",
+        ) from None
+
+
+def _names_of(data_set: Any) -> Any:
+    """The names that a data set has, or the one that it is a subset of (PyTorch's `Subset`)."""
+    while not hasattr(data_set, "pathologies") and hasattr(data_set, "dataset"):
+        data_set = data_set.dataset
+    return getattr(data_set, "pathologies", data_set)
+
+
 def _states(names: Sequence[str], values: Sequence[float]) -> dict[str, LabelState]:
     """What is neither 1 nor 0 is not labelled; "No Finding" is no pathology."""
     given = zip(names, values, strict=True)
@@ -96,13 +115,25 @@ def _masks(sample: Sample, names: Sequence[str]) -> dict[str, Mask]:
     """The masks that are not empty; TorchXRayVision has them by the number of the pathology."""
     shape = tuple(_image(sample).shape[-2:])
     found: dict[str, Mask] = {}
-    for at, given in sample.get("pathology_masks", {}).items():
+    all_given = sample.get("pathology_masks", {})
+    if not isinstance(all_given, Mapping):
+        raise OptionError(f'"pathology_masks" as a {type(all_given).__name__}', expected="masks by pathology")
+    for at, given in all_given.items():
         mask = np.asarray(given).squeeze() > 0.5  # transforms may have smoothed it
         if mask.shape != shape:
             raise OptionError(f"a mask of shape {mask.shape}", expected=f"that of the image, {shape}")
         if mask.any():
-            found[canonical_pathology(names[at] if isinstance(at, int) else str(at))] = mask
+            found[_pathology(at, names)] = mask
     return found
+
+
+def _pathology(at: Any, names: Sequence[str]) -> str:
+    """The pathology of a mask, by its number or its name."""
+    if isinstance(at, str):
+        return canonical_pathology(at)
+    if not hasattr(at, "__index__") or not 0 <= int(at) < len(names):
+        raise OptionError(f"a mask of the pathology {at!r}", expected=f"a number from 0 to {len(names) - 1}")
+    return canonical_pathology(names[int(at)])
 
 
 def _rectangles(name: str, mask: Mask) -> list[ReferenceBox]:
@@ -133,7 +164,8 @@ def radiograph_of(sample: Sample) -> Radiograph:
         pixels = pixels[0]
     if pixels.ndim != 2:
         raise OptionError(f'"img" of shape {tuple(pixels.shape)}', expected="(1, H, W) or (H, W)")
-    name = f"sample-{int(sample['idx'])}" if "idx" in sample else "sample"
+    at = np.asarray(sample.get("idx", ""))  # a number, or a one-element tensor
+    name = f"sample-{at.item()}" if at.size == 1 and at.item() != "" else "sample"
     return Radiograph.from_array(pixels.detach().cpu().numpy(), id=name)
 
 
@@ -166,4 +198,9 @@ def _image(sample: Sample) -> Tensor:
         raise OptionError(
             f"the keys {', '.join(map(str, sample))}", expected='"img", as samples of TorchXRayVision have it'
         )
-    return torch.as_tensor(sample["img"])
+    try:
+        return torch.as_tensor(sample["img"])
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError(
+            f'"img" of type {type(sample["img"]).__name__}', expected="a tensor or an array of numbers"
+        ) from None

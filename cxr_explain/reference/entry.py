@@ -18,6 +18,10 @@ Sex = Literal["F", "M"]
 MARGIN = 1.0
 """Pixels by which a box may leave its image: drawn boxes end on the last pixel's far edge, or just beyond."""
 
+_SAY_THE_SPACE = (
+    "If the image is a smaller copy, the column box_space says how large the one was that was drawn on."
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -86,6 +90,7 @@ class Entry:
                 raise ReferenceLabelError(
                     f"the box {box_text(box)}",
                     expected=f"a box inside of {space[0]} x {space[1]} pixels",
+                    remedy=None if self.box_space else _SAY_THE_SPACE,
                     source=self.image_id,
                 )
         return tuple(

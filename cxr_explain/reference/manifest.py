@@ -180,10 +180,21 @@ class Manifest(Columns):
         )
 
     def in_split(self, split: str | None) -> Manifest:
-        """The rows of one split; all rows where no split is named."""
+        """The rows of one split; all rows where no split is named.
+
+        Raises:
+            ManifestError: no row of that split.
+        """
         if split is None:
             return self
-        return self.select(row for row, each in enumerate(self.splits) if each == split)
+        rows = [row for row, each in enumerate(self.splits) if each == split]
+        if not rows:
+            there = ", ".join(dict.fromkeys(filter(None, self.splits))) or "none"
+            raise ManifestError(
+                f"0 of {len(self)} images in the split {split!r}",
+                expected=f"a split that images are in: {there}",
+            )
+        return self.select(rows)
 
     def followed_by(self, *others: Manifest) -> Manifest:
         """This manifest's rows, then those of other manifests.

@@ -242,10 +242,12 @@ def _mask_folder(folder: Path, further: Sequence[str]) -> ReferenceStandard:
     """What is not zero in a file is the finding."""
     found = defaultdict[str, dict[str, MaskReference]](dict)
     others: list[str] = []
-    for path in sorted(folder.glob("*-*.png")):
+    for path in sorted(folder.glob("*.*")):
         image, _, name = path.stem.rpartition("-")
+        if path.suffix.lower() not in ENDINGS:
+            continue  # a README, a table
         try:
-            pathology = known_pathology(name, further)
+            pathology = _masked_in(path, name, further)
         except ReferenceLabelError as error:
             others.append(f"{quoted(path.name)} ({error.found})")
             continue
@@ -260,6 +262,17 @@ def _mask_folder(folder: Path, further: Sequence[str]) -> ReferenceStandard:
         )
     notes = [f"{len(others)} files that are named after no pathology left out: {others[0]}"] if others else []
     return _masked(found, folder, folder, notes=notes)
+
+
+def _masked_in(path: Path, name: str, further: Sequence[str]) -> str:
+    """The pathology of a mask's file.
+
+    Raises:
+        ReferenceLabelError: no PNG, or no known pathology.
+    """
+    if path.suffix.lower() != ".png":
+        raise ReferenceLabelError(f"no PNG, but {path.suffix}")
+    return known_pathology(name, further)
 
 
 def _outlined(path: Path) -> ReferenceStandard:

@@ -117,6 +117,26 @@ def test_a_manifest_says_what_was_left_out(tmp_path: Path) -> None:
     assert str(read_manifest(tmp_path / "m.csv")[0].labels["Nodule"]) == "positive"
 
 
+def test_boxes_of_a_larger_image_are_named_after_the_audit(phantoms: Path, tmp_path: Path) -> None:
+    box = '"[{""pathology"":""Mass"",""x"":10,""y"":10,""width"":%s,""height"":20}]"'
+    rows = zip("ab", names_in(phantoms), (box % 9, box % 900), strict=True)
+    lines = ["image_id,path,boxes", *map(",".join, rows)]
+    (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
+    audit = (
+        "audit",
+        tmp_path / "m.csv",
+        *PHANTOM,
+        "--images",
+        phantoms / "images",
+        "--out",
+        tmp_path / "run",
+    )
+    result = run(*audit)
+    assert result.exit_code == 0, result.output
+    assert "note: Localisation leaves out 1 image, the first since: b: found the box 'Mass'" in result.output
+    assert "the column box_space says" in " ".join(result.output.split())
+
+
 def test_names_of_a_model_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,labels\na.png,Flu|Mass\n", encoding="utf-8")
     made = ("manifest", "csv", "--source", tmp_path / "t.csv", "--out", tmp_path / "m.csv")

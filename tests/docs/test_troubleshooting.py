@@ -47,7 +47,7 @@ from cxr_explain import (  # noqa: E402
     token_grid,
 )
 from cxr_explain.chest.segmentation import Segmenter  # noqa: E402
-from cxr_explain.errors import CxrExplainWarning  # noqa: E402
+from cxr_explain.errors import CxrExplainWarning, ReferenceLabelError  # noqa: E402
 from cxr_explain.weights import fetch, verify  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "troubleshooting.md"
@@ -643,6 +643,11 @@ def _(place: Path) -> object:
     return make_manifest("csv", csv_file(place, "image,labels\na.png,Efusion\n"))
 
 
+@heading("taken for columns to group by, and not for labels")
+def _(place: Path) -> object:
+    return make_manifest("csv", csv_file(place, "image,Mass,PTX\na.png,1,0\n")).notes[0]
+
+
 @heading("images are in the table")
 def _(place: Path) -> object:
     from cxr_explain.reference import coverage_notes, read_references
@@ -687,6 +692,17 @@ def _(place: Path) -> object:
 
     table = csv_file(place, "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Mass,1,2,3,4\n")
     return read_references(boxes=table).labels_for("a.png", (300, 200))
+
+
+@heading("Localisation leaves out")
+def _(place: Path) -> object:
+    from cxr_explain.audit.localisation import Localisation
+
+    box = '[{""pathology"":""Mass"",""x"":1,""y"":1,""width"":900,""height"":2}]'
+    entry = read_manifest(csv_file(place, f'image_id,path,boxes\na,a.png,"{box}"\n'))[0]
+    with pytest.raises(ReferenceLabelError) as error:
+        entry.boxes_in((300, 200))
+    return Localisation((), (str(error.value),)).notes[0]
 
 
 @heading("images of this name, such as those in lines")

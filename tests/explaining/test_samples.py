@@ -244,3 +244,42 @@ def test_what_a_sample_says() -> None:
         reference_of(sample, ["Mass"])
     with pytest.raises(OptionError, match=r"a mask of shape \(3, 3\); expected that of the image, \(6, 8\)"):
         reference_of({**sample, "pathology_masks": {0: np.ones((3, 3))}}, ["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lab": ["a", "b"]}, '"lab" of type list without numbers'),
+        (
+            {"pathology_masks": {2: np.ones((1, 4, 4))}},
+            "a mask of the pathology 2; expected a number from 0 to 1",
+        ),
+        ({"pathology_masks": {-1: np.ones((1, 4, 4))}}, "a mask of the pathology -1"),
+        ({"pathology_masks": [np.ones((1, 4, 4))]}, '"pathology_masks" as a list'),
+        ({"img": None}, '"img" of type NoneType'),
+        ({"img": "a.png"}, '"img" of type str'),
+    ],
+)
+def test_samples_that_nobody_can_read(change: dict[str, object], message: str) -> None:
+    sample = {
+        "img": torch.zeros(1, 4, 4),
+        "lab": np.array([1.0, 0.0]),
+        "pathology_masks": {0: np.ones((1, 4, 4))},
+    }
+    with pytest.raises(OptionError, match=message):
+        reference_of({**sample, **change}, ["Mass", "Edema"])
+
+
+def test_samples_of_others() -> None:
+    """NumPy's numbers name masks, "idx" may be a name, and PyTorch's subsets have their data set's names."""
+
+    class Named(torch.utils.data.Dataset):
+        pathologies = ("Mass", "Edema")
+
+    sample = {"img": torch.zeros(1, 4, 4), "lab": np.array([1.0, 0.0]), "idx": "case-7"}
+    sample |= {"pathology_masks": {np.int64(1): np.ones((1, 4, 4))}}
+    found = reference_of(sample, torch.utils.data.Subset(Named(), [0]))
+    assert found.labels.states == {"Mass": "positive", "Edema": "negative"}
+    assert set(found.masks) == {"Edema"}
+    assert radiograph_of(sample).id == "sample-case-7"
+    assert radiograph_of({**sample, "idx": torch.tensor(7)}).id == "sample-7"

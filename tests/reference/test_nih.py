@@ -188,3 +188,12 @@ def test_the_shared_folder(real_data: Path) -> None:
     assert len(manifest) - len(missing) == 1145
     assert sum(len(entry.boxes) for entry in manifest) == 38
     assert len(make_manifest("nih", real_data, images=real_data / "nih256", split="test")) == 245
+
+
+def test_boxes_of_images_that_are_not_in_the_table_are_counted(tmp_path: Path) -> None:
+    written(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, nih_row())
+    rows = ("00000001_000.png,Mass,1,2,3,4,,,", "00000009_000.png,Mass,1,2,3,4,,,")
+    written(tmp_path / "BBox_List_2017.csv", BOX_HEADER, *rows)
+    table = make_manifest("nih", tmp_path)
+    assert table.notes == ("the boxes of 1 of 2 images left out, which the table has not",)
+    assert len(table[0].boxes) == 1

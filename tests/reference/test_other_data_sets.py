@@ -278,3 +278,46 @@ def test_mimics_view_by_the_meaning_of_its_code(tmp_path: Path) -> None:
     table = "\n".join((header, *rows, "d9,90000001,90000011,AP,postero-anterior"))
     manifest = make_manifest("mimic", mimic(tmp_path, metadata=table))
     assert manifest.views == ("PA", "AP", "LL", "LATERAL", None, None, "AP")
+
+
+def test_a_split_that_no_image_is_in(tmp_path: Path) -> None:
+    folder = mimic(tmp_path, split="dicom_id,split\nother,train\n")
+    with pytest.raises(ManifestError, match="0 of 3 images in the split 'train'"):
+        make_manifest("mimic", folder, split="train")
+
+
+def test_mimics_labels_of_other_studies_are_named(tmp_path: Path) -> None:
+    folder = mimic(tmp_path, chexpert="subject_id,study_id,Edema\n1,2,1\n")
+    notes = make_manifest("mimic", folder).notes
+    assert notes == ("3 of 3 images are of studies that mimic-cxr-2.0.0-chexpert.csv has not",)
+
+
+def test_two_tables_that_contradict_themselves(tmp_path: Path) -> None:
+    name = "90000000-00000000-00000000-00000000-00000001"
+    folder = mimic(tmp_path, split=f"dicom_id,split\n{name},train\n{name},train\n{name},test\n")
+    with pytest.raises(ManifestError, match="line 4: the split 'test' of '90000000.*, after 'train'"):
+        make_manifest("mimic", folder)
+    written(tmp_path / "r" / "stage_2_train_labels.csv", RSNA, "a,,,,,0")
+    rows = ("a,Normal", "a,Normal")
+    written(tmp_path / "r" / "stage_2_detailed_class_info.csv", "patientId,class", *rows)
+    assert make_manifest("rsna", tmp_path / "r")[0].extra == {"class": "Normal"}
+    written(tmp_path / "r" / "stage_2_detailed_class_info.csv", "patientId,class", *rows, "a,Lung Opacity")
+    with pytest.raises(ManifestError, match="line 4: the class 'Lung Opacity' of 'a', after 'Normal'"):
+        make_manifest("rsna", tmp_path / "r")
+
+
+def test_vindrs_boxes_in_smaller_copies(tmp_path: Path) -> None:
+    written(tmp_path / "train" / "a.png")
+    table = vindr(tmp_path, *marks("R1 Mass"))
+    assert table[0].box_space is None
+    assert "those of 1 images, such as 'train/a.png', are right only where these have" in table.notes[0]
+    table = vindr(tmp_path, *(f"{row},200,100" for row in marks("R1 Mass")), header=f"{VINDR},width,height")
+    assert (table[0].box_space, table.notes) == ((200, 100), ())
+    (box,) = table[0].boxes_in((50, 100))
+    assert (box.x, box.y, box.width, box.height) == (5, 10, 10, 20)
+    with pytest.raises(ManifestError, match=r"line 2: the size \['0', '100'\]"):
+        vindr(tmp_path, *(f"{row},0,100" for row in marks("R1 Mass")), header=f"{VINDR},width,height")
+
+
+def test_vindrs_originals_need_no_word(tmp_path: Path) -> None:
+    assert vindr(tmp_path, *marks("R1 Mass")).notes == ()

@@ -268,6 +268,16 @@ def test_masks_in_a_folder(tmp_path: Path) -> None:
     assert found == [True, True, True, False, False, False]
 
 
+def test_masks_in_other_files_are_named(tmp_path: Path) -> None:
+    for name in ("a-mass.png", "b-mass.PNG", "c-mass.jpg", "d_mass.png"):
+        image(tmp_path / name)
+    (tmp_path / "README.md").write_text("masks")
+    standard = read_references(masks=tmp_path)
+    assert [standard.covers(f"{name}.dcm") for name in "abcd"] == [True, True, False, False]
+    (note,) = standard.manifest.notes
+    assert note == "2 files that are named after no pathology left out: 'c-mass.jpg' (no PNG, but .jpg)"
+
+
 def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     for folder in ("masks", "nowhere"):

@@ -79,6 +79,7 @@ def _manifest(
     table.problems.raise_any()
     unlabelled = [NOT_LABELLED] * len(pathologies)
     states = np.array([labels.get(study, unlabelled) for study in studies], np.int8)
+    missing = sum(study not in labels for study in studies)
     return Manifest(
         ids,
         [
@@ -93,6 +94,9 @@ def _manifest(
         label_sources=f"MIMIC-CXR-JPG, {labels_name}, of the study's report",
         extra={"study": [study for _, study in studies]},
         lines=table.lines,
+        notes=[f"{missing} of {len(ids)} images are of studies that {labels_name} has not"]
+        if missing
+        else [],
         problems=table.problems,
     )
 

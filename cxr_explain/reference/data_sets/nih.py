@@ -99,6 +99,8 @@ def nih_manifest(
     """
     names = [without_root(name) for name in _names(table)]
     boxed = {row: boxes[name] for row, name in enumerate(names) if name in boxes} if boxes else {}
+    others = set(boxes or ()) - set(names)
+    left_out = f"the boxes of {len(others)} of {len(boxes or ())} images left out, which the table has not"
     return Manifest(
         [stem_of(name) for name in names],
         names if paths is None else paths,
@@ -114,6 +116,7 @@ def nih_manifest(
         box_spaces=dict.fromkeys(boxed, _SPACE),
         extra={"follow_up": [cell or "" for cell in table.texts("Follow-up #")]},
         lines=table.lines,
+        notes=[left_out] if others else [],
         problems=table.problems,
     )
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from cxr_explain.errors import ManifestError
 from cxr_explain.pathologies import NO_FINDING, ReferenceBox, canonical_pathology, says_no_finding
+from cxr_explain.reference.cells import parse_space
+from cxr_explain.reference.columns import Space
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, paths_of
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import known_in_cell, quoted
+from cxr_explain.reference.problems import CellError, known_in_cell, quoted
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, POSITIVE, UNCERTAIN, States
 from cxr_explain.reference.table import CsvTable, reading
 
@@ -34,6 +36,7 @@ _CLASSES = (
 """Classes that every reader was asked for: a reader who does not mark one did not see it."""
 _PART_OF = frozenset({"Fracture"})
 """Of which one kind is marked (rib fracture): without it there may still be another kind."""
+_ORIGINALS = (".dicom", ".dcm")
 _PLACE = ("x_min", "y_min", "x_max", "y_max")
 _RULE = "positive where more than half of an image's readers mark it, uncertain at half"
 
@@ -51,8 +54,9 @@ def manifest_of_vindr(
     A pathology is positive where more than half of the image's readers mark it, uncertain where exactly half
     do, and negative else; a table without readers is taken as their consensus. Boxes are those of all
     readers, of the pathologies that are positive, in the pixels of the original DICOM. Patients are not
-    known. "Nodule/Mass" keeps its name: it says neither Nodule nor Mass. A rib fracture is a Fracture;
-    without one, Fracture is not labelled.
+    known. Where the table has columns `width` and `height`, as some copies have, boxes are scaled from that
+    size to that of the files. "Nodule/Mass" keeps its name: it says neither Nodule nor Mass. A rib fracture
+    is a Fracture; without one, Fracture is not labelled.
 
     Args:
         source: the folder with `annotations_train.csv` (PhysioNet) or `train.csv` (Kaggle).
@@ -84,17 +88,51 @@ def _manifest(table: CsvTable, images: Path, split: str) -> Manifest:
     states = _states(ids, asked, list(zip(names, classes, readers, strict=True)))
     positive = {(ids[row], asked[at]) for row, at in np.argwhere(states == POSITIVE).tolist()}
     boxes = _boxes(table, names, classes, positive)
+    sizes = _sizes(table, names)
     table.problems.raise_any()
+    paths = paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom")
+    boxed = {row: boxes[name] for row, name in enumerate(ids) if name in boxes}
     return Manifest(
         ids,
-        paths_of(ids, images, otherwise=split if (images / split).is_dir() else "", ending=".dicom"),
+        paths,
         pathologies=asked,
         states=states,
         splits=[split] * len(ids),
         label_sources=f"VinDr-CXR, {table.source}; {_RULE if 'rad_id' in table.columns else 'consensus'}",
-        boxes={row: boxes[name] for row, name in enumerate(ids) if name in boxes},
+        boxes=boxed,
+        box_spaces={row: sizes[ids[row]] for row in boxed if ids[row] in sizes},
+        notes=_notes([paths[row] for row in boxed if ids[row] not in sizes]),
         lines=[table.lines[first[name]] for name in ids],
     )
+
+
+def _sizes(table: CsvTable, names: list[str]) -> dict[str, Space]:
+    """The size of each image that the boxes were drawn on, where the table says it."""
+    widths, heights = table.optional("width"), table.optional("height")
+    sizes: dict[str, Space] = {}
+    if widths is None or heights is None:
+        return sizes
+    for line, name, *cells in zip(table.lines, names, widths, heights, strict=True):
+        width, height = (cell.strip().removesuffix(".0") for cell in cells)
+        try:
+            size = parse_space(f"{width}x{height}")
+        except CellError:
+            table.problems.add(line, f"the size {quoted(cells)}")
+        else:
+            if sizes.setdefault(name, size) != size:
+                table.problems.add(line, f"another size than before for {quoted(name)}")
+    return sizes
+
+
+def _notes(paths: list[str]) -> list[str]:
+    """That copies of images may be smaller than those that the boxes were drawn on."""
+    copies = [path for path in paths if not path.endswith(_ORIGINALS)]
+    if not copies:
+        return []
+    return [
+        f"boxes are in the pixels of the original DICOM files: those of {len(copies)} images, such as "
+        f"{quoted(copies[0])}, are right only where these have their full size"
+    ]
 
 
 def _class(cell: str) -> str:
