@@ -295,7 +295,7 @@ def test_mimics_labels_of_other_studies_are_named(tmp_path: Path) -> None:
 def test_two_tables_that_contradict_themselves(tmp_path: Path) -> None:
     name = "90000000-00000000-00000000-00000000-00000001"
     folder = mimic(tmp_path, split=f"dicom_id,split\n{name},train\n{name},train\n{name},test\n")
-    with pytest.raises(ManifestError, match="line 4: the split 'test' of '90000000.*, after 'train'"):
+    with pytest.raises(ManifestError, match=r"line 4: the split 'test' of '90000000.*, after 'train'"):
         make_manifest("mimic", folder)
     written(tmp_path / "r" / "stage_2_train_labels.csv", RSNA, "a,,,,,0")
     rows = ("a,Normal", "a,Normal")
