@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from enum import StrEnum
@@ -285,7 +286,7 @@ class ReferenceLabels:
 
     @classmethod
     def coerce(cls, labels: ReferenceLabelsLike, *, further: Iterable[str] = ()) -> ReferenceLabels:
-        """Accept what people have: None, text, a list of positive names, or a mapping to states.
+        """Accept what people have: None or NaN, text, a list of positive names, or a mapping to states.
 
         In a mapping, 1, 0 and -1 are CheXpert's positive, negative and uncertain; None is not mentioned. Its
         keys are names for sure, where a text may have been cut up wrongly: one that nobody knows is taken.
@@ -295,22 +296,41 @@ class ReferenceLabels:
             further: names that are known besides this package's, such as those of a model's outputs.
 
         Raises:
-            ReferenceLabelError: as for `from_text`; in a mapping, a name that seems to be misspelt.
+            ReferenceLabelError: as for `from_text`; in a mapping, a name that seems to be misspelt; anything
+                else than these.
 
         >>> ReferenceLabels.coerce({"Edema": -1})["Edema"]
         <LabelState.UNCERTAIN: 'uncertain'>
         """
-        if labels is None:
+        if labels is None or (isinstance(labels, float) and labels != labels):
             return cls(source="none given")
         if isinstance(labels, ReferenceLabels):
             return labels
         if isinstance(labels, str):
             return cls.from_text(labels, further=further)
         further = tuple(further)
+        names = _names_in(labels)
         if not isinstance(labels, Mapping):
-            return cls(_with_absences(*_read(map(str, labels), further), further))
+            return cls(_with_absences(*_read(names, further), further))
         pairs = [(name, _parse_state(state)) for name, state in labels.items()]
         return cls(_with_absences(*_parted(pairs, further, _well_spelt), further))
+
+
+def _names_in(labels: Iterable[str]) -> tuple[str, ...]:
+    """The names in a list, or in the keys of a mapping.
+
+    Raises:
+        ReferenceLabelError: anything else, such as a table of pandas, which gives names of columns.
+    """
+    is_listed = isinstance(labels, Iterable) and not hasattr(labels, "columns")
+    names: tuple[object, ...] = tuple(labels) if is_listed else (None,)
+    found = tuple(name for name in names if isinstance(name, str))
+    if len(found) < len(names):
+        raise ReferenceLabelError(
+            f"labels of type {type(labels).__name__}, which is no list of names",
+            expected="text, a list of names, or a mapping from names to states, such as {'Mass': 1}",
+        )
+    return found
 
 
 def labels_in(text: str, further: Sequence[str] = ()) -> tuple[dict[str, LabelState], bool]:
@@ -446,7 +466,8 @@ _STATE_VALUES: dict[object, LabelState] = {
 
 
 def _parse_state(value: object) -> LabelState:
-    value = value.item() if hasattr(value, "item") else value  # a scalar of numpy, pandas or torch
+    with suppress(ValueError, RuntimeError):  # an array of several, which is refused below
+        value = value.item() if hasattr(value, "item") else value  # a scalar of numpy, pandas or torch
     if isinstance(value, str):
         try:
             return LabelState(value.casefold())

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,3 +118,27 @@ def test_labels_are_frozen_and_can_be_copied_and_sent() -> None:
     assert pickle.loads(pickle.dumps(labels)) == labels
     assert copy.deepcopy(labels) == labels
     assert labels.boxes[0].pathology == "Infiltration"
+
+
+@pytest.mark.parametrize(
+    "labels", [5, 1.0, b"Mass", [1, 0], ["Mass", None], {1: 1}, {None: 1}, np.array([1, 0])]
+)
+def test_what_is_no_list_of_names_is_refused(labels: object) -> None:
+    with pytest.raises(ReferenceLabelError, match=r"found labels of type \w+, which is no list of names"):
+        ReferenceLabels.coerce(labels)  # type: ignore[arg-type]
+
+
+def test_tables_and_rows_of_pandas() -> None:
+    """A table would be read as the names of its columns, all positive."""
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"Mass": [1], "Edema": [0]})
+    for labels in (table, table.iloc[0]):
+        with pytest.raises(ReferenceLabelError, match=f"found labels of type {type(labels).__name__}"):
+            ReferenceLabels.coerce(labels)
+    assert ReferenceLabels.coerce(dict(table.iloc[0])).states == {"Mass": "positive", "Edema": "negative"}
+    assert set(ReferenceLabels.coerce(pd.Series(["Mass", "Edema"])).states) == {"Mass", "Edema"}
+    assert set(ReferenceLabels.coerce(iter(["Mass"])).states) == {"Mass"}
+    assert ReferenceLabels.coerce({"Mass": torch.tensor(1)}).states == {"Mass": "positive"}
+    assert ReferenceLabels.coerce(math.nan).states == {}
+    with pytest.raises(ReferenceLabelError, match="label state"):
+        ReferenceLabels.coerce({"Mass": np.array([1, 0])})
