@@ -114,7 +114,7 @@ class Explainer:
         self.rule = named_rule(self.settings.method)
         self.classifier = as_classifier(classifier)
         self.track = track
-        self._checked = False
+        self._checked: set[bool] = set()  # with one image, with several
         self._better_layers: str | None = None
         self._notes: tuple[str, ...] = ()
 
@@ -330,11 +330,13 @@ class Explainer:
         layers = self.settings.target_layers
         with self._arithmetic():
             passes = forward_passes(self.classifier, inputs, layers)
-        if self._checked:
+        several = len(inputs) > 1
+        if several in self._checked:
             return passes
-        checked = self.classifier.as_called(inputs, passes[0].logits)
-        self._checked = True
+        logits = passes[0].logits if self.settings.dtype == "float32" else None  # checked as the model is
+        checked = self.classifier.as_called(inputs, logits)
         if checked is self.classifier:
+            self._checked.add(several)
             return passes
         self.classifier, self._notes = checked, (OWN_FORWARD_NOTE,)
         return self._forward_passes(inputs)

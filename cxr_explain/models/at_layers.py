@@ -155,8 +155,8 @@ class Layer:
         error = ModelError(
             "scores that do not depend on the target layer's output",
             expected="a layer on the way to the scores",
-            remedy="Nor can a model be differentiated that switches to inference mode in its own forward "
-            "pass, or one with quantised layers: explain the model as it was before.",
+            remedy="Nor can a model be differentiated that switches gradients off in its own forward pass "
+            "(no_grad, inference mode, detach), or one with quantised layers: explain it without these.",
         )
         return naming_layers(error, self._classifier, inputs)
 

@@ -103,7 +103,7 @@ class Outputs:
             forward pass.
 
     Raises:
-        OptionError: another number of operating points than of names, or another kind.
+        OptionError: another number of operating points than of names, a name twice, or another kind.
 
     >>> Outputs(("Mass", ""), (0.1, float("nan"))).operating_points
     (0.1, None)
@@ -116,6 +116,12 @@ class Outputs:
     def __post_init__(self) -> None:
         if self.kind is not None:
             check_option("kind", self.kind, OutputKind)
+        named = [name for name in self.pathologies if name]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise OptionError(
+                f"outputs with the same name: {', '.join(map(repr, twice))}",
+                expected="another name for each output, or '' where it was never trained",
+            )
         points = tuple(self.operating_points) or (None,) * len(self.pathologies)
         if len(points) != len(self.pathologies):
             raise OptionError(
@@ -188,6 +194,13 @@ class Classifier(ABC):
         if not any(outputs.pathologies):
             raise ModelError(
                 "a model without a named output", expected="at least one pathology name", source=name
+            )
+        if any(parameter.is_meta for parameter in module.parameters()):
+            raise ModelError(
+                "a model on the device meta, which has shapes and no weights",
+                expected="a model with its weights",
+                remedy="Make room with model.to_empty(device='cpu'), and load the weights.",
+                source=name,
             )
         self.module = module
         self.outputs = outputs
@@ -317,6 +330,8 @@ class Classifier(ABC):
             raise ModelError(
                 f"an output of shape {tuple(logits.shape)}",
                 expected=f"{(count, len(self.pathologies))}, one logit for each pathology",
+                remedy="Name each output, with '' for one that was never trained; of a model that gives "
+                "several tensors, wrap it in a module whose forward gives one.",
                 source=self.name,
             )
 
@@ -332,11 +347,17 @@ class Classifier(ABC):
 def _of_channels(error: RuntimeError, source: str) -> ModelError | None:
     """What torch says of a wrong number of channels, with the way out; None of any other error."""
     numbers = re.search(r"to have (\d+) channels, but got (\d+) channels", str(error))
-    return numbers and ModelError(
+    if numbers is None:
+        return None
+    grey = "Give grey images, (B, 1, S, S)."
+    prepare = (
+        "Pass HookedClassifier(model, layer, outputs, prepare=...) with a function that makes them, such as "
+        "imagenet_input of one channel."
+    )
+    return ModelError(
         f"inputs of {numbers[2]} channels, where a convolution takes {numbers[1]}",
-        expected=f"{numbers[1]} channels",
-        remedy="Pass HookedClassifier(model, layer, outputs, prepare=...) with a function that makes them, "
-        "such as imagenet_input of one channel.",
+        expected=f"channels: {numbers[1]}",
+        remedy=grey if numbers[1] == "1" else prepare,
         source=source,
     )
 

@@ -19,6 +19,7 @@ _SHAPES = (
     *("View", "Reshape", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "T", "Transpose", "Permute"),
     *("Expand", "Select", "Slice", "Index", "Clone", "ToCopy", "Alias", "Split", "Unbind"),
 )
+_SCALES = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Clamp")
 _SUMS = ("Add", "Sub", "Mul", "Div", "Neg", "Mean", "Sum", "Stack", "Cat", "Amax", "Max", "AdaptiveAvgPool2D")
 
 
@@ -96,6 +97,16 @@ def behind_shapes(node: Any) -> Any:
     """The last operation that did something else than to change shape or type."""
     while node is not None and stem(node) in _SHAPES and len(_parents(node)) == 1:
         node = _parents(node)[0]
+    return node
+
+
+def behind_scaling(node: Any) -> Any:
+    """The last operation that did something else than to change shape or type, or to scale by a number."""
+    while node is not None and stem(node) in (*_SHAPES, *_SCALES):
+        parents = [parent for parent in _parents(node) if "AccumulateGrad" not in parent.name()]
+        if len(parents) != 1:
+            break
+        node = parents[0]
     return node
 
 

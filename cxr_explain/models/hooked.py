@@ -14,6 +14,7 @@ from cxr_explain.models.base import Classifier, ForwardPass, Outputs
 from cxr_explain.models.endings import listening, watching
 from cxr_explain.models.grids import GridFunction, Layout, as_grid
 from cxr_explain.models.output_kinds import calibrating_points, logits_behind, matrix_of, settled
+from cxr_explain.models.steadiness import check_steady
 from cxr_explain.models.wrappers import check_not_scripted, unwrapped
 
 
@@ -86,9 +87,9 @@ class HookedClassifier(Classifier):
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""
         if self._settled and self.outputs.kind in ("logits", "softmax-logits"):
-            return self._matrix(self.call(inputs))
+            return self._matrix(self.call(inputs), len(inputs))
         with watching(*self._end) if self._end else listening(self.module) as heard:
-            output = self._matrix(self.call(inputs))
+            output = self._matrix(self.call(inputs), len(inputs))
         if not self._settled:
             self.outputs = settled(self.outputs, output, heard, self.module, self.name)
             self._end = None if heard.giver is None else (heard.function, heard.giver)
@@ -97,9 +98,18 @@ class HookedClassifier(Classifier):
         with torch.enable_grad():  # a forward within torch.no_grad leaves that mode behind it
             return logits_behind(output, self.outputs.kind or "logits", points, heard, self.name)
 
-    def _matrix(self, output: object) -> Tensor:
+    def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> HookedClassifier:
+        """This classifier, which calls the module, if that gives the same for an image each time.
+
+        See `Classifier.as_called`.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            check_steady(self, inputs, logits)
+        return self
+
+    def _matrix(self, output: object, count: int) -> Tensor:
         with torch.enable_grad():
-            return matrix_of(output, self.name)
+            return matrix_of(output, count, self.name)
 
     def call(self, inputs: Tensor) -> object:
         """Whatever the module gives for suited inputs."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Outputs
-from cxr_explain.models.endings import Listener, behind_shapes, ends_linear, stem
+from cxr_explain.models.endings import Listener, behind_scaling, behind_shapes, ends_linear, stem
 from cxr_explain.models.published import put_right
 from cxr_explain.options import OutputKind
 
@@ -45,17 +45,24 @@ _SQUASHING = frozenset(
         "Exp",
     )
 )
+_PROBABILITIES = ("Sigmoid", "Softmax", "Hardsigmoid")
 
 
-def matrix_of(output: object, source: str) -> Tensor:
+def matrix_of(output: object, count: int, source: str) -> Tensor:
     """(B, N) of what a model gives: a tensor, the first one of a tuple, or "logits" of a mapping or object.
 
-    (B,), as of a model of one pathology, becomes (B, 1).
+    (B,), as of a model of one pathology, becomes (B, 1), and (B, N, 1, 1) becomes (B, N). A model that takes
+    away every dimension of length 1 gives (N,) for one image, or one number: (1, N).
+
+    Args:
+        output: what the model gave.
+        count: number of images, B.
+        source: the model's name, for the error message.
 
     Raises:
         ModelError: none of these.
 
-    >>> matrix_of({"logits": torch.zeros(3), "loss": None}, "a model").shape
+    >>> matrix_of({"logits": torch.zeros(3), "loss": None}, 3, "a model").shape
     torch.Size([3, 1])
     """
     found = output
@@ -65,8 +72,11 @@ def matrix_of(output: object, source: str) -> Tensor:
         found = getattr(found, "logits", found)
     if isinstance(found, (tuple, list)) and found:
         found = found[0]
-    if isinstance(found, Tensor) and found.ndim in (1, 2):
-        return found[:, None] if found.ndim == 1 else found
+    if isinstance(found, Tensor) and found.is_floating_point():
+        if found.ndim < 2 and (count == 1 or found.shape == (count,)):
+            return found.reshape(count, -1)
+        if found.ndim > 1 and all(length == 1 for length in found.shape[2:]):
+            return found.flatten(1)
     raise ModelError(
         f"an output of {_described(output)}",
         expected='a (B, N) tensor of scores, a tuple that begins with it, or one under "logits"',
@@ -95,15 +105,15 @@ def op_norm(probabilities: Tensor, points: Sequence[float | None]) -> Tensor:
     return torch.where(t.isnan(), torch.full_like(calibrated, 0.5), calibrated)
 
 
-def agree(found: Tensor, wanted: Tensor) -> bool:
-    """Whether two (B, N) are the same to 1e-5 of the largest value; to less where numbers are shorter."""
+def agree(found: Tensor, wanted: Tensor, tolerance: float = 1e-5) -> bool:
+    """Whether two (B, N) are the same, to this part of the largest value; less for short numbers."""
     coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (found, wanted))
     found, wanted = found.detach().double(), wanted.detach().double().to(found.device)
     if found.shape != wanted.shape:
         return False
     largest = float(wanted.abs().nan_to_num(0, 0, 0).max()) if wanted.numel() else 0.0
     return torch.allclose(
-        found, wanted, rtol=0, atol=max(1e-5, 8 * coarsest) * largest + 1e-12, equal_nan=True
+        found, wanted, rtol=0, atol=max(tolerance, 8 * coarsest) * largest + 1e-12, equal_nan=True
     )
 
 
@@ -221,11 +231,14 @@ def _presumed(outputs: Outputs, output: Tensor, module: nn.Module, source: str) 
     values = output.detach()
     low, high = (float(value) for value in values.aminmax())
     node = behind_shapes(output.grad_fn)
+    scaled = behind_scaling(output.grad_fn)
     if _calibrates(module):
         found = "outputs of a model that holds operating points, or applies a sigmoid"
         raise _unclear(found, source, outputs)
     if node is not None and stem(node) in _SQUASHING:
         raise _unclear(f"outputs behind {stem(node).lower()}", source, outputs)
+    if scaled is not None and stem(scaled) in _PROBABILITIES:
+        raise _unclear(f"outputs that are a multiple of {stem(scaled).lower()}", source, outputs)
     if ends_linear(output.grad_fn):
         return "logits"
     if low >= 0 and high <= 1:
@@ -284,6 +297,7 @@ def _tensor(points: Sequence[float | None], like: Tensor) -> Tensor:
 
 def _described(output: object) -> str:
     if isinstance(output, Tensor):
-        return f"shape {tuple(output.shape)}"
+        numbers = "" if output.is_floating_point() else f" of {output.dtype}"
+        return f"shape {tuple(output.shape)}{numbers}"
     keys = f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""
     return f"type {type(output).__name__}{keys}"

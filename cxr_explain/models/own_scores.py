@@ -19,13 +19,14 @@ from cxr_explain.errors import ModelError
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.endings import Listener
 from cxr_explain.models.output_kinds import agree, as_called, calibrating_points, heard_logits, matrix_of
-from cxr_explain.models.wrappers import hook_counts
+from cxr_explain.models.steadiness import check_alone, not_the_same_twice, numbers, state_of
 from cxr_explain.options import OutputKind
 
 _ANY: tuple[OutputKind, ...] = ("logits", "calibrated", "sigmoids", "softmax", "log-softmax")
 
-_found: WeakKeyDictionary[nn.Module, tuple[Hashable, OutputKind]] = WeakKeyDictionary()
-"""What was found of a module in a certain state: a loop that explains each batch does not look each time."""
+_found: WeakKeyDictionary[nn.Module, dict[bool, tuple[Hashable, OutputKind]]] = WeakKeyDictionary()
+"""What was found of a module in a certain state, with one image and with several: a loop that explains each
+batch does not look each time."""
 
 
 class ByParts(Classifier):
@@ -38,12 +39,13 @@ class ByParts(Classifier):
         """
         if getattr(self.module.forward, "__func__", None) is nn.Module.forward:
             return self  # parts without a forward give no scores of their own
-        state, known = _state(self), _found.get(self.module)
+        found, several = _found.setdefault(self.module, {}), len(inputs) > 1
+        state, known = (self.path, self.outputs, state_of(self.module)), found.get(several)
         with torch.autocast(self.device.type, enabled=False):
-            kind = known[1] if known and known[0] == state else _kind_of(self, inputs[:1], logits)
+            kind = known[1] if known and known[0] == state else _kind_of(self, inputs, logits)
             if kind is None:
                 return _hooked(self, inputs[:1])
-        _found[self.module] = (state, kind)
+        found[several] = (state, kind)
         self.outputs = replace(self.outputs, kind=kind)
         return self
 
@@ -66,10 +68,13 @@ def _kind_of(classifier: ByParts, inputs: Tensor, logits: Tensor | None) -> Outp
 
     Where the first image of a batch differs by itself, rounding may be why: the logits are computed anew.
     """
-    own, heard = _called(classifier, inputs)
-    if logits is not None and (kind := _which(classifier, logits[:1], own, heard)):
+    own, heard = _called(classifier, inputs[:1])
+    together = (classifier.forward(inputs[:2]).logits if logits is None else logits)[:1]
+    if kind := _which(classifier, together, own, heard):
         return kind
-    return _which(classifier, classifier.forward(inputs).logits, own, heard)
+    alone = classifier.forward(inputs[:1]).logits
+    check_alone(classifier, inputs, together, alone)
+    return _which(classifier, alone, own, heard)
 
 
 def _which(classifier: ByParts, logits: Tensor, own: Tensor, heard: Listener) -> OutputKind | None:
@@ -105,18 +110,13 @@ def _called(classifier: ByParts, inputs: Tensor) -> tuple[Tensor, Listener]:
                 "set op_threshs to None.",
                 source=classifier.name,
             ) from error
-    return matrix_of(output, classifier.name), heard
+    return matrix_of(output, len(inputs), classifier.name), heard
 
 
 def _hooked(classifier: ByParts, inputs: Tensor) -> Classifier:
     (once, _), (again, _) = _called(classifier, inputs), _called(classifier, inputs)
     if not agree(once, again):
-        raise ModelError(
-            f"outputs that differ from call to call ({_numbers(once)}, then {_numbers(again)})",
-            expected="a model that gives the same twice",
-            remedy="Take out what is random in its forward pass.",
-            source=classifier.name,
-        )
+        raise not_the_same_twice(classifier, once, again)
     explained, kind = classifier.forward(inputs).logits, type(classifier.module).__name__
     try:
         general = classifier.hooked()
@@ -129,26 +129,9 @@ def _hooked(classifier: ByParts, inputs: Tensor) -> Classifier:
             raise  # the scores are the same: what is declared of them is not so
         reason = str(error)
     raise ModelError(
-        f"{_numbers(once)} from calling this {kind}, where its body and head give {_numbers(explained)}, and "
+        f"{numbers(once)} from calling this {kind}, where its body and head give {numbers(explained)}, and "
         f"a forward that cannot be explained ({reason.rstrip('.')})",
         expected="the same scores, or a forward that can be hooked",
         remedy="Pass HookedClassifier(model, layer, outputs) with a layer that its forward runs once.",
         source=classifier.name,
     )
-
-
-def _numbers(values: Tensor) -> str:
-    return ", ".join(f"{value:.4g}" for value in values[0, :3].tolist()) + (
-        ", ..." if values.shape[1] > 3 else ""
-    )
-
-
-def _state(classifier: ByParts) -> Hashable:
-    """What the comparison depends on: the path, hooks, forwards, and the weights' versions."""
-    state: list[Hashable] = [classifier.path, classifier.outputs]
-    for part in classifier.module.modules():
-        state += [id(part), *hook_counts(part), id(vars(part).get("forward"))]
-        tensors = (*part.parameters(recurse=False), *part.buffers(recurse=False))
-        # What autograd itself compares to notice a change in place; tensors of inference mode have none.
-        state += [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # noqa: SLF001
-    return tuple(state)

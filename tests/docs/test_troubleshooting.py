@@ -70,6 +70,7 @@ def heading(text: str) -> Callable[[Provocation], Provocation]:
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    torch.manual_seed(1)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for name in ("CXR_EXPLAIN_WEIGHTS_DIR", "CXR_EXPLAIN_WEIGHTS_URL", "CXR_EXPLAIN_DEBUG"):
@@ -462,6 +463,16 @@ def _(place: Path) -> object:
     return explain_with(Net(outputs=3))
 
 
+@heading("found outputs with the same name")
+def _(place: Path) -> object:
+    return Outputs(("Mass", "Mass"))
+
+
+@heading("found a model on the device meta")
+def _(place: Path) -> object:
+    return explain_with(Net().to("meta"))
+
+
 @heading("found an output of ...; expected a (B, N) tensor of scores")
 def _(place: Path) -> object:
     return explain_with(Net(shape=lambda logits: {"pred": logits}))
@@ -510,6 +521,12 @@ def _(place: Path) -> object:
 @heading("found outputs that differ from call to call")
 def _(place: Path) -> object:
     return explain(family(lambda self, x: torch.rand(len(x), 18)), model_inputs())
+
+
+@heading("found scores of an image that depend on the other images in the batch")
+def _(place: Path) -> object:
+    net = Net(shape=lambda logits: logits - logits.mean(0))
+    return explain(net, 1024 * torch.rand(2, 1, 32, 32), outputs=["Mass", "Edema"], target_layer="body")
 
 
 @heading("found a model that fails when it is called")

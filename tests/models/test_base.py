@@ -56,6 +56,19 @@ def test_another_number_of_outputs_is_refused() -> None:
         classifier.forward(images(3))
 
 
+def test_two_outputs_of_one_name_are_refused() -> None:
+    with pytest.raises(OptionError, match="outputs with the same name: 'A'; expected another name for each"):
+        Outputs(("A", "B", "A", "", ""))
+    assert Outputs(("A", "", "")).pathologies == ("A", "", "")
+
+
+@pytest.mark.parametrize("family", [True, False])
+def test_a_model_without_weights_is_refused(family: bool) -> None:
+    module = (small_xrv() if family else small_net()).to("meta")
+    with pytest.raises(ModelError, match="on the device meta, which has shapes and no weights"):
+        XRVDenseNet(module) if family else HookedClassifier(module, "5", NAMES)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_evaluation_mode_comes_back_as_it_was(seed: int) -> None:
     module = small_net()

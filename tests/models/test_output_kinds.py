@@ -127,10 +127,10 @@ def test_an_end_that_cannot_be_heard_is_turned_round(kind: OutputKind) -> None:
 @pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Softmax(dim=1), nn.LogSoftmax(dim=1)])
 def test_where_the_model_is_sure_there_is_evidence_all_the_same(end: nn.Module) -> None:
     """Its probabilities are rounded to 0 and 1, where the slope of the sigmoid and of the softmax is 0."""
-    module = Ends(lambda x: end((x - x.mean()) * 10000))
+    module = Ends(lambda x: end((x - x.mean(1, keepdim=True)) * 10000))
     batch, classifier = explained(module)
     assert max(probabilities(batch.rankings[0])) == 1.0
-    plain, _ = explained(Ends(lambda x: (x - x.mean()) * 10000))
+    plain, _ = explained(Ends(lambda x: (x - x.mean(1, keepdim=True)) * 10000))
     torch.testing.assert_close(batch.fused[0].class_maps, plain.fused[0].class_maps)
     assert batch.fused[0].maps.abs().max() > 0
     del classifier
@@ -364,13 +364,50 @@ def test_one_pathology_without_a_dimension_of_its_own() -> None:
         assert [r.top[0].logit for r in batch.rankings] == pytest.approx(module(images()).tolist())
 
 
+@pytest.mark.parametrize("outputs", [1, 5])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_scores_as_a_fully_convolutional_head_gives_them(outputs: int, count: int) -> None:
+    """(B, N, 1, 1), and with every dimension of length 1 taken away: (B,), (N,) or one number."""
+    net, names = small_net(outputs), list("abcde")[:outputs]
+    plain = explain(net, images(count), outputs=names, target_layer="5")
+    for end in (nn.Unflatten(1, (outputs, 1, 1)), Squeezed()):
+        found = explain(nn.Sequential(net, end), images(count), outputs=names, target_layer="0.5")
+        assert found.rankings == plain.rankings
+        assert torch.equal(found.fused[0].maps, plain.fused[0].maps)
+
+
+class Squeezed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze()
+
+
+@pytest.mark.parametrize("scaled", [lambda p: 100 * p, lambda p: 2 * p - 1, lambda p: (p / 0.1).neg()])
+@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Softmax(dim=1)])
+def test_a_multiple_of_probabilities_is_not_taken_for_logits(
+    scaled: Callable[[Tensor], Tensor], end: nn.Module
+) -> None:
+    with pytest.raises(
+        ModelError, match=r"a multiple of (sigmoid|softmax); expected logits, or a declaration"
+    ):
+        explained(Ends(lambda x: scaled(end(x))))
+    explained(Ends(lambda x: scaled(end(x))), "logits")
+
+
+def test_a_gate_on_scores_leaves_them_logits() -> None:
+    found, classifier = explained(Ends(lambda x: 3 * x * x.sigmoid()))
+    assert classifier.outputs.kind == "logits"
+    del found
+
+
 @pytest.mark.parametrize(
     ("form", "message"),
     [
         (lambda x: {"pred": x}, "an output of type dict with pred; expected"),
         (lambda x: None, "an output of type NoneType"),
         (lambda x: (None, x), "an output of type tuple"),
-        (lambda x: x[:, :, None], r"an output of shape \(2, 5, 1\)"),
+        (lambda x: x[:, :, None].expand(-1, -1, 2), r"an output of shape \(2, 5, 2\)"),
+        (lambda x: (x > 0).long(), r"an output of shape \(2, 5\) of torch.int64"),
+        (lambda x: x.mean(0), r"an output of shape \(5,\)"),
         (lambda x: x[:, 0], r"an output of shape \(2, 1\); expected \(2, 5\)"),
     ],
 )

@@ -1,0 +1,117 @@
+"""Whether the scores of an image are its own: the same at each call, and whatever other images are with it.
+
+A dropout that stays on in evaluation mode gives another explanation at each call, and a batch norm without
+running statistics explains an image by its neighbours. Both are found by running the first image by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from cxr_explain.errors import ModelError
+from cxr_explain.models.base import Classifier
+from cxr_explain.models.output_kinds import agree
+from cxr_explain.models.wrappers import hook_counts
+
+_ROUNDING = 1e-3
+"""What the size of a batch may change of scores, of the largest one: sums are taken in another order."""
+
+_found: WeakKeyDictionary[nn.Module, dict[bool, Hashable]] = WeakKeyDictionary()
+"""In which state a module was found steady, for one image and for several: a loop does not look each time."""
+
+
+def check_steady(classifier: Classifier, inputs: Tensor, logits: Tensor | None = None) -> None:
+    """Refuse a model whose scores of the first image are others when it is run again, by itself.
+
+    It is run once for each state of the module, and once more for the message.
+
+    Args:
+        classifier: the model.
+        inputs: model inputs, (B, C, S, S).
+        logits: what it gave for them, (B, N); by default it is run.
+
+    Raises:
+        ModelError: scores that change from call to call, or with the other images of a batch.
+    """
+    state, known = state_of(classifier.module), _found.setdefault(classifier.module, {})
+    if known.get(len(inputs) > 1) == state:
+        return
+    together = classifier.logits(inputs[:2]) if logits is None else logits
+    check_alone(classifier, inputs, together[:1], _elsewhere(classifier, inputs))
+    known[len(inputs) > 1] = state_of(classifier.module)
+
+
+def check_alone(classifier: Classifier, inputs: Tensor, together: Tensor, alone: Tensor) -> None:
+    """Refuse scores of the first image that are others by itself; see `check_steady`.
+
+    Args:
+        classifier: the model.
+        inputs: model inputs, (B, C, S, S).
+        together: logits of the first image among the others, (1, N).
+        alone: logits of the first image by itself, (1, N).
+
+    Raises:
+        ModelError: says which scores changed, and why.
+    """
+    if _alike(alone, together):
+        return
+    again = _elsewhere(classifier, inputs)
+    if len(inputs) > 1 and _alike(alone, again):
+        raise ModelError(
+            f"scores of an image that depend on the other images in the batch ({numbers(together)} among "
+            f"{len(inputs)}, {numbers(alone)} without them)",
+            expected="scores of each image by itself",
+            remedy="Give batch norms running statistics, and take out what looks along the batch; or explain "
+            "one image at a time.",
+            source=classifier.name,
+        )
+    raise not_the_same_twice(classifier, together if len(inputs) == 1 else alone, again)
+
+
+def not_the_same_twice(classifier: Classifier, once: Tensor, again: Tensor) -> ModelError:
+    """What to raise where two calls with the same image gave these scores, (1, N)."""
+    return ModelError(
+        f"outputs that differ from call to call ({numbers(once)}, then {numbers(again)})",
+        expected="a model that gives the same twice",
+        remedy="Take out what is random in its forward pass, such as a dropout that stays on in evaluation "
+        "mode.",
+        source=classifier.name,
+    )
+
+
+def numbers(values: Tensor) -> str:
+    """The first scores of the first image, for a message."""
+    return ", ".join(f"{value:.4g}" for value in values[0, :3].tolist()) + (
+        ", ..." if values.shape[1] > 3 else ""
+    )
+
+
+def state_of(module: nn.Module) -> Hashable:
+    """What a model's scores depend on: hooks, forwards, and the weights' versions."""
+    state: list[Hashable] = []
+    for part in module.modules():
+        state += [id(part), *hook_counts(part), id(vars(part).get("forward"))]
+        tensors = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        # What autograd itself compares to notice a change in place; tensors of inference mode have none.
+        state += [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # noqa: SLF001
+    return tuple(state)
+
+
+def _elsewhere(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Logits of the first image by itself; among others where a model takes no batch of one."""
+    try:
+        return classifier.logits(inputs[:1])
+    except Exception:  # whatever the user's own code raises
+        if len(inputs) == 1:
+            raise
+    others = torch.cat([inputs[:1], inputs[1:].flip(-1)])
+    return classifier.logits(others, batch_size=len(others))[:1]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (one, other))
+    return agree(one, other, max(_ROUNDING, 32 * coarsest))
