@@ -69,7 +69,10 @@ def _kind_of(classifier: ByParts, inputs: Tensor, logits: Tensor | None) -> Outp
     Where the first image of a batch differs by itself, rounding may be why: the logits are computed anew.
     """
     own, heard = _called(classifier, inputs[:1])
-    together = (classifier.forward(inputs[:2]).logits if logits is None else logits)[:1]
+    if logits is None:
+        inputs = inputs[:2]
+        logits = classifier.forward(inputs).logits
+    together = logits[:1]
     if kind := _which(classifier, together, own, heard):
         return kind
     alone = classifier.forward(inputs[:1]).logits

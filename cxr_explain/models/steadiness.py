@@ -40,9 +40,12 @@ def check_steady(classifier: Classifier, inputs: Tensor, logits: Tensor | None =
     state, known = state_of(classifier.module), _found.setdefault(classifier.module, {})
     if known.get(len(inputs) > 1) == state:
         return
-    together = classifier.logits(inputs[:2]) if logits is None else logits
-    check_alone(classifier, inputs, together[:1], _elsewhere(classifier, inputs))
-    known[len(inputs) > 1] = state_of(classifier.module)
+    several = len(inputs) > 1
+    if logits is None:
+        inputs = inputs[:2]
+        logits = classifier.logits(inputs)
+    check_alone(classifier, inputs, logits[:1], _by_itself(classifier, inputs))
+    known[several] = state_of(classifier.module)
 
 
 def check_alone(classifier: Classifier, inputs: Tensor, together: Tensor, alone: Tensor) -> None:
@@ -51,7 +54,7 @@ def check_alone(classifier: Classifier, inputs: Tensor, together: Tensor, alone:
     Args:
         classifier: the model.
         inputs: model inputs, (B, C, S, S).
-        together: logits of the first image among the others, (1, N).
+        together: logits of the first image among all of them, (1, N).
         alone: logits of the first image by itself, (1, N).
 
     Raises:
@@ -59,17 +62,19 @@ def check_alone(classifier: Classifier, inputs: Tensor, together: Tensor, alone:
     """
     if _alike(alone, together):
         return
-    again = _elsewhere(classifier, inputs)
-    if len(inputs) > 1 and _alike(alone, again):
-        raise ModelError(
-            f"scores of an image that depend on the other images in the batch ({numbers(together)} among "
-            f"{len(inputs)}, {numbers(alone)} without them)",
-            expected="scores of each image by itself",
-            remedy="Give batch norms running statistics, and take out what looks along the batch; or explain "
-            "one image at a time.",
-            source=classifier.name,
-        )
-    raise not_the_same_twice(classifier, together if len(inputs) == 1 else alone, again)
+    again = _by_itself(classifier, inputs)
+    if not _alike(alone, again):
+        raise not_the_same_twice(classifier, together if len(inputs) == 1 else alone, again)
+    if len(inputs) == 1 or _alike(_among_copies(classifier, inputs), together):
+        return  # the rounding of another size of batch, in a network that makes much of it
+    raise ModelError(
+        f"scores of an image that depend on the other images in the batch ({numbers(together)} among "
+        f"{len(inputs)}, {numbers(alone)} without them)",
+        expected="scores of each image by itself",
+        remedy="Give batch norms running statistics, and take out what looks along the batch; or explain "
+        "one image at a time.",
+        source=classifier.name,
+    )
 
 
 def not_the_same_twice(classifier: Classifier, once: Tensor, again: Tensor) -> ModelError:
@@ -101,15 +106,20 @@ def state_of(module: nn.Module) -> Hashable:
     return tuple(state)
 
 
-def _elsewhere(classifier: Classifier, inputs: Tensor) -> Tensor:
-    """Logits of the first image by itself; among others where a model takes no batch of one."""
+def _by_itself(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Logits of the first image alone, (1, N); among copies where a model takes no batch of one."""
     try:
         return classifier.logits(inputs[:1])
     except Exception:  # whatever the user's own code raises
         if len(inputs) == 1:
             raise
-    others = torch.cat([inputs[:1], inputs[1:].flip(-1)])
-    return classifier.logits(others, batch_size=len(others))[:1]
+    return _among_copies(classifier, inputs)
+
+
+def _among_copies(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Logits of the first image, (1, N), in a batch of the same size that holds nothing else."""
+    copies = inputs[:1].repeat(len(inputs), 1, 1, 1)
+    return classifier.logits(copies, batch_size=len(copies))[:1]
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

@@ -102,6 +102,14 @@ def test_rounding_is_no_dependence(build: Callable[[], Any], dtype: torch.dtype)
         explain(net, images(count), outputs=outputs, target_layer=layer)
 
 
+def test_a_network_that_makes_much_of_rounding_depends_on_no_batch_mate() -> None:
+    """Another size of batch has other sums, here by one part in 100."""
+    net = nn.Sequential(*small_net(), nn.Identity())
+    net[-1].register_forward_hook(lambda _module, _inputs, output: output * (1 + 0.01 * len(output)))
+    for count in (1, 3):
+        assert len(explain(net, images(count), outputs=NAMES, target_layer="5").rankings) == count
+
+
 def test_the_model_leaves_as_it_came_from_a_refusal() -> None:
     for build, change in ((hooked, RANDOM[0]), (hooked, OF_THE_BATCH[0]), (of_a_family, OF_THE_BATCH[0])):
         model = build(change)
