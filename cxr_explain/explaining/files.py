@@ -21,11 +21,12 @@ from cxr_explain.explaining.many import (
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.formats import ENDINGS
-from cxr_explain.loaders.search import INDEX, FolderSearch, kind_of
+from cxr_explain.loaders.search import FIGURES, INDEX, FolderSearch, kind_of
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.options import FigureFormat
 from cxr_explain.pathologies import ReferenceLabels
 
+_PASSED_OVER = {"DICOMDIR": INDEX, "figure": FIGURES}
 _GLOB_SIGNS = frozenset("*?[")
 
 LabelsFor = Callable[[Path, tuple[int, int]], ReferenceLabels | None]
@@ -41,8 +42,8 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
 
     A folder is searched for files that are images by content or by extension; the extension counts so that a
     broken image becomes a failure with a name rather than a silent gap. What is passed over has its name in a
-    note: what is no image, hidden files, links that lead nowhere, linked folders, the index of a disc, and a
-    file that is there under another name.
+    note: what is no image, hidden files, links that lead nowhere, linked folders, the index of a disc,
+    figures that this package drew, and a file that is there under another name.
 
     Raises:
         OptionError: a glob that matches nothing, or no file at all that is there.
@@ -98,8 +99,10 @@ def explain_files(
 
     Raises:
         OutputError: an output folder that cannot be made; every other error is the value of one file.
-        OptionError: an option that fits no file.
+        OptionError: an option that fits no file, or figures that would replace the radiographs.
     """
+    if not hashed_ids:
+        _check_apart(files, output, figure_format)
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)
     explainer.settings.check_read_alike(reading.xrv_compatible)
     make_output_folder(output)
@@ -122,6 +125,19 @@ def explain_files(
                 continue
             result = attempt(partial(saved, path, found))
             yield path, result.at(path) if isinstance(result, CxrExplainError) else result
+
+
+def _check_apart(files: Sequence[Path], output: Path, figure_format: FigureFormat) -> None:
+    """Refuse to draw figures where radiographs of their very names are."""
+    folder = os.path.realpath(output)
+    for path in files:
+        places = (os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path)))
+        if path.suffix.lower() == f".{figure_format}" and folder in places:
+            raise OptionError(
+                f"{path} in the folder for the results, where its figure would replace it",
+                expected="another folder for the results",
+                remedy="Name one with --out, output=.",
+            )
 
 
 def _matches(text: str) -> list[Path]:
@@ -160,10 +176,10 @@ def _images_in(folder: Path) -> tuple[list[Path], list[str]]:
 def _no_image(path: Path, folder: Path) -> str | None:
     if any(part.startswith(".") for part in path.relative_to(folder).parts):
         return "hidden files"
-    if path.suffix.lower() in ENDINGS:
-        return None
     try:
         kind = kind_of(path)
     except OSError:
         return None  # unreadable: let it fail under its own name
-    return INDEX if kind == "DICOMDIR" else None if kind else "what is no image"
+    if kind in _PASSED_OVER:
+        return _PASSED_OVER[kind]
+    return None if kind or path.suffix.lower() in ENDINGS else "what is no image"

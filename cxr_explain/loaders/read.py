@@ -21,7 +21,7 @@ from cxr_explain.errors import (
 from cxr_explain.loaders.decode_settings import DecodeSettings
 from cxr_explain.loaders.formats import FORMATS, FormatReader, ImageFormat
 from cxr_explain.loaders.scope import quiet_decoders
-from cxr_explain.loaders.sniff import describe, sniff
+from cxr_explain.loaders.sniff import describe, is_own_figure, sniff
 from cxr_explain.loaders.voi import parse_voi
 from cxr_explain.radiograph import Radiograph
 
@@ -104,6 +104,12 @@ def _format_of(data: bytes) -> ImageFormat:
     if known is None:
         expected = ", ".join(each.name for each in FORMATS)
         raise NotAnImageError(describe(data), expected=expected, remedy=_remedy_for(data))
+    if is_own_figure(data):
+        raise NotAnImageError(
+            "a figure that cxr-explain drew",
+            expected="a radiograph",
+            remedy="Give the radiograph that it was drawn from.",
+        )
     return known
 
 

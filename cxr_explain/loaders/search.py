@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxr_explain.loaders.sniff import is_dicomdir, sniff
+from cxr_explain.loaders.sniff import is_dicomdir, is_own_figure, sniff
 
 _SNIFFED_BYTES = 2048
 _SHOWN = 5
@@ -18,6 +18,7 @@ NOWHERE = "links that lead nowhere"
 SPECIAL = "pipes and devices"
 FORBIDDEN = "folders that may not be read"
 INDEX = "the index of a disc"
+FIGURES = "figures that cxr-explain drew"
 
 
 class FolderSearch:
@@ -74,7 +75,7 @@ class FolderSearch:
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file is by its first bytes: a format's name, "DICOMDIR", or None where it is no image.
+    """What a file is by its first bytes: a format's name, "DICOMDIR", "figure", or None where it is no image.
 
     Raises:
         OSError: a file that cannot be read.
@@ -84,6 +85,8 @@ def kind_of(path: Path) -> str | None:
     found = sniff(head)
     if found is None:
         return None
+    if is_own_figure(head):
+        return "figure"
     return "DICOMDIR" if found.name == "DICOM" and is_dicomdir(head) else found.name
 
 

@@ -8,6 +8,9 @@ from cxr_explain.loaders.formats import FORMATS, ImageFormat
 
 _MEDIA_STORAGE_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
 
+# Its length belongs to it: the phantoms' Software goes on.
+_FIGURE: Final = b"\x00\x00\x00\x14tEXtSoftware\x00cxr-explain"
+
 _OTHER: Final = (
     (b"version https://git-lfs", "a Git LFS pointer"),
     (b"%PDF", "a PDF document"),
@@ -47,6 +50,18 @@ def is_dicomdir(data: bytes) -> bool:
     False
     """
     return _MEDIA_STORAGE_DIRECTORY in data[:512]
+
+
+def is_own_figure(data: bytes) -> bool:
+    """Whether the bytes of a PNG are those of a figure of this package, by what its Software says.
+
+    Args:
+        data: the file's bytes, or its first 2048.
+
+    >>> is_own_figure(b"\\x89PNG\\r\\n\\x1a\\n")
+    False
+    """
+    return data.startswith(b"\x89PNG") and _FIGURE in data[:2048]
 
 
 def describe(data: bytes) -> str:

@@ -6,6 +6,7 @@ run as a formula (`=`, `+`, `-`, `@` in front). Tables made for people put an ap
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeVar, cast
 
-from cxr_explain.errors import naming
+from cxr_explain.errors import OutputError, naming
 from cxr_explain.reference.cells import (
     format_age,
     format_boxes,
@@ -32,6 +33,7 @@ from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
 from cxr_explain.support.whole_file import write_output
 
 T = TypeVar("T")
+_BEGINNING = b"image_id,path"
 _CELL_OF_STATE = {code: cell for cell, code in CELLS.items()}
 
 
@@ -82,7 +84,7 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
         The path written.
 
     Raises:
-        OutputError: a folder that cannot be written to.
+        OutputError: a folder that cannot be written to, or a file that is there and is no manifest.
 
     >>> from tempfile import TemporaryDirectory
     >>> manifest = parse_manifest(b"image_id,path,label:Mass\na,a.png,1\n")
@@ -90,7 +92,24 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Path:
     ...     read_manifest(write_manifest(manifest, f"{folder}/manifest.csv")) == manifest
     True
     """
+    _check_replaceable(Path(path))
     return write_output(path, csv_bytes(manifest), "a manifest")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to write over what may be the only copy of a data set's own table."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(2 * len(_BEGINNING)).removeprefix(codecs.BOM_UTF8)
+    except (OSError, ValueError):
+        return  # nothing is there, or writing says what is wrong
+    if first and not first.startswith(_BEGINNING):
+        raise OutputError(
+            "a file that is no manifest, which the manifest would replace",
+            expected="a new file, or an older manifest",
+            remedy="Name another with --out, path=.",
+            source=path,
+        )
 
 
 def csv_bytes(manifest: Manifest) -> bytes:

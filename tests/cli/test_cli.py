@@ -236,6 +236,24 @@ def test_an_output_folder_that_cannot_be_made(images: Path, checkpoint: Path, tm
     assert "output folder that cannot be written" in result.stderr
 
 
+def test_a_figure_never_replaces_a_radiograph(images: Path, checkpoint: Path) -> None:
+    before = (images / "a.png").read_bytes()
+    for output in (images, images / "deeper" / ".."):
+        result = explain(images, "--weights", checkpoint, "-o", output)
+        assert result.exit_code == 2
+        assert "a.png in the folder for the results, where its figure would replace it" in result.stderr
+    assert (images / "a.png").read_bytes() == before
+    assert sorted(path.name for path in images.iterdir()) == ["a.png", "b.png", "deeper", "notes.txt"]
+
+
+def test_figures_of_another_format_may_lie_beside_radiographs(images: Path, checkpoint: Path) -> None:
+    before = (images / "a.png").read_bytes()
+    result = explain(images / "a.png", "--weights", checkpoint, "-o", images, "--format", "svg")
+    assert result.exit_code == 0, result.output
+    assert (images / "a.svg").is_file()
+    assert (images / "a.png").read_bytes() == before
+
+
 def test_a_figure_that_cannot_be_written_fails_under_its_inputs_name(
     images: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.errors import CxrExplainError, NotAnImageError, OptionError
 from cxr_explain.explaining.files import expand_inputs
+from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.radiograph import PHANTOM_MAKER
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DICOM = bytes(128) + b"DICM"
@@ -74,6 +78,17 @@ def test_what_three_systems_leave_behind(tmp_path: Path) -> None:
         "pipes and devices: 'pipe.png'",
         "what is no image: 'Thumbs.db'",
     ]
+
+
+def test_figures_of_an_earlier_run_are_no_radiographs(tmp_path: Path) -> None:
+    said = PngInfo()
+    said.add_text("Software", " ".join(PHANTOM_MAKER))
+    Image.new("L", (40, 40), 9).save(tmp_path / "phantom.png", pnginfo=said)
+    ExplanationFigure(figsize=(1, 1)).save(tmp_path / "figures" / "phantom.png")
+    assert found(tmp_path) == (["phantom.png"], ["figures that cxr-explain drew: 'figures/phantom.png'"])
+    with pytest.raises(NotAnImageError, match="a figure that cxr-explain drew; expected a radiograph"):
+        read_radiograph(tmp_path / "figures" / "phantom.png")
+    assert read_radiograph(tmp_path / "phantom.png").phantom
 
 
 def test_many_are_counted(tmp_path: Path) -> None:

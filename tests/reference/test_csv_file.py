@@ -260,6 +260,22 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
         write_manifest(Manifest(["a"], ["a.png"]), tmp_path / "file" / "m.csv")
 
 
+def test_a_table_of_other_columns_is_never_replaced(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,labels\na.png,Mass\n")
+    with pytest.raises(OutputError, match="a file that is no manifest.* --out"):
+        write_manifest(Manifest(["a"], ["a.png"]), table)
+    assert table.read_text() == "path,labels\na.png,Mass\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"image_id,path\r\nb,b.png\r\n", b"\xef\xbb\xbfimage_id,path\n"])
+def test_an_older_manifest_and_an_empty_file_are_replaced(tmp_path: Path, before: bytes) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(before)
+    manifest = Manifest(["a"], ["a.png"])
+    assert read_manifest(write_manifest(manifest, path)) == manifest
+
+
 def test_a_message_shows_no_control_characters() -> None:
     with pytest.raises(CxrExplainError) as caught:
         parse_manifest('image_id,path,sex\na,a.png,"\u202e\x1b[31m\n"\n'.encode())
