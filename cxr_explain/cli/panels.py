@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 Natural = Annotated[int, typer.Option(min=0)]
 Positive = Annotated[int, typer.Option(min=1)]
-OutPath = Annotated[Path, typer.Option("--out", "-o", rich_help_panel="Output")]
+
+
+def _named(text: str | Path) -> Path:
+    """A path that has a name: '' would be the current folder, as of an empty variable of the shell."""
+    if not str(text):
+        raise typer.BadParameter("a path without a name")
+    return Path(text)
+
+
+OutPath = Annotated[
+    Path, typer.Option("--out", "-o", rich_help_panel="Output", parser=_named, metavar="PATH")
+]
 WeightsDir = Annotated[
     Path | None,
     typer.Option(

@@ -55,7 +55,7 @@ def expand_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
             if os.path.isdir(path):
                 images, passed_over = _images_in(path)
                 files.update(dict.fromkeys(images))
-                notes += passed_over
+                notes += passed_over or ([] if images else [f"{path}: there is nothing in it"])
             else:
                 files[path] = None
     if not any(map(_may_be_there, files)):  # said before weights are fetched in vain
@@ -141,6 +141,12 @@ def _check_apart(files: Sequence[Path], output: Path, figure_format: FigureForma
 
 
 def _matches(text: str) -> list[Path]:
+    if not text:  # for Path it is the current folder
+        raise OptionError(
+            "an input without a name",
+            expected="files, folders with images, or globs",
+            remedy="Is a variable of the shell empty?",
+        )
     path = Path(text)
     if os.path.lexists(path) or not _GLOB_SIGNS & set(text):
         return [path]  # a missing file fails under its own name

@@ -159,10 +159,11 @@ class OutputNames:
 
     def give(self, radiograph: Radiograph) -> Radiograph:
         """The radiograph under a name that no other of the run has."""
-        name = radiograph.sha256[:12] if self._hashed else radiograph.id
-        if self._digests.setdefault(name, radiograph.sha256) != radiograph.sha256:
-            name = f"{name}-{radiograph.sha256[:8]}"
-        return replace(radiograph, id=name)
+        digest = radiograph.sha256
+        plain = digest[:12] if self._hashed else radiograph.id
+        names = (plain, f"{plain}-{digest[:8]}", f"{plain}-{digest}")
+        free = (name for name in names if self._digests.setdefault(name, digest) == digest)
+        return replace(radiograph, id=next(free))
 
 
 def make_output_folder(folder: Path) -> None:

@@ -119,6 +119,8 @@ def _layout(dataset: pydicom.Dataset, settings: DecodeSettings) -> FrameFormat:
         bits_stored=whole(dataset, "BitsStored", whole(dataset, "BitsAllocated")),
         signed=whole(dataset, "PixelRepresentation", 0) == 1,
     )
+    if whole(dataset, "PixelRepresentation", 0) not in (0, 1):
+        raise CorruptImageError("a Pixel Representation that is neither 0 nor 1")
     codec_for(layout.syntax)
     settings.check_size(layout.rows, layout.columns)
     if layout.bits_allocated not in (8, 16):
@@ -143,6 +145,8 @@ def _layout(dataset: pydicom.Dataset, settings: DecodeSettings) -> FrameFormat:
     ):
         if keyword not in dataset:
             setattr(dataset, keyword, value)  # pydicom's decoder insists on them
+    # And on the standard's own capitals.
+    dataset.PhotometricInterpretation = (text(dataset, "PhotometricInterpretation") or "").upper()
     return layout
 
 

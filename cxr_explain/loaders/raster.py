@@ -32,6 +32,7 @@ _REFUSED: Final = {
 }
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+_TIFF_SAMPLES, _TIFF_SIGNED = 339, 2
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,6 +43,7 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _JPEG_COLOUR_NOISE = 8
+_WHITE, _DARK = 255, 32
 _DEPTHS: Final = (8, 10, 12, 14, 15)
 
 
@@ -85,6 +87,8 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
         original, upright = _turn_back(loaded, orientation), loaded
     _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
+    if largest == _WHITE:
+        _note_darkness(int(grey.max()), png_depth or bits or 8, notes)
     pixels, display = _scaled(grey, largest)
     _note_ignored(info, settings, notes)
     notes.steps.append(f"scaled to [-1024, 1024] by {largest}")
@@ -129,6 +133,12 @@ def _open(plugin: type[ImageFile], data: bytes, kind: str) -> ImageFile:
     except MemoryError:
         raise
     except Exception as error:
+        if "unknown pixel mode" in str(error):  # Pillow's words for an intact TIFF
+            raise UnsupportedImageError(
+                f"a {kind} whose layout of pixels Pillow does not know",
+                expected="8 or 16-bit grey, palette or RGB",
+                remedy="Save it as an 8 or 16-bit grey PNG.",
+            ) from None
         raise _undecodable(kind, type(error).__name__) from None
 
 
@@ -153,9 +163,10 @@ def _check_mode(image: ImageFile) -> None:
             expected="one image",
             remedy="Save the one to be read as a file of its own.",
         )
-    if image.mode not in _GREY_OR_COLOUR | _SIXTEEN_BIT:
+    if _is_signed(image) or image.mode not in _GREY_OR_COLOUR | _SIXTEEN_BIT:
+        found = _REFUSED["I"] if _is_signed(image) else _REFUSED.get(image.mode)
         raise UnsupportedImageError(
-            _REFUSED.get(image.mode, f"pixels of Pillow's mode {image.mode}"),
+            found or f"pixels of Pillow's mode {image.mode}",
             expected="8 or 16-bit grey, palette or RGB",
             remedy="Save it as an 8 or 16-bit grey PNG.",
         )
@@ -186,6 +197,13 @@ def _tiff_bits(image: ImageFile) -> int | None:
         return None
     value = image.tag_v2.get(_TIFF_BITS, (8,))
     return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _is_signed(image: ImageFile) -> bool:
+    """Pillow takes signed 8 bits for unsigned ones."""
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and _TIFF_SIGNED in np.atleast_1d(
+        image.tag_v2.get(_TIFF_SAMPLES, 1)
+    )
 
 
 def _is_inverted_tiff(image: ImageFile) -> bool:
@@ -227,6 +245,7 @@ def _sixteen_bit(
     image: Image.Image, info: dict[Any, Any], bits: int | None, inverted: bool, notes: _Notes
 ) -> tuple[NDArray[np.unsignedinteger], int]:
     values = np.asarray(image).astype(np.uint16)
+    peak = int(values.max())
     largest = 2 ** (bits or 16) - 1 if (bits or 16) > 8 else 65535
     if inverted:
         values = (largest - np.minimum(values, largest)).astype(np.uint16)
@@ -236,20 +255,31 @@ def _sixteen_bit(
         values = np.where(values == transparent, np.uint16(0), values)
         notes.warnings.append("transparent pixels shown black")
     if largest == 65535:
-        _note_depth(int(values.max()), notes)
+        _note_depth(peak, notes, inverted=inverted)
     return values, largest
 
 
-def _note_depth(peak: int, notes: _Notes) -> None:
+def _note_depth(peak: int, notes: _Notes, *, inverted: bool = False) -> None:
     """Name values that use less than the 16 bits they are stored in: nothing in a raster says so."""
     depth = next((bits for bits in _DEPTHS if peak < 2**bits), None)
     if depth is None or peak == 0:
         return
-    look = "nearly black" if depth <= 12 else f"{2 ** (16 - depth)} times too dark"
+    end, how = ("white", "bright") if inverted else ("black", "dark")
+    look = f"nearly {end}" if depth <= 12 else f"{2 ** (16 - depth)} times too {how}"
     notes.warnings.append(
         f"the largest of the 16-bit values is {peak}: this looks like {depth}-bit data and is {look} "
         f"as read; multiply the values by {2 ** (16 - depth)} and save again"
     )
+
+
+def _note_darkness(peak: int, depth: int, notes: _Notes) -> None:
+    """Name 8 bits that are nearly black: a mask, or deeper data of which the upper bits alone are kept."""
+    if 0 < peak < _DARK:
+        kept = "of the upper 8 of 16 bits" if depth == 16 else "of the 8-bit values"
+        notes.warnings.append(
+            f"the largest {kept} is {peak} of 255: nearly black as read; is this a mask, or data of "
+            "fewer bits? Multiply the values and save again"
+        )
 
 
 def _note_colour(rgb: NDArray[np.uint8], mode: str, notes: _Notes) -> None:

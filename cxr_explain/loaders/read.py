@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from cxr_explain.errors import (
     CorruptImageError,
@@ -28,6 +29,18 @@ from cxr_explain.radiograph import Radiograph
 DEFAULT_MAX_PIXELS = 100_000_000
 """About five times the largest flat-panel detector in clinical use (43 cm at 0.1 mm: 18 megapixels)."""
 
+_REMEDIES: Final = {
+    "a Git LFS pointer": "Run `git lfs pull` to fetch the file.",
+    **dict.fromkeys(("a ZIP archive", "a gzip archive"), "Unpack it first."),
+    **dict.fromkeys(
+        ("a GIF image", "an AVIF image", "a JPEG 2000 file", "a bare JPEG 2000 codestream"),
+        "Save it as an 8 or 16-bit grey PNG.",
+    ),
+    **dict.fromkeys(
+        ("a NumPy array file", "a NIfTI volume", "an NRRD volume", "a MetaImage header"),
+        "Radiograph.from_array takes a slice of it as an array.",
+    ),
+}
 _MAX_BYTES_PER_PIXEL = 8
 _MIN_FILE_LIMIT = 64 * 2**20
 
@@ -173,4 +186,4 @@ def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
 
 
 def _remedy_for(data: bytes) -> str | None:
-    return "Run `git lfs pull` to fetch the file." if describe(data) == "a Git LFS pointer" else None
+    return _REMEDIES.get(describe(data))

@@ -25,6 +25,8 @@ _KEYWORDS: Final = (
     *("ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge"),
     *("CenterOfCircularShutter", "RadiusOfCircularShutter", "VerticesOfThePolygonalShutter"),
 )
+# Millimetres taken for pixels leave 1 to 4 %.
+_LITTLE = 0.05
 _MAX_COORDINATE, _MAX_VALUES = 2**31, 20_000
 
 
@@ -65,6 +67,9 @@ def read_shutter(dataset: pydicom.Dataset, rows: int, columns: int, warnings: li
         else:
             visible &= seen
             applied.append(shape.lower())
+    if visible.mean() < _LITTLE:
+        share = f"{100 * visible.mean():.2g} % of the image"
+        warnings.append(f"the display shutter of the header leaves {share}: are its numbers pixels?")
     return Shutter(tuple(applied), ~visible) if applied else None
 
 

@@ -20,6 +20,8 @@ _OTHER: Final = (
     (b"\x93NUMPY", "a NumPy array file"),
     (b"\x89HDF", "an HDF5 file"),
     (b"NRRD", "an NRRD volume"),
+    (b"ObjectType", "a MetaImage header"),
+    (b"NDims", "a MetaImage header"),
     (b"\xff\x4f\xff\x51", "a bare JPEG 2000 codestream"),
     (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
     (b"{", "JSON text"),
@@ -53,12 +55,12 @@ def is_dicomdir(data: bytes) -> bool:
 
 
 def is_own_figure(data: bytes) -> bool:
-    """Whether the bytes of a PNG are those of a figure of this package, by what its Software says.
+    r"""Whether the bytes of a PNG are those of a figure of this package, by what its Software says.
 
     Args:
         data: the file's bytes, or its first 2048.
 
-    >>> is_own_figure(b"\\x89PNG\\r\\n\\x1a\\n")
+    >>> is_own_figure(b"\x89PNG")
     False
     """
     return data.startswith(b"\x89PNG") and _FIGURE in data[:2048]
@@ -78,6 +80,10 @@ def describe(data: bytes) -> str:
     for magic, name in _OTHER:
         if data.startswith(magic):
             return name
+    if data[4:8] == b"ftyp":
+        return "an AVIF image" if data[8:12] in (b"avif", b"avis") else "a HEIC image or a film"
+    if data[344:348] in (b"n+1\x00", b"ni1\x00"):
+        return "a NIfTI volume"
     if head.startswith(b"<"):
         return "XML or HTML text"
     if b"\x00" not in data[:512]:

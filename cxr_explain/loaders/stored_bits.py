@@ -23,6 +23,7 @@ StoredPixels = NDArray[np.integer]
 # Noise is as rough in two's complement as without: a tie is the header's.
 _CLEARLY = 0.9
 _OVERSHOOT = 1.25
+_MUCH, _EVERY = 0.5, 8
 
 
 def settle_bits(
@@ -62,7 +63,21 @@ def settle_bits(
         if _roughness(narrow) < _CLEARLY * _roughness(samples):
             named = f"the header says {bits_stored} bits stored, the compressed frame has {stream.precision}"
             return narrow, stream.precision, [f"{named}: its sign bit is taken"]
-    return samples, bits_stored, []
+    return samples, bits_stored, _sign_warnings(words, samples, bits_stored)
+
+
+def _sign_warnings(words: Words, samples: StoredPixels, bits: int) -> list[str]:
+    """Name a Pixel Representation under which the picture is torn, and without which it is smooth.
+
+    It is followed all the same: a picture of black and white alone may be either.
+    """
+    signed = samples.dtype.kind == "i"
+    some = slice(None, None, _EVERY)
+    other = _read(words[some], bits, signed=True) if not signed else words[some] & (2**bits - 1)
+    if _roughness(other) >= _MUCH * _roughness(samples[some]):
+        return []
+    header, picture = ("signed", "unsigned") if signed else ("unsigned", "signed")
+    return [f"the header says {header} pixels, and the picture is smooth as {picture} ones: is it torn?"]
 
 
 def _settle_bits_above(

@@ -246,6 +246,12 @@ def test_a_figure_never_replaces_a_radiograph(images: Path, checkpoint: Path) ->
     assert sorted(path.name for path in images.iterdir()) == ["a.png", "b.png", "deeper", "notes.txt"]
 
 
+def test_an_output_without_a_name_is_not_the_current_folder(images: Path, checkpoint: Path) -> None:
+    result = explain(images / "a.png", "--weights", checkpoint, "-o", "")
+    assert result.exit_code == 2
+    assert "a path without a name" in result.output
+
+
 def test_figures_of_another_format_may_lie_beside_radiographs(images: Path, checkpoint: Path) -> None:
     before = (images / "a.png").read_bytes()
     result = explain(images / "a.png", "--weights", checkpoint, "-o", images, "--format", "svg")

@@ -91,6 +91,18 @@ def test_figures_of_an_earlier_run_are_no_radiographs(tmp_path: Path) -> None:
     assert read_radiograph(tmp_path / "phantom.png").phantom
 
 
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(OptionError, match="an input without a name"):
+        expand_inputs([""])
+
+
+def test_a_folder_with_nothing_in_it_is_named(tmp_path: Path) -> None:
+    image = file(tmp_path / "in" / "a.png")
+    (tmp_path / "empty").mkdir()
+    named = expand_inputs([str(image), str(tmp_path / "empty")])
+    assert named == ([image], [f"{tmp_path / 'empty'}: there is nothing in it"])
+
+
 def test_many_are_counted(tmp_path: Path) -> None:
     file(tmp_path / "a.png")
     for number in range(9):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from cxr_explain import Explainer, Explanation, Radiograph, XRVDenseNet
 from cxr_explain.errors import CxrExplainError, ModelError, OptionError, OutputError
 from cxr_explain.explaining.files import explain_files
-from cxr_explain.explaining.many import Outcome, Saved, attempt, explain_in_batches
+from cxr_explain.explaining.many import Outcome, OutputNames, Saved, attempt, explain_in_batches
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
@@ -152,3 +153,12 @@ def test_a_reader_that_disagrees_is_refused_before_any_file(files: list[Path], t
     ((_, saved),) = results
     assert isinstance(saved, Saved)
     assert saved.radiograph.xrv_compatible
+
+
+def test_no_two_images_share_a_name_even_where_one_is_called_like_the_others_way_out() -> None:
+    names = OutputNames()
+    one, other, third = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (1.0, 2.0, 3.0))
+    taken = replace(third, id=f"a-{other.sha256[:8]}")
+    given = [names.give(each).id for each in (one, other, taken, one, other, taken)]
+    assert given[:3] == given[3:]
+    assert len(set(given)) == 3

@@ -232,6 +232,7 @@ REFUSED = [
     ),
     ({"SOPClassUID": uid.DigitalXRayImageStorageForProcessing}, UnsupportedImageError, "FOR PROCESSING"),
     ({"PresentationIntentType": "FOR PROCESSING"}, UnsupportedImageError, "FOR PRESENTATION"),
+    ({"PixelRepresentation": 2}, CorruptImageError, "neither 0 nor 1"),
     ({"HighBit": 15}, UnsupportedImageError, "high bit 15"),
     ({"BitsAllocated": 32}, UnsupportedImageError, "32 bits"),
     ({"PhotometricInterpretation": "RGB"}, UnsupportedImageError, "colour image .RGB"),
@@ -241,6 +242,15 @@ REFUSED = [
     ({"RescaleSlope": 0}, CorruptImageError, "slope 0"),
     ({"BitsStored": 17}, CorruptImageError, "17 bits stored"),
 ]
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_small_letters_of_the_photometric_interpretation_are_taken(read, photometric):
+    def lower(data):
+        return data.replace(photometric.encode(), photometric.lower().encode())
+
+    small = read(dataset(phantom(), photometric=photometric), change=lower)
+    assert np.array_equal(small.pixels, read(dataset(phantom(), photometric=photometric)).pixels)
 
 
 @pytest.mark.parametrize(("change", "error", "says"), REFUSED)

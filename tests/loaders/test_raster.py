@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -190,6 +192,72 @@ def test_the_size_limit_holds_before_decoding_and_leaves_pillow_alone(read, monk
             read(png_with_header(50_000, 50_000))
         with pytest.raises(ImageTooLargeError):
             read(raster(GREY, "PNG"), max_pixels=GREY.size - 1)
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def sixteen_bit_rgb(values):
+    """A PNG that Pillow does not write: 16 bits in each of three channels."""
+    rows = np.repeat(values[..., None], 3, axis=2).astype(">u2")
+    size = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    image = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", image) + chunk(b"IEND", b"")
+
+
+def test_values_that_are_nearly_black_are_named(read):
+    deep = GREY.astype(np.uint16) * 257
+    dark = [
+        read(raster(GREY // 16, "PNG")),
+        read(raster((GREY > 128).astype(np.uint8), "PNG")),
+        read(sixteen_bit_rgb(deep >> 4)),
+    ]
+    assert all(any("nearly black as read" in w for w in one.warnings) for one in dark)
+    assert not any("nearly black" in w for w in read(sixteen_bit_rgb(deep)).warnings)
+
+
+def tiff(values, **tags):
+    """A TIFF of one strip, little endian, with tags that Pillow does not write."""
+    rows, columns = values.shape
+    known = {256: columns, 257: rows, 258: 8 * values.itemsize, 259: 1, 262: 1, 277: 1, 278: rows}
+    known |= {279: values.nbytes, 273: 8} | {int(tag[1:]): value for tag, value in tags.items()}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(known.items())]
+    start = 8 + values.nbytes
+    ifd = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", start) + values.tobytes() + ifd
+
+
+def test_the_depth_of_a_white_is_zero_tiff_is_told_before_it_is_inverted(read):
+    low = (GREY.astype(np.uint16) * 257) >> 4
+    shown = read(tiff(low, t262=0), "a.tif")
+    assert any("looks like 12-bit data and is nearly white as read" in w for w in shown.warnings)
+    assert not read(tiff(GREY.astype(np.uint16) * 257, t262=0), "b.tif").warnings
+
+
+def test_signed_bytes_of_a_tiff_are_refused(read):
+    assert np.array_equal(read(tiff(GREY), "a.tif").display, GREY)
+    with pytest.raises(UnsupportedImageError, match="signed or 32-bit integer pixels"):
+        read(tiff(GREY, t339=2), "b.tif")
+
+
+def test_a_layout_that_pillow_does_not_know_is_no_damage(read):
+    with pytest.raises(UnsupportedImageError, match="whose layout of pixels Pillow does not know"):
+        read(tiff(GREY, t339=9), "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x1f\x8b\x08" + bytes(20), "a gzip archive.*Unpack it"),
+        (b"\0\0\0\x18ftypavif" + bytes(20), "an AVIF image.*grey PNG"),
+        (bytes(344) + b"n+1\0" + bytes(20), "a NIfTI volume.*from_array"),
+        (b"NDims = 2\nDimSize = 4 4\n", "a MetaImage header"),
+    ],
+)
+def test_other_formats_are_told_with_the_way_out(read, data, says):
+    with pytest.raises(NotAnImageError, match=says):
+        read(data, "a.dcm")
 
 
 def test_paths_that_are_no_file(tmp_path):

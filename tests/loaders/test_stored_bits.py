@@ -228,3 +228,20 @@ def test_lossless_jpeg_of_every_precision(tmp_path, precision):
     path = tmp_path / "a.dcm"
     path.write_bytes(encapsulated(dataset(words, precision), uid.JPEGLosslessSV1, bytes(frame)))
     assert np.array_equal(read_radiograph(path, voi="none").pixels, scaled(samples, precision, signed=False))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("said", [False, True], ids=["unsigned", "signed"])
+def test_a_wrong_sign_is_followed_and_named(tmp_path, said, bits):
+    """A smooth picture on both sides of the middle, whose header says the other kind of numbers."""
+    y, x = np.mgrid[0:60, 0:50]
+    wave = np.sin(x / 9) + np.cos(y / 12)
+    samples = np.rint(wave * 2 ** (bits - 3) + (2 ** (bits - 1) if said else 0)).astype(np.int64)
+    words = words_of(samples, bits, np.zeros_like(samples), 16)
+    for signed in (said, not said):
+        path = tmp_path / f"{signed}.dcm"
+        path.write_bytes(file_of(words, uid.ExplicitVRLittleEndian, bits, signed))
+        shown = read_radiograph(path, voi="none")
+        named = [warning for warning in shown.warnings if "is it torn?" in warning]
+        assert len(named) == (signed == said)
+        assert np.array_equal(shown.pixels, scaled(twin(words, bits, signed), bits, signed))

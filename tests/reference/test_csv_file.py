@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_a_table_of_other_columns_is_never_replaced(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,labels\na.png,Mass\n")
-    with pytest.raises(OutputError, match="a file that is no manifest.* --out"):
+    with pytest.raises(OutputError, match=r"a file that is no manifest.* --out"):
         write_manifest(Manifest(["a"], ["a.png"]), table)
     assert table.read_text() == "path,labels\na.png,Mass\n"
 
