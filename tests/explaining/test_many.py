@@ -157,7 +157,7 @@ def test_a_reader_that_disagrees_is_refused_before_any_file(files: list[Path], t
 
 def test_no_two_images_share_a_name_even_where_one_is_called_like_the_others_way_out() -> None:
     names = OutputNames()
-    one, other, third = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (1.0, 2.0, 3.0))
+    one, other, third = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (2.0, 3.0, 4.0))
     taken = replace(third, id=f"a-{other.sha256[:8]}")
     given = [names.give(each).id for each in (one, other, taken, one, other, taken)]
     assert given[:3] == given[3:]
