@@ -100,6 +100,10 @@ def _check_has_pixels(dataset: pydicom.Dataset) -> None:
         raise UnsupportedImageError(
             "floating-point pixel data, as of a parametric map", expected="8 or 16-bit grey values"
         )
+    if "DirectoryRecordSequence" in dataset:
+        raise NotAnImageError(
+            "the index of a disc (DICOMDIR)", expected="a CR or DX image", remedy="Give its folder."
+        )
     name = _known_storage(dataset)
     raise NotAnImageError(
         f"a DICOM object without pixel data ({name})" if name else "a DICOM object without pixel data",

@@ -44,6 +44,7 @@ _TURNS: Final = {
 }
 _JPEG_COLOUR_NOISE = 8
 _WHITE, _DARK = 255, 32
+_UNEVEN = 0.01
 _DEPTHS: Final = (8, 10, 12, 14, 15)
 
 
@@ -319,8 +320,20 @@ def _note_ignored(info: dict[Any, Any], settings: DecodeSettings, notes: _Notes)
     gamma = info.get("gamma")
     if isinstance(gamma, float):
         notes.steps.append(f"gamma {gamma:g} ignored")
+    if _is_stretched(info):
+        notes.warnings.append("pixels are not square: the image is used as stored, not resampled")
     if settings.voi.kind in ("index", "window"):
         notes.warnings.append("voi= has no effect on a raster image")
+
+
+def _is_stretched(info: dict[Any, Any]) -> bool:
+    """Whether rows and columns have other densities, as far as there is a readable pair of them."""
+    pairs = (info[key] for key in ("dpi", "aspect", "jfif_density") if isinstance(info.get(key), tuple))
+    try:
+        across, down = (float(value) for value in next(pairs, (1, 1)))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False
+    return min(across, down) > 0 and abs(across / down - 1) > _UNEVEN
 
 
 def _xrv_samples(image: Image.Image, kind: str, mode: str, info: dict[Any, Any]) -> NDArray[np.generic]:

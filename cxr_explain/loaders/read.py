@@ -94,6 +94,7 @@ def read_radiograph(
     >>> radiograph.shape, radiograph.format, float(radiograph.pixels.max())
     ((50, 40), 'PNG', 1024.0)
     """
+    path = _path(path)
     with naming(path):
         choice = parse_voi(voi)
         _check_options(frame, max_pixels)
@@ -110,6 +111,17 @@ def read_radiograph(
             metadata=tuple(metadata),
         )
         return _decode(known.load(), data, settings)
+
+
+def _path(given: str | os.PathLike[str]) -> str:
+    try:
+        return os.fsdecode(given)
+    except TypeError:
+        raise OptionError(
+            f"{type(given).__name__} where a file is named",
+            expected="the path of a file",
+            remedy="Radiograph.from_array takes pixels.",
+        ) from None
 
 
 def _format_of(data: bytes) -> ImageFormat:

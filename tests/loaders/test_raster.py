@@ -260,6 +260,25 @@ def test_other_formats_are_told_with_the_way_out(read, data, says):
         read(data, "a.dcm")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_pixels_that_are_not_square_are_named(read, kind):
+    says = "pixels are not square: the image is used as stored, not resampled"
+    assert says in read(raster(GREY, kind, dpi=(100, 200))).warnings
+    assert says not in read(raster(GREY, kind, dpi=(100, 100))).warnings
+    assert says not in read(raster(GREY, kind)).warnings
+
+
+@pytest.mark.parametrize("given", [None, 3, GREY, [b"a.png"]], ids=lambda given: type(given).__name__)
+def test_what_is_no_path(given):
+    with pytest.raises(OptionError, match=r"where a file is named.*from_array"):
+        read_radiograph(given)
+
+
+def test_a_path_of_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(raster(GREY, "PNG"))
+    assert read_radiograph(bytes(tmp_path / "a.png")).id == "a"
+
+
 def test_paths_that_are_no_file(tmp_path):
     for path, says in (
         (tmp_path / "none.png", "no such file"),
