@@ -331,7 +331,9 @@ def _state_dict_tensors(root: Any) -> dict[str, TensorRecord]:
     if not records or not all(isinstance(key, str) for key in records):
         entries = ", ".join(repr(key) for key in list(root)[:_MAX_NAMED]) or "nothing"
         raise ArchitectureError(
-            f"a dictionary without named tensors (it holds {entries})", expected="a state dict"
+            f"a dictionary without named tensors (it holds {entries})",
+            expected=f"a state dict, or one under {', '.join(map(repr, _WRAPPERS))}",
+            remedy="Save the state dict by itself: torch.save(model.state_dict(), path).",
         )
     return records
 

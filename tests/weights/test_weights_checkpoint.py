@@ -632,3 +632,12 @@ def test_stand_in_checkpoint_on_a_read_only_folder():
         image = torch.zeros(1, 1, 224, 224)
         assert torch.equal(model.eval()(image), theirs.eval()(image))
     assert open_weights("nih", weights_dir=folder)[0].sha256 == weights.sha256
+
+
+def test_a_state_dict_under_another_word_is_named_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    torch.save({"net": {"classifier.weight": torch.zeros(2, 3)}, "epoch": 3}, path)
+    with pytest.raises(
+        ArchitectureError, match=r"it holds 'net', 'epoch'.*'state_dict'.*by itself: torch.save"
+    ):
+        read_checkpoint(path)
