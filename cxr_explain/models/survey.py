@@ -165,7 +165,7 @@ def _watched(
             if name:
                 handles.append(layer.register_forward_hook(keep(name)))
         with torch.inference_mode(False), torch.enable_grad():
-            scores = matrix_of(run(inputs.clone()), type(module).__name__)
+            scores = matrix_of(run(inputs.clone()), len(inputs), type(module).__name__)
     except Exception as error:  # whatever a user's model raises on inputs that it does not take
         raise ModelError(
             f"a model that fails on inputs of shape {tuple(inputs.shape)} ({type(error).__name__})",
