@@ -918,6 +918,22 @@ def _(place: Path) -> object:
     return note
 
 
+@heading("where its figure would replace it")
+def _(place: Path) -> object:
+    from cxr_explain.explaining.files import explain_files
+
+    path = place / "a.png"
+    path.write_bytes(b"a radiograph")
+    return list(explain_files(Explainer.from_pretrained("phantom"), [path], place))
+
+
+@heading("without a name")
+def _(place: Path) -> object:
+    from cxr_explain.explaining.files import expand_inputs
+
+    return expand_inputs([""])
+
+
 @heading("no such file")
 def _(place: Path) -> object:
     return read_radiograph(place / "not_there.png")
