@@ -127,6 +127,7 @@ class Outputs:
             raise OptionError(
                 f"{len(points)} operating points for {len(self.pathologies)} pathologies",
                 expected="one for each",
+                remedy="Of a TorchXRayVision model with a head of your own, set op_threshs to None.",
             )
         points = tuple(None if point is None or math.isnan(point) else float(point) for point in points)
         object.__setattr__(self, "pathologies", tuple(self.pathologies))
