@@ -60,11 +60,11 @@ def images(row: Row) -> Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float64) * 2048 - 1024
 
 
-def called(row: Row, classifier: Classifier) -> Tensor:
+def called(row: Row, module: nn.Module) -> Tensor:
     """What calling the model gives, in evaluation mode."""
     inputs = imagenet_input(images(row)) if row.channels == 3 else images(row)
     with torch.no_grad():
-        output = classifier.module.eval()(inputs)
+        output = module.eval()(inputs)
     return getattr(output, "logits", output)
 
 
@@ -97,7 +97,7 @@ def moved(classifier: Classifier, row: Row, step: float) -> Iterator[None]:
 @each_row
 def test_scores_are_the_models_own_and_maps_are_finite_differences(row: Row) -> None:
     classifier = small(row)
-    own = called(row, classifier)
+    own = called(row, classifier.module)
     torch.testing.assert_close(classifier.logits(images(row)), own, rtol=1e-9, atol=1e-12)
     forward = classifier.forward(images(row))
     torch.testing.assert_close(forward.logits, own, rtol=1e-9, atol=1e-12)
@@ -106,7 +106,7 @@ def test_scores_are_the_models_own_and_maps_are_finite_differences(row: Row) -> 
     scores = []
     for step in steps:
         with moved(classifier, row, step):
-            scores.append(called(row, classifier).gather(1, CLASSES))
+            scores.append(called(row, classifier.module).gather(1, CLASSES))
     slope = (scores[0] - scores[1]) / (steps[0] - steps[1])
     expected = slope / forward.activations[0].numel()
     found = class_maps(classifier, images(row), CLASSES)[:, :, PLACE[0], PLACE[1]]
@@ -150,7 +150,7 @@ def test_wrapped_too_the_explained_logits_are_what_calling_the_model_gives(row: 
         prepare = imagenet_input if row.channels == 3 else None
         explainer = Explainer(HookedClassifier(model, layer, NAMES, prepare=prepare))
     batch = explainer.explain_inputs(images(row), top_k=len(NAMES))
-    own = called(row, explainer.classifier)
+    own = called(row, model)
     for ranking, wanted in zip(batch.rankings, own, strict=True):
         logits = [prediction.logit for prediction in ranking.predictions]
         torch.testing.assert_close(torch.tensor(logits).double(), wanted, rtol=1e-5, atol=1e-6)
