@@ -22,6 +22,7 @@ from cxr_explain.figures.palette import QUIET, UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 from cxr_explain.figures.texts import NO_GRADIENT, ONE_VALUE, UNSEEN, from_header
 from cxr_explain.pathologies import ReferenceBox
+from cxr_explain.support.shares import percent
 
 HATCH_PERIOD = 0.075
 
@@ -103,7 +104,7 @@ class Panels:
     def _captions(self) -> tuple[list[str], list[str]]:
         texts = [view_text(self.content), ""]
         if not self.content.explanation.geometry.sees_everything:
-            texts[1] = f"hatched: {UNSEEN} ({100 * _unseen_share(self.content):.2g} % of the image)"
+            texts[1] = f"hatched: {UNSEEN} ({percent(_unseen_share(self.content))} of the image)"
         first, second = (wrap(text, self.panel_width, SMALL, lines=4) for text in texts)
         return first, second
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom.multival import MultiValue
 
 from cxr_explain.loaders.header import element, given, numbers
+from cxr_explain.support.shares import percent
 
 _Mask: TypeAlias = NDArray[np.bool_]
 _KEYWORDS: Final = (
@@ -68,7 +69,7 @@ def read_shutter(dataset: pydicom.Dataset, rows: int, columns: int, warnings: li
             visible &= seen
             applied.append(shape.lower())
     if visible.mean() < _LITTLE:
-        share = f"{100 * visible.mean():.2g} % of the image"
+        share = f"{percent(visible.mean())} of the image"
         warnings.append(f"the display shutter of the header leaves {share}: are its numbers pixels?")
     return Shutter(tuple(applied), ~visible) if applied else None
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.errors import CorruptImageError
 from cxr_explain.loaders.codestream import FrameHeader
+from cxr_explain.support.shares import percent
 
 Words = NDArray[np.unsignedinteger]
 StoredPixels = NDArray[np.integer]
@@ -86,7 +87,7 @@ def _settle_bits_above(
     """Tell a picture that goes on into the bits above from what does not belong to it."""
     whole = words.view(samples.dtype)
     if _roughness(whole) >= _roughness(samples):
-        share = f"{100 * above.mean():.2g} % of the pixels"
+        share = f"{percent(above.mean())} of the pixels"
         return samples, bits_stored, [f"bits above the {bits_stored} stored, set in {share}, are dropped"]
     if lossy and int(whole.max()) < _OVERSHOOT * 2 ** (bits_stored - (samples.dtype.kind == "i")):
         return whole, bits_stored, []
