@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from cxr_explain.audit.place import Place, is_url, place_at
 from cxr_explain.errors import AuditError, ImageNotFoundError, OptionError, UnreadableImageError
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.whole_file import staging_folder
 
 
 class ImageFolder:
@@ -60,8 +61,8 @@ class ImageFolder:
             missing = isinstance(error.__cause__, FileNotFoundError)
             kind = ImageNotFoundError if missing else UnreadableImageError
             raise kind(error.found, expected="an object of the image folder") from error
-        with TemporaryDirectory(prefix="cxr-explain-") as folder:
-            local = Path(folder) / Path(path).name
+        with staging_folder(Path(gettempdir())) as folder:
+            local = folder / Path(path).name
             local.write_bytes(data)
             return settings.read(local)
 

@@ -6,16 +6,15 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_explain.errors import AuditError
 from cxr_explain.support.locks import exclusive
-from cxr_explain.support.whole_file import output_errors, write_whole
+from cxr_explain.support.whole_file import growing, output_errors, tidy, write_whole
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LEFT_OVER = re.compile(r"^\..+\.[0-9a-f]{8}$")  # how `write_whole` names a file that is not whole yet
 
 
 class Place(ABC):
@@ -141,30 +140,15 @@ class LocalPlace(Place):
                         source=self.folder,
                         remedy="Wait for it, or stop it first.",
                     ) from None
-            self._tidy()
+            for folder in (self.folder, self.folder / "parts"):
+                tidy(folder)  # here, as nothing more may be written there
             yield
 
     @contextmanager
     def growing(self, name: str) -> Iterator[BinaryIO]:  # noqa: D102
         path = self.folder / name
-        new = path.with_name(f".{path.name}.{os.getpid():08x}"[:200])
-        with as_output_error(path):
-            try:
-                with new.open("wb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(new, path)
-            finally:
-                new.unlink(missing_ok=True)
-
-    def _tidy(self) -> None:
-        """Remove what a killed process left behind half-written."""
-        for folder in (self.folder, self.folder / "parts"):
-            with suppress(OSError):
-                for name in os.listdir(folder):
-                    if _LEFT_OVER.match(name):
-                        (folder / name).unlink(missing_ok=True)
+        with as_output_error(path), growing(path) as file:
+            yield file
 
 
 class RemotePlace(Place):

@@ -35,6 +35,8 @@ def phantom(wanted: PhantomPanel) -> None:
 
     In NIH ChestX-ray14's file layout, with DICOM files beside it. No patient is in them.
 
+    May be stopped at any moment; the same command finishes them.
+
     Example:
         cxr-explain phantom --n 4
     """

@@ -21,7 +21,7 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.options import FigureFormat
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.support.whole_file import output_errors
+from cxr_explain.support.whole_file import output_errors, tidy
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -167,13 +167,14 @@ class OutputNames:
 
 
 def make_output_folder(folder: Path) -> None:
-    """Make a folder for outputs, unless it is there.
+    """Make a folder for outputs, unless it is there; what a killed process left half-written there goes.
 
     Raises:
         OutputError: it cannot be made.
     """
     with output_errors("an output folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
+    tidy(folder)
 
 
 def save_outputs(

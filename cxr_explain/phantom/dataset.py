@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from cxr_explain._version import __version__
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.phantom.dicom import Photometric, to_dicom
 from cxr_explain.phantom.patient import AgeBand, sample_patient
@@ -19,10 +22,14 @@ from cxr_explain.phantom.render import Phantom, render
 from cxr_explain.phantom.seeds import generator
 from cxr_explain.radiograph import PHANTOM_MAKER
 from cxr_explain.reference.data_sets.nih import NIH_PIXELS
-from cxr_explain.support.whole_file import output_errors, write_whole
+from cxr_explain.support.whole_file import is_temporary, output_errors, write_whole
 
 LABELS = "Data_Entry_2017_v2020.csv"
 BOXES = "BBox_List_2017.csv"
+UNFINISHED = "unfinished.json"
+"""What a data set is to become, for as long as it is not."""
+
+_PARTS = ("images", "dicom", "masks", "counterfactuals")
 _TEST_SHARE = 0.2
 _AGES = {AgeBand.YOUNG: 28, AgeBand.MIDDLE: 52, AgeBand.OLD: 74}
 _LABEL_HEADER = (
@@ -49,10 +56,11 @@ def write_dataset(
     - `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`, `train_val_list.txt`, `test_list.txt`: NIH's tables;
       boxes are in 1024 x 1024 pixels whatever the size. They are written last: where they are, all is.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes. A folder in which this was stopped or killed holds a file
+    `unfinished.json`; the same arguments, in the same version, finish it.
 
     Args:
-        folder: folder to write in; made if it is missing, and refused if it holds something.
+        folder: folder to write in; made if it is missing, and refused if it holds something else.
         n: number of phantoms.
         seed: seed of the first phantom; the others follow.
         size: pixels a side.
@@ -75,8 +83,9 @@ def write_dataset(
         raise OptionError(f"{n} phantoms", expected="at least 1")
     if not 9 <= bits <= 16:
         raise OptionError(f"bits {bits}", expected="bits from 9 to 16")
+    wanted = {"version": __version__, "n": n, "seed": seed, "size": size, "bits": bits}
     with output_errors("phantoms", folder):
-        _make_empty(folder)
+        _begin(folder, wanted)
         labels, boxes, names = [_LABEL_HEADER], [_BOX_HEADER], []
         for number in range(seed, seed + n):
             phantom = render(sample_patient(number), size=size, bits=bits)
@@ -89,13 +98,32 @@ def write_dataset(
         _write_lines(folder / "test_list.txt", (name for name, test in names if test))
         _write_lines(folder / BOXES, boxes)
         _write_lines(folder / LABELS, labels)
+        (folder / UNFINISHED).unlink(missing_ok=True)
 
 
-def _make_empty(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
+def _begin(folder: Path, wanted: Mapping[str, object]) -> None:
+    """Make the folders, and say what is to be in them; or see that the same was begun there.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    said = f"{json.dumps(wanted)}\n".encode()
+    path = folder / UNFINISHED
+    if path.is_file():
+        if path.read_bytes() != said:
+            raise OutputError(
+                f"a folder in which other phantoms are unfinished ({UNFINISHED} says which)",
+                expected="the same options, to finish them, or a new folder",
+                remedy="Remove the folder if nobody needs them.",
+                source=folder,
+            )
+    elif folder.exists() and not all(is_temporary(name) for name in os.listdir(folder)):
         raise OutputError("a folder that is not empty", expected="a new or an empty one", source=folder)
-    for part in ("images", "dicom", "masks", "counterfactuals"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, said)
+    for part in _PARTS:
+        (folder / part).mkdir(exist_ok=True)
 
 
 def _write_images(folder: Path, phantom: Phantom, photometric: Photometric) -> None:

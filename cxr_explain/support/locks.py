@@ -1,4 +1,4 @@
-"""A lock between processes that the operating system releases when its holder dies."""
+"""Locks between processes that the operating system releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -46,6 +46,51 @@ def exclusive(path: Path, waiting: Callable[[], object] | None = None) -> Iterat
         os.close(handle)
 
 
+def hold(path: Path, handle: int) -> bool:
+    """Say that the process that made a file lives, until the file is closed or the process ends.
+
+    Where the file system knows no locks, nothing can be said, and `remove_unheld` removes nothing.
+
+    Args:
+        path: the file, which this process has just made.
+        handle: the open file.
+
+    Returns:
+        Whether the file is still there; `remove_unheld` may have come first.
+    """
+    try:
+        _hold(handle)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return _is_still(path, handle)
+
+
+def remove_unheld(path: Path) -> bool:
+    """Remove a file whose maker held it, if that process is dead.
+
+    Returns:
+        Whether it is gone.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a"
+    >>> with path.open("xb") as file:
+    ...     hold(path, file.fileno()), remove_unheld(path)
+    (True, False)
+    >>> path.touch()
+    >>> remove_unheld(path), path.exists()
+    (True, False)
+    """
+    try:
+        _remove_unheld(path)
+    except FileNotFoundError:
+        return True
+    except OSError:  # it is held, somebody else's, or no file at all
+        return False
+    return True
+
+
 def _acquire(path: Path, waiting: Callable[[], object] | None) -> int:
     try:
         return _try(path)
@@ -88,8 +133,26 @@ if sys.platform == "win32":
         except PermissionError:  # how Windows says that another process holds it
             raise BlockingIOError(errno.EAGAIN, "held by another process") from None
 
+    def _hold(handle: int) -> None:
+        """Nothing to do: Windows refuses to delete an open file."""
+
+    def _remove_unheld(path: Path) -> None:
+        os.unlink(path)
+
 else:
     import fcntl
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    _hold = _lock
+
+    def _remove_unheld(path: Path) -> None:
+        # Neither a link nor a pipe that somebody put there is followed or waited for.
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            _lock(handle)
+            if _is_still(path, handle):
+                os.unlink(path)
+        finally:
+            os.close(handle)

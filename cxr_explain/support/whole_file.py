@@ -1,19 +1,35 @@
-"""Files that are whole or not there at all, also after a kill or on a full disk; and names for them."""
+"""Files that are whole or not there at all, also after a kill or on a full disk; and names for them.
+
+What is not whole yet is a temporary file beside its place, or a temporary folder. Its writer removes it, or,
+after a kill, the next process that writes into the same folder. It tells the dead from the living by the
+kernel's lock, which a writer holds on its temporary file for as long as it lives, and the user's files from
+ours by a name that nobody else gives.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 from cxr_explain.errors import OutputError
+from cxr_explain.support.locks import hold, remove_unheld
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_STEM = 100
+
+_TEMPORARY = re.compile(r"(\.cxr-explain-[0-9a-f]{16}\.tmp)(\.d)?")
+"""A temporary file; with the ending, the temporary folder that lives as long as the file without it."""
+
+_tidied: set[str] = set()
+"""Folders in which this process has removed what the dead left behind: once is enough."""
 
 
 def safe_stem(text: str) -> str:
@@ -31,8 +47,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: as the operating system has it; what was there before is still there.
     """
-    with staged(path, content) as new:
-        os.replace(new, path)
+    with growing(path) as file:
+        file.write(content)
 
 
 def write_output(path: str | PathLike[str], content: bytes, what: str) -> Path:
@@ -62,17 +78,97 @@ def write_output(path: str | PathLike[str], content: bytes, what: str) -> Path:
 
 
 @contextmanager
+def growing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to bit by bit; it takes its place once the block ends without an exception.
+
+    Raises:
+        OSError: as the operating system has it; what was there before is still there.
+    """
+    with _temporary(path.parent) as (new, file):
+        yield file
+        _finish(file)
+        os.replace(new, path)
+
+
+@contextmanager
 def staged(path: Path, content: bytes) -> Iterator[Path]:
     """The content, safe on disk under a temporary name beside `path`; removed unless it was moved."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with new.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _temporary(path.parent) as (new, file):
+        file.write(content)
+        _finish(file)
         yield new
+
+
+@contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder that nobody else may look into; removed with what is in it then.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as parent:
+    ...     with staging_folder(Path(parent)) as folder:
+    ...         _ = Path(folder, "a.txt").write_text("moved"), Path(folder, "b.txt").write_text("not")
+    ...         _ = Path(folder, "a.txt").rename(Path(parent, "a.txt"))
+    ...     [path.name for path in Path(parent).iterdir()]
+    ['a.txt']
+    """
+    with _temporary(parent) as (held, _):
+        folder = held.with_name(f"{held.name}.d")
+        try:
+            folder.mkdir(0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder is one that is not whole yet, by its name.
+
+    >>> is_temporary(".cxr-explain-0123456789abcdef.tmp"), is_temporary(".cache.tmp")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that are dead left half-written in a folder; what is being written stays."""
+    with suppress(OSError):  # writing there will say what is wrong with the folder
+        for name in os.listdir(folder):
+            if found := _TEMPORARY.fullmatch(name):
+                held = folder / found[1]
+                if remove_unheld(held):
+                    shutil.rmtree(f"{held}.d", ignore_errors=True)
+    _tidied.add(os.path.abspath(folder))
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file that is known to be alive until the block ends; removed then, unless it was moved."""
+    if os.path.abspath(folder) not in _tidied:
+        tidy(folder)
+    new, file = _made(folder)
+    try:
+        yield new, file
     finally:
+        with suppress(OSError):  # what could not be written was said before
+            file.close()
         new.unlink(missing_ok=True)
+
+
+def _made(folder: Path) -> tuple[Path, BinaryIO]:
+    """Another, where somebody who tidied took it for one of the dead before it was held."""
+    while True:
+        new = folder / f".cxr-explain-{secrets.token_hex(8)}.tmp"
+        file = new.open("xb")
+        if hold(new, file.fileno()):
+            return new, file
+        file.close()
+
+
+def _finish(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    if sys.platform == "win32":
+        file.close()  # which does not move an open file
 
 
 @contextmanager

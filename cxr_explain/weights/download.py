@@ -88,6 +88,7 @@ def fetch(
     entry = find_entry(entry) if isinstance(entry, str) else entry
     target = place_of(entry, weights_dir)
     if os.path.isfile(target):  # not Path's, which fails where the folder may not be read
+        _tidy(target)
         return target
     mirror = os.environ.get(MIRROR_VARIABLE)
     url = url or (f"{mirror.rstrip('/')}/{entry.file_name}" if mirror else entry.url)
@@ -111,6 +112,15 @@ def fetch(
         unwritable = WeightsDownloadError(f"a folder that cannot be written ({error.strerror or error})")
         raise _with_remedy(unwritable, target, url) from error
     return target
+
+
+def _tidy(target: Path) -> None:
+    """Remove what a download that was killed once the file was in its place left beside it."""
+    beside = [_beside(target, ending) for ending in (".part", ".part.json", ".lock")]
+    if any(map(os.path.isfile, beside)):
+        with suppress(OSError), exclusive(beside[-1]):  # unless another process is at it, or may not write
+            for path in beside[:-1]:
+                path.unlink(missing_ok=True)
 
 
 def _with_remedy(error: WeightsDownloadError, target: Path, url: str) -> WeightsDownloadError:

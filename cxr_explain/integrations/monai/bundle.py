@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +21,7 @@ from cxr_explain.integrations.monai.network import configuration_of, facts_of
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.support.extras import require
-from cxr_explain.support.whole_file import output_errors, write_whole
+from cxr_explain.support.whole_file import output_errors, staging_folder, write_whole
 from cxr_explain.weights import resolve
 
 MODEL_FILE = "models/model.pt"
@@ -288,14 +286,12 @@ def _check_empty(folder: Path) -> None:
 def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Beside its place first; the place is taken in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    try:
+    with staging_folder(folder.parent) as staging:
+        new = staging / "new"
         for name, content in contents.items():
-            path = staging / name
+            path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
         if folder.exists():
             folder.rmdir()
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        new.rename(folder)

@@ -1,12 +1,11 @@
-"""The report's folder: written beside its place, then moved there whole."""
+"""The report's folder: written in a temporary folder within it, then moved into place piece by piece."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,30 @@ from cxr_explain.pages.audit_report.contents import Contents
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
 from cxr_explain.pages.audit_report.script_data import as_script
-from cxr_explain.support.whole_file import output_errors
+from cxr_explain.support.locks import exclusive
+from cxr_explain.support.whole_file import is_temporary, output_errors, staging_folder
 
 INDEX = "index.html"
-OURS = frozenset({INDEX, "static", "data", "cases"})
-"""What a report consists of; anything else in its folder is the reader's, and stays."""
+PIECES = ("static", "data", "cases")
+"""What a report consists of beside its index; anything else in its folder is the reader's, and stays."""
+
+LOCK = ".cxr-explain.lock"
+"""Held by who writes the report."""
 
 CASES = 300
 """Images whose pixels a report holds, unless told otherwise."""
 
 _TOLD_EVERY = 50
+
+_IN_BETWEEN = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="generator" content="{GENERATOR}">
+<title>No report</title>
+<p>This report is being replaced. If this page stays, that was stopped: make the report again.</p>
+</html>
+"""
+"""The index while old and new pieces are there: a report that mixes two runs must not open."""
 
 
 def build_report(
@@ -42,7 +55,11 @@ def build_report(
 
     It holds copies of radiographs, with whatever is burnt into their pixels, but no header, path, patient
     name or number; images are called by the manifest's ids. A report that is there is replaced whole; files
-    that a reader put beside it stay.
+    that a reader put into its folder, such as saved verdicts, are not touched.
+
+    A kill leaves the old report or, within the moment that replacing takes, a page that says there is none.
+    A hidden folder within the report's, `.cxr-explain-...`, may hold copies of radiographs then, until the
+    report is made again.
 
     Args:
         run: the audit.
@@ -56,7 +73,8 @@ def build_report(
         The path of `index.html`.
 
     Raises:
-        OutputError: a folder that cannot be written to, or one with something else in it.
+        OutputError: a folder that cannot be written to, one with something else in it, or one that another
+            process is writing a report to.
 
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_audit
@@ -67,7 +85,7 @@ def build_report(
     folder = Path(target)
     _check_is_ours(folder)
     contents = Contents.of(run, statistics, cases)
-    with _replaced(folder) as new:
+    with _alone(folder), _replaced(folder) as new:
         _write_static(new / "static")
         _write(new / "data" / "listing.js", as_script("listing", contents.listing.to_data()))
         _write(new / "data" / "about.js", as_script("about", contents.to_data()))
@@ -100,7 +118,7 @@ def _check_is_ours(target: Path) -> None:
     Raises:
         OutputError: it holds something else.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists() or (target.is_dir() and not _others(target)):
         return
     try:
         head = (target / INDEX).read_bytes()[:4000].decode(errors="replace")
@@ -114,43 +132,73 @@ def _check_is_ours(target: Path) -> None:
         )
 
 
+def _others(target: Path) -> list[str]:
+    """What is in a folder beside what a killed report leaves there."""
+    return [name for name in os.listdir(target) if name != LOCK and not is_temporary(name)]
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """No other process writes this report meanwhile; a folder made for it goes if nothing came of it.
+
+    Raises:
+        OutputError: another process does.
+    """
+    with output_errors("a report", target):
+        is_new = not target.exists()
+        target.mkdir(exist_ok=True)
+    try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(target / LOCK))
+            except BlockingIOError:
+                raise OutputError(
+                    "a report that another process is writing",
+                    expected="a folder that no other process writes to",
+                    source=target,
+                    remedy="Wait for it, or stop it first.",
+                ) from None
+            except OSError:
+                pass  # a file system without locks, or a folder that cannot be written to, which is said next
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty: all went well
+                target.rmdir()
+
+
 @contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
-    """A new folder that takes the target's place when the block ends without an exception."""
-    token = secrets.token_hex(4)
-    new, old = (target.with_name(f".{target.name}.{kind}-{token}") for kind in ("new", "old"))
-    try:
-        with output_errors("a report", target):
-            new.mkdir()
-            yield new
-            _swap(target, new, old)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    """A new folder whose content takes the place of the report if the block ends without an exception."""
+    with output_errors("a report", target), staging_folder(target) as staging:
+        new, old = staging / "new", staging / "old"
+        new.mkdir()
+        old.mkdir()
+        yield new
+        _swap(target, new, old)
 
 
 def _swap(target: Path, new: Path, old: Path) -> None:
-    """Two renames; if the second fails, the first is undone."""
-    if not target.exists():
-        new.rename(target)
-        return
-    _keep(_strangers(target), new)
-    target.rename(old)
+    """Move the old pieces out and the new ones in; what fails on the way is undone.
+
+    From the first step to the last, the index says that there is no report.
+    """
+    if had_index := (target / INDEX).exists():
+        shutil.copy2(target / INDEX, old / INDEX)
+    moves = [(target / name, old / name) for name in PIECES if os.path.lexists(target / name)]
+    moves += [(new / name, target / name) for name in PIECES if (new / name).exists()]
+    _write(new / "between.html", _IN_BETWEEN.encode())
     try:
-        new.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _strangers(target: Path) -> Sequence[Path]:
-    """What a reader put into a report's folder, for example saved verdicts."""
-    return [path for path in target.iterdir() if path.name not in OURS]
-
-
-def _keep(strangers: Sequence[Path], new: Path) -> None:
-    for path in strangers:
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, new / path.name, symlinks=True)
+        os.replace(new / "between.html", target / INDEX)
+        for before, after in moves:
+            before.rename(after)
+        os.replace(new / INDEX, target / INDEX)
+    except BaseException:
+        for before, after in reversed(moves):
+            if os.path.lexists(after) and not os.path.lexists(before):
+                after.rename(before)
+        if had_index:
+            os.replace(old / INDEX, target / INDEX)
         else:
-            shutil.copy2(path, new / path.name, follow_symlinks=False)
+            (target / INDEX).unlink(missing_ok=True)
+        raise

@@ -22,7 +22,7 @@ from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.pdf_blocks import CurvePlots, Paragraph, TableHead, TableLine, Title
-from cxr_explain.support.whole_file import output_errors, staged
+from cxr_explain.support.whole_file import growing, output_errors
 
 PDF_CASES = 30
 """Images with a page of their own, unless told otherwise."""
@@ -72,13 +72,16 @@ def write_pdf(
     """
     contents = Contents.of(run, statistics, cases)
     path = Path(target)
-    with output_errors("a report", path), staged(path, b"") as new:
-        with own_style(), PdfPages(new, metadata=_METADATA) as pdf:
-            for page in _paginated(list(_overview(contents.overview))):
-                _add(pdf, page.figure)
-            for image in contents.cases(_TOLD_EVERY, progress):
-                _add(pdf, _case(run, contents, image))
-        os.replace(new, path)
+    with (
+        output_errors("a report", path),
+        growing(path) as file,
+        own_style(),
+        PdfPages(file, metadata=_METADATA) as pdf,
+    ):
+        for page in _paginated(list(_overview(contents.overview))):
+            _add(pdf, page.figure)
+        for image in contents.cases(_TOLD_EVERY, progress):
+            _add(pdf, _case(run, contents, image))
     return path
 
 
