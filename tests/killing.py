@@ -1,8 +1,8 @@
 """Kill a command of this package before any of its file operations, or in the middle of a write.
 
-The command runs in a fork of the process that tests, where everything is imported already. Python's audit events
-tell of each operation before it happens, whoever asks for it. A write is cut by the kernel: past a limit on the
-size of files it kills the process, once what fits is written.
+The command runs in a fork of the process that tests, where everything is imported already. Python's audit
+events tell of each operation before it happens, whoever asks for it. A write is cut by the kernel: past a
+limit on the size of files it kills the process, once what fits is written.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ class Kill:
     Args:
         operation: number of the file operation, from 0, before which it dies.
         size: if given, it dies at a write past so many bytes instead, from that operation on.
+        by: the signal.
     """
 
     operation: int
     size: int | None = None
+    by: signal.Signals = signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class _Watch:
             return
         if self.kill is not None and self.kill.operation == len(self.seen):
             if self.kill.size is None:
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.seen.append(Operation(event, os.fspath(path)))
+                os.kill(os.getpid(), self.kill.by)
+                return  # Ctrl-C is an exception, which comes next
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.kill.size, resource.RLIM_INFINITY))
@@ -77,16 +81,26 @@ class _Watch:
         self.seen.append(Operation(event, os.fspath(path), size))
 
 
-def run_command(arguments: Sequence[str], root: Path, kill: Kill | None = None) -> list[Operation]:
-    """Run a command of this package in a process that may be killed.
+def run_command(arguments: Sequence[str], root: Path) -> list[Operation]:
+    """Run a command of this package in a process of its own; it must end well.
 
     Args:
         arguments: words of the command line.
         root: folder in which it runs and whose operations count; temporary files are in `root/tmp`.
-        kill: where it is to die.
 
     Returns:
-        The operations, where it was not to die.
+        Its file operations.
+    """
+    code, said = try_command(arguments, root)
+    assert code == 0, (code, said)
+    return [Operation(**each) for each in json.loads(said)]
+
+
+def try_command(arguments: Sequence[str], root: Path, kill: Kill | None = None) -> tuple[int, str]:
+    """Run a command that may end badly, or that is killed.
+
+    Returns:
+        Its exit code, negative for the signal that killed it; and what it said, or its file operations.
     """
     log = root.with_name(f"{root.name}.log")
     child = os.fork()
@@ -97,11 +111,7 @@ def run_command(arguments: Sequence[str], root: Path, kill: Kill | None = None) 
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
-    if kill is None:
-        assert status == 0, (os.waitstatus_to_exitcode(status), log.read_text())
-        return [Operation(**each) for each in json.loads(log.read_text())]
-    assert -os.waitstatus_to_exitcode(status) in (signal.SIGKILL, signal.SIGXFSZ), (arguments, kill)
-    return []
+    return os.waitstatus_to_exitcode(status), "" if kill else log.read_text()
 
 
 def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: Path) -> int:
@@ -114,6 +124,7 @@ def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: Path) ->
     whole_file._tidied.clear()  # a new process has tidied nowhere
     os.chdir(root)
     tempfile.tempdir = str(root / "tmp")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stderr = said = Path(os.devnull if kill else log).open("w")  # noqa: SIM115 - to the end
     watch = _Watch(root, kill)
     sys.addaudithook(watch)

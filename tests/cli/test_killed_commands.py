@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/killing.py
-from killing import Kill, Operation, run_command
+from killing import Kill, Operation, run_command, try_command
 
 from cxr_explain.cli.main import app
 
@@ -38,7 +41,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for words in (
             "phantom --n 3 --seed 39 --size 64 --out phantoms",
             "manifest nih --source phantoms --out manifest.csv",
-            "explain phantoms/images/phantom-000039.png --weights phantom --top-k 1 --out out --page",
             "audit manifest.csv --images phantoms/images --weights phantom --out run",
             "report run --resamples 100 --cases 3",
         ):
@@ -55,7 +57,8 @@ def nothing(_made: Path, _root: Path) -> None:
 
 
 def old_figures(made: Path, root: Path) -> None:
-    shutil.copytree(made / "out", root / "out")
+    image = f"{made}/phantoms/images/phantom-000039.png"
+    run_command(["explain", image, "--weights", "phantom", "--top-k", "1", "--out", "out", "--page"], root)
 
 
 def run_with_report(made: Path, root: Path) -> None:
@@ -91,66 +94,170 @@ COMMANDS: dict[str, tuple[str, tuple[Start, ...]]] = {
 """What is run, and what is there before: results of other settings, or nothing."""
 
 
-def points(seen: list[Operation]) -> Iterator[Kill]:
-    """Before and after each rename, within the writing of each file, and then at every operation."""
-    opened: dict[str, int] = {}
+def at_renames(seen: list[Operation]) -> Iterator[Kill]:
+    """Before and after each rename, and in the middle of writing what it moves."""
     for number, operation in enumerate(seen):
-        if operation.event == "open":
-            opened[operation.name] = number
         if operation.event == "os.rename":
-            yield Kill(number)
-            yield Kill(number + 1)
+            yield from (Kill(number), Kill(number + 1))
             if operation.size > 1:
-                yield Kill(opened[operation.name], operation.size // 2)
-    yield from map(Kill, range(len(seen)))
-    for number, operation in enumerate(seen):
-        if operation.event == "os.rename" and operation.size > 40:
-            yield from (Kill(opened[operation.name], operation.size * part // 40) for part in range(40))
+                yield Kill(opening(seen, operation.name), operation.size // 2)
+
+
+def elsewhere(seen: list[Operation], count: int) -> Iterator[Kill]:
+    """At operations from the first to the last; where they are few, at sizes of what is written."""
+    yield from map(Kill, range(0, len(seen), max(1, len(seen) // count)))
+    for operation in seen:
+        if operation.event == "os.rename":
+            number = opening(seen, operation.name)
+            yield from (Kill(number, operation.size * part // count) for part in range(count))
+
+
+def opening(seen: list[Operation], name: str) -> int:
+    """When a file was opened."""
+    return next(number for number, each in enumerate(seen) if (each.event, each.name) == ("open", name))
 
 
 def state(root: Path) -> dict[str, str]:
     """Every file and folder, with the digest of what is in it; tables of an audit without times."""
     found = {}
     for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
+        name, content = path.relative_to(root).as_posix(), b""
         if path.suffix == ".parquet":
             table = pq.read_table(path, partitioning=None)
-            table = table.select([column for column in table.column_names if not column.endswith("_ms")])
-            found[name] = hashlib.sha256(str(table.to_pylist()).encode()).hexdigest()
+            kept = [column for column in table.column_names if not column.endswith("_ms")]
+            content = str(table.select(kept).to_pylist()).encode()
         elif path.is_file() and path.name != "audit.log":  # which says when what happened
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        else:
-            found[name] = ""
+            content = path.read_bytes()
+        found[name] = hashlib.sha256(content).hexdigest()
     return found
 
 
 def begin(root: Path, made: Path, start: Start) -> Path:
+    """A folder with what is there before the command."""
     (root / "tmp").mkdir(parents=True)
     start(made, root)
     return root
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(KILLS, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("command", COMMANDS)
-def test_killed_and_run_again(command: str, kills: int, made: Path, tmp_path: Path) -> None:
-    text, starts = COMMANDS[command]
-    words = text.format(made=made).split()
-    died, renames = 0, 0
-    for start in starts if kills == KILLS else starts[:1]:
-        undisturbed = begin(tmp_path / start.__name__, made, start)
-        seen = run_command(words, undisturbed)
-        renames += sum(operation.event == "os.rename" for operation in seen)
-        wanted = state(undisturbed)
-        chosen = list(dict.fromkeys(points(seen)))
-        ...
-        at_least = 2 * sum(operation.event == "os.rename" for operation in seen)
-        for kill in chosen[: max(-(-kills // len(starts)), 3 * renames)] if kills == KILLS else chosen[-3:-1]:
-            root = begin(tmp_path / "killed", made, start)
-            verdicts = list(root.rglob("verdicts.json"))
-            run_command(words, root, kill)
-            died += 1
+class Killing:
+    """Kills a command, and looks at what the next run makes of what is left.
+
+    Args:
+        command: name of the command.
+        start: what is there before it.
+        made: folder of its inputs.
+        folder: an empty folder.
+    """
+
+    def __init__(self, command: str, start: Start, made: Path, folder: Path) -> None:
+        self.words = COMMANDS[command][0].format(made=made).split()
+        self.folder = folder
+        self.start = begin(folder / "start", made, start)
+        shutil.copytree(self.start, folder / "undisturbed")
+        self.seen = run_command(self.words, folder / "undisturbed")
+        self.wanted = state(folder / "undisturbed")
+        self.renames = sum(operation.event == "os.rename" for operation in self.seen)
+
+    def check(self, *kills: Kill) -> list[int]:
+        """Kill it as often as told, one after the other, and let it come to its end; the exit codes."""
+        root = self.folder / "killed"
+        shutil.copytree(self.start, root)
+        verdicts = [path for path in root.rglob("*") if path.name in ("verdicts.json", "mine.txt")]
+        codes = []
+        for kill in kills:
+            codes.append(try_command(self.words, root, kill)[0])
             assert all(path.read_bytes() == VERDICTS for path in verdicts), kill
-            run_command(words, root)
-            assert state(root) == wanted, kill
-            shutil.rmtree(root)
-    print(f"{command}: {died} kills at {renames} renames, and within what they move")
+        run_command(self.words, root)
+        assert state(root) == self.wanted, kills
+        assert sorted(self.folder.glob("killed*")) == [root, root.with_name("killed.log")]
+        shutil.rmtree(root)
+        return codes
+
+
+@pytest.mark.parametrize("command", ["report", "manifest", "phantom"])
+def test_killed_in_the_middle_and_run_again(command: str, made: Path, tmp_path: Path) -> None:
+    killing = Killing(command, COMMANDS[command][1][0], made, tmp_path)
+    kills = list(at_renames(killing.seen))
+    assert killing.check(kills[-3]) == [-signal.SIGKILL]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_killed_anywhere_and_run_again(
+    command: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    died = renames = again = 0
+    starts = COMMANDS[command][1]
+    for start in starts:
+        killing = Killing(command, start, made, tmp_path / start.__name__)
+        kills = list(dict.fromkeys(at_renames(killing.seen)))
+        further = (kill for kill in elsewhere(killing.seen, KILLS) if kill not in kills)
+        kills += islice(further, max(8, KILLS - len(kills)))
+        for number, kill in enumerate(kills):
+            twice = number % 5 == 4  # the second may come too late
+            codes = killing.check(kill, kill) if twice else killing.check(kill)
+            assert codes[0] in (-signal.SIGKILL, -signal.SIGXFSZ), kill
+            died += 1
+            again += twice
+        renames += killing.renames
+    assert died >= KILLS
+    with capsys.disabled():
+        print(f"\n{command}: {died} kills ({again} of them twice) around and within {renames} renames, from")
+        print(f"{len(starts)} kinds of start: the next run is as an undisturbed one, and nothing is left")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_stopped_and_run_again(command: str, by: signal.Signals, made: Path, tmp_path: Path) -> None:
+    """Ctrl-C, which is an exception wherever it comes, and the signal by which schedulers ask to end."""
+    killing = Killing(command, COMMANDS[command][1][0], made, tmp_path)
+    for kill in islice(elsewhere(killing.seen, KILLS // 3), KILLS // 3):
+        killing.check(replace(kill, by=by))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_leaves_nothing_half_written(
+    command: str, made: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    killing = Killing(command, COMMANDS[command][1][0], made, tmp_path)
+    failed = 0
+    for number, free in enumerate((0, 1, 2, 4, 8, 16, 30)):  # pages of 4 kB
+        root = small_disk / f"{number}"
+        shutil.copytree(killing.start, root)
+        before = state(root)
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            file.write(bytes(2**20))
+        with ballast.open("rb+") as file:
+            file.truncate(max(0, ballast.stat().st_size // 4096 - free) * 4096)
+        code, said = try_command(killing.words, root)
+        if code:
+            failed += 1
+            assert code == 1
+            *_, line = said.splitlines()
+            assert "No space left on device" in line
+            assert "Traceback" not in said
+            assert not [path for path in root.rglob(".*") if path.name != ".reading"]
+            if command in ("report", "stats", "manifest"):
+                assert {k: v for k, v in state(root).items() if "statistics" not in k} == {
+                    k: v for k, v in before.items() if "statistics" not in k
+                }
+        ballast.unlink()
+        run_command(killing.words, root)
+        assert state(root) == killing.wanted
+        shutil.rmtree(root)
+    assert failed

@@ -134,6 +134,42 @@ def test_bad_arguments_and_full_folders_are_refused(folder: Path, tmp_path: Path
     assert (result.exit_code, "not empty" in result.stderr) == (1, True)
 
 
+def begin(folder: Path, **arguments: int) -> None:
+    """Write one phantom of a set, and stop."""
+    next(write_dataset(folder, **arguments))  # type: ignore[arg-type]
+
+
+def test_a_set_that_was_stopped_is_finished_by_the_same_arguments(tmp_path: Path) -> None:
+    arguments = {"n": 2, "seed": 7, "size": 64}
+    list(write_dataset(tmp_path / "whole", **arguments))
+    begin(tmp_path / "stopped", **arguments)
+    assert not (tmp_path / "stopped" / LABELS).exists()
+    assert "unfinished.json" in digests(tmp_path / "stopped")
+    list(write_dataset(tmp_path / "stopped", **arguments))
+    assert digests(tmp_path / "stopped") == digests(tmp_path / "whole")
+    with pytest.raises(OutputError, match="not empty"):
+        begin(tmp_path / "stopped", **arguments)
+
+
+@pytest.mark.parametrize("other", [{"n": 3}, {"seed": 8}, {"size": 96}, {"bits": 16}])
+def test_a_set_that_was_stopped_is_not_mixed_with_another(other: dict[str, int], tmp_path: Path) -> None:
+    arguments = {"n": 2, "seed": 7, "size": 64}
+    begin(tmp_path, **arguments)
+    before = digests(tmp_path)
+    with pytest.raises(OutputError, match="other phantoms are unfinished"):
+        begin(tmp_path, **arguments | other)
+    assert digests(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"null", b"\xff" * 10, b"[" * 100_000])
+def test_another_file_of_that_name_is_not_taken_for_ours(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "unfinished.json").write_bytes(content)
+    with pytest.raises(OutputError, match="unfinished"):
+        begin(tmp_path, n=1, size=64)
+    assert (tmp_path / "unfinished.json").read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_finding_that_changes_no_pixel_is_no_label() -> None:
     import types
 

@@ -10,6 +10,7 @@ import pytest
 from weights_server import serving
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
+from cxr_explain.support.locks import exclusive
 from cxr_explain.weights import fetch, find_entry, resolve
 
 ENTRY = find_entry("nih")
@@ -258,6 +259,20 @@ def test_two_processes_download_once(get, server, tmp_path):
         assert said == ""
         assert output.strip() == str(tmp_path / "weights" / ENTRY.file_name)
     assert len(server.requests) == 1
+    assert get().read_bytes() == CONTENT
+    assert names(tmp_path) == [ENTRY.file_name]
+
+
+def test_what_a_kill_leaves_once_the_file_is_in_place_goes(get, tmp_path):
+    path = get()
+    beside = [path.with_name(path.name + ending) for ending in (".part", ".part.json", ".lock")]
+    for each in beside:
+        each.write_bytes(b"left")
+    with exclusive(beside[-1]):
+        assert get() == path
+        assert all(each.exists() for each in beside), "another process is at it"
+    for each in beside:
+        each.write_bytes(b"left")
     assert get().read_bytes() == CONTENT
     assert names(tmp_path) == [ENTRY.file_name]
 

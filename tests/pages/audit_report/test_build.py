@@ -6,7 +6,10 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
 from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.images import LONGEST, case_jpeg
+from cxr_explain.support.locks import exclusive
 
 
 def case_of(folder: Path, row: int) -> dict[str, Any]:
@@ -112,21 +116,98 @@ def test_what_fails_half_way_leaves_the_old_report(tmp_path: Path, monkeypatch: 
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_a_swap_that_fails_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Refusal:
+    """A rename that is refused, after so many that are not."""
+
+    def __init__(self, number: int, error: BaseException) -> None:
+        self.left, self.error = number, error
+        self.rename, self.replace = Path.rename, os.replace
+
+    def __enter__(self) -> None:
+        patch = self.patch = pytest.MonkeyPatch()
+        patch.setattr(Path, "rename", lambda path, target: self.go(self.rename, path, target))
+        patch.setattr(os, "replace", lambda path, target: self.go(self.replace, path, target))
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+
+    def go(self, move: Callable[..., object], path: Path, target: Path) -> None:
+        self.left -= 1
+        if self.left == -1:
+            raise self.error
+        move(path, target)
+
+
+def replace_report(folder: Path, text: str, *, pieces: Sequence[str] = build.PIECES) -> None:
+    """Put another report of one text in place."""
+    with build._replaced(folder) as new:
+        for name in pieces:
+            (new / name).mkdir()
+            (new / name / "a.js").write_text(text)
+        (new / "index.html").write_text(text)
+
+
+@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), KeyboardInterrupt()])
+@pytest.mark.parametrize("pieces", [build.PIECES, ("static", "data"), ()])
+@pytest.mark.parametrize("there", [build.PIECES, ("data",), ()])
+def test_a_swap_that_fails_anywhere_is_undone(
+    tmp_path: Path, there: Sequence[str], pieces: Sequence[str], error: BaseException
+) -> None:
+    """Whatever pieces the old report and the new one have."""
+    (tmp_path / "verdicts.json").write_text("mine")
+    if there:
+        replace_report(tmp_path, "old", pieces=there)
+    before = digest(tmp_path)
+    moves = 1 + len(there) + len(pieces) + 1
+    for number in range(moves):
+        with pytest.raises((OutputError, KeyboardInterrupt)), Refusal(number, error):
+            replace_report(tmp_path, "new", pieces=pieces)
+        assert digest(tmp_path) == before
+    with Refusal(moves, error):
+        replace_report(tmp_path, "new", pieces=pieces)
+    assert sorted(digest(tmp_path)) == sorted(
+        [f"{name}/a.js" for name in pieces] + ["index.html", "verdicts.json"]
+    )
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_while_pieces_are_moved_no_report_opens(tmp_path: Path) -> None:
+    """A kill leaves what is there then; the page says so, and the next report replaces it."""
+    audit = SyntheticAudit(rows=3, failed=())
+    folder = build_report(audit, tmp_path / "report", cases=1, statistics={}).parent
+    old, shown = (folder / "index.html").read_text(encoding="utf-8"), []
+
+    class Look(Refusal):
+        def go(self, move: Callable[..., object], path: Path, target: Path) -> None:
+            shown.append((folder / "index.html").read_text(encoding="utf-8"))
+            move(path, target)
+
+    with Look(0, OSError()):
+        replace_report(folder, "new")
+    assert shown[0] == old
+    assert ["This report is being replaced" in text for text in shown[1:]] == [True] * 7
+    (folder / "index.html").write_text(shown[1], encoding="utf-8")
+    build_report(audit, folder, cases=1, statistics={})
+    assert (folder / "index.html").read_text(encoding="utf-8") == old
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=3, failed=())
     folder = build_report(audit, tmp_path / "report", cases=0, statistics={}).parent
-    before, rename = digest(folder), Path.rename
-
-    def refuse(self: Path, target: Path) -> Path:
-        if ".new-" in self.name:
-            raise OSError(13, "Permission denied")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OutputError, match="Permission denied"):
-        build_report(audit, folder, cases=0, statistics={})
+    before = digest(folder)
+    with exclusive(folder / build.LOCK), pytest.raises(OutputError, match="another process is writing"):
+        build_report(audit, folder, cases=1, statistics={})
     assert digest(folder) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_report_behind_a_link_or_on_another_disk_is_replaced_where_it_is(tmp_path: Path) -> None:
+    audit = SyntheticAudit(rows=3, failed=())
+    real = build_report(audit, tmp_path / "elsewhere", cases=0, statistics={}).parent
+    (tmp_path / "report").symlink_to(real)
+    build_report(audit, tmp_path / "report", cases=2, statistics={})
+    assert (tmp_path / "report").is_symlink()
+    assert len(list((real / "cases").iterdir())) == 2
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
