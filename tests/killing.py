@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir")
@@ -102,19 +102,20 @@ def try_command(arguments: Sequence[str], root: Path, kill: Kill | None = None) 
     Returns:
         Its exit code, negative for the signal that killed it; and what it said, or its file operations.
     """
-    log = root.with_name(f"{root.name}.log")
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            code = _work(arguments, root, kill, log)
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), "" if kill else log.read_text()
+    with tempfile.TemporaryFile("w+") as log:
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                code = _work(arguments, root, kill, log)
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        log.seek(0)
+        return os.waitstatus_to_exitcode(status), log.read()
 
 
-def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: Path) -> int:
+def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: IO[str]) -> int:
     import torch
 
     from cxr_explain.cli.main import app
@@ -125,7 +126,8 @@ def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: Path) ->
     os.chdir(root)
     tempfile.tempdir = str(root / "tmp")
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout = sys.stderr = said = Path(os.devnull if kill else log).open("w")  # noqa: SIM115 - to the end
+    # Not into the log, whose size would be limited, too.
+    sys.stdout = sys.stderr = said = open(os.devnull, "w") if kill else log  # noqa: SIM115 - to the end
     watch = _Watch(root, kill)
     sys.addaudithook(watch)
     try:
@@ -135,5 +137,8 @@ def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: Path) ->
             said.flush()
             return int(end.code)
     if kill is None:
-        log.write_text(json.dumps([vars(each) for each in watch.seen]))
+        log.seek(0)
+        log.truncate()
+        json.dump([vars(each) for each in watch.seen], log)
+        log.flush()
     return 0
