@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PAUSE = 0.1  # seconds between two tries
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link that somebody put there must not make a file elsewhere
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def _acquire(path: Path, waiting: Callable[[], object] | None) -> int:
 
 def _try(path: Path) -> int:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
         try:
             _lock(handle)
             if _is_still(path, handle):
@@ -148,8 +149,7 @@ else:
     _hold = _lock
 
     def _remove_unheld(path: Path) -> None:
-        # Neither a link nor a pipe that somebody put there is followed or waited for.
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | _NO_LINKS)  # nor is a pipe waited for
         try:
             _lock(handle)
             if _is_still(path, handle):

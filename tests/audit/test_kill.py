@@ -7,17 +7,21 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from cxr_explain import Explainer
+from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import RUNNING
 from tests.audit.test_audit_run import assert_same_table
@@ -70,8 +74,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(
     for where in kill_until(explainer, manifest, phantoms / "images", tmp_path, kills, seed=7):
         run = run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING)
         assert_same_table(finished, run)
-        left_over = [path for path in where.rglob(".*") if path.name != ".lock"]
-        assert not left_over, "nothing half-written"
+        assert not list(where.rglob(".*")), "nothing half-written, and no lock"
 
 
 def test_the_end_of_a_run_can_be_killed_too(
@@ -104,6 +107,25 @@ def test_the_end_of_a_run_can_be_killed_too(
         assert not run.joined
         assert_same_table(finished, run)
     assert_same_table(finished, run_audit(explainer, manifest, phantoms / "images", where, running=RUNNING))
+
+
+def test_no_copy_of_a_remote_image_stays(phantoms: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """An image of an object store is copied to a temporary file; the next one that is read tidies there."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+    image = next((phantoms / "images").iterdir())
+    fsspec.filesystem("memory").pipe("/kills/a.png", image.read_bytes())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def read_and_die() -> None:
+        monkeypatch.setattr(ReadSettings, "read", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        ImageFolder("memory://kills").read("a.png", ReadSettings())
+
+    child = multiprocessing.get_context("fork").Process(target=read_and_die)
+    child.start()
+    child.join()
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["a.png"]
+    ImageFolder("memory://kills").read("a.png", ReadSettings())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_retry_that_was_stopped_leaves_no_stale_table(

@@ -93,6 +93,13 @@ COMMANDS: dict[str, tuple[str, tuple[Start, ...]]] = {
 }
 """What is run, and what is there before: results of other settings, or nothing."""
 
+OTHERS: dict[str, tuple[str, tuple[Start, ...]]] = {
+    "pdf": ("report run --resamples 100 --format pdf --cases 1", (run_with_report,)),
+    "figure": ("figure run phantom-000039 --out one.svg", (run_with_report,)),
+    "evaluate": ("evaluate --n 2 --quick --resamples 20 --out out", (nothing,)),
+    "bundle": ("bundle --weights phantom --out folder/bundle", (nothing,)),
+}
+
 
 def at_renames(seen: list[Operation]) -> Iterator[Kill]:
     """Before and after each rename, and in the middle of writing what it moves."""
@@ -150,7 +157,7 @@ class Killing:
     """
 
     def __init__(self, command: str, start: Start, made: Path, folder: Path) -> None:
-        self.words = COMMANDS[command][0].format(made=made).split()
+        self.words = (COMMANDS | OTHERS)[command][0].format(made=made).split()
         self.folder = folder
         self.start = begin(folder / "start", made, start)
         shutil.copytree(self.start, folder / "undisturbed")
@@ -205,6 +212,17 @@ def test_killed_anywhere_and_run_again(
     with capsys.disabled():
         print(f"\n{command}: {died} kills ({again} of them twice) around and within {renames} renames, from")
         print(f"{len(starts)} kinds of start: the next run is as an undisturbed one, and nothing is left")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", OTHERS)
+def test_others_killed_and_run_again(command: str, made: Path, tmp_path: Path) -> None:
+    if command == "bundle":
+        pytest.importorskip("monai.bundle", reason="needs the extra monai")
+    killing = Killing(command, OTHERS[command][1][0], made, tmp_path)
+    kills = [*at_renames(killing.seen), *elsewhere(killing.seen, 3)]
+    for kill in kills[:: max(1, len(kills) // 6)]:
+        killing.check(kill)
 
 
 @pytest.mark.slow

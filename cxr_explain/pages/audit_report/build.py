@@ -73,8 +73,8 @@ def build_report(
         The path of `index.html`.
 
     Raises:
-        OutputError: a folder that cannot be written to, one with something else in it, or one that another
-            process is writing a report to.
+        OutputError: a folder that cannot be written to, one with something else in it, one that another
+            process is writing a report to, or a link to a folder.
 
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_audit
@@ -118,10 +118,18 @@ def _check_is_ours(target: Path) -> None:
     Raises:
         OutputError: it holds something else.
     """
+    if target.is_symlink():  # in a run that somebody sent, it may lead to another report
+        raise OutputError(
+            "a link where the report's folder is to be",
+            expected="a folder, or nothing",
+            source=target,
+            remedy="Name the folder that it leads to with --out, target=.",
+        )
     if not target.exists() or (target.is_dir() and not _others(target)):
         return
     try:
-        head = (target / INDEX).read_bytes()[:4000].decode(errors="replace")
+        with (target / INDEX).open("rb") as file:
+            head = file.read(4000).decode(errors="replace")
     except OSError:
         head = ""
     if GENERATOR not in head:
@@ -183,8 +191,8 @@ def _swap(target: Path, new: Path, old: Path) -> None:
 
     From the first step to the last, the index says that there is no report.
     """
-    if had_index := (target / INDEX).exists():
-        shutil.copy2(target / INDEX, old / INDEX)
+    if had_index := os.path.lexists(target / INDEX):
+        shutil.copy2(target / INDEX, old / INDEX, follow_symlinks=False)
     moves = [(target / name, old / name) for name in PIECES if os.path.lexists(target / name)]
     moves += [(new / name, target / name) for name in PIECES if (new / name).exists()]
     _write(new / "between.html", _IN_BETWEEN.encode())

@@ -201,13 +201,35 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_report_behind_a_link_or_on_another_disk_is_replaced_where_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leads_to", ["another report", "nowhere"])
+def test_a_link_to_another_report_is_not_followed(leads_to: str, tmp_path: Path) -> None:
     audit = SyntheticAudit(rows=3, failed=())
-    real = build_report(audit, tmp_path / "elsewhere", cases=0, statistics={}).parent
-    (tmp_path / "report").symlink_to(real)
-    build_report(audit, tmp_path / "report", cases=2, statistics={})
-    assert (tmp_path / "report").is_symlink()
-    assert len(list((real / "cases").iterdir())) == 2
+    other = build_report(audit, tmp_path / "another report", cases=0, statistics={}).parent
+    before = digest(other)
+    (tmp_path / "report").symlink_to(tmp_path / leads_to)
+    with pytest.raises(OutputError, match="a link"):
+        build_report(audit, tmp_path / "report", cases=2, statistics={})
+    assert digest(other) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_among_the_pieces_are_replaced_and_not_followed(tmp_path: Path) -> None:
+    """As a run that somebody sent may have them."""
+    mine, folder = tmp_path / "mine", tmp_path / "report"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    replace_report(tmp_path, "a report", pieces=())
+    folder.mkdir()
+    (folder / "index.html").symlink_to(tmp_path / "index.html")
+    for name in build.PIECES:
+        (folder / name).symlink_to(mine)
+    (folder / build.LOCK).symlink_to(tmp_path / "made elsewhere")
+    (folder / f".cxr-explain-{'0' * 16}.tmp.d").symlink_to(mine)
+    replace_report(folder, "new")
+    assert not any((folder / name).is_symlink() for name in (*build.PIECES, "index.html"))
+    assert (mine / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "index.html").read_text() == "a report"
+    assert not (tmp_path / "made elsewhere").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
