@@ -127,17 +127,23 @@ def _check_is_ours(target: Path) -> None:
         )
     if not target.exists() or (target.is_dir() and not _others(target)):
         return
-    try:
-        with (target / INDEX).open("rb") as file:
-            head = file.read(4000).decode(errors="replace")
-    except OSError:
-        head = ""
-    if GENERATOR not in head:
+    if GENERATOR not in _head(target / INDEX):
         raise OutputError(
             "a folder with something else than a report in it",
             expected="a new or an empty folder, or a report to replace",
             source=target,
         )
+
+
+def _head(index: Path) -> str:
+    """The beginning of a file; '' where it cannot be read, or only waited for, as a pipe."""
+    try:
+        if index.is_file():
+            with index.open("rb") as file:
+                return file.read(4000).decode(errors="replace")
+    except OSError:
+        pass
+    return ""
 
 
 def _others(target: Path) -> list[str]:

@@ -200,6 +200,13 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     assert digest(folder) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_in_the_place_of_a_report_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index.html")
+    with pytest.raises(OutputError, match="something else than a report"):
+        build_report(SyntheticAudit(rows=3, failed=()), tmp_path, cases=0, statistics={})
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize("leads_to", ["another report", "nowhere"])
 def test_a_link_to_another_report_is_not_followed(leads_to: str, tmp_path: Path) -> None:
