@@ -114,7 +114,7 @@ def elsewhere(seen: list[Operation], count: int) -> Iterator[Kill]:
     """At operations from the first to the last; where they are few, at sizes of what is written."""
     yield from map(Kill, range(0, len(seen), max(1, len(seen) // count)))
     for operation in seen:
-        if operation.event == "os.rename":
+        if operation.event == "os.rename" and operation.size:
             number = opening(seen, operation.name)
             yield from (Kill(number, operation.size * part // count) for part in range(count))
 
