@@ -116,11 +116,12 @@ def fetch(
 
 def _tidy(target: Path) -> None:
     """Remove what a download that was killed once the file was in its place left beside it."""
-    beside = [_beside(target, ending) for ending in (".part", ".part.json", ".lock")]
-    if any(map(os.path.isfile, beside)):
-        with suppress(OSError), exclusive(beside[-1]):  # unless another process is at it, or may not write
-            for path in beside[:-1]:
-                path.unlink(missing_ok=True)
+    part, version, lock = (_beside(target, ending) for ending in (".part", ".part.json", ".lock"))
+    if os.path.isfile(version) or os.path.isfile(lock):
+        with suppress(OSError), exclusive(lock):  # unless another process is at it, or nobody may write here
+            if version.is_file():  # without it, the part may be a browser's
+                part.unlink(missing_ok=True)
+                version.unlink()
 
 
 def _with_remedy(error: WeightsDownloadError, target: Path, url: str) -> WeightsDownloadError:

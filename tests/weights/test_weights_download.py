@@ -275,6 +275,9 @@ def test_what_a_kill_leaves_once_the_file_is_in_place_goes(get, tmp_path):
         each.write_bytes(b"left")
     assert get().read_bytes() == CONTENT
     assert names(tmp_path) == [ENTRY.file_name]
+    beside[0].write_bytes(b"a browser's")
+    get()
+    assert names(tmp_path) == [ENTRY.file_name, beside[0].name]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
