@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,8 +10,9 @@ from typing import Any, Self
 from cxr_explain.audit.sections import sections_of
 from cxr_explain.errors import AuditError
 from cxr_explain.support.plain_table import PlainTable
+from cxr_explain.support.strict_json import DIGEST, is_as_written, read_json, with_digest
 
-STATISTICS_SCHEMA = "cxr-explain/statistics/1"
+STATISTICS_SCHEMA = "cxr-explain/statistics/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,37 +26,43 @@ class Statistics:
     document: Mapping[str, Any]
 
     def to_json(self) -> bytes:
-        """As RUN/statistics.json has it.
+        """As RUN/statistics.json has it, with a digest of what it says as the last entry.
 
         Raises:
             ValueError: a number that is not finite.
         """
-        return (json.dumps(self.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+        document = with_digest(self.document)
+        text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return text.encode(errors="backslashreplace")  # a name that is no valid Unicode becomes JSON's escape
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """Read it back.
 
         Raises:
-            AuditError: something else, or numbers that are not finite.
+            AuditError: something else, or statistics that were changed since they were written.
 
-        >>> Statistics.from_json(b'{"schema": "cxr-explain/statistics/1", "images": NaN}')
+        >>> Statistics.from_json(b'{"schema": "cxr-explain/statistics/2", "images": 3}')
         Traceback (most recent call last):
-        cxr_explain.errors.AuditError: found NaN in statistics; expected finite numbers, or null.
+        cxr_explain.errors.AuditError: found something else than the statistics of an audit (changed since...
         """
         try:
-            document = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+            document = read_json(text)
             if document["schema"] != STATISTICS_SCHEMA:
-                raise ValueError
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, AuditError):
-                raise
+                raise ValueError("another schema")
+            if not is_as_written(document):
+                raise ValueError("changed since they were written")
+            document.pop(DIGEST)
+            found = cls(document)
+            found.to_text()
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            said = str(error) if type(error) is ValueError else "other entries"
             raise AuditError(
-                "something else than the statistics of an audit",
+                f"something else than the statistics of an audit ({said})",
                 expected=STATISTICS_SCHEMA,
                 remedy="Write them again with `cxr-explain stats`.",
             ) from error
-        return cls(document)
+        return found
 
     def tables(self) -> Iterator[PlainTable]:
         """What there is to read, as plain tables; see `cxr_explain.audit.sections`."""
@@ -74,12 +80,3 @@ class Statistics:
 
     def _notes(self) -> str:
         return "\n".join(f"- {note}" for note in self.document["notes"])
-
-
-def _refuse(constant: str) -> float:
-    raise AuditError(f"{constant} in statistics", expected="finite numbers, or null")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from cxr_explain.loaders.settings import ReadSettings
 JOURNAL = ".reading"
 SUSPECT_FROM = 2
 """Ends without a word in which an image was being read. One is what any kill leaves behind."""
+
+_NUMBER = re.compile(r"[0-9]{1,10}")
 
 SECONDS = 120.0
 """That a suspect may take in its own process."""
@@ -81,8 +84,8 @@ def _ends_of(content: bytes) -> Counter[int]:
     open_: set[int] = set()
     for line in content.decode("ascii", "replace").splitlines():
         kind, numbers = line[:1], line[1:].split()
-        if not numbers or not all(number.isdigit() for number in numbers):
-            continue  # a line that was not written to its end
+        if not numbers or not all(map(_NUMBER.fullmatch, numbers)):
+            continue  # a line that was not written to its end, or not by this package
         row = int(numbers[0])
         if kind == "=" and len(numbers) == 2:
             ends[row] = int(numbers[1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +43,14 @@ class Place(ABC):
     @abstractmethod
     def read(self, name: str) -> bytes:
         """The content of a file.
+
+        Raises:
+            AuditError: it cannot be read.
+        """
+
+    @abstractmethod
+    def sha256(self, name: str) -> str:
+        """Hexadecimal SHA-256 of a file, which is read bit by bit.
 
         Raises:
             AuditError: it cannot be read.
@@ -99,8 +109,18 @@ class LocalPlace(Place):
             write_whole(path, content)
 
     def read(self, name: str) -> bytes:  # noqa: D102
+        with self._reading(name) as file:
+            return file.read()
+
+    def sha256(self, name: str) -> str:  # noqa: D102
+        with self._reading(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[BufferedReader]:
         try:
-            return (self.folder / name).read_bytes()
+            with (self.folder / name).open("rb") as file:
+                yield file
         except OSError as error:
             raise AuditError(
                 f"no readable file ({error.strerror})",
@@ -109,14 +129,15 @@ class LocalPlace(Place):
             ) from error
 
     def exists(self, name: str) -> bool:  # noqa: D102
-        return (self.folder / name).exists()
+        return (self.folder / name).is_file()
 
     def names(self, folder: str) -> list[str]:  # noqa: D102
         try:
-            found = os.listdir(self.folder / folder)
+            with os.scandir(self.folder / folder) as found:
+                names = [entry.name for entry in found if entry.is_file()]
         except OSError:
             return []
-        return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
+        return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
 
     def remove(self, name: str) -> None:  # noqa: D102
         with as_output_error(self.folder / name):
@@ -175,9 +196,18 @@ class RemotePlace(Place):
                 stream.write(content)
 
     def read(self, name: str) -> bytes:  # noqa: D102
+        with self._reading(name) as stream:
+            return bytes(stream.read())
+
+    def sha256(self, name: str) -> str:  # noqa: D102
+        with self._reading(name) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Any]:
         try:
             with self._files.open_input_stream(self._path(name)) as stream:
-                return bytes(stream.read())
+                yield stream
         except OSError as error:
             raise AuditError(
                 f"no readable object ({_first_line(error)})", source=f"{self.name}/{name}"

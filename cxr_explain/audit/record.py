@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from cxr_explain.chest.segmentation import Segmenter
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.explaining.provenance import ExplainerFacts, from_plain, other_schema
-from cxr_explain.explaining.settings import MapSettings, RankingSettings
+from cxr_explain.explaining.provenance import ExplainerFacts, other_schema
+from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
+from cxr_explain.support.strict_json import DIGEST, from_plain, is_as_written, read_json, with_digest
 
-SCHEMA = "cxr-explain/audit/2"
+SCHEMA = "cxr-explain/audit/3"
+
+_MOST_ROWS = 2**31 - 1  # as the tables number them
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+REMOVE_AND_RUN_AGAIN = "Remove the file, and run the same `cxr-explain audit` command again."
 
 _FREE_TO_DIFFER = frozenset({"torch_version", "allow_phantom_weights"})
 """Scores agree to rounding; and what is allowed decides on failures, which may be tried again."""
@@ -110,36 +118,45 @@ class Record(ExplainerFacts):
         named = zip(self.outputs, self.operating_points, strict=True)
         return {name: point for name, point in named if name}
 
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of all that it says, by which a part knows the record that it belongs to."""
+        return str(self._document[DIGEST])
+
+    @property
+    def _document(self) -> dict[str, Any]:
+        return with_digest({"schema": SCHEMA, **asdict(self)})
+
     def to_json(self) -> bytes:
-        """As RUN/run.json has it."""
-        document = {"schema": SCHEMA, **asdict(self)}
-        return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+        """As RUN/run.json has it, with a digest of what it says."""
+        return (json.dumps(self._document, indent=2, allow_nan=False) + "\n").encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """Read it back.
 
         Raises:
-            AuditError: something else.
+            AuditError: something else, or a record that was changed since it was written.
         """
         document = None
         try:
-            document = json.loads(text)
-            if document.get("schema") != SCHEMA:
+            document = read_json(text)
+            if not is_as_written(document):
                 raise ValueError
-            document.pop("schema")
-            return from_plain(
-                cls,
-                document,
-                map_settings=MapSettings,
-                ranking_settings=RankingSettings,
-                read_settings=ReadSettings,
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            record = from_plain(cls, _fields_of(document), Rule=str)
+            _check(record)
+            return record
+        except (AttributeError, ValueError) as error:
+            other = other_schema(document)
+            is_ours = other == other_schema({"schema": SCHEMA})
             raise AuditError(
-                f"something else than the record of an audit{other_schema(document)}",
+                "the record of an audit, changed since it was written"
+                if is_ours
+                else f"something else than the record of an audit{other}",
                 expected=SCHEMA,
-                remedy="Run the audit again in a new folder, with this version.",
+                remedy="Run the audit again in a new folder, with this version."
+                if other and not is_ours
+                else REMOVE_AND_RUN_AGAIN,
             ) from error
 
     def check_same(self, before: Record) -> None:
@@ -162,6 +179,26 @@ class Record(ExplainerFacts):
                 expected="the options with which it began",
                 remedy="Choose another --out, or give the options of the run that is there.",
             )
+
+
+def _fields_of(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in ("schema", DIGEST)}
+
+
+def _check(record: Record) -> None:
+    """See that the fields of a record that was read fit one another.
+
+    Raises:
+        ValueError: they do not.
+    """
+    named = record.pathologies
+    digests = (record.manifest_sha256, record.weights_sha256, record.regions_sha256)
+    if len(record.operating_points) != len(record.outputs) or len(set(named)) < len(named):
+        raise ValueError("outputs that do not fit their operating points, or one another")
+    if not 0 <= record.rows <= _MOST_ROWS or not 1 <= record.input_size <= _MOST_ROWS:
+        raise ValueError("a number that is out of range")
+    if not all(digest is None or _SHA256.fullmatch(digest) for digest in digests):
+        raise ValueError("something else than a SHA-256")
 
 
 def _flat(record: Any) -> Iterator[tuple[str, Any]]:

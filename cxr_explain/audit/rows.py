@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.audit.record import Record
 from cxr_explain.cam.fusion import fuse
-from cxr_explain.errors import CxrExplainError
+from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import Provenance
@@ -27,6 +27,9 @@ SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
 """Of the fused saliency; see `cxr_explain.chest.shares`."""
 
 _OF_THE_RADIOGRAPH = ("view", "laterality", "patient_orientation", "phantom")
+
+RECORD_DIGEST = b"record"
+"""Metadata of each table: the digest of the record that it belongs to."""
 
 FAILURE_COLUMNS = ("row", "image_id", "code", "message", "sha256")
 
@@ -73,10 +76,11 @@ def result_schema(record: Record) -> pa.Schema:
     return pa.schema([*_common(), *_explained(record)], metadata=_metadata(record))
 
 
-def failure_schema() -> pa.Schema:
+def failure_schema(record: Record) -> pa.Schema:
     """Of failures.parquet."""
     kinds = {"row": pa.int32()}
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in FAILURE_COLUMNS])
+    columns = [(name, kinds.get(name, pa.string())) for name in FAILURE_COLUMNS]
+    return pa.schema(columns, metadata={RECORD_DIGEST: record.digest})
 
 
 def explained_row(
@@ -141,8 +145,19 @@ def packed(maps: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
 
 
 def unpacked(values: Any, scale: float, shape: Sequence[int]) -> NDArray[np.float32]:
-    """The maps back, (K, I, J) float32."""
-    return (np.asarray(values, np.float64) * scale).astype(np.float32).reshape(tuple(shape))
+    """The maps back, (K, I, J) float32.
+
+    Raises:
+        AuditError: values of another number, or that are not finite.
+    """
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            maps = (np.asarray(values, np.float64) * scale).astype(np.float32).reshape(tuple(shape))
+    except (TypeError, ValueError) as error:
+        raise AuditError(f"{len(values)} values of class maps", expected=f"maps of shape {shape}") from error
+    if not np.isfinite(maps).all():
+        raise AuditError("class maps with NaN or infinite values", expected="finite maps")
+    return maps
 
 
 def explanation_of(row: Mapping[str, Any], record: Record) -> Explanation:
@@ -153,12 +168,19 @@ def explanation_of(row: Mapping[str, Any], record: Record) -> Explanation:
     Args:
         row: one row of the results.
         record: the audit's identity.
+
+    Raises:
+        AuditError: values that no audit writes.
     """
     return _rebuilt(row, record, _ranking(row, record, row["ranking"]), "map_scale", "class_maps")
 
 
 def reference_explanation_of(row: Mapping[str, Any], record: Record) -> Explanation | None:
-    """An explanation of the pathologies with a reference box or mask; None where there is none."""
+    """An explanation of the pathologies with a reference box or mask; None where there is none.
+
+    Raises:
+        AuditError: values that no audit writes.
+    """
     if not row["reference_pathologies"]:
         return None
     ranking = _ranking(row, record, row["reference_pathologies"])
@@ -200,6 +222,8 @@ def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Rank
         stored = (replace(p, probability=row[f"probability {p.pathology}"]) for p in ranked.predictions)
         ranked = replace(ranked, predictions=tuple(stored))
     by_name = {prediction.pathology: prediction for prediction in ranked.predictions}
+    if not set(top) <= set(by_name) or len(set(top)) < len(top):
+        raise AuditError(f"a ranking of {len(top)} pathologies", expected="outputs of the model, each once")
     return replace(ranked, top=tuple(by_name[name] for name in top), notes=tuple(row["notes"]))
 
 
@@ -235,10 +259,11 @@ def _explained(record: Record) -> list[tuple[str, pa.DataType]]:
     ]  # fmt: skip
 
 
-def _metadata(record: Record) -> dict[str, str]:
+def _metadata(record: Record) -> dict[str | bytes, str]:
     """What a reader of the Parquet file alone needs, beside the columns."""
     points = [f"{name}={point}" for name, point in record.points.items() if point is not None]
     return {
+        RECORD_DIGEST: record.digest,
         "cxr-explain": record.package_version,
         "model": record.model,
         "weights_sha256": record.weights_sha256 or "",

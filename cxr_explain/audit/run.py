@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, cpu_count
 from typing import Any, Unpack
 
@@ -15,11 +15,22 @@ import numpy as np
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal
 from cxr_explain.audit.log import Log
+from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import Place, place_at
 from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Failed, Row, explained_row
-from cxr_explain.audit.store import MANIFEST, RECORD, RESULTS, WHERE, AuditRun, Parts, join_parts
+from cxr_explain.audit.seal import SEAL
+from cxr_explain.audit.store import (
+    MANIFEST,
+    RECORD,
+    WHERE,
+    AuditRun,
+    is_joined,
+    join_parts,
+    record_in,
+    unjoin,
+)
 from cxr_explain.chest.segmentation import Segmenter
 from cxr_explain.chest.shares import shares_in
 from cxr_explain.errors import AuditError, CxrExplainError, OptionError
@@ -179,7 +190,7 @@ def run_audit(
     folder = ImageFolder(images, follow_links=running.follow_links)
     audit = Audit(record, folder, place_at(where), running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
-        todo = _begin(audit, manifest, log)
+        audit, todo = _begin(audit, manifest, log)
         began = time.perf_counter()
         work = crew or _this_process(explainer)
         with closing(work(audit, rows_of(manifest, todo, record), log)) as batches:
@@ -188,43 +199,54 @@ def run_audit(
                 if stop():
                     break
         log(f"came to an end after {time.perf_counter() - began:.1f} s")
-        if not audit.place.exists(RESULTS):
+        if not audit.place.exists(SEAL):
             _finish(audit, log)
-    return AuditRun(audit.place, record)
+    return AuditRun(audit.place, audit.record)
 
 
-def _begin(audit: Audit, manifest: Manifest, log: Callable[[str], None]) -> list[int]:
-    """Write what the audit is, or see that the folder holds the same one; the rows that are left.
+def _begin(audit: Audit, manifest: Manifest, log: Callable[[str], None]) -> tuple[Audit, list[int]]:
+    """Write what the audit is, or see that the folder holds the same one.
 
-    A joined table is removed while something is left to do, so that one that is there is always of all parts.
+    Joined tables are removed while something is left to do, and where they are no longer what was written.
+
+    Returns:
+        The audit with the record that the folder has, to which the parts belong, and the rows that are left.
 
     Raises:
         AuditError: it holds another.
     """
-    place, record = audit.place, audit.record
-    if place.exists(RECORD):
-        try:
-            record.check_same(Record.from_json(place.read(RECORD)))
-        except AuditError as error:
-            raise error.at(place.name) from error
-    else:
+    place, record = audit.place, _record_of(audit)
+    if not place.exists(MANIFEST) or place.sha256(MANIFEST) != record.manifest_sha256:
         place.write(MANIFEST, csv_bytes(manifest))
+    if not place.exists(RECORD):
         place.write(RECORD, record.to_json())
     place.write(WHERE, (json.dumps({"images": audit.images.where}, indent=2) + "\n").encode())
     done = Parts(place, record).done(failures_too=not audit.running.retry_failed)
     todo: list[int] = np.flatnonzero(~done).tolist()
-    if todo:
-        place.remove(RESULTS)
+    if todo or not is_joined(place):
+        unjoin(place)
     log(
         f"{len(manifest)} rows, {len(manifest) - len(todo)} done before; model {record.model}, "
         f"weights {(record.weights_sha256 or 'given as an object')[:12]}"
     )
-    return todo
+    return replace(audit, record=record), todo
+
+
+def _record_of(audit: Audit) -> Record:
+    """The record that the folder has, where it is of the same audit; where it has none, the audit's own."""
+    if not audit.place.exists(RECORD):
+        return audit.record
+    before = record_in(audit.place)
+    try:
+        audit.record.check_same(before)
+    except AuditError as error:
+        raise error.at(audit.place.name) from error
+    return before
 
 
 def _finish(audit: Audit, log: Callable[[str], None]) -> None:
     """Join the parts once all rows are there."""
-    if not Parts(audit.place, audit.record).done().all():
+    if not Parts(audit.place, audit.record).are_all():
         log("not finished: the same command goes on from here")
         return
     explained, failed = join_parts(audit.place, audit.record)

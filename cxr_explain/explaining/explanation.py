@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,20 +20,28 @@ from numpy.typing import NDArray
 
 from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png_of
 from cxr_explain.errors import OutputError
-from cxr_explain.explaining.provenance import Provenance, from_plain, other_schema
+from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.explaining.samples import SampleReference
-from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.geometry import Geometry
+from cxr_explain.options import RankBy
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
 
 _SCHEMA = "cxr-explain/explanation/3"
-_DAMAGE = (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, BadZipFile, zlib.error)
+_DAMAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
+    TypeError, ValueError, BadZipFile, struct.error, zlib.error,
+)  # fmt: skip
+"""What is raised of a file that something else wrote."""
+
+_MOST_PIXELS = 2**31
+"""Of a radiograph whose explanation is read back: eight times what most readers of images take."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,9 +223,9 @@ class Explanation:
         """
         json_path, npz_path = _paths(path)
         try:
-            document = json.loads(json_path.read_text(encoding="utf-8"))
+            document = read_json(json_path.read_text(encoding="utf-8"))
             packed = npz_path.read_bytes()
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise OutputError(
                 f"no readable explanation ({error.__class__.__name__})",
                 expected="a .json and a .npz file written by Explanation.save",
@@ -235,7 +244,11 @@ class Explanation:
             with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
                 return _from_document(document, arrays["class_maps"], arrays["maps"])
         except _DAMAGE as error:
-            raise OutputError(f"a damaged explanation ({error})", source=json_path) from error
+            raise OutputError(
+                f"a damaged explanation ({_said(error)})",
+                source=json_path,
+                remedy="Explain the radiograph again.",
+            ) from error
 
     def _document(self, arrays_sha256: str) -> dict[str, Any]:
         return {
@@ -281,31 +294,74 @@ def _paths(path: str | PathLike[str]) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
 
+def _said(error: Exception) -> str:
+    """An error's text as a message may quote it: what the file says may stand in it."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error)[:100])
+    return text.strip() or type(error).__name__
+
+
 def _from_document(
     document: Mapping[str, Any], class_maps: NDArray[np.float32], maps: NDArray[np.float32]
 ) -> Explanation:
-    ranking = document["ranking"]
-    predictions = tuple(
-        Prediction(**{key: value for key, value in entry.items() if key != "above"})
-        for entry in ranking["predictions"]
-    )
-    by_index = {prediction.index: prediction for prediction in predictions}
-    if class_maps.dtype != np.float32 or maps.dtype != np.float32:
-        raise ValueError(f"maps of {class_maps.dtype} and {maps.dtype} instead of float32")
-    if class_maps.shape != maps.shape or class_maps.ndim != 3 or len(class_maps) != len(ranking["top"]):
-        raise ValueError(f"maps of shape {maps.shape} for {len(ranking['top'])} pathologies")
+    ranking = _ranking_in(document["ranking"])
+    _check_maps(class_maps, maps, ranking.k)
+    provenance = from_plain(Provenance, document["provenance"], Rule=str)
+    if not set(provenance.without_gradient) <= set(ranking.pathologies):
+        raise ValueError("pathologies without a gradient that are not ranked")
+    if not isinstance(document["id"], str):
+        raise ValueError("an id that is no text")
     return Explanation(
         id=document["id"],
-        ranking=Ranking(
-            tuple(by_index[index] for index in ranking["top"]),
-            predictions,
-            ranking["by"],
-            tuple(ranking["notes"]),
-        ),
+        ranking=ranking,
         class_maps=class_maps,
         maps=maps,
-        geometry=from_plain(Geometry, document["geometry"]),
-        provenance=from_plain(
-            Provenance, document["provenance"], ranking_settings=RankingSettings, map_settings=MapSettings
-        ),
+        geometry=_geometry_in(document["geometry"]),
+        provenance=provenance,
     )
+
+
+def _ranking_in(document: Mapping[str, Any]) -> Ranking:
+    """The ranking, whose predictions must be finite, and each there once."""
+    predictions = tuple(
+        from_plain(Prediction, {key: value for key, value in entry.items() if key != "above"})
+        for entry in document["predictions"]
+    )
+    by_index = {prediction.index: prediction for prediction in predictions}
+    if len(by_index) < len(predictions) or len({each.pathology for each in predictions}) < len(predictions):
+        raise ValueError("a pathology that is predicted twice")
+    if not all(0 <= each.probability <= 1 and each.index >= 0 for each in predictions):
+        raise ValueError("a prediction that is out of range")
+    top = from_plain(_Top, {"indices": document["top"], "by": document["by"], "notes": document["notes"]})
+    if len(set(top.indices)) < len(top.indices):
+        raise ValueError("a pathology that is ranked twice")
+    return Ranking(tuple(by_index[index] for index in top.indices), predictions, top.by, top.notes)
+
+
+@dataclass(frozen=True)
+class _Top:
+    """What a saved ranking holds beside the predictions."""
+
+    indices: tuple[int, ...]
+    by: RankBy
+    notes: tuple[str, ...]
+
+
+def _check_maps(class_maps: NDArray[Any], maps: NDArray[Any], k: int) -> None:
+    if class_maps.dtype != np.float32 or maps.dtype != np.float32:
+        raise ValueError(f"maps of {class_maps.dtype} and {maps.dtype} instead of float32")
+    if class_maps.shape != maps.shape or maps.ndim != 3 or len(maps) != k or 0 in maps.shape[1:]:
+        raise ValueError(f"maps of shape {maps.shape} for {k} pathologies")
+    if not (np.isfinite(class_maps).all() and np.isfinite(maps).all()):
+        raise ValueError("maps with NaN or infinite values")
+
+
+def _geometry_in(document: Any) -> Geometry:
+    """The geometry, of a square that shows some of the radiograph."""
+    geometry = from_plain(Geometry, document)
+    height, width = geometry.radiograph_shape
+    left, top, right, bottom = geometry.seen_box
+    if min(height, width, geometry.model_size, geometry.side) < 1 or left >= right or top >= bottom:
+        raise ValueError("a square without a pixel")
+    if height * width > _MOST_PIXELS or geometry.model_size**2 > _MOST_PIXELS:
+        raise ValueError(f"a radiograph of more than {_MOST_PIXELS} pixels")
+    return geometry

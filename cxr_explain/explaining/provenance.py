@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.options import OutputKind
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,26 +109,3 @@ def other_schema(document: Any) -> str:
     """
     said = document.get("schema") if isinstance(document, dict) else None
     return f" of schema {said[:60]}" if isinstance(said, str) else ""
-
-
-def from_plain(kind: type[T], values: Mapping[str, Any], **settings: type[Any]) -> T:
-    """A frozen object back from what JSON makes of it: lists become tuples.
-
-    Args:
-        kind: class of the object.
-        values: its fields.
-        **settings: the kind of each field that is such an object itself.
-
-    >>> from_plain(RankingSettings, {"top_k": 2, "pathologies": ["Mass"]}).pathologies
-    ('Mass',)
-    """
-    return kind(
-        **{
-            key: from_plain(settings[key], value)
-            if key in settings
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in values.items()
-        }
-    )

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from cxr_explain.audit.images import ImageFolder
+from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import place_at
 from cxr_explain.audit.reading import ManifestRow
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import Row
 from cxr_explain.audit.run import Audit, BatchProgress, RunSettings
-from cxr_explain.audit.store import Parts
 from cxr_explain.chest.segmentation import PretrainedSegmenter
 from cxr_explain.errors import AuditError, OptionError
 from cxr_explain.explaining.explainer import Pretrained

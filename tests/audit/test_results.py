@@ -61,7 +61,7 @@ def test_aurocs_are_those_of_scikit_learn_from_the_parquet_file(
     found = write_statistics(finished, resamples=100)
     table = pq.read_table(f"{finished.place.name}/results.parquet")
     kept = json.loads(finished.place.read("statistics.json"))
-    assert kept == found.document
+    assert {name: value for name, value in kept.items() if name != "sha256"} == found.document
     compared = 0
     for entry in kept["pathologies"]:
         name = entry["pathology"]

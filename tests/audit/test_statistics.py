@@ -237,9 +237,12 @@ def test_the_document_holds_finite_numbers_or_null_and_comes_back() -> None:
     text = found.to_json()
     assert b"NaN" not in text
     assert b"Infinity" not in text
-    assert Statistics.from_json(text).document == json.loads(text) == found.document
-    other, infinite = text.replace(b"statistics/1", b"statistics/9"), text.replace(b"0.5", b"1e999")
-    for bad in (b"{}", b"[]", b"no", other, infinite):
+    kept = json.loads(text)
+    assert len(kept.pop("sha256")) == 64
+    assert Statistics.from_json(text).document == kept == found.document
+    other, infinite = text.replace(b"statistics/2", b"statistics/9"), text.replace(b"0.5", b"1e999")
+    changed, twice = text.replace(b"0.5", b"0.6"), text.replace(b"{", b'{"images": 3,', 1)
+    for bad in (b"{}", b"[]", b"no", b"[" * 100_000, other, infinite, changed, twice):
         with pytest.raises(AuditError):
             Statistics.from_json(bad)
     with pytest.raises(ValueError, match="JSON"):
