@@ -98,16 +98,18 @@ class Parts:
         Raises:
             AuditError: a file that is no part of this audit.
         """
-        content = self.place.read(name)
         try:
+            content = self.place.read(name)
             if not is_as_written(content):
                 raise ValueError("it was changed since it was written")
             return read_rows(pa.BufferReader(content), self._schema, self.record, columns)
-        except (OSError, ValueError) as error:
+        except (AuditError, OSError, ValueError) as error:
+            reason = error.found if isinstance(error, AuditError) else error
             raise AuditError(
-                f"something else than a part of this audit ({error})",
+                f"something else than a part of this audit ({reason})",
+                expected="a file that it wrote",
                 source=f"{self.place.name}/{name}",
-                remedy="Remove the file: the same `cxr-explain audit` command makes its rows again.",
+                remedy="Remove it: the same `cxr-explain audit` command makes its rows again.",
             ) from error
 
     def in_order(self) -> Iterator[pa.Table]:

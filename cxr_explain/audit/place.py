@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -118,14 +119,17 @@ class LocalPlace(Place):
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[BufferedReader]:
+        path = self.folder / name
         try:
-            with (self.folder / name).open("rb") as file:
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "a folder, or a pipe")  # reading from a pipe would wait for ever
+            with path.open("rb") as file:
                 yield file
         except OSError as error:
             raise AuditError(
                 f"no readable file ({error.strerror})",
                 expected="a folder that `cxr-explain audit` wrote",
-                source=self.folder / name,
+                source=path,
             ) from error
 
     def exists(self, name: str) -> bool:  # noqa: D102
@@ -133,11 +137,10 @@ class LocalPlace(Place):
 
     def names(self, folder: str) -> list[str]:  # noqa: D102
         try:
-            with os.scandir(self.folder / folder) as found:
-                names = [entry.name for entry in found if entry.is_file()]
+            found = os.listdir(self.folder / folder)
         except OSError:
             return []
-        return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
+        return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
 
     def remove(self, name: str) -> None:  # noqa: D102
         with as_output_error(self.folder / name):

@@ -247,7 +247,7 @@ class AuditRun:
     @property
     def is_complete(self) -> bool:
         """Whether every row of the manifest was explained, or failed."""
-        return Parts(self.place, self.record).are_all()
+        return self.joined or Parts(self.place, self.record).are_all()
 
     @property
     def joined(self) -> bool:
@@ -303,6 +303,7 @@ class AuditRun:
             said = "it cannot be read" if isinstance(error, OSError) else error
             raise AuditError(
                 f"something else than a table of this audit ({said})",
+                expected="a file that it wrote",
                 source=f"{self.place.name}/{name}",
                 remedy=WRITTEN_ANEW,
             ) from error

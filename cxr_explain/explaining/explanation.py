@@ -362,6 +362,7 @@ def _geometry_in(document: Any) -> Geometry:
     left, top, right, bottom = geometry.seen_box
     if min(height, width, geometry.model_size, geometry.side) < 1 or left >= right or top >= bottom:
         raise ValueError("a square without a pixel")
-    if height * width > _MOST_PIXELS or geometry.model_size**2 > _MOST_PIXELS:
+    largest = max(height * width, geometry.model_size**2, geometry.side, -geometry.left, -geometry.top)
+    if largest > _MOST_PIXELS:
         raise ValueError(f"a radiograph of more than {_MOST_PIXELS} pixels")
     return geometry

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.options import OutputKind
+
+_SCHEMA = re.compile(r"[\w./ -]{1,60}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +111,4 @@ def other_schema(document: Any) -> str:
     (' of schema cxr-explain/explanation/2', '')
     """
     said = document.get("schema") if isinstance(document, dict) else None
-    return f" of schema {said[:60]}" if isinstance(said, str) else ""
+    return f" of schema {said}" if isinstance(said, str) and _SCHEMA.fullmatch(said) else ""

@@ -21,6 +21,9 @@ T = TypeVar("T")
 DIGEST = "sha256"
 """The last entry of a document that carries a digest of itself."""
 
+_LARGEST = 2**63
+"""Of a whole number: nothing that this package writes counts so far."""
+
 _DEEP = (ValueError, RecursionError)
 
 
@@ -153,7 +156,7 @@ def _fitting(hint: Any, value: Any) -> Any:
             return tuple(map(_fitting, each, value))
     elif hint is float and type(value) in (int, float) and _fits_a_float(value):
         return float(value)
-    elif type(value) is hint:
+    elif type(value) is hint and (hint is not int or abs(value) < _LARGEST):
         return value
     raise TypeError
 
@@ -178,6 +181,8 @@ def _type(value: Any) -> str:
     """What JSON made of it, in words that quote nothing."""
     if isinstance(value, list) and value:
         return f"a list with {_type(value[0])}" if len({type(each) for each in value}) == 1 else "a list"
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        return "an int beyond 64 bits"
     names = {dict: "an object", list: "an empty list", int: "an int", NoneType: "null"}
     return names.get(type(value), f"a {type(value).__name__}")
 

@@ -754,6 +754,22 @@ def _(place: Path) -> object:
     return audit(place, explainer=bundled(allow_phantom_weights=True, normalisation="per-class"))
 
 
+@heading("found something else than a part of this audit")
+def _(place: Path) -> object:
+    audit(place)
+    (part,) = (place / "run" / "parts").iterdir()
+    part.write_bytes(part.read_bytes()[:-1])
+    return audit(place)
+
+
+@heading("found a file that was changed since it was written")
+def _(place: Path) -> object:
+    audit(place)
+    with (place / "run" / "results.parquet").open("ab") as file:
+        file.write(b"more")
+    return AuditRun.open(place / "run")
+
+
 @heading("found an audit that is under way")
 def _(place: Path) -> object:
     said: list[str] = []
