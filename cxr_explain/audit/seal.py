@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cxr_explain.audit.place import Place
 from cxr_explain.errors import AuditError
@@ -19,7 +19,7 @@ SEAL = "SHA256SUMS.txt"
 WRITTEN_ANEW = "Copy it again, or run the same `cxr-explain audit` command again: it writes it anew."
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
-_TAIL = 8  # a Parquet file ends in the length of its index and in "PAR1"
+_TAIL = 8  # a Parquet file ends in the length of the index and in "PAR1"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -34,20 +34,20 @@ def seal(place: Place, names: Iterable[str]) -> None:
     place.write(SEAL, "".join(lines).encode())
 
 
-def check_seal(place: Place, names: Iterable[str]) -> None:
+def check_seal(place: Place, remedies: Mapping[str, str]) -> None:
     """See that the files of a finished run are those that were written.
 
     They are read once, some at a time: about a second a gigabyte.
 
     Args:
         place: the run's folder.
-        names: the files that must have a digest.
+        remedies: the way out where a file is another, for each of the files that must have a digest.
 
     Raises:
         AuditError: names a file that is missing, or that was changed.
     """
     digests = _digests_in(place)
-    for name in names:
+    for name, remedy in remedies.items():
         if name not in digests:
             raise AuditError(f"no digest of {name}", source=f"{place.name}/{SEAL}", remedy=WRITTEN_ANEW)
         there = place.exists(name)
@@ -56,16 +56,16 @@ def check_seal(place: Place, names: Iterable[str]) -> None:
                 "a file that was changed since it was written" if there else "no such file",
                 expected=f"the one of {SEAL}, with SHA-256 {digests[name][:12]}",
                 source=f"{place.name}/{name}",
-                remedy=WRITTEN_ANEW,
+                remedy=remedy,
             )
 
 
-def is_sealed(place: Place, names: Iterable[str]) -> bool:
+def is_sealed(place: Place, remedies: Mapping[str, str]) -> bool:
     """Whether a run came to its end, and its files are those that were written then."""
     if not place.exists(SEAL):
         return False
     try:
-        check_seal(place, names)
+        check_seal(place, remedies)
     except AuditError:
         return False
     return True

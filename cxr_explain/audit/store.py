@@ -1,4 +1,4 @@
-"""The folder of an audit: one table of its parts in manifest order, and what is read back from it."""
+"""The folder of an audit: all parts as one table in manifest order, and what is read back from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cxr_explain.audit.checks import read_rows
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.parts import Parts, as_parquet
 from cxr_explain.audit.place import Place, place_at
-from cxr_explain.audit.record import Record
+from cxr_explain.audit.record import REMOVE_AND_RUN_AGAIN, Record
 from cxr_explain.audit.rows import (
     FAILURE_COLUMNS,
     Row,
@@ -43,8 +43,11 @@ from cxr_explain.support.strict_json import read_json
 RECORD, WHERE, MANIFEST = "run.json", "place.json", "manifest.csv"
 RESULTS, FAILURES, FAILURES_CSV = "results.parquet", "failures.parquet", "failures.csv"
 
-SEALED = (RECORD, MANIFEST, RESULTS, FAILURES, FAILURES_CSV)
-"""The files of a finished run, whose digests are written down last."""
+SEALED = {
+    RECORD: REMOVE_AND_RUN_AGAIN,
+    **dict.fromkeys((MANIFEST, RESULTS, FAILURES, FAILURES_CSV), WRITTEN_ANEW),
+}
+"""The files of a finished run, whose digests are written down last, and the way out where one was changed."""
 
 _ROW_GROUP = 1024
 
@@ -187,7 +190,7 @@ class AuditRun:
 
     @classmethod
     def open(cls, where: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Self:
-        """Open a run's folder; of a finished run, the digests of its files are compared.
+        """Open a run's folder; the files of a finished one are compared with their digests.
 
         Args:
             where: the folder, or its URL.
