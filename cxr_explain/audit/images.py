@@ -29,9 +29,9 @@ class ImageFolder:
 
     def __init__(self, where: str | os.PathLike[str], *, follow_links: bool = False) -> None:
         self.is_remote = is_url(where)
-        self.where = os.fspath(where) if self.is_remote else str(Path(where).resolve())
+        self.where = os.fspath(where) if self.is_remote else os.path.realpath(where)
         self.follow_links = follow_links
-        if not self.is_remote and not Path(self.where).is_dir():
+        if not self.is_remote and not os.path.isdir(self.where):  # also of a name that no folder can have
             raise OptionError(
                 "no folder of images", expected="the folder that the manifest's paths are relative to",
                 source=os.fspath(where),
