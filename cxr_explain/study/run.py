@@ -24,11 +24,12 @@ from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan
+from cxr_explain.support.strict_json import DIGEST, digest_of, is_as_written, read_json, with_digest
 from cxr_explain.support.whole_file import output_errors, write_output
 
 PARTS, RECORD = "parts", "study.json"
-CASES = "cases"
-"""Where a part names its cases, beside its tables."""
+CASES, STUDY = "cases", "study"
+"""Where a part names its cases and the digest of its study's record, beside its tables."""
 
 _CASES = 2  # of a part: in one forward pass, and lost at most when a process is killed
 _AHEAD = 2  # parts that wait for each process
@@ -72,31 +73,32 @@ def run_study(
         "fit": explainer.settings.fit,
         "plan": asdict(plan),
     }
-    _begin(folder, record)
+    study = _begin(folder, record)
     parts: list[Path] = []
 
     def missing() -> Iterator[tuple[int, list[Case]]]:
         for number, batch in enumerate(_batches(cases)):
             parts.append(_part(folder, number))
-            if _holds(parts[-1], batch):
+            if _holds(parts[-1], batch, study):
                 advance(len(batch))
             else:
                 yield number, batch
 
     here = _measured_here(explainer, missing(), plan, track)
     for number, batch, tables in here if jobs == 1 else _measured(model, missing(), plan, jobs):
-        content = {CASES: _digests(batch)} | _without_nan(vars(tables))
+        content = with_digest({STUDY: study, CASES: _digests(batch)} | _without_nan(vars(tables)))
         write_output(_part(folder, number), json.dumps(content).encode(), "a part of a study")
         advance(len(batch))
-    return _collect(folder, parts)
+    return _collect(folder, parts, study)
 
 
-def _collect(folder: Path, parts: Iterable[Path]) -> Tables:
+def _collect(folder: Path, parts: Iterable[Path], study: str) -> Tables:
     """The parts, in their order, as one; written as CSV."""
     tables = Tables()
     for path in parts:
-        part = _read(path)
-        part.pop(CASES, None)
+        part = _read(path, study)
+        for name in (DIGEST, STUDY, CASES):
+            del part[name]
         tables.extend(Tables(**{name: [_with_nan(row) for row in rows] for name, rows in part.items()}))
     for name, rows in vars(tables).items():
         write_output(folder / f"{name}.csv", _as_csv(rows), "a table")
@@ -166,7 +168,7 @@ def _digests(batch: Iterable[Case]) -> list[str]:
     return [case.digest for case in batch]
 
 
-def _holds(path: Path, batch: Sequence[Case]) -> bool:
+def _holds(path: Path, batch: Sequence[Case], study: str) -> bool:
     """Whether a part is there and whole; one of fewer or more cases, at the end of a study, is not.
 
     Raises:
@@ -175,19 +177,28 @@ def _holds(path: Path, batch: Sequence[Case]) -> bool:
     if not path.exists():
         return False
     now = _digests(batch)
-    before = _read(path).get(CASES, [])
+    before = _read(path, study)[CASES]
     if before[: len(now)] != now[: len(before)]:
         raise _another("choice of cases", path.parent.parent)
     return len(before) == len(now)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, study: str) -> dict[str, Any]:
+    """A part, which carries a digest of itself and that of the record it belongs to.
+
+    Raises:
+        OutputError: something else.
+    """
     try:
-        part = json.loads(path.read_bytes())
+        part = read_json(path.read_bytes())
     except ValueError:
         part = None
-    if not isinstance(part, dict):
-        raise OutputError("something else than a part of a study", source=path, remedy="Remove the file.")
+    if not isinstance(part, dict) or not is_as_written(part) or part.get(STUDY) != study:
+        raise OutputError(
+            "something else than a part of this study as it was written",
+            source=path,
+            remedy="Remove the file: the same command measures its cases again.",
+        )
     return part
 
 
@@ -200,24 +211,25 @@ def _another(what: str, folder: Path) -> OutputError:
     )
 
 
-def _begin(folder: Path, record: Mapping[str, Any]) -> None:
-    """Make the folder, or see that it holds a part of the same study."""
+def _begin(folder: Path, record: Mapping[str, Any]) -> str:
+    """Make the folder, or see that it holds a part of the same study; the digest of the record."""
     path = folder / RECORD
     text = json.dumps(record, indent=2, default=list) + "\n"
     try:
         with output_errors("a study", folder):
             (folder / PARTS).mkdir(parents=True, exist_ok=True)
-            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            before = read_json(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise OutputError("something else than the record of a study", source=path) from error
+    now = json.loads(text)
     if before is None:
         write_output(path, text.encode(), "the record of a study")
-        return
-    now = json.loads(text)
+        return digest_of(now)
     known = before if isinstance(before, dict) else {}
     other = [name for name in now if known.get(name) != now[name]]
     if other:
         raise _another(" and another ".join(other), folder)
+    return digest_of(now)
 
 
 def _as_csv(rows: list[MeasureRow]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.plan import Plan, contenders
 from cxr_explain.study.run import run_study
+from cxr_explain.support.strict_json import with_digest
 
 PLAN = Plan(contenders(("grad-cam",)), ks=(1, 2), steps=2, percentages=(), faithful=1, randomised=0, robust=0)
 MODEL = Pretrained("phantom")
@@ -194,3 +196,21 @@ def test_changed_weights_are_another_study(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(json.dumps(record | {"SHA-256 of the weights": 64 * "0"}))
     with pytest.raises(OutputError, match="a study of another SHA-256 of the weights"):
         run_study(MODEL, cases(), PLAN, tmp_path, of="five phantoms")
+
+
+def test_a_part_that_was_edited_or_is_of_another_study_is_named(whole: Path, tmp_path: Path) -> None:
+    """And measured again, once it is removed as the message says."""
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    part = out / "parts" / "00001.json"
+    document = json.loads(part.read_text())
+    number = next(name for name, value in document["fused"][0].items() if isinstance(value, float))
+    edited = document | {"fused": [document["fused"][0] | {number: 0.125}, *document["fused"][1:]]}
+    del document["sha256"]
+    for changed in (edited, with_digest(document | {"study": "0" * 64})):
+        part.write_text(json.dumps(changed))
+        with pytest.raises(OutputError, match=r"00001\.json: something else than a part of this study"):
+            run_study(MODEL, cases(), PLAN, out, of="five phantoms")
+    part.unlink()
+    run_study(MODEL, cases(), PLAN, out, of="five phantoms")
+    assert csvs(out) == csvs(whole)
