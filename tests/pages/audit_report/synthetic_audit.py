@@ -147,7 +147,7 @@ class SyntheticAudit:
              "message": self.messages[at % len(self.messages)], "sha256": None}
             for at, row in enumerate(self.failed)
         ]  # fmt: skip
-        return pa.Table.from_pylist(rows, failure_schema())
+        return pa.Table.from_pylist(rows, failure_schema(self.record))
 
     @property
     def is_complete(self) -> bool:

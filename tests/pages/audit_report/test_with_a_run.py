@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from PIL import Image
 from synthetic import synthetic_radiograph
 from synthetic_audit import SyntheticAudit
 
+from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import place_at
-from cxr_explain.audit.store import AuditRun, Parts, join_parts
+from cxr_explain.audit.store import AuditRun, join_parts
 from cxr_explain.pages.audit_report import build_report, write_pdf
 
 BOX = '[{""pathology"": ""Effusion"", ""x"": 10, ""y"": 20, ""width"": 30, ""height"": 40}]'
@@ -33,11 +35,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
         row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / "images" / "4.png").unlink()
     place = place_at(folder / "run")
-    place.write("run.json", audit.record.to_json())
+    manifest = _manifest().encode()
+    record = replace(audit.record, manifest_sha256=hashlib.sha256(manifest).hexdigest())
+    place.write("run.json", record.to_json())
     place.write("place.json", json.dumps({"images": str(folder / "images")}).encode())
-    place.write("manifest.csv", _manifest().encode())
-    Parts(place, audit.record).write([*rows, *audit.failures.to_pylist()])
-    join_parts(place, audit.record)
+    place.write("manifest.csv", manifest)
+    Parts(place, record).write([*rows, *audit.failures.to_pylist()])
+    join_parts(place, record)
     return AuditRun.open(folder / "run")
 
 
