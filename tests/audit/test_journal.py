@@ -98,6 +98,7 @@ def test_an_end_that_was_said_leaves_no_suspects(tmp_path: Path) -> None:
         ("=5 2\n", [5]),
         ("=5 2\n+7\n+", [5]),
         ("\x00\xff garbage\n=a b\n", []),
+        ("=" + "9" * 5000 + " 1\n+" + "9" * 5000 + "\n=3 2\n", [3]),
     ],
 )
 def test_what_a_kill_leaves_behind(left_behind: str, suspects: list[int], tmp_path: Path) -> None:
