@@ -145,6 +145,8 @@ class Record(ExplainerFacts):
                 raise ValueError
             record = from_plain(cls, _fields_of(document), Rule=str)
             _check(record)
+            if record.digest != document[DIGEST]:  # a field was left out, or 1 stands for 1.0
+                raise ValueError
             return record
         except (AttributeError, ValueError) as error:
             other = other_schema(document)
