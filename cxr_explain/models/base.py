@@ -19,6 +19,7 @@ from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.models.grids import GridFunction
 from cxr_explain.models.wrappers import uncompiled
 from cxr_explain.options import ONE_LABEL, OutputKind, check_option
+from cxr_explain.support.names import NAME_RULE, first_flaw, visible
 from cxr_explain.weights.facts import MODULE_FACTS, CheckpointFacts
 
 BLACK = -1024.0
@@ -103,7 +104,8 @@ class Outputs:
             forward pass.
 
     Raises:
-        OptionError: another number of operating points than of names, a name twice, or another kind.
+        OptionError: another number of operating points than of names, a name twice or that is none (see
+            `cxr_explain.support.names`), or another kind.
 
     >>> Outputs(("Mass", ""), (0.1, float("nan"))).operating_points
     (0.1, None)
@@ -117,6 +119,8 @@ class Outputs:
         if self.kind is not None:
             check_option("kind", self.kind, OutputKind)
         named = [name for name in self.pathologies if name]
+        if (flaw := first_flaw(named)) is not None:
+            raise OptionError(f"an output with the name {flaw}", expected=f"{NAME_RULE}, or ''")
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise OptionError(
                 f"outputs with the same name: {', '.join(map(repr, twice))}",
@@ -206,7 +210,7 @@ class Classifier(ABC):
         self.module = module
         self.outputs = outputs
         self.input_size = input_size
-        self.name = name
+        self.name = visible(name)
         self.target_layer = target_layer
         self.weights_sha256 = weights_sha256
         self.training_sets = tuple(training_sets)

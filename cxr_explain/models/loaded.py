@@ -23,6 +23,8 @@ TRAINED_UNKNOWN = (
 )
 """What a reader must know of weights whose file names no outputs."""
 
+_OF_TEXT = ("architecture", "name")
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -45,7 +47,7 @@ class Loaded:
     def of(cls, module: nn.Module) -> Self | None:
         """What was kept on a module; None for any that came from elsewhere."""
         text: Any = getattr(module, MODULE_FACTS, None)
-        if not isinstance(text, dict) or not {"architecture", "name"} <= set(text):
+        if not isinstance(text, dict) or not all(isinstance(text.get(key), str) for key in _OF_TEXT):
             return None
         return cls(text["architecture"], text["name"], CheckpointFacts.of_attributes({MODULE_FACTS: text}))
 

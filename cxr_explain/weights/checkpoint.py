@@ -23,7 +23,7 @@ from cxr_explain.errors import (
     WeightsNotFoundError,
     naming,
 )
-from cxr_explain.weights.facts import CheckpointFacts, safetensors_metadata
+from cxr_explain.weights.facts import CheckpointFacts, check_names, safetensors_metadata
 from cxr_explain.weights.formats import SNIFFED_BYTES, FileFormat, format_of
 from cxr_explain.weights.inert_pickle import ModuleRecord, TensorRecord, read_pickle
 
@@ -64,7 +64,7 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
         WeightsIntegrityError: truncated, or no checkpoint at all.
         UnsafeWeightsError: it asks for more than tensors and known layers.
         ArchitectureError: a checkpoint without a state dict.
-        WeightsMetadataError: a safetensors file whose metadata contradict themselves.
+        WeightsMetadataError: metadata that contradict themselves, or names that are none.
 
     >>> read_checkpoint(b"<html>404</html>")
     Traceback (most recent call last):
@@ -319,7 +319,13 @@ def _unwrap(root: Any) -> Any:
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
+    """The names of a pickled module's outputs; None where it has none.
+
+    Raises:
+        WeightsMetadataError: names that break `cxr_explain.support.names.NAME_RULE`.
+    """
     if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
+        check_names(value, "of an output of the pickled module")
         return tuple(value)
     return None
 

@@ -8,18 +8,20 @@ safetensors keeps text by name. Each name below holds JSON:
 - `input_size`: `224`, the side of the square input;
 - `trained_on`: `"radiographs"` or `"phantoms"`, with the quotes.
 
-Each may be missing, and other names are left alone.
+Each may be missing, and other names are left alone. What the names may be made of: see
+`cxr_explain.support.names`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cxr_explain.errors import WeightsMetadataError
+from cxr_explain.support.names import MOST_NAMES, NAME_RULE, escaped, first_flaw
 
 TrainedOn = Literal["radiographs", "phantoms"]
 """What the training images were; "phantoms" means that the model has seen nothing else."""
@@ -28,7 +30,8 @@ MODULE_FACTS = "cxr_explain_facts"
 """Attribute of a module that this package has loaded: the same text; see `cxr_explain.models.loaded`."""
 
 INPUT_SIZES = (16, 8192)
-_SHOWN = 60  # characters of a bad value in an error message
+_NAMES = frozenset({"pathologies", "training_sets"})
+_RENAME = "Save the weights with another name; `CheckpointFacts` writes what a safetensors file says."
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
 
 
@@ -74,8 +77,21 @@ class CheckpointFacts:
         Traceback (most recent call last):
         cxr_explain.errors.WeightsMetadataError: found the metadata 'trained_on' = phantoms; expected JSON...
         """
-        known = {name: _read(name, text) for name, text in (metadata or {}).items() if name in _RULES}
-        facts = cls(**known)
+        told = (metadata or {}).items()
+        return cls.from_values({name: _parsed(name, text) for name, text in told if name in _RULES})
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> CheckpointFacts:
+        """Check what a file says, once it is parsed; None where it says nothing.
+
+        Raises:
+            WeightsMetadataError: a name that this package reads, with another value than it may have.
+
+        >>> CheckpointFacts.from_values({"pathologies": ["$exit()"]})
+        Traceback (most recent call last):
+        cxr_explain.errors.WeightsMetadataError: found the name '$exit()' in 'pathologies'; expected a...
+        """
+        facts = cls(**{name: _checked(name, value) for name, value in values.items() if name in _RULES})
         points, names = facts.operating_points, facts.pathologies
         if points is not None and len(points) != len(names or ()):
             raise WeightsMetadataError(
@@ -133,17 +149,44 @@ def safetensors_metadata(content: bytes) -> dict[str, str] | None:
     return header.get("__metadata__")
 
 
-def _read(name: str, text: str) -> Any:
-    expected, is_right = _RULES[name]
+def _parsed(name: str, text: str) -> Any:
     try:
-        value = json.loads(text)
-        right = is_right(value)
-    except (ValueError, TypeError, RecursionError):
-        right = False
-    if not right:
-        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-        raise WeightsMetadataError(f"the metadata {name!r} = {shown}", expected=f"JSON: {expected}")
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _unclear(name, text) from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    if not _RULES[name][1](value):
+        raise _unclear(name, json.dumps(value, ensure_ascii=False))
+    if name in _NAMES:
+        check_names(value, f"in {name!r}")
     return tuple(value) if isinstance(value, list) else value
+
+
+def _unclear(name: str, text: str) -> WeightsMetadataError:
+    return WeightsMetadataError(
+        f"the metadata {name!r} = {escaped(text)}", expected=f"JSON: {_RULES[name][0]}"
+    )
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse names that a file gives and that are none; `""`, an output that was never trained, may stand.
+
+    Args:
+        names: the names.
+        where: where they stand, in a few words, for the error message.
+
+    Raises:
+        WeightsMetadataError: a name that breaks `NAME_RULE`, or too many names.
+
+    >>> check_names(("Mass", ""), "in the file")
+    """
+    flaw = first_flaw(filter(None, names))
+    if flaw is not None:
+        raise WeightsMetadataError(f"the name {flaw} {where}", expected=NAME_RULE, remedy=_RENAME)
+    if len(names) > MOST_NAMES:
+        raise WeightsMetadataError(f"{len(names):,} names {where}", expected=f"at most {MOST_NAMES:,}")
 
 
 def _are_pathologies(value: Any) -> bool:

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from cxr_explain.errors import WeightsError, WeightsIntegrityError, WeightsNotFoundError, naming
+from cxr_explain.support.names import visible
 from cxr_explain.weights import download
 from cxr_explain.weights.checkpoint import Checkpoint, read_bytes, read_checkpoint
 from cxr_explain.weights.digests import (
@@ -216,7 +217,8 @@ def _open(entry: WeightsEntry | None, path: Path, *, accept: bool = False) -> tu
     elif entry is not None:
         entry = _completed(entry, checkpoint.facts)
     pathologies = (entry.pathologies if entry else checkpoint.pathologies) or None
-    return Weights(entry.name if entry else path.name, path, digest, entry, pathologies), checkpoint
+    name = entry.name if entry else visible(path.name)
+    return Weights(name, path, digest, entry, pathologies), checkpoint
 
 
 def _entry_of(weights: WeightsEntry | str | PathLike[str]) -> WeightsEntry | None:

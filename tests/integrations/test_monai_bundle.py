@@ -45,6 +45,7 @@ FILES = {
     "configs/logging.conf",
     "configs/metadata.json",
     "docs/README.md",
+    "models/model.json",
     "models/model.pt",
 }
 
@@ -66,6 +67,10 @@ def files_of(folder: Path) -> set[str]:
 
 def metadata(bundle: Path) -> dict[str, Any]:
     return json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+
+
+def facts(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "models" / "model.json").read_text(encoding="utf-8"))
 
 
 def test_the_files_of_monais_specification(bundle: Path) -> None:
@@ -93,7 +98,7 @@ def test_metadata_have_what_monais_schema_asks_for(bundle: Path) -> None:
         assert all(isinstance(size, int | str) for size in tensor["spatial_shape"])
         assert all(isinstance(value, int | float) for value in tensor["value_range"])
     names = [*formats["outputs"]["pred"]["channel_def"].values()]
-    assert names == found["model"]["pathologies"]
+    assert names == facts(bundle)["pathologies"]
     weights = (bundle / "models" / "model.pt").read_bytes()
     assert found["model"]["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
@@ -184,11 +189,12 @@ def test_other_weights_than_the_metadata_name_are_refused(bundle: Path, tmp_path
     network = empty_network(**configuration_of(explainer.classifier))
     changed = tmp_path / "model.pt"
     changed.write_bytes((bundle / "models" / "model.pt").read_bytes()[:-1] + b"x")
-    facts = metadata(bundle)["model"]
-    with pytest.raises(WeightsIntegrityError, match="as in the bundle's metadata"):
-        bundled_explainer(network, changed, facts)
+    with pytest.raises(WeightsIntegrityError, match="as in the bundle's facts"):
+        bundled_explainer(network, changed, facts(bundle))
     with pytest.raises(WeightsError, match="Say where the bundle is: --bundle_root FOLDER"):
-        bundled_explainer(network, tmp_path / "nowhere.pt", facts)
+        bundled_explainer(network, tmp_path / "nowhere.pt", facts(bundle))
+    with pytest.raises(WeightsError, match=r"nowhere\.json: .* Say where the bundle is"):
+        bundled_explainer(network, changed, tmp_path / "nowhere.json")
     with pytest.raises(OptionError, match="architecture='vgg'"):
         empty_network(architecture="vgg")
 
@@ -201,10 +207,10 @@ def test_weights_of_a_user_and_a_resnet(tmp_path: Path) -> None:
     from cxr_explain.weights import CheckpointFacts
 
     names = tuple(f"Finding {index}" for index in range(7))
-    facts = CheckpointFacts(names, (0.25, None, *[0.5] * 5), ("Ours",), 64)
-    save_file(small_xrv(7).state_dict(), tmp_path / "ours.safetensors", facts.to_metadata())
+    said = CheckpointFacts(names, (0.25, None, *[0.5] * 5), ("Ours",), 64)
+    save_file(small_xrv(7).state_dict(), tmp_path / "ours.safetensors", said.to_metadata())
     folder = write_bundle(tmp_path / "ours.safetensors", tmp_path / "bundle")
-    model = metadata(folder)["model"]
+    model = facts(folder)
     assert model["pathologies"] == list(names)
     assert model["operating_points"][:2] == [0.25, None]
     assert (
@@ -225,7 +231,7 @@ def test_weights_of_a_user_and_a_resnet(tmp_path: Path) -> None:
 def test_the_network_of_a_bundle_keeps_what_is_known_of_it(bundle: Path, tmp_path: Path) -> None:
     """Taken out of its explainer, it has seen phantoms alone as before."""
     network = empty_network(**configuration_of(Explainer.from_pretrained("phantom").classifier))
-    explainer = bundled_explainer(network, bundle / "models" / "model.pt", metadata(bundle)["model"])
+    explainer = bundled_explainer(network, bundle / "models" / "model.pt", facts(bundle))
     again = as_classifier(network)
     assert again.phantom_only
     assert again.outputs == explainer.classifier.outputs
@@ -237,7 +243,7 @@ def test_a_bundle_of_weights_whose_outputs_are_unknown_says_so(tmp_path: Path) -
     classifier = Explainer.from_pretrained(tmp_path / "bare.pt").classifier
     folder = write_bundle(str(tmp_path / "bare.pt"), tmp_path / "bundle")
     network = empty_network(**configuration_of(classifier))
-    explainer = bundled_explainer(network, folder / "models" / "model.pt", metadata(folder)["model"])
+    explainer = bundled_explainer(network, folder / "models" / "model.pt", folder / "models" / "model.json")
     assert explainer.classifier.notes == (TRAINED_UNKNOWN,)
     assert as_classifier(network).notes == (TRAINED_UNKNOWN,)
 

@@ -27,6 +27,9 @@ from cxr_explain.weights import resolve
 MODEL_FILE = "models/model.pt"
 """The weights' place in a bundle, after MONAI's specification."""
 
+FACTS_FILE = "models/model.json"
+"""What is known of the weights: read by this package, by its path, and by no parser of configurations."""
+
 _HOME = "cxr_explain.integrations.monai"
 _SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -50,7 +53,11 @@ def write_bundle(
     - `configs/metadata.json`: after MONAI's schema, with the SHA-256 of the weights;
     - `configs/logging.conf`: one line an event;
     - `models/model.pt`: the weights, tensors alone;
+    - `models/model.json`: their name, outputs, operating points and training sets, for `bundled_explainer`;
     - `docs/README.md`, `LICENSE`.
+
+    MONAI evaluates texts of a configuration and of the metadata. No text of the weights file stands in the
+    former, and in the latter only in a form that MONAI leaves alone; see `inert`.
 
     Args:
         weights: a name of the registry, or a checkpoint file.
@@ -126,6 +133,11 @@ class _Model:
         """Of the weights as they are in the bundle."""
         return hashlib.sha256(self.weights).hexdigest()
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `bundled_explainer` is told."""
+        return facts_of(self.classifier, sha256=self.sha256, from_sha256=self.from_sha256)
+
 
 def _contents(model: _Model) -> dict[str, bytes]:
     """Every file of the bundle, by its path."""
@@ -134,6 +146,7 @@ def _contents(model: _Model) -> dict[str, bytes]:
         "configs/metadata.json": _as_json(_metadata(model)),
         "configs/logging.conf": LOGGING.encode(),
         MODEL_FILE: model.weights,
+        FACTS_FILE: _as_json(model.facts),
         "docs/README.md": readme(model.classifier, model.sha256, model.from_sha256).encode(),
         "LICENSE": LICENSE.encode(),
     }
@@ -156,7 +169,7 @@ def _inference(model: _Model) -> dict[str, Any]:
             "_target_": f"{_HOME}.network.bundled_explainer",
             "network": "@network",
             "weights": f"$@bundle_root + '/{MODEL_FILE}'",
-            "facts": "@_meta_#model",
+            "facts": f"$@bundle_root + '/{FACTS_FILE}'",
             "allow_phantom_weights": "@allow_phantom_weights",
         },
         "preprocessing": {"_target_": "Compose", "transforms": _preprocessing()},
@@ -209,6 +222,22 @@ def _preprocessing() -> list[dict[str, Any]]:
     ]
 
 
+def inert(text: str) -> str:
+    """Text for the metadata, in which the signs that MONAI acts on have become their wide forms.
+
+    MONAI evaluates a text that begins with `$`, replaces one that begins with `%` by a file or a part of the
+    configuration, and one that is `@name`, and resolves `@#` and `%#` wherever they stand; see its
+    `ConfigParser`.
+
+    >>> inert("$exit()"), inert("Nodule/Mass (> 3 cm)")
+    ('＄exit()', 'Nodule/Mass (> 3 cm)')
+    """
+    return text.translate(_WIDE)
+
+
+_WIDE = {ord(sign): ord(sign) - 0x20 + 0xFF00 for sign in "$@%#"}
+
+
 def _metadata(model: _Model) -> dict[str, Any]:
     classifier = model.classifier
     seen = "computed phantoms alone" if classifier.phantom_only else "chest radiographs"
@@ -226,20 +255,20 @@ def _metadata(model: _Model) -> dict[str, Any]:
             "torchxrayvision": _version("torchxrayvision"),
         },
         "task": "Classification of chest radiographs, with class maps of the top K pathologies",
-        "description": f"{classifier.name}, trained on {seen}, with FM-G-CAM maps by cxr-explain.",
+        "description": inert(f"{classifier.name}, trained on {seen}, with FM-G-CAM maps by cxr-explain."),
         "authors": "The cxr-explain developers, for the configuration; see docs/README.md for the weights",
         "copyright": "See LICENSE",
-        "data_source": ", ".join(classifier.training_sets) or "not known",
+        "data_source": inert(", ".join(classifier.training_sets)) or "not known",
         "data_type": "dicom, png, jpeg, tiff, webp, bmp",
         "intended_use": "Research use only - not for diagnosis",
         "references": [_PAPER],
-        "model": facts_of(classifier, sha256=model.sha256, from_sha256=model.from_sha256),
+        "model": {key: model.facts[key] for key in ("weights_sha256", "weights_from_sha256")},
         "network_data_format": _data_format(classifier),
     }
 
 
 def _data_format(classifier: Classifier) -> dict[str, Any]:
-    names = {str(index): name or "never trained" for index, name in enumerate(classifier.pathologies)}
+    names = {str(index): inert(name) or "never trained" for index, name in enumerate(classifier.pathologies)}
     pred = {
         "type": "logits",
         "format": "classes",

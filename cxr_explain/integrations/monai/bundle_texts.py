@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cxr_explain._version import __version__
 from cxr_explain.models.base import Classifier
 
@@ -41,7 +43,7 @@ format=%(asctime)s %(levelname)s %(name)s: %(message)s
 _README = """\
 # {name}, explained
 
-A MONAI bundle written by cxr-explain {version}. It scores chest radiographs with the classifier `{name}` and
+A MONAI bundle written by cxr-explain {version}. It scores chest radiographs with the classifier {code} and
 shows where the classifier sees each of its top K pathologies (FM-G-CAM, arXiv 2312.05975).
 
 Research use only - not for diagnosis.{warning}
@@ -71,8 +73,8 @@ Logits in this order; `postprocessing` makes probabilities of them.
 ## Weights
 
 Trained on: {training}. `models/model.pt` has SHA-256 `{digest}`; it holds the tensors of a file with
-SHA-256 `{source}`, and nothing else. The outputs' names and operating points are under "model" in
-`configs/metadata.json`, with the digest, which is checked whenever the weights are loaded.
+SHA-256 `{source}`, and nothing else. The outputs' names and operating points are in `models/model.json`, with
+the digest, which is checked whenever the weights are loaded.
 """
 
 _PHANTOMS = """
@@ -89,14 +91,28 @@ def readme(classifier: Classifier, digest: str, source: str) -> str:
         digest: SHA-256 of the bundle's weights file.
         source: SHA-256 of the file that it was made from.
     """
-    names = [name or "(never trained)" for name in classifier.pathologies]
+    names = [_as_text(name) or "(never trained)" for name in classifier.pathologies]
     return _README.format(
-        name=classifier.name,
+        name=_as_text(classifier.name),
+        code=_as_code(classifier.name),
         version=__version__,
         warning=_PHANTOMS if classifier.phantom_only else "",
         size=classifier.input_size,
         outputs="\n".join(f"{index}. {name}" for index, name in enumerate(names)),
-        training=", ".join(classifier.training_sets) or "not known",
+        training=_as_text(", ".join(classifier.training_sets)) or "not known",
         source=source,
         digest=digest,
     )
+
+
+def _as_text(text: str) -> str:
+    """Text that Markdown shows as it is: no link, no picture, no tag."""
+    return re.sub(r"[\\`*\[\]<>&|~]", r"\\\g<0>", text)
+
+
+def _as_code(text: str) -> str:
+    """Text as code: fenced by more backticks than it has in a row."""
+    if "`" not in text:
+        return f"`{text}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", text))))
+    return f"{fence} {text} {fence}"
