@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import socketserver
+import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FileServer:
-    """`plan` holds one behaviour per coming request; after its end the server behaves."""
+    """`plan` holds one behaviour per coming request, its name or a function; then the server behaves."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.etag: str | None = '"version-1"'
-        self.plan: list[str] = []
+        self.plan: list[str | Callable] = []
         self.requests: list[dict[str, str]] = []
         self.received = threading.Semaphore(0)
         self.release = threading.Event()
@@ -26,21 +28,24 @@ class FileServer:
 
 
 @contextmanager
-def serving(content: bytes) -> Iterator[FileServer]:
+def serving(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[FileServer]:
     state = FileServer(content)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.requests.append(dict(self.headers.items()))
             behaviour = state.plan.pop(0) if state.plan else "good"
-            _BEHAVIOURS[behaviour](self, state)
+            answer = behaviour if callable(behaviour) else _BEHAVIOURS[behaviour]
+            answer(self, state)
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    state.base = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    state.base = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -50,6 +55,55 @@ def serving(content: bytes) -> Iterator[FileServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def scripted(script: Callable[..., None]) -> Iterator[int]:
+    """A server of bytes: a script gets the stream to write to, and the event that ends it; gives the port."""
+    over = threading.Event()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):  # the client is gone
+                script(self.wfile, over)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def to(location: str, body: bytes = b"", **headers: str) -> Callable:
+    """A behaviour: a redirect."""
+
+    def answer(handler, state: FileServer) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", location)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def saying(*lines: str, status: str = "200 OK", body: bytes = b"") -> Callable:
+    """A behaviour: a status, headers and a body as they are given."""
+
+    def answer(handler, state: FileServer) -> None:
+        head = "\r\n".join((f"HTTP/1.1 {status}", *lines, "", ""))
+        handler.wfile.write(head.encode("latin-1") + body)
+        handler.close_connection = True
+
+    return answer
 
 
 def _headers(handler, state: FileServer, length: int) -> None:

@@ -25,7 +25,6 @@ NAME_RULE = (
 )
 """What a name may be, in the words of error messages."""
 
-_SHOWN = 60  # characters of a refused text in an error message
 _FORBIDDEN = frozenset("@#\\`{}\u2800")  # the last is a letter of braille without a dot
 _CURRENCY = "Sc"
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
@@ -66,14 +65,14 @@ def first_flaw(names: Iterable[object]) -> str | None:
     return next((f"'{escaped(str(name))}'" for name in refused), None)
 
 
-def escaped(text: str) -> str:
-    r"""Text of a file, cut, for an error message: nothing in it acts on a terminal.
+def escaped(text: str, longest: int = 60) -> str:
+    r"""Text of a file or a server, cut, for an error message: nothing in it acts on a terminal.
 
     >>> print(escaped("Mass\x1b[2J"))
     Mass\x1b[2J
     """
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:_SHOWN])
-    return shown if len(text) <= _SHOWN else f"{shown}..."
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:longest])
+    return shown if len(text) <= longest else f"{shown}..."
 
 
 def visible(text: str) -> str:

@@ -4,14 +4,20 @@ A download grows in `<file>.part`; `<file>.part.json` remembers which version of
 ETag or date). Only a server that confirms that version, the offset and the total length may continue it;
 in every other case the download starts from zero. What does not look like a checkpoint is never moved into
 place.
+
+A server may be anybody's, and the way to it, too: see `cxr_explain.weights.hops` for where a request may go,
+and `cxr_explain.weights.watch` for how long it may take. What comes is bounded by the length that is
+declared, and that by `MOST_BYTES`; compressed answers are refused.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,21 +29,29 @@ from typing import TYPE_CHECKING, Literal
 
 from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
 from cxr_explain.support.locks import exclusive
+from cxr_explain.support.names import escaped
 from cxr_explain.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
 from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, format_of
+from cxr_explain.weights.hops import answer
 from cxr_explain.weights.registry import WeightsEntry, find_entry
+from cxr_explain.weights.watch import LONGEST, PATIENCE, SLOWEST, Watch
 
 if TYPE_CHECKING:
     import requests
 
 MIRROR_VARIABLE = "CXR_EXPLAIN_WEIGHTS_URL"
 
+LIMIT_VARIABLE = "CXR_EXPLAIN_MAX_DOWNLOAD_MIB"
+
+MOST_BYTES = 2 << 30
+"""Bytes of a download at most, unless `$CXR_EXPLAIN_MAX_DOWNLOAD_MIB` has another number of MiB."""
+
 BytesDone = Callable[[int, int | None], None]
 """Called with the bytes received so far and their total, where it is known."""
 
-_CONNECT_AND_READ_TIMEOUT = (10.0, 60.0)  # seconds
 _ATTEMPTS = 5
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
+_COUNT = "([0-9]{1,18})"
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _log = logging.getLogger(__name__)
@@ -83,7 +97,9 @@ def fetch(
     Raises:
         UnknownWeightsError: no such name.
         WeightsNotFoundError: missing, and `offline`.
-        WeightsDownloadError: the download failed; what came is kept and continued next time.
+        WeightsDownloadError: the download failed, or was given up: a hop that is not https, more bytes than
+            `MOST_BYTES`, too little in too long a time. What came is kept and continued next time, where the
+            server says which version of the file it is.
     """
     entry = find_entry(entry) if isinstance(entry, str) else entry
     target = place_of(entry, weights_dir)
@@ -156,66 +172,56 @@ class _Download:
         self._part = _beside(target, ".part")
         self._version_file = _beside(target, ".part.json")
         self._report = report
+        self._is_whole = False
 
     def run(self, backoff: float) -> None:
         """Download, retry, check, and move into place."""
-        import requests
-
-        # A session, so that the proxies of the environment are respected on redirects, too.
-        with requests.Session() as session:
+        limit, until = _most_bytes(), time.monotonic() + LONGEST
+        try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    self._attempt(session)
+                    self._attempt(limit, until)
                     break
                 except _RetryableError as error:
-                    _log.info("%s: attempt %d of %d: %s", self._url, attempt, _ATTEMPTS, error)
+                    _log.info("%s: attempt %d of %d: %s", _shown(self._url), attempt, _ATTEMPTS, error)
                     if attempt == _ATTEMPTS:
                         raise WeightsDownloadError(f"{error}, {_ATTEMPTS} times") from error.__cause__
                     time.sleep(backoff * 2 ** (attempt - 1))
+        finally:
+            if not self._is_whole and not self._version_file.is_file():
+                self._discard()  # nothing could go on from it
         self._move_into_place()
 
-    def _attempt(self, session: requests.Session) -> None:
+    def _attempt(self, limit: int, until: float) -> None:
         import requests
+        import urllib3
 
-        begun = self._begun()
+        begun = self._begun(limit)
         headers = {"Accept-Encoding": "identity"}  # the lengths must be those of the file
         if begun is not None:
             offset, version = begun
             if offset == version.total:
                 return
             headers |= {"Range": f"bytes={offset}-", "If-Range": version.validator}
-        try:
-            with session.get(
-                self._url, headers=headers, stream=True, timeout=_CONNECT_AND_READ_TIMEOUT
-            ) as response:
-                self._refuse_downgrade(response)
-                self._receive(response, begun)
-        except (
-            requests.exceptions.InvalidSchema,  # also a redirect to anything but http and https
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidURL,
-            requests.exceptions.TooManyRedirects,
-        ) as error:
-            raise WeightsDownloadError(f"an address that cannot be used ({_shown(str(error))})") from error
-        except requests.exceptions.SSLError as error:
-            raise WeightsDownloadError("a certificate that cannot be verified") from error
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise _RetryableError("a connection that failed or broke off") from error
-        except requests.Timeout as error:
-            raise _RetryableError("no answer in time") from error
-        except requests.RequestException as error:
-            raise WeightsDownloadError(f"a failed request ({_shown(str(error))})") from error
+        # A session, so that the proxies of the environment are respected on redirects, too.
+        with Watch(until) as watch, watch.session() as session:
+            try:
+                with answer(session, self._url, headers) as response:
+                    _raise_if_cut(watch)  # to whoever reads headers, a cut is their end
+                    self._receive(response, begun, limit, watch)
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                _raise_if_cut(watch, error)
+                raise _meaning_of(error) from error
+            _raise_if_cut(watch)
+        self._is_whole = True
 
-    def _refuse_downgrade(self, response: requests.Response) -> None:
-        if self._url.startswith("https:") and not response.url.startswith("https:"):
-            raise WeightsDownloadError("a redirect from https to http")
-
-    def _begun(self) -> tuple[int, _Version] | None:
+    def _begun(self, limit: int) -> tuple[int, _Version] | None:
         """Return how far an earlier attempt came, where it may be continued; else start from nothing."""
         with suppress(OSError, ValueError, TypeError):
             version = _Version(**json.loads(self._version_file.read_text(encoding="utf-8")))
             offset = self._part.stat().st_size
-            if version.url == self._url and 0 < offset <= version.total:
+            is_ours = version.url == self._url and _validates(version.validator)
+            if is_ours and 0 < offset <= version.total <= limit:
                 return offset, version
         self._discard()
         return None
@@ -224,50 +230,83 @@ class _Download:
         self._part.unlink(missing_ok=True)
         self._version_file.unlink(missing_ok=True)
 
-    def _receive(self, response: requests.Response, begun: tuple[int, _Version] | None) -> None:
+    def _receive(
+        self, response: requests.Response, begun: tuple[int, _Version] | None, limit: int, watch: Watch
+    ) -> None:
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if response.ok and coding != "identity":
+            raise WeightsDownloadError(f"a compressed answer ({escaped(coding)}), which was not asked for,")
         if response.status_code == 206 and begun is not None:
             offset, version = begun
             if not _continues(response, offset, version):
                 self._discard()
                 raise _RetryableError("another part of the file than was asked for")
-            self._copy(response, "ab", offset, version.total)
+            self._copy(response, "ab", offset, version.total, limit, watch)
         elif response.status_code == 200:
             total = _content_length(response)
             self._discard()
+            self._check_room(total, limit)
             self._remember_version(response, total)
-            self._copy(response, "wb", 0, total)
+            self._copy(response, "wb", 0, total, limit, watch)
         elif response.status_code == 416:
             self._discard()
             raise _RetryableError("a refusal to continue the download")
         else:
-            found = f"the answer {response.status_code} {response.reason}".rstrip()
+            found = f"the answer {response.status_code} {escaped(response.reason or '')}".rstrip()
             if response.status_code in _RETRIED_STATUSES:
                 raise _RetryableError(found)
             raise WeightsDownloadError(found)
+
+    def _check_room(self, total: int | None, limit: int) -> None:
+        if total is not None and total > limit:
+            raise _too_much(f"a file of {total:,} bytes", limit)
+        free = shutil.disk_usage(self._target.parent).free
+        if (total or 0) > free:
+            raise WeightsDownloadError(f"{free:,} free bytes in {self._target.parent} for {total:,}")
 
     def _remember_version(self, response: requests.Response, total: int | None) -> None:
         """Keep what lets a later attempt continue; a server that names no version cannot be continued."""
         etag = response.headers.get("ETag", "")
         # RFC 9110, 13.1.5: If-Range takes no weak ETag.
         validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-        if validator and total is not None:
+        if _validates(validator) and total is not None:
             content = json.dumps(asdict(_Version(self._url, validator, total)))
             self._version_file.write_text(content, encoding="utf-8")
 
-    def _copy(self, response: requests.Response, mode: str, offset: int, total: int | None) -> None:
-        received = offset
+    def _copy(
+        self, response: requests.Response, mode: str, offset: int, total: int | None, limit: int, watch: Watch
+    ) -> None:
+        """Append what comes; not a byte more than was declared, or than the limit allows."""
+        received, most = offset, limit if total is None else total
         self._report(received, total)
-        with self._part.open(mode) as stream:
+        with self._freeing_a_full_disk(), self._part.open(mode) as stream:
             try:
-                for chunk in response.iter_content(_CHUNK):
-                    stream.write(chunk)
+                # Not `iter_content`, which reads the size of a chunk from a line of any length.
+                while chunk := response.raw.read(_CHUNK, decode_content=False):
                     received += len(chunk)
+                    watch.received += len(chunk)
+                    if received > most:
+                        break
+                    stream.write(chunk)
                     self._report(received, total)
             finally:
                 stream.flush()
                 os.fsync(stream.fileno())
+        if total is None and received > most:
+            raise _too_much("a file without an end", limit)
+        if total is not None and received > most:
+            self._discard()
         if total is not None and received != total:
             raise _RetryableError(f"{received:,} bytes in place of {total:,}")
+
+    @contextmanager
+    def _freeing_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._discard()
+            raise
 
     def _move_into_place(self) -> None:
         with self._part.open("rb") as stream:
@@ -280,8 +319,50 @@ class _Download:
         _sync_folder(self._target.parent)
 
 
+def _raise_if_cut(watch: Watch, cause: Exception | None = None) -> None:
+    if watch.is_over:
+        raise WeightsDownloadError(f"no end after {LONGEST / 3600:g} hours") from cause
+    if watch.is_slow:
+        raise _RetryableError(f"less than {SLOWEST:,} bytes a second for {PATIENCE:g} seconds") from cause
+
+
+def _meaning_of(error: Exception) -> Exception:
+    """What is to be said of a request that failed; of some failures, that they are tried again."""
+    import requests
+    from urllib3.exceptions import ReadTimeoutError
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return WeightsDownloadError("a certificate that cannot be verified")
+    if isinstance(error, requests.ConnectionError):
+        return _RetryableError("a connection that failed or broke off")
+    if isinstance(error, (requests.Timeout, ReadTimeoutError)):
+        return _RetryableError("no answer in time")
+    if isinstance(error, requests.RequestException):
+        return WeightsDownloadError(f"a failed request ({escaped(_shown(str(error)), 300)})")
+    return _RetryableError("a connection that failed or broke off")
+
+
+def _most_bytes() -> int:
+    said = os.environ.get(LIMIT_VARIABLE, "")
+    if said and not re.fullmatch("0*[1-9][0-9]{0,11}", said):
+        raise WeightsDownloadError(
+            f"{LIMIT_VARIABLE}={escaped(said)}, which is no number of MiB (such as 4096),"
+        )
+    return int(said) << 20 if said else MOST_BYTES
+
+
+def _too_much(found: str, limit: int) -> WeightsDownloadError:
+    allowed = f"more than the {limit >> 20:,} MiB that {LIMIT_VARIABLE} allows"
+    return WeightsDownloadError(f"{found}, {allowed} (2,048 where it is not set),")
+
+
+def _validates(validator: object) -> bool:
+    """Whether a version's name may be sent back to the server."""
+    return isinstance(validator, str) and re.fullmatch("[ -~]{1,200}", validator) is not None
+
+
 def _continues(response: requests.Response, offset: int, version: _Version) -> bool:
-    span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+    span = re.fullmatch(f"bytes {_COUNT}-{_COUNT}/{_COUNT}", response.headers.get("Content-Range", ""))
     if span is None or tuple(map(int, span.groups())) != (offset, version.total - 1, version.total):
         return False
     etag = response.headers.get("ETag")  # a server may overlook If-Range
@@ -290,7 +371,7 @@ def _continues(response: requests.Response, offset: int, version: _Version) -> b
 
 def _content_length(response: requests.Response) -> int | None:
     length = response.headers.get("Content-Length", "")
-    if length.isdigit():
+    if re.fullmatch(_COUNT, length):
         return int(length)
     if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
         return None  # its end is marked, so that a cut is noticed
