@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from cxr_explain.audit.sections import sections_of
 from cxr_explain.errors import AuditError
+from cxr_explain.support.markdown import as_text
 from cxr_explain.support.plain_table import PlainTable
 from cxr_explain.support.strict_json import DIGEST, is_as_written, read_json, with_digest
 
@@ -76,7 +77,7 @@ class Statistics:
     def to_markdown(self) -> str:
         """As GitHub renders it."""
         tables = [table.to_markdown() for table in self.tables()]
-        return "\n\n".join([*tables, self._notes()]).rstrip() + "\n"
+        return "\n\n".join([*tables, as_text(self._notes())]).rstrip() + "\n"
 
     def _notes(self) -> str:
         return "\n".join(f"- {note}" for note in self.document["notes"])

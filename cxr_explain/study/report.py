@@ -11,6 +11,7 @@ from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, MeasureRow, Tables
 from cxr_explain.study.plan import PRESENT, Plan
 from cxr_explain.study.summary import STRATA, Summary, differences, summarise
+from cxr_explain.support.markdown import as_text
 from cxr_explain.support.plain_table import PlainTable
 
 WHERE = (("peak, tolerant", "peak"), ("peak", "peak, strict"), ("IoU", "IoU"), ("energy", "energy"))
@@ -76,7 +77,12 @@ class Findings:
         Args:
             before: Markdown between the title and the tables, such as the plots.
         """
-        said = [f"# {self.title}", self._facts(), before, *(table.to_markdown() for table in self.shown)]
+        said = [
+            f"# {as_text(self.title)}",
+            self._facts(),
+            before,
+            *(table.to_markdown() for table in self.shown),
+        ]
         return "\n\n".join(filter(None, said)) + "\n"
 
     def _facts(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cxr_explain.support.markdown import as_text
+
 
 @dataclass(frozen=True)
 class PlainTable:
@@ -30,19 +32,22 @@ class PlainTable:
     note: str = ""
 
     def to_markdown(self) -> str:
-        """The table in Markdown, as GitHub renders it."""
+        """The table in Markdown, as GitHub renders it; names of files and findings stay text."""
         rule = ["-" * (width + 1) for width in self._widths]
-        lines = [f"| {' | '.join(cells)} |" for cells in self._padded]
+        lines = [f"| {' | '.join(map(as_text, cells))} |" for cells in self._padded]
         marks = [f":{line}" if self._left(at) else f"{line}:" for at, line in enumerate(rule)]
-        return self._with_note(f"### {self.title}\n", [lines[0], f"|{'|'.join(marks)}|", *lines[1:]], "\n")
+        lines = [lines[0], f"|{'|'.join(marks)}|", *lines[1:]]
+        return self._with_note(f"### {as_text(self.title)}\n", lines, as_text(self.note), "\n")
 
     def to_text(self) -> str:
         """The table as plain text, for a terminal."""
         lines = ["  ".join(cells).rstrip() for cells in self._padded]
-        return self._with_note(self.title, [lines[0], "-" * max(map(len, lines)), *lines[1:]], "")
+        lines = [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+        return self._with_note(self.title, lines, self.note, "")
 
-    def _with_note(self, title: str, lines: list[str], gap: str) -> str:
-        return "\n".join((title, *lines, *([f"{gap}{self.note}"] if self.note else [])))
+    @staticmethod
+    def _with_note(title: str, lines: list[str], note: str, gap: str) -> str:
+        return "\n".join((title, *lines, *([f"{gap}{note}"] if note else [])))
 
     @property
     def _widths(self) -> list[int]:

@@ -163,12 +163,11 @@ def test_the_readme_shows_texts_as_they_are(canary: Path, tmp_path: Path) -> Non
     names = ["<img src=x onerror=alert(1)>", "![x](http://127.0.0.1:9/x.png)", "[x](javascript:alert(1))"]
     bundle = written(attacking(names, "a`b``c <b>"), tmp_path / "bundle")
     said = (bundle / "docs" / "README.md").read_text(encoding="utf-8")
-    assert "# a\\`b\\`\\`c \\<b\\>, explained" in said
+    assert "# a`b``c \\<b>, explained" in said
     assert "classifier ``` a`b``c <b> ``` and" in said
-    for name in names:
-        assert name not in said
-    assert "0. \\<img src=x onerror=alert(1)\\>" in said
-    assert "1. !\\[x\\](http://127.0.0.1:9/x.png)" in said
+    assert "0. \\<img src=x onerror=alert(1)>" in said
+    assert "1. ![x\\](http://127.0.0.1:9/x.png)" in said
+    assert "2. [x\\](javascript:alert(1))" in said
 
 
 RIGHT = {

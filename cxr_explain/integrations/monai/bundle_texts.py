@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from cxr_explain._version import __version__
 from cxr_explain.models.base import Classifier
+from cxr_explain.support.markdown import as_code, as_text
 
 LICENSE = """\
 The configuration and the documents of this bundle are licensed under the Apache License, Version 2.0:
@@ -91,28 +90,15 @@ def readme(classifier: Classifier, digest: str, source: str) -> str:
         digest: SHA-256 of the bundle's weights file.
         source: SHA-256 of the file that it was made from.
     """
-    names = [_as_text(name) or "(never trained)" for name in classifier.pathologies]
+    names = [as_text(name) or "(never trained)" for name in classifier.pathologies]
     return _README.format(
-        name=_as_text(classifier.name),
-        code=_as_code(classifier.name),
+        name=as_text(classifier.name),
+        code=as_code(classifier.name),
         version=__version__,
         warning=_PHANTOMS if classifier.phantom_only else "",
         size=classifier.input_size,
         outputs="\n".join(f"{index}. {name}" for index, name in enumerate(names)),
-        training=_as_text(", ".join(classifier.training_sets)) or "not known",
+        training=as_text(", ".join(classifier.training_sets)) or "not known",
         source=source,
         digest=digest,
     )
-
-
-def _as_text(text: str) -> str:
-    """Text that Markdown shows as it is: no link, no picture, no tag."""
-    return re.sub(r"[\\`*\[\]<>&|~]", r"\\\g<0>", text)
-
-
-def _as_code(text: str) -> str:
-    """Text as code: fenced by more backticks than it has in a row."""
-    if "`" not in text:
-        return f"`{text}`"
-    fence = "`" * (1 + max(map(len, re.findall("`+", text))))
-    return f"{fence} {text} {fence}"
