@@ -365,8 +365,10 @@ def _continues(response: requests.Response, offset: int, version: _Version) -> b
     span = re.fullmatch(f"bytes {_COUNT}-{_COUNT}/{_COUNT}", response.headers.get("Content-Range", ""))
     if span is None or tuple(map(int, span.groups())) != (offset, version.total - 1, version.total):
         return False
-    etag = response.headers.get("ETag")  # a server may overlook If-Range
-    return etag is None or not version.validator.startswith('"') or etag == version.validator
+    # A server may overlook If-Range. RFC 9110, 15.3.7: it says an ETag again, and may leave a date out.
+    if version.validator.startswith('"'):
+        return response.headers.get("ETag") == version.validator
+    return response.headers.get("Last-Modified", version.validator) == version.validator
 
 
 def _content_length(response: requests.Response) -> int | None:

@@ -329,6 +329,22 @@ def test_parts_that_lie_never_grow_the_file(
     assert all(size <= len(CONTENT) for size in left(tmp_path).values())
 
 
+@pytest.mark.parametrize("said", ['ETag: "other"', "X: no version"])
+def test_a_part_of_another_version_is_not_spliced(
+    said: str, get: Callable[..., bytes], plain: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = CONTENT[: len(CONTENT) // 2]
+    length, rest = len(CONTENT), len(CONTENT) - len(half)
+    span = f"Content-Range: bytes {len(half)}-{length - 1}/{length}"
+    monkeypatch.setattr(download, "_ATTEMPTS", 3)
+    plain.plan = [
+        saying('ETag: "1"', f"Content-Length: {length}", body=half),
+        saying(span, said, f"Content-Length: {rest}", status="206 Partial Content", body=bytes(rest)),
+    ]
+    assert get(plain.base + PATH) == CONTENT
+    assert plain.ranges == [None, f"bytes={len(half)}-", None]
+
+
 @pytest.mark.parametrize("version", ['"\x1b[2J"', '"é"', '"' + "a" * 5000 + '"'])
 def test_a_version_that_cannot_be_sent_back_is_none(
     version: str, get: Callable[..., bytes], plain: FileServer
@@ -422,6 +438,17 @@ def test_a_server_that_floods_is_refused_at_once(
 def test_a_greeting_of_tls_without_an_end_is_cut(script: Callable, get: Callable[..., bytes]) -> None:
     with scripted(script) as port:
         assert "less than 1,024 bytes a second" in refusal(get, f"https://127.0.0.1:{port}{PATH}")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_never_ends_is_cut(
+    scheme: str, get: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "check_named", lambda _: None)  # a plain address of another machine
+    with scripted(drip(b"HTTP/1.1 200 OK\r\nX: ")) as port:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{port}")
+        assert "less than 1,024 bytes a second" in refusal(get, f"{scheme}://weights.invalid{PATH}")
 
 
 def test_a_slow_file_over_tls_is_cut_and_kept(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from cxr_explain.models.base import Classifier, Outputs
 from cxr_explain.models.families import FAMILIES, family_named, family_of_tensors
 from cxr_explain.models.loaded import TRAINED_UNKNOWN, Loaded
 from cxr_explain.support.names import visible
-from cxr_explain.weights import CheckpointFacts, load_into
+from cxr_explain.weights import CheckpointFacts, load_into, read_checkpoint
 
 
 def configuration_of(classifier: Classifier) -> dict[str, Any]:
@@ -101,7 +100,8 @@ def bundled_explainer(
             remedy="Write the bundle again: cxr-explain bundle.",
             source=weights,
         )
-    tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    with naming(weights):
+        tensors = read_checkpoint(content).state_dict
     load_into(network, tensors, name=told.name)
     network.eval().requires_grad_(False)
     return Explainer(_classifier(network, told), **options)
