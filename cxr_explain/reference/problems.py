@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from cxr_explain.errors import CxrExplainError, ManifestError
 from cxr_explain.pathologies import known_pathology
+from cxr_explain.support.bounded import quoted as quoted  # what messages on tables show values by
 
 _SHOWN = 20
-_LONGEST_VALUE = 60
 
 
 class CellError(ValueError):
@@ -81,13 +81,3 @@ class Problems:
         shown = [f"line {line}: {text}" for line, text in heapq.nsmallest(_SHOWN, self._found)]
         more = f" and {len(self._found) - _SHOWN} more" if len(self._found) > _SHOWN else ""
         raise ManifestError("; ".join(shown) + more)
-
-
-def quoted(value: object) -> str:
-    r"""A value as a message may show it: one line, escaped, and at most 60 characters.
-
-    >>> quoted("a\nb"), quoted(["a" * 100])
-    ("'a\\nb'", "['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
-    """
-    text = ascii(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

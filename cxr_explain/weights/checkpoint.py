@@ -2,15 +2,21 @@
 
 PyTorch's zip format (since 1.6), its older format, and safetensors are read; of pickled whole modules, as
 TorchXRayVision publishes them, only the tensors are kept. torch is imported on first use.
+
+What a file makes of itself is limited before it is made: by its own size where a good one grows with it, such
+as the numbers, and else by what no model has, such as 65,535 tensors.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -23,17 +29,25 @@ from cxr_explain.errors import (
     WeightsNotFoundError,
     naming,
 )
-from cxr_explain.weights.facts import CheckpointFacts, check_names, safetensors_metadata
-from cxr_explain.weights.formats import SNIFFED_BYTES, FileFormat, format_of
-from cxr_explain.weights.inert_pickle import ModuleRecord, TensorRecord, read_pickle
+from cxr_explain.support.bounded import open_regular, quoted, read_bounded
+from cxr_explain.weights.facts import CheckpointFacts, check_names, safetensors_header
+from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, FileFormat, format_of
+from cxr_explain.weights.inert_pickle import MAX_DIMENSIONS, ModuleRecord, TensorRecord, read_pickle
 
 if TYPE_CHECKING:
     import torch
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_MAX_DEPTH = 32  # of modules within modules
+_MAX_DEPTH = 32  # of modules within modules, and of wrappers around a model
+_MAX_TENSORS = 65_535  # the largest vision transformers have a few thousand
+_MAX_MODULES = 4 * _MAX_TENSORS
+_LONGEST_NAME = 4096  # characters, of a tensor's name
+_MAX_VIEWS = 16  # times its size in bytes that the tensors of a file may have, since they may share storages
+_SPARE_VIEWS = 2**26  # bytes
 _MAX_NAMED = 5  # tensors named in an error message
+_LONGEST_SHOWN = 80  # characters of a name in an error message
+_LONGEST_REASON = 200  # characters of another library's error, which may quote the file
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _REFETCH = "Give a checkpoint file; a broken download has to be deleted and fetched again."
 
@@ -78,9 +92,17 @@ def read_checkpoint(source: str | PathLike[str] | bytes) -> Checkpoint:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a weights file; a file that cannot be read is a WeightsNotFoundError."""
+    """Return the content of a weights file.
+
+    Raises:
+        WeightsNotFoundError: a file that cannot be read, no regular file, or one that this machine has no
+            memory for.
+        WeightsIntegrityError: a file that begins like no checkpoint, whatever its length.
+    """
     try:
-        return path.read_bytes()
+        with naming(path), open_regular(path) as stream:
+            _format(stream.read(SNIFFED_BYTES))
+        return read_bounded(path, _memory())
     except OSError as error:
         raise WeightsNotFoundError(
             f"no readable file ({error.strerror})", remedy="Check the path and its permissions.", source=path
@@ -137,20 +159,34 @@ def _enumerate(words: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return f"{words} {', '.join(names[:_MAX_NAMED])}{more}"
+    shown = (name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..." for name in names)
+    return f"{words} {', '.join(islice(shown, _MAX_NAMED))}{more}"
+
+
+def _memory() -> int:
+    """The machine's memory in bytes, where the system says it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return sys.maxsize - 1
 
 
 def _read(content: bytes) -> Checkpoint:
-    file_format = format_of(content[:SNIFFED_BYTES])
+    file_format = _format(content[:SNIFFED_BYTES])
     if file_format is FileFormat.SAFETENSORS:
         return _read_safetensors(content)
     if file_format is FileFormat.TORCH_ZIP:
         root, storage_bytes = _open_zip(content)
-    elif file_format is FileFormat.TORCH_LEGACY:
-        root, storage_bytes = _open_legacy(content)
     else:
-        raise WeightsIntegrityError(str(file_format), expected="a checkpoint", remedy=_REFETCH)
-    return _from_root(root, _Tensors(storage_bytes))
+        root, storage_bytes = _open_legacy(content)
+    return _from_root(root, _Tensors(storage_bytes, len(content)))
+
+
+def _format(head: bytes) -> FileFormat:
+    found = format_of(head)
+    if found not in CHECKPOINT_FORMATS:
+        raise WeightsIntegrityError(str(found), expected="a checkpoint", remedy=_REFETCH)
+    return found
 
 
 def _read_safetensors(content: bytes) -> Checkpoint:
@@ -158,20 +194,52 @@ def _read_safetensors(content: bytes) -> Checkpoint:
     from safetensors.torch import load
 
     try:
+        header = safetensors_header(content)
+        metadata = header.pop("__metadata__", None)
+        for name, described in header.items():
+            _check_name(name, len(described["shape"]))
+        _check_count(len(header))
         state_dict = load(content)
-        metadata = safetensors_metadata(content)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise WeightsIntegrityError(f"a broken safetensors file ({error})", remedy=_REFETCH) from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error)[:_LONGEST_REASON]
+        raise WeightsIntegrityError(f"a broken safetensors file ({reason})", remedy=_REFETCH) from error
     facts = CheckpointFacts.from_metadata(metadata)
     return Checkpoint(_without_prefix(state_dict), facts.pathologies, facts)
+
+
+def _check_name(name: str, dimensions: int) -> None:
+    if len(name) > _LONGEST_NAME or dimensions > MAX_DIMENSIONS:
+        raise WeightsIntegrityError(
+            f"a tensor of {dimensions} dimensions with a name of {len(name)} characters",
+            expected=f"at most {MAX_DIMENSIONS} and {_LONGEST_NAME}",
+        )
+
+
+def _check_count(tensors: int) -> None:
+    if tensors > _MAX_TENSORS:
+        raise WeightsIntegrityError(f"{tensors:,} tensors", expected=f"at most {_MAX_TENSORS:,}")
 
 
 # --- containers: where the pickle is, and where the bytes of each storage are ---
 
 
+class _Directory(io.BytesIO):
+    """The bytes of an archive, as zipfile reads its list of entries: a long one is refused unparsed."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        entries = found.count(b"PK\x01\x02")
+        if entries > _MAX_TENSORS:
+            raise WeightsIntegrityError(
+                f"a zip archive of {entries:,} entries", expected=f"at most {_MAX_TENSORS:,}"
+            )
+        return found
+
+
 def _open_zip(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
     try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
+        archive = zipfile.ZipFile(_Directory(content))
+        archive.fp = io.BytesIO(content)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
         raise WeightsIntegrityError("a truncated zip archive", remedy=_REFETCH) from error
     records = {info.filename: info for info in archive.infolist()}
@@ -266,8 +334,10 @@ def _dtype(name: str) -> torch.dtype:
 class _Tensors:
     """Builds tensors from records; tensors on one storage share its memory, as they did when saved."""
 
-    def __init__(self, storage_bytes: Callable[[str], bytes]) -> None:
+    def __init__(self, storage_bytes: Callable[[str], bytes], file_size: int) -> None:
         self._storage_bytes = storage_bytes
+        self._unread = file_size  # storages may overlap in the file, and be read as several types
+        self._views = _MAX_VIEWS * file_size + _SPARE_VIEWS
         self._storages: dict[tuple[str, str], torch.Tensor] = {}
 
     def build(self, record: TensorRecord) -> torch.Tensor:
@@ -280,6 +350,12 @@ class _Tensors:
         # More elements than the storage has would be a tensor that repeats itself, without bounds.
         if elements > len(flat) or record.offset + last >= len(flat):
             raise WeightsIntegrityError("a tensor larger than its storage", remedy=_REFETCH)
+        self._views -= elements * flat.itemsize
+        if self._views < 0:
+            raise WeightsIntegrityError(
+                f"tensors of more than {_MAX_VIEWS} times the file's size, which share their numbers",
+                remedy="Save the model's state dict as safetensors, which keeps each number once.",
+            )
         return flat.as_strided(record.size, record.stride, flat.storage_offset() + record.offset)
 
     def _flat(self, record: TensorRecord) -> torch.Tensor:
@@ -289,6 +365,9 @@ class _Tensors:
         if key not in self._storages:
             dtype = _dtype(record.storage.dtype)
             raw = bytearray(self._storage_bytes(record.storage.key))
+            self._unread -= len(raw)
+            if self._unread < 0:
+                raise WeightsIntegrityError("storages that overlap in the file", remedy=_REFETCH)
             if len(raw) % dtype.itemsize:
                 raise WeightsIntegrityError("a storage of broken length", remedy=_REFETCH)
             self._storages[key] = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
@@ -302,9 +381,12 @@ def _from_root(root: Any, tensors: _Tensors) -> Checkpoint:
         facts = CheckpointFacts.of_attributes(root.state)
         named = _names(root.state.get("targets", root.state.get("pathologies")))
         pathologies = facts.pathologies or named
-        records = dict(_module_tensors(root))
+        records = dict(_module_tensors(root, _Walk()))
     else:
         records = _state_dict_tensors(root)
+    _check_count(len(records))
+    for name, record in records.items():
+        _check_name(name, len(record.size))
     try:
         built = {key: tensors.build(record) for key, record in records.items()}
     except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
@@ -335,7 +417,7 @@ def _state_dict_tensors(root: Any) -> dict[str, TensorRecord]:
         raise ArchitectureError(f"a pickled {type(root).__name__}", expected="a module or a state dict")
     records = {key: value for key, value in root.items() if isinstance(value, TensorRecord)}
     if not records or not all(isinstance(key, str) for key in records):
-        entries = ", ".join(repr(key) for key in list(root)[:_MAX_NAMED]) or "nothing"
+        entries = ", ".join(quoted(key) for key in islice(root, _MAX_NAMED)) or "nothing"
         raise ArchitectureError(
             f"a dictionary without named tensors (it holds {entries})",
             expected=f"a state dict, or one under {', '.join(map(repr, _WRAPPERS))}",
@@ -344,20 +426,38 @@ def _state_dict_tensors(root: Any) -> dict[str, TensorRecord]:
     return records
 
 
+class _Walk:
+    """Counts what is met on the way through a module; modules that hold each other have no end."""
+
+    def __init__(self) -> None:
+        self._modules = self._tensors = 0
+
+    def enter(self, depth: int) -> None:
+        self._modules += 1
+        if depth > _MAX_DEPTH or self._modules > _MAX_MODULES:
+            raise WeightsIntegrityError("modules nested without end")
+
+    def meet(self, name: str, tensor: TensorRecord) -> tuple[str, TensorRecord]:
+        self._tensors += 1
+        _check_count(self._tensors)
+        _check_name(name, len(tensor.size))
+        return name, tensor
+
+
 def _module_tensors(
-    module: ModuleRecord, prefix: str = "", depth: int = 0
+    module: ModuleRecord, walk: _Walk, prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, TensorRecord]]:
     """Do what `Module.state_dict` does, on a record: parameters, persistent buffers, then submodules."""
-    if depth > _MAX_DEPTH:
-        raise WeightsIntegrityError("modules nested without end")
-    fleeting = module.state.get("_non_persistent_buffers_set") or ()
+    walk.enter(depth)
+    said = module.state.get("_non_persistent_buffers_set")
+    fleeting = said if isinstance(said, set) else ()
     for part in ("_parameters", "_buffers"):
         for name, value in _part(module, part).items():
             if isinstance(value, TensorRecord) and not (part == "_buffers" and name in fleeting):
-                yield f"{prefix}{name}", value
+                yield walk.meet(f"{prefix}{name}", value)
     for name, child in _part(module, "_modules").items():
         if isinstance(child, ModuleRecord):
-            yield from _module_tensors(child, f"{prefix}{name}.", depth + 1)
+            yield from _module_tensors(child, walk, f"{prefix}{name}.", depth + 1)
 
 
 def _part(module: ModuleRecord, part: str) -> dict[Any, Any]:
@@ -370,10 +470,13 @@ def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
     Names without a dot are the wrapper's own, such as `op_threshs` of TorchXRayVision's ResNet.
     """
-    prefixes = {key.partition(".")[0] for key in state_dict if "." in key}
-    if len(prefixes) != 1:
-        return state_dict
-    prefix = f"{prefixes.pop()}."
-    shorter = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
-    nested = any("." in key for key in shorter)
-    return _without_prefix(shorter) if nested and len(shorter) == len(state_dict) else state_dict
+    for _ in range(_MAX_DEPTH):
+        prefixes = {key.partition(".")[0] for key in state_dict if "." in key}
+        if len(prefixes) != 1:
+            break
+        prefix = f"{prefixes.pop()}."
+        shorter = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
+        if len(shorter) < len(state_dict) or not any("." in key for key in shorter):
+            break
+        state_dict = shorter
+    return state_dict

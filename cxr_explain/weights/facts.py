@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cxr_explain.errors import WeightsMetadataError
+from cxr_explain.support.bounded import LONGEST_JSON, parse_json
 from cxr_explain.support.names import MOST_NAMES, NAME_RULE, escaped, first_flaw
 
 TrainedOn = Literal["radiographs", "phantoms"]
@@ -32,7 +33,6 @@ MODULE_FACTS = "cxr_explain_facts"
 INPUT_SIZES = (16, 8192)
 _NAMES = frozenset({"pathologies", "training_sets"})
 _RENAME = "Save the weights with another name; `CheckpointFacts` writes what a safetensors file says."
-_LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
 
 
 @dataclass(frozen=True)
@@ -127,32 +127,35 @@ class CheckpointFacts:
             WeightsMetadataError: a name that this package reads, with another value than it may have.
         """
         with path.open("rb") as stream:
-            start = stream.read(8)
-            length = int.from_bytes(start, "little")
-            if length > _LONGEST_HEADER:
-                raise ValueError(f"a header of {length} bytes")
-            return cls.from_metadata(safetensors_metadata(start + stream.read(length)))
+            head = stream.read(8 + LONGEST_JSON)
+            return cls.from_metadata(safetensors_header(head).get("__metadata__"))
 
 
-def safetensors_metadata(content: bytes) -> dict[str, str] | None:
-    r"""The text in a safetensors file: 8 bytes of length, a JSON header of it, then the tensors.
+def safetensors_header(content: bytes) -> dict[str, Any]:
+    r"""What a safetensors file says of its tensors: 8 bytes of length, then a JSON header of it.
 
     Raises:
-        ValueError: no such header.
+        ValueError: no such header, or one that is longer than any model's.
 
-    >>> safetensors_metadata(b'\x25\0\0\0\0\0\0\0{"__metadata__":{"input_size":"224"}}')
-    {'input_size': '224'}
+    >>> safetensors_header(b'\x25\0\0\0\0\0\0\0{"__metadata__":{"input_size":"224"}}')
+    {'__metadata__': {'input_size': '224'}}
     """
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    length = int.from_bytes(content[:8], "little")
+    if length > LONGEST_JSON:
+        raise ValueError(f"a header of {length:,} bytes")
+    header = parse_json(content[8 : 8 + length])
     if not isinstance(header, dict):
         raise ValueError("a header that is no JSON object")
-    return header.get("__metadata__")
+    metadata = header.get("__metadata__") or {}
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("metadata that are no text by name")
+    return header
 
 
 def _parsed(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        return parse_json(text)
+    except (ValueError, TypeError) as error:
         raise _unclear(name, text) from error
 
 

@@ -9,12 +9,18 @@ their numbers lie in the file. Any other name ends the reading with
 `torch.load(weights_only=True)` would do for plain state dicts, but it refuses the whole modules that
 TorchXRayVision publishes in the format before torch 1.6. A restricted `pickle.Unpickler` would still let a
 pickle set attributes on the objects it gets, and reserve memory at will.
+
+Instructions are cheap to write and may be dear to follow: one of three bytes copies a list of a million
+entries. So each is charged for the memory that its values take, before they are made, and a pickle may take
+a multiple of the bytes that were read of it. What it takes it never gets back, so that the same limit holds
+for time.
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -23,7 +29,17 @@ from cxr_explain.errors import UnsafeWeightsError, WeightsIntegrityError
 MAX_INSTRUCTIONS = 4_000_000
 """A DenseNet-121 needs 70,000; beyond this limit a pickle is taken for an attack on time or memory."""
 
-_MAX_DIMENSIONS = 16
+MAX_DIMENSIONS = 16
+"""Of a tensor; PyTorch itself has few operations for more."""
+
+_MEMORY_PER_BYTE = 32  # of what is read of the pickle
+_SPARE_MEMORY = 2**28  # bytes, that any pickle may take besides; a whole DenseNet-121 takes 2**23.4 in all
+
+_SLOT = 8  # bytes, of a reference to a value
+_ENTRY = 104  # bytes, of a dictionary's or a set's entry while it grows
+_RECORD = 400  # bytes, of an object of this module with its attributes
+_LONGEST_KEY = 4096  # characters
+_LARGEST_KEY = 2**63
 
 
 @dataclass(frozen=True)
@@ -133,23 +149,33 @@ def _rebuild_parameter(tensor: object, *_: object) -> TensorRecord:
     return tensor
 
 
-def _container(kind: Callable[..., Any]) -> Callable[..., Any]:
+def _container(kind: type, keys: Callable[[Any], Iterable[Any]]) -> Callable[..., Any]:
+    """A call that makes a container of one list.
+
+    Args:
+        kind: the container's class.
+        keys: what of the list's items is going to be hashed.
+    """
+
     def build(*items: Any) -> Any:
         if len(items) > 1 or (items and not isinstance(items[0], (list, tuple))):
             raise _malformed(f"a {kind.__name__} of something else than a list")
-        built = kind(*items)
-        for key in built if kind is not tuple else ():
+        for key in keys(items[0]) if items else ():
             _key(key)
-        return built
+        return kind(*items)
 
     return build
 
 
+def _firsts(pairs: Iterable[Any]) -> Iterable[Any]:
+    return (_expect(pair, (list, tuple))[0] for pair in pairs)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _container(dict),
-    "__builtin__.set": _container(set),  # as protocol 2 calls it
-    "builtins.set": _container(set),
-    "torch.Size": _container(tuple),
+    "collections.OrderedDict": _container(dict, _firsts),
+    "__builtin__.set": _container(set, iter),  # as protocol 2 calls it
+    "builtins.set": _container(set, iter),
+    "torch.Size": _container(tuple, lambda _: ()),
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -174,11 +200,12 @@ def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
     """
     machine = _Machine({} if dtypes is None else dtypes)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
             if count >= MAX_INSTRUCTIONS:
-                raise _malformed(f"a pickle of more than {MAX_INSTRUCTIONS} instructions")
+                raise _malformed(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions")
             if opcode.name == "STOP":
                 return machine.pop()
+            machine.allow(_SPARE_MEMORY + _MEMORY_PER_BYTE * (position or 0))
             machine.step(opcode.name, argument)
     except (UnsafeWeightsError, WeightsIntegrityError):
         raise
@@ -195,15 +222,35 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks under each open mark
         self._memo: dict[int, Any] = {}
+        self._taken = 0
+        self._allowed = 0
+
+    def allow(self, memory: int) -> None:
+        """Set how many bytes all values together may take."""
+        self._allowed = memory
+
+    def _take(self, memory: int) -> None:
+        """Charge for values that are about to be made."""
+        self._taken += memory
+        if self._taken > self._allowed:
+            raise _malformed(
+                f"a pickle whose values take more than {self._allowed:,} bytes",
+                expected=f"{_SPARE_MEMORY:,} and {_MEMORY_PER_BYTE} for each byte of it at most",
+            )
 
     def step(self, opcode: str, argument: Any) -> None:
+        self._take(_SLOT)
         if opcode in _LITERALS:
+            self._take(sys.getsizeof(argument))
             self._stack.append(argument)
         elif opcode in _CONSTANTS:
-            self._stack.append(_CONSTANTS[opcode]())
+            value = _CONSTANTS[opcode]()
+            self._take(sys.getsizeof(value))
+            self._stack.append(value)
         elif opcode in _GETS:
             self._stack.append(self._memo[argument])
         elif opcode in _PUTS:
+            self._take(_ENTRY)
             self._memo[argument] = self._stack[-1]
         else:
             action = _ACTIONS.get(opcode)
@@ -226,6 +273,7 @@ class _Machine:
         pass
 
     def _mark(self, _: Any) -> None:
+        self._take(_RECORD)
         self._below.append(self._stack)
         self._stack = []
 
@@ -239,10 +287,12 @@ class _Machine:
         self._stack.append(self._stack[-1])
 
     def _memoize(self, _: Any) -> None:
+        self._take(_ENTRY)
         self._memo[len(self._memo)] = self._stack[-1]
 
     def _tuple_of_mark(self, _: Any) -> None:
         items = self._pop_mark()  # first: it changes the stack
+        self._take(sys.getsizeof(items))
         self._stack.append(tuple(items))
 
     def _list_of_mark(self, _: Any) -> None:
@@ -251,17 +301,22 @@ class _Machine:
 
     def _dict_of_mark(self, _: Any) -> None:
         items = self._pop_mark()
+        self._take(_RECORD)
         self._stack.append({})
         self._set_pairs(items)
 
     def _tuple_1(self, _: Any) -> None:
-        self._stack.append(self._pop_many(1))
+        self._push_tuple(1)
 
     def _tuple_2(self, _: Any) -> None:
-        self._stack.append(self._pop_many(2))
+        self._push_tuple(2)
 
     def _tuple_3(self, _: Any) -> None:
-        self._stack.append(self._pop_many(3))
+        self._push_tuple(3)
+
+    def _push_tuple(self, count: int) -> None:
+        self._take(_ENTRY)
+        self._stack.append(self._pop_many(count))
 
     def _append(self, _: Any) -> None:
         self._extend([self.pop()])
@@ -270,6 +325,7 @@ class _Machine:
         self._extend(self._pop_mark())
 
     def _extend(self, items: list[Any]) -> None:
+        self._take(2 * _SLOT * len(items))
         _expect(self._stack[-1], list).extend(items)
 
     def _set_item(self, _: Any) -> None:
@@ -279,25 +335,33 @@ class _Machine:
         self._set_pairs(self._pop_mark())
 
     def _set_pairs(self, items: list[Any]) -> None:
+        self._take(_ENTRY * len(items))
         target = _expect(self._stack[-1], dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[_key(key)] = value
 
     def _add_items(self, _: Any) -> None:
         items = self._pop_mark()
+        self._take(_ENTRY * len(items))
         _expect(self._stack[-1], set).update(map(_key, items))
 
     def _global(self, argument: str) -> None:
         module, _, attribute = argument.partition(" ")
-        self._stack.append(_look_up(module, attribute))
+        self._push_name(module, attribute)
 
     def _stack_global(self, _: Any) -> None:
-        module, attribute = self._pop_many(2)
+        self._push_name(*self._pop_many(2))
+
+    def _push_name(self, module: object, attribute: object) -> None:
+        self._take(_RECORD)
         self._stack.append(_look_up(module, attribute))
 
     def _reduce(self, _: Any) -> None:
         called, arguments = self._pop_many(2)
-        self._stack.append(_call(called, _expect(arguments, tuple)))
+        given = _expect(arguments, tuple)
+        items = len(given[0]) if given and isinstance(given[0], (list, tuple)) else 0
+        self._take(_RECORD + _SLOT * len(given) + _ENTRY * items)  # most of which copy what they are given
+        self._stack.append(_call(called, given))
 
     def _new_object(self, _: Any) -> None:
         self._reduce(None)
@@ -310,12 +374,15 @@ class _Machine:
         state = self.pop()
         target = self._stack[-1]
         if isinstance(target, ModuleRecord):
-            target.state.update(_expect(state, dict))
+            self._take(_ENTRY * len(_expect(state, dict)))
+            target.state.update(state)
         elif not isinstance(target, (dict, TensorRecord)):  # their attributes carry no numbers
             raise _malformed("a state for something that is no module")
 
     def _persistent_id(self, _: Any) -> None:
-        value = _persistent(self.pop())
+        saved_id = self.pop()
+        self._take(_RECORD + (_SLOT * len(saved_id) if isinstance(saved_id, (list, tuple)) else 0))
+        value = _persistent(saved_id)
         if isinstance(value, StorageRecord):
             self._dtypes[value.key] = value.dtype
         self._stack.append(value)
@@ -415,15 +482,24 @@ def _view(storage: StorageRecord, view: list[Any]) -> StorageRecord:
 
 
 def _key(value: Any) -> Any:
-    # Only flat keys: the hash of a deeply nested tuple overflows the interpreter's stack.
-    if value is None or isinstance(value, (str, bytes, int, float)):
-        return value
-    raise _malformed("a key that is neither text nor number")
+    # Only flat keys: the hash of a deeply nested tuple overflows the interpreter's stack. And only short
+    # ones: long ones are compared, and long numbers hashed, each time they are used.
+    if isinstance(value, (str, bytes)):
+        short = len(value) <= _LONGEST_KEY
+    elif isinstance(value, int):
+        short = -_LARGEST_KEY <= value < _LARGEST_KEY
+    else:
+        short = value is None or isinstance(value, float)
+    if not short:
+        raise _malformed(f"a key that is neither a number nor a text of up to {_LONGEST_KEY} characters")
+    return value
 
 
-def _expect(value: Any, kind: type) -> Any:
+def _expect(value: Any, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind):
-        raise _malformed(f"a {type(value).__name__} in place of a {kind.__name__}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(each.__name__ for each in kinds)
+        raise _malformed(f"a {type(value).__name__} in place of a {names}")
     return value
 
 
@@ -434,10 +510,12 @@ def _is_count(value: object) -> bool:
 def _are_dimensions(size: object, stride: object) -> bool:
     if not (isinstance(size, tuple) and isinstance(stride, tuple)):
         return False
-    return len(size) == len(stride) <= _MAX_DIMENSIONS and all(map(_is_count, size + stride))
+    return len(size) == len(stride) <= MAX_DIMENSIONS and all(map(_is_count, size + stride))
 
 
-def _malformed(found: str) -> WeightsIntegrityError:
+def _malformed(found: str, expected: str | None = None) -> WeightsIntegrityError:
     return WeightsIntegrityError(
-        found, remedy="Give a checkpoint file; a broken download has to be deleted and fetched again."
+        found,
+        expected=expected,
+        remedy="Give a checkpoint file; a broken download has to be deleted and fetched again.",
     )

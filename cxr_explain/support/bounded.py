@@ -1,0 +1,146 @@
+"""Files and JSON that somebody else made, read within limits that are checked before the work is done."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any, BinaryIO, cast
+
+LONGEST_JSON = 2**24
+"""Bytes of a JSON file. What Python makes of JSON takes up to 35 times as much memory as its text."""
+
+_LONGEST_SHOWN = 60
+_LARGEST_SHOWN = 4096  # bits of a number; Python refuses to write numbers beyond 14,000 bits in digits
+
+
+@contextmanager
+def open_regular(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a regular file to read from it: a pipe would be waited for, and a device never ends.
+
+    Args:
+        path: the file; links are followed.
+
+    Raises:
+        OSError: as the operating system has it; also for whatever is no regular file.
+
+    >>> with open_regular("/dev/zero"):
+    ...     pass
+    Traceback (most recent call last):
+    OSError: [Errno 22] no regular file
+    """
+    with open(path, "rb", opener=_without_waiting) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        yield cast(BinaryIO, stream)
+
+
+def read_bounded(path: str | PathLike[str], most: int) -> bytes:
+    """The content of a regular file that is no longer than a limit.
+
+    Args:
+        path: the file; links are followed.
+        most: number of bytes at most.
+
+    Raises:
+        OSError: as the operating system has it; also for a longer file, and for whatever is no regular file.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"four"), file.flush()
+    ...     read_bounded(file.name, 4)
+    b'four'
+    """
+    with open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > most:
+            raise _too_long(most)
+        content = stream.read(most + 1)  # the file may grow meanwhile
+    if len(content) > most:
+        raise _too_long(most)
+    return content
+
+
+def parse_json(
+    text: bytes | str,
+    *,
+    most: int = LONGEST_JSON,
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
+    """What a JSON text says; whatever is wrong with it is a ValueError.
+
+    Args:
+        text: the JSON, as text or in UTF-8.
+        most: how long it may be: characters, or bytes.
+        pairs: makes something of the entries of an object; by default a dictionary.
+
+    Raises:
+        ValueError: no JSON, a longer one, or one whose values lie within each other without end.
+
+    >>> parse_json('{"size": [3, 4]}')
+    {'size': [3, 4]}
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: JSON that is nested too deeply
+    """
+    if len(text) > most:
+        raise ValueError(f"JSON of more than {most:,} bytes")
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
+def quoted(value: object) -> str:
+    r"""A value as a message may show it: one line, escaped, and at most 60 characters.
+
+    No more of the value is looked at than is shown: a pickle of a few bytes may hold a list that takes for
+    ever to write down.
+
+    >>> quoted("a\nb"), quoted(["a" * 100])
+    ("'a\\nb'", "['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...")
+    >>> quoted(10**5000)
+    'a number of 16610 bits'
+    """
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > _LONGEST_SHOWN:
+            return f"{text[: _LONGEST_SHOWN - 3]}..."
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """What `ascii` gives, bit by bit: each level of nesting gives a character before the next one."""
+    if isinstance(value, (str, bytes)):
+        yield ascii(value[: _LONGEST_SHOWN + 1])
+    elif isinstance(value, int) and value.bit_length() > _LARGEST_SHOWN:
+        yield f"a number of {value.bit_length()} bits"
+    elif type(value) in (list, tuple):
+        items = cast("list[object]", value)
+        yield "[" if isinstance(value, list) else "("
+        for at, item in enumerate(items):
+            yield ", " if at else ""
+            yield from _pieces(item)
+        yield "]" if isinstance(value, list) else ",)" if len(items) == 1 else ")"
+    elif type(value) is dict:
+        yield "{"
+        for at, (key, item) in enumerate(value.items()):
+            yield ", " if at else ""
+            yield from _pieces(key)
+            yield ": "
+            yield from _pieces(item)
+        yield "}"
+    else:
+        yield ascii(value)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _too_long(most: int) -> OSError:
+    return OSError(errno.EFBIG, f"more than {most:,} bytes")
