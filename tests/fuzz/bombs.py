@@ -1,0 +1,30 @@
+"""Bombs: small or patient files that ask a reader for much memory or much time."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Bomb(NamedTuple):
+    """A file, and who reads it.
+
+    Args:
+        name: what it is, in a few words; no two bombs have one name.
+        reader: "module:function", called with the file's path and nothing else. The module is imported first:
+            of this package, or of this folder where one call is not enough.
+        make: writes the file into a folder, which is empty, and says where it is. It runs in the test's own
+            process, so that it must not fill the memory itself.
+    """
+
+    name: str
+    reader: str
+    make: Callable[[Path], Path]
+
+
+def all_bombs() -> dict[str, list[Bomb]]:
+    """The bombs of every `bombs_of_*` module of this folder, by the module's name."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("bombs_of_*.py"))
+    return {name: list(importlib.import_module(name).bombs()) for name in names}
