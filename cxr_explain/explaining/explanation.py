@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import struct
@@ -23,10 +22,12 @@ from cxr_explain.errors import OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.explaining.samples import SampleReference
+from cxr_explain.explaining.stored_maps import MOST_VALUES, packed_maps, unpacked_maps
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import RankBy
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.bounded import LONGEST_JSON, read_bounded
 from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer
 
 _SCHEMA = "cxr-explain/explanation/3"
+_LONGEST_NPZ = 8 * MOST_VALUES + 2**20  # bytes: two arrays and what is around them
 _DAMAGE = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
     TypeError, ValueError, BadZipFile, struct.error, zlib.error,
@@ -198,9 +200,7 @@ class Explanation:
             OutputError: a folder that cannot be written to.
         """
         json_path, npz_path = _paths(path)
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, class_maps=self.class_maps, maps=self.maps)
-        packed = arrays.getvalue()
+        packed = packed_maps(self.class_maps, self.maps)
         document = self._document(hashlib.sha256(packed).hexdigest())
         # backslashreplace: a name that is no valid Unicode becomes JSON's own escape.
         text = f"{json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)}\n".encode(
@@ -223,8 +223,8 @@ class Explanation:
         """
         json_path, npz_path = _paths(path)
         try:
-            document = read_json(json_path.read_text(encoding="utf-8"))
-            packed = npz_path.read_bytes()
+            document = read_json(read_bounded(json_path, LONGEST_JSON))
+            packed = read_bounded(npz_path, _LONGEST_NPZ)
         except (OSError, ValueError) as error:
             raise OutputError(
                 f"no readable explanation ({error.__class__.__name__})",
@@ -241,8 +241,7 @@ class Explanation:
         try:
             if hashlib.sha256(packed).hexdigest() != document["arrays_sha256"]:
                 raise OutputError("other arrays than were saved", expected="a matching pair", source=npz_path)
-            with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-                return _from_document(document, arrays["class_maps"], arrays["maps"])
+            return _from_document(document, packed)
         except _DAMAGE as error:
             raise OutputError(
                 f"a damaged explanation ({_said(error)})",
@@ -300,11 +299,12 @@ def _said(error: Exception) -> str:
     return text.strip() or type(error).__name__
 
 
-def _from_document(
-    document: Mapping[str, Any], class_maps: NDArray[np.float32], maps: NDArray[np.float32]
-) -> Explanation:
+def _from_document(document: Mapping[str, Any], packed: bytes) -> Explanation:
     ranking = _ranking_in(document["ranking"])
-    _check_maps(class_maps, maps, ranking.k)
+    geometry = _geometry_in(document["geometry"])
+    class_maps, maps = unpacked_maps(packed, ranking.k, geometry.model_size)
+    if not (np.isfinite(class_maps).all() and np.isfinite(maps).all()):
+        raise ValueError("maps with NaN or infinite values")
     provenance = from_plain(Provenance, document["provenance"], Rule=str)
     if not set(provenance.without_gradient) <= set(ranking.pathologies):
         raise ValueError("pathologies without a gradient that are not ranked")
@@ -315,7 +315,7 @@ def _from_document(
         ranking=ranking,
         class_maps=class_maps,
         maps=maps,
-        geometry=_geometry_in(document["geometry"]),
+        geometry=geometry,
         provenance=provenance,
     )
 
@@ -344,15 +344,6 @@ class _Top:
     indices: tuple[int, ...]
     by: RankBy
     notes: tuple[str, ...]
-
-
-def _check_maps(class_maps: NDArray[Any], maps: NDArray[Any], k: int) -> None:
-    if class_maps.dtype != np.float32 or maps.dtype != np.float32:
-        raise ValueError(f"maps of {class_maps.dtype} and {maps.dtype} instead of float32")
-    if class_maps.shape != maps.shape or maps.ndim != 3 or len(maps) != k or 0 in maps.shape[1:]:
-        raise ValueError(f"maps of shape {maps.shape} for {k} pathologies")
-    if not (np.isfinite(class_maps).all() and np.isfinite(maps).all()):
-        raise ValueError("maps with NaN or infinite values")
 
 
 def _geometry_in(document: Any) -> Geometry:

@@ -69,6 +69,7 @@ def parse_json(
     *,
     most: int = LONGEST_JSON,
     pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    numbers: Callable[[str], Any] | None = None,
 ) -> Any:
     """What a JSON text says; whatever is wrong with it is a ValueError.
 
@@ -76,6 +77,8 @@ def parse_json(
         text: the JSON, as text or in UTF-8.
         most: how long it may be: characters, or bytes.
         pairs: makes something of the entries of an object; by default a dictionary.
+        numbers: makes something of a number with a fraction or exponent, of NaN and of Infinity; by default a
+            float.
 
     Raises:
         ValueError: no JSON, a longer one, or one whose values lie within each other without end.
@@ -89,7 +92,7 @@ def parse_json(
     if len(text) > most:
         raise ValueError(f"JSON of more than {most:,} bytes")
     try:
-        return json.loads(text, object_pairs_hook=pairs)
+        return json.loads(text, object_pairs_hook=pairs, parse_float=numbers, parse_constant=numbers)
     except RecursionError:
         raise ValueError("JSON that is nested too deeply") from None
 

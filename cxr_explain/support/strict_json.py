@@ -16,6 +16,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from cxr_explain.support.bounded import parse_json
+
 T = TypeVar("T")
 
 DIGEST = "sha256"
@@ -31,7 +33,7 @@ def read_json(text: str | bytes) -> Any:
     """What a JSON text says.
 
     Raises:
-        ValueError: no JSON; numbers that are not finite; an entry twice; or nested beyond reason.
+        ValueError: what `parse_json` refuses; numbers that are not finite; or an entry twice.
 
     >>> read_json('{"a": [1, 0.5, null]}')
     {'a': [1, 0.5, None]}
@@ -39,10 +41,7 @@ def read_json(text: str | bytes) -> Any:
     Traceback (most recent call last):
     ValueError: the entry 'a' twice
     """
-    try:
-        return json.loads(text, object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_finite)
-    except RecursionError:
-        raise ValueError("lists in lists beyond reason") from None
+    return parse_json(text, pairs=_each_once, numbers=_finite)
 
 
 def with_digest(document: Mapping[str, Any]) -> dict[str, Any]:

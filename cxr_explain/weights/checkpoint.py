@@ -29,6 +29,7 @@ from cxr_explain.errors import (
     WeightsNotFoundError,
     naming,
 )
+from cxr_explain.support.archives import TooManyEntriesError, open_zip
 from cxr_explain.support.bounded import open_regular, quoted, read_bounded
 from cxr_explain.weights.facts import CheckpointFacts, check_names, safetensors_header
 from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, FileFormat, format_of
@@ -223,23 +224,11 @@ def _check_count(tensors: int) -> None:
 # --- containers: where the pickle is, and where the bytes of each storage are ---
 
 
-class _Directory(io.BytesIO):
-    """The bytes of an archive, as zipfile reads its list of entries: a long one is refused unparsed."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        found = super().read(size)
-        entries = found.count(b"PK\x01\x02")
-        if entries > _MAX_TENSORS:
-            raise WeightsIntegrityError(
-                f"a zip archive of {entries:,} entries", expected=f"at most {_MAX_TENSORS:,}"
-            )
-        return found
-
-
 def _open_zip(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
     try:
-        archive = zipfile.ZipFile(_Directory(content))
-        archive.fp = io.BytesIO(content)
+        archive = open_zip(content, _MAX_TENSORS)
+    except TooManyEntriesError as error:
+        raise WeightsIntegrityError(str(error), expected=f"at most {_MAX_TENSORS:,}") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
         raise WeightsIntegrityError("a truncated zip archive", remedy=_REFETCH) from error
     records = {info.filename: info for info in archive.infolist()}
