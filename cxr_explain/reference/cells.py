@@ -11,6 +11,7 @@ from cxr_explain.errors import CxrExplainError
 from cxr_explain.pathologies import ReferenceBox, canonical_pathology
 from cxr_explain.reference.masks import MaskReference
 from cxr_explain.reference.problems import CellError, quoted
+from cxr_explain.support.bounded import parse_json
 
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,30})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _SPACE = re.compile(r"([1-9]\d{0,6})x([1-9]\d{0,6})", re.ASCII)
@@ -124,8 +125,8 @@ def _is_number(value: Any) -> bool:
 
 def _load(cell: str, what: str) -> Any:
     try:
-        return json.loads(cell, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError):
+        return parse_json(cell, pairs=_without_repeats)
+    except ValueError:
         raise CellError(f"the {what} {quoted(cell)}, which are no JSON") from None
 
 

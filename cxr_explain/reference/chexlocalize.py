@@ -20,6 +20,7 @@ Source:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -34,6 +35,7 @@ from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, checked_shape
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, Shape
+from cxr_explain.support.bounded import parse_json, read_bounded
 from cxr_explain.support.whole_file import write_output
 
 CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
@@ -56,7 +58,7 @@ CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
 """The ten pathologies that are outlined: this package's name, and the one in CheXlocalize's files."""
 
 _SIZE = "img_size"
-_LARGEST_FILE = 2**30  # bytes; CheXlocalize's own files are far below
+_LARGEST_FILE = 2**28  # bytes; CheXlocalize's own files are far below
 
 
 @dataclass(frozen=True)
@@ -288,12 +290,11 @@ def _load(path: Path) -> Mapping[str, Any]:
     expected = "one of CheXlocalize's JSON files"
     with naming(path):
         try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ReferenceLabelError(f"a file of more than {_LARGEST_FILE} bytes", expected=expected)
-            return _mapping(json.loads(path.read_bytes(), object_pairs_hook=_without_repeats))
+            text = read_bounded(path, _LARGEST_FILE)
+            return _mapping(parse_json(text, most=_LARGEST_FILE, pairs=_without_repeats))
         except OSError as error:
             raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ReferenceLabelError(f"no JSON ({quoted(str(error))})", expected=expected) from error
 
 
@@ -301,8 +302,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Python's JSON reader would keep the last of several entries of one name, and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ReferenceLabelError(f"{quoted(twice)} twice", expected="each name once")
     return found
 

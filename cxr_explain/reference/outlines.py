@@ -22,6 +22,8 @@ Point = tuple[float, float]
 """A point (x, y) in pixels of the radiograph."""
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
+_LONGEST_COUNTS = 2**22  # characters of one mask; those of a lung's outline are some thousands
+_MOST_POINTS = 2**16  # of one outline
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
 
 
@@ -115,6 +117,11 @@ class Polygons:
 
     def __post_init__(self) -> None:
         checked_shape(self.shape)
+        points = sum(map(len, self.polygons))
+        if points > _MOST_POINTS:
+            raise ReferenceLabelError(
+                f"an outline of {points:,} points", expected=f"at most {_MOST_POINTS:,}"
+            )
         for polygon in self.polygons:
             if len(polygon) < 2:
                 raise ReferenceLabelError(f"a polygon of {len(polygon)} points", expected="2 points or more")
@@ -183,6 +190,10 @@ def _runs(counts: object) -> NDArray[np.int64]:
     """
     if not isinstance(counts, str) or not counts:
         raise ReferenceLabelError(f"the run lengths {quoted(counts)}", expected="COCO's text")
+    if len(counts) > _LONGEST_COUNTS:
+        raise ReferenceLabelError(
+            f"run lengths of {len(counts):,} characters", expected=f"at most {_LONGEST_COUNTS:,}"
+        )
     try:
         bits = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError as error:

@@ -11,6 +11,7 @@ from cxr_explain.pathologies import known_pathology
 from cxr_explain.support.bounded import quoted as quoted  # what messages on tables show values by
 
 _SHOWN = 20
+_MOST_KEPT = 10_000  # of a table that is wrong in each of its rows, the others are counted only
 
 
 class CellError(ValueError):
@@ -60,6 +61,8 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: set[tuple[int, str]] = set()
+        self._not_kept = 0
+        self._are_counted = True
 
     def add(self, line: int, text: str) -> None:
         """Note what is wrong in a line of the file.
@@ -68,7 +71,14 @@ class Problems:
             line: number of the line in the file, counted from 1.
             text: what was found there, for the message.
         """
-        self._found.add((line, text))
+        if len(self._found) < _MOST_KEPT:
+            self._found.add((line, text))
+        else:
+            self._not_kept += 1
+
+    def stop_counting(self) -> None:
+        """There may be more than what is added."""
+        self._are_counted = False
 
     def raise_any(self) -> None:
         """Raise if something was found: the first 20 problems by line, and how many more there are.
@@ -79,5 +89,7 @@ class Problems:
         if not self._found:
             return
         shown = [f"line {line}: {text}" for line, text in heapq.nsmallest(_SHOWN, self._found)]
-        more = f" and {len(self._found) - _SHOWN} more" if len(self._found) > _SHOWN else ""
+        further = len(self._found) - len(shown) + self._not_kept
+        least = "" if self._are_counted else "at least "
+        more = f" and {least}{further} more" if further else ""
         raise ManifestError("; ".join(shown) + more)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from cxr_explain.errors import ManifestError, naming
+from cxr_explain.reference.csv_lines import AS_CSV, LARGEST_FILE, CsvLines
 from cxr_explain.reference.problems import CellError, Problems, quoted
+from cxr_explain.support.bounded import read_bounded
 
 T = TypeVar("T")
 
@@ -25,14 +25,12 @@ BLANKS = frozenset({"", "nan", "na", "<na>"})
 LONGEST_CELL = 131_072
 """Characters; the limit of Python's own CSV reader."""
 
-_LARGEST_FILE = 2**30  # bytes, unpacked; NIH's and CheXpert's tables are below 2**25
-_GZIP = b"\x1f\x8b"
+_MOST_REFUSED = 1000  # different cells of a column: to look for the nearest name of each takes time
+
 _SAID_DELIMITER = re.compile(r"sep=([,;\t])[ ,;\t]*\r?\n")
 """The line before the header by which Excel is told what separates cells."""
 _UNNAMED = ("", "Unnamed: 0")
 """The name of the index that pandas writes, and what pandas makes of it at the next reading."""
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_REMEDY = "Save the table as CSV in UTF-8."
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,14 @@ class CsvTable:
         """
         said: dict[str, T] = {}
         refused: dict[str, str] = {}
-        for cell in set(cells):
+        for cell in dict.fromkeys(cells):
             try:
                 said[cell] = parse(cell)
             except CellError as error:
                 refused[cell] = str(error)
+            if len(refused) == _MOST_REFUSED:
+                self.problems.stop_counting()
+                break
         for line, cell in zip(self.lines, cells, strict=True) if refused else ():
             if cell in refused:
                 self.problems.add(line, refused[cell])
@@ -149,7 +150,7 @@ def reading(path: Path) -> Iterator[CsvTable]:
     ('Mass',)
     """
     with naming(path):
-        table = parse_table(_unpacked(read_bytes(path)), path.name)
+        table = parse_table(read_bytes(path), path.name, gzipped=True)
         yield table
         table.problems.raise_any()
 
@@ -177,43 +178,47 @@ def read_pairs(path: Path | None, key: str, value: str) -> dict[str, str]:
     return pairs
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     """The bytes of a table's file.
+
+    Args:
+        path: the file.
+        most: number of bytes at most.
 
     Raises:
         ManifestError: no such file, a folder, or one beyond the limit.
     """
     with naming(path):
         try:
-            if path.exists() and not path.is_file():  # a pipe would be waited for
-                raise ManifestError("no readable file (a folder, or no regular file)", expected="a CSV file")
-            with path.open("rb") as file:
-                data = file.read(_LARGEST_FILE + 1)
+            return read_bounded(path, most)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no valid path"
             raise ManifestError(f"no readable file ({reason})", expected="a CSV file") from error
-        _check_size(data)
-    return data
 
 
-def parse_table(data: bytes, source: str) -> CsvTable:
+def parse_table(data: bytes, source: str, *, gzipped: bool = False) -> CsvTable:
     """Read the bytes of a CSV file; rows with too few or too many cells go to the table's `problems`.
 
     Cells beyond the header are left out where they are blank: NIH's tables come with a trailing comma.
 
+    Args:
+        data: the file's bytes.
+        source: the file's name, for messages.
+        gzipped: whether the file may be a gzip archive, which is then unpacked.
+
     Raises:
-        ManifestError: no CSV text in UTF-8, no header, or a column's name twice.
+        ManifestError: no CSV text in UTF-8, no header, a column's name twice, or more than the limits allow.
     """
-    rows, problems = _rows(_decoded(data)), Problems()
+    rows, problems = _rows(CsvLines(data, gzipped=gzipped)), Problems()
     try:
         first = next(rows, None)
         if first is None:
-            raise ManifestError("an empty file", expected="CSV text with a header", remedy=_REMEDY)
+            raise ManifestError("an empty file", expected="CSV text with a header", remedy=AS_CSV)
         header = [cell.strip() for cell in first[1]]
         kept = list(_checked(rows, header, problems))
     except csv.Error as error:
         raise ManifestError(
-            f"something else than CSV text ({error})", expected="CSV text", remedy=_REMEDY
+            f"something else than CSV text ({error})", expected="CSV text", remedy=AS_CSV
         ) from None
     if _has_index(kept, header):
         header, kept = ["", *header[1:]], [(line, ["", *row[1:]]) for line, row in kept]
@@ -254,62 +259,40 @@ def _is_number(cell: str) -> bool:
     return cell.isascii() and cell.isdigit()
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(lines: CsvLines) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, with the line that each begins at."""
-    said = _SAID_DELIMITER.match(text)
-    delimiter, body = (said[1], text[said.end() :]) if said else (_delimiter(text), text)
-    reader = csv.reader(io.StringIO(body, newline=""), strict=True, delimiter=delimiter)
+    before = _through_header(lines)
+    said = _SAID_DELIMITER.fullmatch(before[0]) if before else None
+    delimiter = said[1] if said else _delimiter("".join(before[-1:]))
+    reader = csv.reader(chain(before[1:] if said else before, lines), strict=True, delimiter=delimiter)
     first = line = 2 if said else 1
     for row in reader:
         if any(row) and (row[0].strip() or any(map(str.strip, row))):
+            lines.keep(len(row))
             yield line, row
+        else:
+            lines.skip()
         line = reader.line_num + first
 
 
-def _delimiter(text: str) -> str:
+def _through_header(lines: CsvLines) -> list[str]:
+    """The lines up to the first that says something, but for the one that says the delimiter."""
+    before: list[str] = []
+    for line in lines:
+        before.append(line)
+        if line.strip() and not (len(before) == 1 and _SAID_DELIMITER.fullmatch(line)):
+            break
+    return before
+
+
+def _delimiter(header: str) -> str:
     """A comma, unless the header has none: Excel writes semicolons in half of Europe, and tabs on demand."""
-    header = text.lstrip().partition("\n")[0]
     return next((sign for sign in (",", ";", "\t") if sign in header), ",")
-
-
-def _decoded(data: bytes) -> str:
-    if data.startswith(_GZIP):
-        raise ManifestError("a gzip archive", expected="CSV text", remedy="Unpack it first.")
-    if data.startswith(_UTF16):
-        raise ManifestError("text in UTF-16", expected="UTF-8", remedy=_REMEDY)
-    if b"\x00" in data:
-        raise ManifestError("something else than text (a NUL byte)", expected="CSV text", remedy=_REMEDY)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"something else than UTF-8 (byte {error.start})", expected="CSV text in UTF-8", remedy=_REMEDY
-        ) from None
-
-
-def _unpacked(data: bytes) -> bytes:
-    """The content of a gzip archive, with a limit; other bytes as they are."""
-    if not data.startswith(_GZIP):
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ManifestError(
-            f"a gzip archive that cannot be unpacked ({type(error).__name__})", remedy="Fetch it again."
-        ) from None
-    _check_size(data)
-    return data
-
-
-def _check_size(data: bytes) -> None:
-    if len(data) > _LARGEST_FILE:
-        raise ManifestError(f"more than {_LARGEST_FILE / 2**30:.0f} GiB", expected="a table of one data set")
 
 
 def _check_names(names: list[str]) -> None:
     if not names:
-        raise ManifestError("a header without names", expected="the names of columns", remedy=_REMEDY)
+        raise ManifestError("a header without names", expected="the names of columns", remedy=AS_CSV)
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise ManifestError(f"two columns {quoted(twice)}", expected="each name once")

@@ -12,7 +12,11 @@ from os import PathLike
 from typing import Any, BinaryIO, cast
 
 LONGEST_JSON = 2**24
-"""Bytes of a JSON file. What Python makes of JSON takes up to 35 times as much memory as its text."""
+"""Bytes of a JSON file, where its kind has no limit of its own."""
+
+_MEMORY_PER_BYTE = 24  # of JSON; numbers and text take about half of it
+_SPARE_MEMORY = 2**29  # bytes
+_MEMORY_OF = {"{": 184, "[": 64, ",": 72, ":": 72}  # bytes, of what each begins or separates
 
 _LONGEST_SHOWN = 60
 _LARGEST_SHOWN = 4096  # bits of a number; Python refuses to write numbers beyond 14,000 bits in digits
@@ -31,11 +35,9 @@ def open_regular(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     >>> with open_regular("/dev/zero"):
     ...     pass
     Traceback (most recent call last):
-    OSError: [Errno 22] no regular file
+    OSError: [Errno 22] a folder, or no regular file
     """
-    with open(path, "rb", opener=_without_waiting) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no regular file")
+    with open(path, "rb", opener=_regular) as stream:
         yield cast(BinaryIO, stream)
 
 
@@ -81,7 +83,8 @@ def parse_json(
             float.
 
     Raises:
-        ValueError: no JSON, a longer one, or one whose values lie within each other without end.
+        ValueError: no JSON, a longer one, one whose values lie within each other without end, or one of so
+            many small values that they would fill the memory.
 
     >>> parse_json('{"size": [3, 4]}')
     {'size': [3, 4]}
@@ -91,6 +94,8 @@ def parse_json(
     """
     if len(text) > most:
         raise ValueError(f"JSON of more than {most:,} bytes")
+    if _memory_of(text) > _SPARE_MEMORY + _MEMORY_PER_BYTE * len(text):
+        raise ValueError("JSON of more values than there is memory for")
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_float=numbers, parse_constant=numbers)
     except RecursionError:
@@ -114,6 +119,13 @@ def quoted(value: object) -> str:
         if len(text) > _LONGEST_SHOWN:
             return f"{text[: _LONGEST_SHOWN - 3]}..."
     return text
+
+
+def _memory_of(text: bytes | str) -> int:
+    """Bytes that the values of a JSON text take at most."""
+    if isinstance(text, bytes):
+        return sum(memory * text.count(sign.encode()) for sign, memory in _MEMORY_OF.items())
+    return sum(memory * text.count(sign) for sign, memory in _MEMORY_OF.items())
 
 
 def _pieces(value: object) -> Iterator[str]:
@@ -141,8 +153,12 @@ def _pieces(value: object) -> Iterator[str]:
         yield ascii(value)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _regular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # else opening a pipe waits for a writer
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "a folder, or no regular file")
+    return handle
 
 
 def _too_long(most: int) -> OSError:

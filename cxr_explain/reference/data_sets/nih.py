@@ -34,6 +34,7 @@ NihSplit = Literal["train_val", "test"]
 BoxesByImage = Mapping[str, tuple[ReferenceBox, ...]]
 
 _LISTS: dict[str, str] = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+_LONGEST_LIST = 2**24  # bytes; NIH's are below 2**21
 _IMAGE = "Image Index"
 _PLACE = ("Bbox [x", "y", "w", "h]")  # the header's "Bbox [x,y,w,h]" is not quoted: four columns
 _SPACE: Space = (NIH_PIXELS, NIH_PIXELS)
@@ -214,7 +215,7 @@ def _listed(path: Path) -> list[str]:
     if not path.exists():
         return []
     try:
-        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+        lines = read_bytes(path, _LONGEST_LIST).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ManifestError("something else than text", expected="a file name a line", source=path) from None
     return [line.strip() for line in lines if line.strip()]

@@ -62,7 +62,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _TUBES = ("tube", "stent")  # at the end of a label
 _VIEWS = {"L": "lateral", "AP_horizontal": "AP supine", "UNK": None}
 _QUOTED = r"(?:'[^']*'|\"[^\"]*\")"
-_LIST = re.compile(rf"\[\s*(?:{_QUOTED}(?:\s*,\s*{_QUOTED})*)?\s*\]")
+_LIST = re.compile(rf"\[\s*+(?:{_QUOTED}(?:\s*+,\s*+{_QUOTED})*+)?\s*+\]")  # gives nothing back: long blanks
 _SHOWN = 10
 
 
