@@ -27,7 +27,7 @@ _MOST_UNPACKED = 32  # times its size; tables of labels are packed to a tenth
 _SPARE_UNPACKED = 2**25  # bytes
 
 _MOST_COLUMNS = 16_384  # as a spreadsheet has
-_LONGEST_ROW = 2**22  # characters
+_LONGEST_ROW = 2**22  # bytes
 _MEMORY_PER_BYTE = 64  # of the file as it is on the disk
 _SPARE_MEMORY = 2**29  # bytes; MIMIC-CXR's tables take half of them
 _CELL = 80  # bytes, besides its text
@@ -71,9 +71,9 @@ class CsvLines(Iterator[str]):
         if not line:
             raise StopIteration
         self._row += len(line) if line.isascii() else 4 * len(line)
-        if len(line) == _LONGEST_ROW or self._row > 4 * _LONGEST_ROW:
+        if len(line) == _LONGEST_ROW or self._row > _LONGEST_ROW:
             raise ManifestError(
-                f"a row of more than {_LONGEST_ROW:,} characters",
+                f"a row of more than {_LONGEST_ROW:,} bytes",
                 expected="a row for each image, and quotes that are closed",
             )
         self._take(_LINE)

@@ -18,6 +18,7 @@ _MEMORY_PER_BYTE = 24  # of JSON; numbers and text take about half of it
 _SPARE_MEMORY = 2**29  # bytes
 _MEMORY_OF = {"{": 184, "[": 64, ",": 72, ":": 72}  # bytes, of what each begins or separates
 
+_CHUNK = 2**24  # bytes
 _LONGEST_SHOWN = 60
 _LARGEST_SHOWN = 4096  # bits of a number; Python refuses to write numbers beyond 14,000 bits in digits
 
@@ -58,9 +59,13 @@ def read_bounded(path: str | PathLike[str], most: int) -> bytes:
     b'four'
     """
     with open_regular(path) as stream:
-        if os.fstat(stream.fileno()).st_size > most:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
             raise _too_long(most)
-        content = stream.read(most + 1)  # the file may grow meanwhile
+        content = stream.read(size + 1)
+        while size < len(content) <= most:  # it has grown, or its file system does not know its size
+            size = len(content)
+            content += stream.read(min(_CHUNK, most + 1 - size))
     if len(content) > most:
         raise _too_long(most)
     return content

@@ -127,8 +127,9 @@ class CheckpointFacts:
             WeightsMetadataError: a name that this package reads, with another value than it may have.
         """
         with path.open("rb") as stream:
-            head = stream.read(8 + LONGEST_JSON)
-            return cls.from_metadata(safetensors_header(head).get("__metadata__"))
+            start = stream.read(8)
+            header = safetensors_header(start + stream.read(min(_length_of(start), LONGEST_JSON)))
+            return cls.from_metadata(header.get("__metadata__"))
 
 
 def safetensors_header(content: bytes) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def safetensors_header(content: bytes) -> dict[str, Any]:
     >>> safetensors_header(b'\x25\0\0\0\0\0\0\0{"__metadata__":{"input_size":"224"}}')
     {'__metadata__': {'input_size': '224'}}
     """
-    length = int.from_bytes(content[:8], "little")
+    length = _length_of(content)
     if length > LONGEST_JSON:
         raise ValueError(f"a header of {length:,} bytes")
     header = parse_json(content[8 : 8 + length])
@@ -150,6 +151,10 @@ def safetensors_header(content: bytes) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("metadata that are no text by name")
     return header
+
+
+def _length_of(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
 
 
 def _parsed(name: str, text: str) -> Any:
