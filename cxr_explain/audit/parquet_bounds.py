@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,18 +20,20 @@ import pyarrow.parquet as pq
 
 _MEMORY_PER_BYTE = 64  # of the file; float16 maps are packed to nine tenths, texts of a run to a hundredth
 _SPARE_MEMORY = 2**28  # bytes
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-_LEVELS = 4  # bytes of a value's repetition and definition levels
+_WIDTH = 16  # bytes of a value at most, with the levels that say which list it is in
 _LONGEST_HEAD = 2**16  # bytes of a page's head: statistics may quote a text
-_MOST_PAGES = 1_000_000
+_LONGEST_FOOTER = 2**24  # bytes; a million images have half of it
+_MOST_PAGES = 1_000_000  # of a column's part
+_MAGIC = b"PAR1"
 
+# Types of Thrift's compact protocol.
+_TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, 9, 10, 12
+_DEEPEST = 12  # structures and lists in each other
+
+# Fields of the structures in parquet.thrift, by their numbers there.
+_ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
+_PATH, _PACKED_CHUNK, _DATA_OFFSET, _DICTIONARY_OFFSET = 3, 7, 9, 11
 _UNPACKED, _PACKED, _NUMBERS, _DICTIONARY, _NUMBERS_V2 = 2, 3, 5, 7, 8
-"""The fields of a `PageHeader` that count."""
-
-_BINARY, _STRUCT = 8, 12
-"""Types of Thrift's compact protocol."""
-
-_DEEPEST = 8  # structures in structures
 
 
 def bounded_table(source: BinaryIO, size: int, columns: Sequence[str], rows: int) -> pa.Table:
@@ -50,18 +52,18 @@ def bounded_table(source: BinaryIO, size: int, columns: Sequence[str], rows: int
     >>> import io
     >>> file = io.BytesIO()
     >>> pq.write_table(pa.table({"row": [0, 1]}), file)
-    >>> bounded_table(file, file.tell(), ["row"], 2)["row"].to_pylist()
+    >>> bounded_table(file, len(file.getvalue()), ["row"], 2)["row"].to_pylist()
     [0, 1]
-    >>> bounded_table(file, file.tell(), ["row"], 1)
+    >>> bounded_table(file, len(file.getvalue()), ["row"], 1)
     Traceback (most recent call last):
     ValueError: 2 rows instead of 1 at most
     """
     allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * size
+    if sum(_memory_of_chunks(source, size, columns)) > allowed:
+        raise ValueError(f"columns that unpack to more than {allowed:,} bytes")
     with pq.ParquetFile(source, read_dictionary=_texts(source)) as file:
         if file.metadata.num_rows > rows:
             raise ValueError(f"{file.metadata.num_rows} rows instead of {rows} at most")
-        if sum(_memory_of_chunks(source, file, columns)) > allowed:
-            raise ValueError(f"columns that unpack to more than {allowed:,} bytes")
         table = file.read(list(columns))
     if sum(map(_memory_of_texts, table.columns)) > allowed:
         raise ValueError(f"texts that unpack to more than {allowed:,} bytes")
@@ -75,26 +77,35 @@ def _texts(source: BinaryIO) -> list[str]:
     return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
-def _memory_of_chunks(source: BinaryIO, file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[int]:
-    """Bytes that each part of the columns takes before texts are repeated."""
-    wanted = set(columns)
-    for group in range(file.metadata.num_row_groups):
-        of_group = file.metadata.row_group(group)
-        for at in range(of_group.num_columns):
-            chunk = of_group.column(at)
-            if chunk.path_in_schema.partition(".")[0] in wanted:
-                yield _memory_of_chunk(source, chunk, file.schema.column(at).length)
+def _memory_of_chunks(source: BinaryIO, size: int, columns: Sequence[str]) -> Iterator[int]:
+    """Bytes that each part of the columns takes before texts are repeated.
+
+    pyarrow's own view of the footer is no way to them: it ends the process where the footer contradicts
+    itself.
+    """
+    wanted = {name.encode() for name in columns}
+    for group in _list(_footer(source, size), _ROW_GROUPS):
+        for column in _list(group, _COLUMNS):
+            chunk = _struct(column, _META_DATA)
+            if _list(chunk, _PATH)[:1] and _list(chunk, _PATH)[0] in wanted:
+                yield _memory_of_chunk(source, chunk)
 
 
-def _memory_of_chunk(source: BinaryIO, chunk: Any, length: int) -> int:
-    if not chunk.num_values:
-        return 0  # no page of it is read
-    width = _WIDTHS.get(chunk.physical_type, max(length, 8)) + _LEVELS
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        start = min(start, chunk.dictionary_page_offset)
-    pages = list(_pages(source, start, start + chunk.total_compressed_size))
-    return sum(unpacked + width * numbers for unpacked, numbers in pages)
+def _footer(source: BinaryIO, size: int) -> dict[int, Any]:
+    source.seek(max(size - 8, 0))
+    end = source.read(8)
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != _MAGIC or not 0 < length <= min(size - 8, _LONGEST_FOOTER):
+        raise ValueError("no Parquet file")
+    source.seek(size - 8 - length)
+    return _Thrift(source.read(length)).struct()
+
+
+def _memory_of_chunk(source: BinaryIO, chunk: dict[int, Any]) -> int:
+    start, dictionary = _number(chunk, _DATA_OFFSET), _number(chunk, _DICTIONARY_OFFSET)
+    start = min(start, dictionary) if dictionary and start else max(start, dictionary)
+    pages = _pages(source, start, start + _number(chunk, _PACKED_CHUNK))
+    return sum(unpacked + _WIDTH * numbers for unpacked, numbers in pages)
 
 
 def _pages(source: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -105,55 +116,77 @@ def _pages(source: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
         source.seek(start)
         head = _Thrift(source.read(_LONGEST_HEAD))
         said = head.struct()
-        numbers = sum(_number(said.get(kind, {}).get(1)) for kind in (_NUMBERS, _DICTIONARY, _NUMBERS_V2))
-        yield _number(said.get(_UNPACKED)), numbers
-        start += head.position + _number(said.get(_PACKED))
+        kinds = [_struct(said, kind) for kind in (_NUMBERS, _DICTIONARY, _NUMBERS_V2)]
+        yield _number(said, _UNPACKED), sum(_number(kind, 1) for kind in kinds)
+        start += head.position + _number(said, _PACKED)
     raise ValueError("pages without end")
 
 
-def _number(value: object) -> int:
-    if value is None:
-        return 0
-    if not isinstance(value, int) or value < 0:
-        raise ValueError("a page of a negative size")
+def _number(struct: dict[int, Any], field: int) -> int:
+    value = cast(int, _field(struct, field, int, 0))
+    if value < 0:
+        raise _other()
     return value
 
 
+def _list(struct: dict[int, Any], field: int) -> list[Any]:
+    return cast("list[Any]", _field(struct, field, list, []))
+
+
+def _struct(struct: dict[int, Any], field: int) -> dict[int, Any]:
+    return cast("dict[int, Any]", _field(struct, field, dict, {}))
+
+
+def _field(struct: Any, field: int, kind: type, otherwise: Any) -> Any:
+    value = struct.get(field, otherwise) if isinstance(struct, dict) else None
+    if not isinstance(value, kind):
+        raise _other()
+    return value
+
+
+def _other() -> ValueError:
+    return ValueError("a Parquet file whose parts are not described as they are in one")
+
+
 class _Thrift:
-    """A structure in Thrift's compact protocol: its numbers, by their fields."""
+    """Structures in Thrift's compact protocol, as dictionaries by the numbers of their fields."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.position = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        if depth > _DEEPEST:
-            raise ValueError("a page's head that is nested too deeply")
         found: dict[int, Any] = {}
         field = 0
         while head := self._byte():
             field = field + (head >> 4) if head >> 4 else self._zigzag()
-            found[field] = self._value(head & 15, depth)
+            found[field] = (
+                head & 15 == _TRUE if head & 15 in (_TRUE, _FALSE) else self._value(head & 15, depth)
+            )
         return found
 
     def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2):
-            return None  # a truth, in the type itself
-        if kind == 3:
+        if kind in (_TRUE, _FALSE, _BYTE):
             return self._byte()
-        if kind in (4, 5, 6):
+        if kind in _INTEGERS:
             return self._zigzag()
-        if kind == 7:
-            return self._skip(8)
+        if kind == _DOUBLE:
+            return self._bytes(8)
         if kind == _BINARY:
-            return self._skip(self._varint())
-        if kind == _STRUCT:
-            return self.struct(depth + 1)
-        raise ValueError("a page's head with a list in it")
+            return self._bytes(self._varint())
+        if depth == _DEEPEST or kind not in (_LIST, _SET, _STRUCT):
+            raise ValueError("a Parquet file with a value of another kind")
+        return self.struct(depth + 1) if kind == _STRUCT else self._items(depth)
+
+    def _items(self, depth: int) -> list[Any]:
+        head = self._byte()
+        count = head >> 4 if head >> 4 < 15 else self._varint()
+        if count > len(self._content) - self.position:
+            raise ValueError("a Parquet file with a torn list")
+        return [self._value(head & 15, depth + 1) for _ in range(count)]
 
     def _byte(self) -> int:
-        self._skip(1)
-        return self._content[self.position - 1]
+        return self._bytes(1)[0]
 
     def _varint(self) -> int:
         value = 0
@@ -162,16 +195,18 @@ class _Thrift:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise ValueError("a number without end")
+        raise ValueError("a Parquet file with a number without end")
 
     def _zigzag(self) -> int:
         value = self._varint()
         return (value >> 1) ^ -(value & 1)
 
-    def _skip(self, count: int) -> None:
+    def _bytes(self, count: int) -> bytes:
+        found = self._content[self.position : self.position + count]
+        if len(found) < count:
+            raise ValueError("a Parquet file that is torn")
         self.position += count
-        if self.position > len(self._content):
-            raise ValueError("a page's head that is torn")
+        return found
 
 
 def _memory_of_texts(column: pa.ChunkedArray) -> int:
