@@ -64,10 +64,14 @@ def bounded_table(source: BinaryIO, size: int, columns: Sequence[str], rows: int
     with pq.ParquetFile(source, read_dictionary=_texts(source)) as file:
         if file.metadata.num_rows > rows:
             raise ValueError(f"{file.metadata.num_rows} rows instead of {rows} at most")
-        table = file.read(list(columns))
-    if sum(map(_memory_of_texts, table.columns)) > allowed:
+        names = file.schema_arrow.names
+        if any(names.count(name) != 1 for name in columns):
+            raise ValueError("other columns")
+        tables = [file.schema_arrow.empty_table().select(list(columns))]
+        tables += [file.read_row_group(at, list(columns)) for at in range(file.num_row_groups)]
+    if sum(_memory_of_texts(column) for table in tables for column in table.columns) > allowed:
         raise ValueError(f"texts that unpack to more than {allowed:,} bytes")
-    return table.cast(pa.schema([_plain(field) for field in table.schema], table.schema.metadata))
+    return pa.concat_tables([_plain_table(table) for table in tables])
 
 
 def _texts(source: BinaryIO) -> list[str]:
@@ -221,6 +225,10 @@ def _memory_of_text(chunk: pa.Array) -> int:
         return 0
     lengths = pc.binary_length(chunk.dictionary).cast(pa.int64())
     return pc.sum(lengths.take(chunk.indices)).as_py() or 0
+
+
+def _plain_table(table: pa.Table) -> pa.Table:
+    return table.cast(pa.schema([_plain(field) for field in table.schema], table.schema.metadata))
 
 
 def _plain(field: pa.Field) -> pa.Field:

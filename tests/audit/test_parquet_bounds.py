@@ -110,9 +110,17 @@ def test_what_is_within_the_bounds_is_read_as_pyarrow_reads_it(rows: list, coded
         },
         metadata={"model": "m"},
     )
-    content = written(pa.Table.from_pylist(rows, schema), use_dictionary=coded, data_page_version=pages)
+    table = pa.Table.from_pylist(rows, schema)
+    content = written(table, use_dictionary=coded, data_page_version=pages, row_group_size=3)
     plain = pq.read_table(io.BytesIO(content))
     assert read(content).equals(plain, check_metadata=True)
+
+
+@pytest.mark.parametrize("names", [["row", "other"], ["note"]])
+def test_other_columns_are_a_value_error(names: list[str]) -> None:
+    content = written(pa.table([[1], ["a"], ["b"]], names=["row", "note", "note"]))
+    with pytest.raises(ValueError, match="other columns"):
+        bounded_table(io.BytesIO(content), len(content), names, 1)
 
 
 def test_any_damage_is_a_value_error_or_pyarrows_own() -> None:
