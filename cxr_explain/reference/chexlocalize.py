@@ -58,7 +58,7 @@ CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
 """The ten pathologies that are outlined: this package's name, and the one in CheXlocalize's files."""
 
 _SIZE = "img_size"
-_LARGEST_FILE = 2**28  # bytes; CheXlocalize's own files are far below
+_LARGEST_FILE = 2**27  # bytes; CheXlocalize's own files are far below
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ Point = tuple[float, float]
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
 _LONGEST_COUNTS = 2**22  # characters of one mask; those of a lung's outline are some thousands
-_MOST_POINTS = 2**16  # of one outline
+_MOST_WORK = 10**8  # points of an outline times rows: what drawing it takes, about two seconds
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
 
 
@@ -116,11 +116,12 @@ class Polygons:
     polygons: tuple[tuple[Point, ...], ...]
 
     def __post_init__(self) -> None:
-        checked_shape(self.shape)
+        height, _ = checked_shape(self.shape)
         points = sum(map(len, self.polygons))
-        if points > _MOST_POINTS:
+        if points * height > _MOST_WORK:
             raise ReferenceLabelError(
-                f"an outline of {points:,} points", expected=f"at most {_MOST_POINTS:,}"
+                f"an outline of {points:,} points in {height:,} rows",
+                expected=f"at most {_MOST_WORK // height:,}",
             )
         for polygon in self.polygons:
             if len(polygon) < 2:
