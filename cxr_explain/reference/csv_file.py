@@ -29,7 +29,7 @@ from cxr_explain.reference.columns import FIRST, LABEL, LAST
 from cxr_explain.reference.entry import Sex
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.states import CELLS, MANIFEST_CELLS, label_states
-from cxr_explain.reference.table import CsvTable, parse_table, read_bytes
+from cxr_explain.reference.table import CsvTable, parse_table, read_table
 from cxr_explain.support.whole_file import write_output
 
 T = TypeVar("T")
@@ -53,7 +53,8 @@ def read_manifest(path: str | PathLike[str]) -> Manifest:
     ...     read_manifest(file).states.tolist()
     [[1], [-3]]
     """
-    return parse_manifest(read_bytes(Path(path)), source=path)
+    with naming(path):
+        return manifest_in(read_table(Path(path), fspath(path)))
 
 
 def parse_manifest(data: bytes, *, source: str | PathLike[str] = "manifest") -> Manifest:

@@ -39,23 +39,24 @@ class CsvLines(Iterator[str]):
     r"""The lines of a file, with their ends; any bytes give lines, or one clear error.
 
     Args:
-        content: the file's bytes.
-        gzipped: whether the file may be a gzip archive, which is then unpacked.
+        stream: the file, at its beginning.
+        size: how many bytes it has.
+        gzipped: whether it may be a gzip archive, which is then unpacked.
 
-    >>> list(CsvLines(b"image,labels\r\na.png,Mass"))
+    >>> list(CsvLines(io.BytesIO(b"image,labels\r\na.png,Mass"), 26))
     ['image,labels\r\n', 'a.png,Mass']
     """
 
-    def __init__(self, content: bytes, *, gzipped: bool = False) -> None:
-        unpacked = gzipped and content.startswith(_GZIP)
-        stream = io.BytesIO(content)
+    def __init__(self, stream: BinaryIO, size: int, *, gzipped: bool = False) -> None:
+        unpacked = gzipped and stream.read(len(_GZIP)) == _GZIP
+        stream.seek(0)
         self._bytes = (
-            _Checked(gzip.GzipFile(fileobj=stream), _SPARE_UNPACKED + _MOST_UNPACKED * len(content))
+            _Checked(gzip.GzipFile(fileobj=stream), _SPARE_UNPACKED + _MOST_UNPACKED * size)
             if unpacked
             else _Checked(stream)
         )
         self._text = io.TextIOWrapper(cast(BinaryIO, self._bytes), "utf-8-sig", newline="")
-        self._allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * len(content)
+        self._allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * size
         self._remedy = UNPACK if unpacked else "Leave out what no audit needs."
         self._taken = 0
         self._row = 0  # bytes of the text since the last row began
@@ -110,7 +111,7 @@ class CsvLines(Iterator[str]):
 class _Checked(io.BufferedIOBase):
     """Bytes that are no text are refused as they come."""
 
-    def __init__(self, stream: io.BytesIO | gzip.GzipFile, most: int = LARGEST_FILE) -> None:
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int = LARGEST_FILE) -> None:
         self._stream = stream
         self._most = most
         self.position = 0
@@ -119,12 +120,7 @@ class _Checked(io.BufferedIOBase):
         return True
 
     def read1(self, _: int = -1, /) -> bytes:
-        try:
-            found = self._stream.read(_CHUNK)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ManifestError(
-                f"a gzip archive that cannot be unpacked ({type(error).__name__})", remedy="Fetch it again."
-            ) from None
+        found = self._read()
         if self.position == 0:
             _check_start(found)
         if b"\x00" in found:
@@ -137,6 +133,16 @@ class _Checked(io.BufferedIOBase):
                 remedy=UNPACK,
             )
         return found
+
+    def _read(self) -> bytes:
+        if not isinstance(self._stream, gzip.GzipFile):
+            return self._stream.read(_CHUNK)
+        try:
+            return self._stream.read(_CHUNK)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ManifestError(
+                f"a gzip archive that cannot be unpacked ({type(error).__name__})", remedy="Fetch it again."
+            ) from None
 
 
 def _check_start(found: bytes) -> None:

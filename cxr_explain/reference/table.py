@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import TypeVar
 from cxr_explain.errors import ManifestError, naming
 from cxr_explain.reference.csv_lines import AS_CSV, LARGEST_FILE, CsvLines
 from cxr_explain.reference.problems import CellError, Problems, quoted
-from cxr_explain.support.bounded import read_bounded
+from cxr_explain.support.bounded import open_regular, read_bounded
 
 T = TypeVar("T")
 
@@ -150,7 +152,7 @@ def reading(path: Path) -> Iterator[CsvTable]:
     ('Mass',)
     """
     with naming(path):
-        table = parse_table(read_bytes(path), path.name, gzipped=True)
+        table = read_table(path, path.name, gzipped=True)
         yield table
         table.problems.raise_any()
 
@@ -188,15 +190,39 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     Raises:
         ManifestError: no such file, a folder, or one beyond the limit.
     """
+    with _readable(path):
+        return read_bounded(path, most)
+
+
+def read_table(path: Path, source: str, *, gzipped: bool = False) -> CsvTable:
+    """Read a CSV file bit by bit; see `parse_table`.
+
+    Args:
+        path: the file.
+        source: its name, for messages.
+        gzipped: whether it may be a gzip archive, which is then unpacked.
+
+    Raises:
+        ManifestError: no readable file, no CSV text in UTF-8, or more than the limits allow.
+    """
+    with _readable(path), open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > LARGEST_FILE:
+            raise ManifestError(f"a file of {size:,} bytes", expected=f"a table of at most {LARGEST_FILE:,}")
+        return _table(CsvLines(stream, size, gzipped=gzipped), source)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     with naming(path):
         try:
-            return read_bounded(path, most)
+            yield
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no valid path"
             raise ManifestError(f"no readable file ({reason})", expected="a CSV file") from error
 
 
-def parse_table(data: bytes, source: str, *, gzipped: bool = False) -> CsvTable:
+def parse_table(data: bytes, source: str) -> CsvTable:
     """Read the bytes of a CSV file; rows with too few or too many cells go to the table's `problems`.
 
     Cells beyond the header are left out where they are blank: NIH's tables come with a trailing comma.
@@ -204,12 +230,15 @@ def parse_table(data: bytes, source: str, *, gzipped: bool = False) -> CsvTable:
     Args:
         data: the file's bytes.
         source: the file's name, for messages.
-        gzipped: whether the file may be a gzip archive, which is then unpacked.
 
     Raises:
         ManifestError: no CSV text in UTF-8, no header, a column's name twice, or more than the limits allow.
     """
-    rows, problems = _rows(CsvLines(data, gzipped=gzipped)), Problems()
+    return _table(CsvLines(io.BytesIO(data), len(data)), source)
+
+
+def _table(lines: CsvLines, source: str) -> CsvTable:
+    rows, problems = _rows(lines), Problems()
     try:
         first = next(rows, None)
         if first is None:
