@@ -67,7 +67,7 @@ class ReadingPanel(Panel):
 
     voi: str = "auto"
     xrv_compatible: bool = False
-    max_pixels: Annotated[int | None, typer.Option(min=1, show_default="100 million")] = None
+    max_pixels: Annotated[int | None, typer.Option(min=1, show_default="50 million")] = None
 
     def settings(self, *, frame: int | None = None) -> ReadSettings:
         """The same for a reader.
@@ -76,7 +76,7 @@ class ReadingPanel(Panel):
             frame: index of the frame of a multi-frame object.
 
         >>> ReadingPanel(voi="1").settings(frame=2)
-        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=100000000)
+        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=50000000)
         """
         from cxr_explain.loaders.settings import ReadSettings
 

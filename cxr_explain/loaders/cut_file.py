@@ -6,12 +6,12 @@ looks for the pixel data itself.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Final
 
 import pydicom
 
 from cxr_explain.errors import CorruptImageError
+from cxr_explain.loaders.metered import MeteredBytes
 
 ITEM: Final = b"\xfe\xff\x00\xe0"
 """The tag of an item of compressed pixel data, little endian as they always are (PS3.5 A.4)."""
@@ -26,7 +26,7 @@ def cut_off(data: bytes) -> CorruptImageError:
     Args:
         data: the bytes of the file.
     """
-    stream = BytesIO(data)
+    stream = MeteredBytes(data)
     pydicom.dcmread(stream, force=True, stop_before_pixels=True)
     start = stream.tell()
     if data[start : start + 4] != _PIXEL_DATA:

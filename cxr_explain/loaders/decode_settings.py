@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxr_explain.errors import CorruptImageError, ImageTooLargeError
+from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS, Limits
 from cxr_explain.loaders.voi import VoiChoice
 from cxr_explain.support.whole_file import safe_stem
 
@@ -22,7 +22,7 @@ class DecodeSettings:
         voi: the parsed `voi=` option.
         xrv_compatible: whether to reproduce torchxrayvision's own reader.
         frame: index of the frame asked for, from 0; None where none was.
-        max_pixels: largest number of pixels that is decoded, against decompression bombs.
+        max_pixels: largest number of pixels that is decoded; all other limits follow from it.
         metadata: keywords of the DICOM attributes to return.
     """
 
@@ -32,8 +32,13 @@ class DecodeSettings:
     voi: VoiChoice
     xrv_compatible: bool = False
     frame: int | None = None
-    max_pixels: int = 100_000_000
+    max_pixels: int = DEFAULT_MAX_PIXELS
     metadata: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """What reading the file may take."""
+        return Limits(self.max_pixels)
 
     @property
     def hashed_id(self) -> str:
@@ -44,17 +49,6 @@ class DecodeSettings:
     def safe_id(self) -> str:
         """The stem with nothing in it that a file name should not have."""
         return safe_stem(self.stem) or self.hashed_id
-
-    def check_size(self, rows: int, columns: int) -> None:
-        """Refuse an empty image or a decompression bomb by what the header declares."""
-        if rows < 1 or columns < 1:
-            raise CorruptImageError(f"an image of {rows} x {columns} pixels", expected="at least 1 x 1")
-        if rows * columns > self.max_pixels:
-            raise ImageTooLargeError(
-                f"{rows} x {columns} = {rows * columns:,} pixels",
-                expected=f"at most {self.max_pixels:,}",
-                remedy="Raise the limit with max_pixels= / --max-pixels.",
-            )
 
 
 def size_warnings(rows: int, columns: int) -> list[str]:

@@ -22,6 +22,7 @@ from cxr_explain.loaders.header import (
     whole,
 )
 from cxr_explain.loaders.identity import choose_id
+from cxr_explain.loaders.metered import metered
 from cxr_explain.loaders.pixel_data import check_pixel_data, declared_length
 from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
@@ -41,7 +42,11 @@ def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
         RadiographError: a file that gives no radiograph; `read_radiograph` lists the kinds.
     """
     check_keywords(settings.metadata)
-    dataset = parse_dicom(data, settings.max_pixels)
+    with metered(settings.limits):
+        return _radiograph(parse_dicom(data), settings)
+
+
+def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograph:
     warnings = mend_decimal_commas(dataset) + check_acceptable(dataset)
     syntax_notes = _settle_syntax(dataset)
     layout = _layout(dataset, settings)
@@ -122,7 +127,7 @@ def _layout(dataset: pydicom.Dataset, settings: DecodeSettings) -> FrameFormat:
     if whole(dataset, "PixelRepresentation", 0) not in (0, 1):
         raise CorruptImageError("a Pixel Representation that is neither 0 nor 1")
     codec_for(layout.syntax)
-    settings.check_size(layout.rows, layout.columns)
+    settings.limits.check_pixels(layout.rows, layout.columns)
     if layout.bits_allocated not in (8, 16):
         raise UnsupportedImageError(f"{layout.bits_allocated} bits allocated", expected="8 or 16")
     if not 2 <= layout.bits_stored <= layout.bits_allocated:

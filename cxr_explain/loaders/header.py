@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections.abc import Sequence
-from io import BytesIO
+from io import FileIO
+from os import PathLike
 from typing import Any
 
 import pydicom
-from pydicom import uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 
-from cxr_explain.errors import CorruptImageError, ImageTooLargeError, OptionError
+from cxr_explain.errors import CorruptImageError, CxrExplainError, OptionError
 from cxr_explain.loaders.cut_file import cut_off
+from cxr_explain.loaders.metered import MeteredBytes, MeteredFile, check_meter
 
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
-_HEADER_ALLOWANCE = 64 * 2**20
-_META_GROUP_START = 132
 _DECIMALS = (
     *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
@@ -30,73 +28,52 @@ _COMMA_NUMBER = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 
 
-def parse_dicom(data: bytes, max_pixels: int) -> pydicom.Dataset:
+def parse_dicom(data: bytes) -> pydicom.Dataset:
     """Parse a data set, with or without the preamble of PS3.10 7.1.
 
     Raises:
         CorruptImageError: bytes that are no data set.
-        ImageTooLargeError: a deflated data set that inflates beyond the limit.
+        ImageTooLargeError: more parts than `metered` allows, or a deflated data set that inflates beyond it.
     """
-    _check_inflated_size(data, max_pixels)
-    try:
-        dataset = pydicom.dcmread(BytesIO(data), force=True)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise CorruptImageError(
-            f"a DICOM header that cannot be parsed ({type(error).__name__})",
-            remedy="The file is damaged or truncated: transfer it again.",
-        ) from None
+    dataset = _parsed(MeteredBytes(data))
     if len(dataset) == 0:
         raise cut_off(data)
     return dataset
 
 
-def _check_inflated_size(data: bytes, max_pixels: int) -> None:
-    """Inflate a deflated data set with a limit; pydicom inflates it without one (PS3.5 A.5)."""
-    if data[128:132] != b"DICM" or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:2048]:
-        return
-    start = _end_of_meta_group(data)
-    limit = _HEADER_ALLOWANCE + 8 * max_pixels
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    total, pending = 0, data[start:]
+def parse_header(path: str | PathLike[str]) -> pydicom.Dataset:
+    """Parse the data set of a file, without its pixels.
+
+    Raises:
+        OSError: a file that cannot be read.
+        CorruptImageError: bytes that are no data set.
+        ImageTooLargeError: more parts than `metered` allows, or a deflated data set that inflates beyond it.
+    """
+    with MeteredFile(FileIO(path)) as stream:
+        return _parsed(stream, stop_before_pixels=True)
+
+
+def _parsed(stream: MeteredBytes | MeteredFile, *, stop_before_pixels: bool = False) -> pydicom.Dataset:
     try:
-        while pending and not inflater.eof:
-            total += len(inflater.decompress(pending, 2**22))
-            pending = inflater.unconsumed_tail
-            if total > limit:
-                raise ImageTooLargeError(
-                    f"a deflated data set of more than {limit / 2**20:.0f} MiB",
-                    remedy="Raise the limit with max_pixels= / --max-pixels.",
-                )
-    except zlib.error:
-        raise CorruptImageError("a deflated data set that cannot be inflated") from None
-    if not inflater.eof:
+        return pydicom.dcmread(stream, force=True, stop_before_pixels=stop_before_pixels)
+    except (MemoryError, CxrExplainError):
+        raise
+    except Exception as error:
+        check_meter()
         raise CorruptImageError(
-            f"a deflated data set that is cut off after {len(data) - start:,} bytes",
-            expected="its end",
-            remedy="The file is truncated: transfer it again.",
-        )
-
-
-def _end_of_meta_group(data: bytes) -> int:
-    """Walk the elements of group 0002, always Explicit VR Little Endian (PS3.10 7.1)."""
-    position = _META_GROUP_START
-    while position + 12 <= len(data) and data[position : position + 2] == b"\x02\x00":
-        if data[position + 4 : position + 6] in (b"OB", b"OW", b"UN", b"SQ", b"UT"):
-            position += 12 + int.from_bytes(data[position + 8 : position + 12], "little")
-        else:
-            position += 8 + int.from_bytes(data[position + 6 : position + 8], "little")
-    return position
+            f"a DICOM header that cannot be parsed ({type(error).__name__})",
+            remedy="The file is damaged or truncated: transfer it again.",
+        ) from None
 
 
 def element(dataset: pydicom.Dataset, keyword: str) -> Any:
     """The value of an attribute; None where it is absent, empty or unreadable."""
     try:
         value = dataset.get(keyword)
-    except MemoryError:
+    except (MemoryError, CxrExplainError):
         raise
     except Exception:
+        check_meter()
         return None
     return None if value is None or value == "" or value == [] else value
 
@@ -187,9 +164,10 @@ def raw_element(dataset: pydicom.Dataset, keyword: str) -> DataElement | None:
         return dataset[keyword]
     except KeyError:
         return None
-    except MemoryError:
+    except (MemoryError, CxrExplainError):
         raise
     except Exception:
+        check_meter()
         return None
 
 

@@ -75,7 +75,7 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
     notes = _Notes()
     png_depth = check_png(data) if kind == "PNG" else None
     with _open(plugin, data, kind) as image:
-        settings.check_size(image.height, image.width)
+        settings.limits.check_pixels(image.height, image.width)
         _check_mode(image)
         orientation = _orientation(image, notes)
         bits = _tiff_bits(image)

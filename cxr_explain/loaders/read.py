@@ -21,13 +21,11 @@ from cxr_explain.errors import (
 )
 from cxr_explain.loaders.decode_settings import DecodeSettings
 from cxr_explain.loaders.formats import FORMATS, FormatReader, ImageFormat
+from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS, Limits
 from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.loaders.sniff import describe, is_own_figure, sniff
 from cxr_explain.loaders.voi import parse_voi
 from cxr_explain.radiograph import Radiograph
-
-DEFAULT_MAX_PIXELS = 100_000_000
-"""About five times the largest flat-panel detector in clinical use (43 cm at 0.1 mm: 18 megapixels)."""
 
 _REMEDIES: Final = {
     "a Git LFS pointer": "Run `git lfs pull` to fetch the file.",
@@ -41,8 +39,6 @@ _REMEDIES: Final = {
         "Radiograph.from_array takes a slice of it as an array.",
     ),
 }
-_MAX_BYTES_PER_PIXEL = 8
-_MIN_FILE_LIMIT = 64 * 2**20
 
 
 def read_radiograph(
@@ -74,7 +70,8 @@ def read_radiograph(
             `display` still takes the path above. Values outside of [-1024, 1024], which that reader gives
             for negative stored values, are kept and named in the warnings.
         frame: index of the frame of a multi-frame object.
-        max_pixels: limit against decompression bombs, checked before decoding.
+        max_pixels: limit against decompression bombs, checked before decoding. What a file and its header
+            may take besides follows from it, see `cxr_explain.loaders.limits`.
         metadata: DICOM attributes to return, by keyword; absent ones are left out. What you ask for is
             returned as it is, patient data included.
 
@@ -84,7 +81,7 @@ def read_radiograph(
         NotAnImageError: unknown bytes, a folder, or an object without pixels.
         UnsupportedImageError: an image that is no grey radiograph ready for display.
         CorruptImageError: truncated or contradictory data.
-        ImageTooLargeError: more pixels than `max_pixels`.
+        ImageTooLargeError: more pixels than `max_pixels`, or more bytes or parts than follow from it.
         OptionError: an argument with a value that it may not have.
 
     >>> import tempfile, PIL.Image
@@ -98,7 +95,7 @@ def read_radiograph(
     with naming(path):
         choice = parse_voi(voi)
         _check_options(frame, max_pixels)
-        data = _read_bytes(path, max_pixels)
+        data = _read_bytes(path, Limits(max_pixels))
         known = _format_of(data)
         settings = DecodeSettings(
             format=known.name,
@@ -165,9 +162,8 @@ def _check_options(frame: int | None, max_pixels: int) -> None:
         raise OptionError(f"max_pixels={max_pixels!r}", expected="a whole number of pixels from 1")
 
 
-def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
+def _read_bytes(path: str | os.PathLike[str], limits: Limits) -> bytes:
     """Read the file once, so that the digest is of the very bytes that are decoded."""
-    limit = max(_MIN_FILE_LIMIT, _MAX_BYTES_PER_PIXEL * max_pixels)
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
@@ -177,7 +173,7 @@ def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
                 remedy="Name the files one by one." if stat.S_ISDIR(mode) else None,
             )
         with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(limits.bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         what = "a link that leads nowhere" if os.path.islink(path) else "no such file"
         raise ImageNotFoundError(what, remedy="Check the path.") from None
@@ -188,12 +184,7 @@ def _read_bytes(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise UnreadableImageError(f"a file that cannot be read ({reason})") from None
-    if len(data) > limit:
-        raise ImageTooLargeError(
-            f"a file of more than {limit / 2**20:.0f} MiB",
-            expected=f"at most {_MAX_BYTES_PER_PIXEL} bytes for each of {max_pixels:,} pixels",
-            remedy="Raise the limit with max_pixels= / --max-pixels.",
-        )
+    limits.check_bytes(len(data), "a file")
     return data
 
 

@@ -77,8 +77,10 @@ def _enter() -> None:
 
 
 def _pin_pydicom() -> None:
-    """Set what changes pydicom's reading to its defaults; a raster does not import pydicom for that."""
-    from pydicom import config, hooks, valuerep
+    """Set what changes pydicom's reading to its defaults, and count; a raster does not import pydicom for it."""
+    from pydicom import config, filereader, hooks, valuerep, values
+
+    from cxr_explain.loaders import metered
 
     for name, value in _PYDICOM_CONFIG.items():
         _set(config, name, value)
@@ -86,8 +88,11 @@ def _pin_pydicom() -> None:
         _set(config.settings, name, value)
     _set(valuerep, "DSclass", valuerep.DSfloat)
     _set(hooks.hooks, "raw_element_vr", hooks.raw_element_vr)
-    _set(hooks.hooks, "raw_element_value", hooks.raw_element_value)
+    _set(hooks.hooks, "raw_element_value", metered.HOOK)
     _set(hooks.hooks, "raw_element_kwargs", {})
+    _set(filereader, "zlib", metered.ZLIB)
+    _set(filereader, "DicomBytesIO", metered.MeteredBytes)
+    _set(values, "BytesIO", metered.MeteredBytes)
 
 
 def _set(owner: Any, name: str, value: object) -> None:

@@ -34,7 +34,7 @@ class ReadSettings:
         OptionError: values of interest that nobody can read, said before any file is.
 
     >>> ReadSettings(voi="none").max_pixels
-    100000000
+    50000000
     """
 
     voi: str | int | None = "auto"

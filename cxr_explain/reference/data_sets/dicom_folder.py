@@ -26,7 +26,6 @@ from cxr_explain.reference.paths import path_problem
 if TYPE_CHECKING:
     import pydicom
 
-_HEAD = 1024  # bytes that say whether a file is DICOM
 _VIEW = re.compile(r"[A-Z][A-Z0-9 ]{0,15}", re.ASCII)
 _SOURCE = "no labels: DICOM headers"
 
@@ -111,12 +110,14 @@ def _kind_of(path: Path) -> str | None:
 
 def _header(path: Path) -> _DicomHeader:
     """Never raises because of what a header holds, and repeats nothing of it but four values."""
-    from cxr_explain.loaders.header import text
+    from cxr_explain.loaders.header import parse_header, text
+    from cxr_explain.loaders.limits import Limits
+    from cxr_explain.loaders.metered import metered
     from cxr_explain.loaders.scope import quiet_decoders
 
-    with quiet_decoders():
+    with quiet_decoders(), metered(Limits()):
         try:
-            dataset = _dataset(path)
+            dataset = parse_header(path)
             view, age = text(dataset, "ViewPosition"), text(dataset, "PatientAge")
             patient = text(dataset, "PatientID")
             issuer = text(dataset, "IssuerOfPatientID") or ""
@@ -131,19 +132,6 @@ def _header(path: Path) -> _DicomHeader:
             raise
         except Exception:  # any damage; the message of the exception may quote the header
             return _DicomHeader(_digest(path)[:12])
-
-
-def _dataset(path: Path) -> pydicom.Dataset:
-    """Without the pixels; a deflated file must be inflated whole, so its loader's limit applies."""
-    import pydicom
-
-    from cxr_explain.loaders import DEFAULT_MAX_PIXELS
-    from cxr_explain.loaders.header import parse_dicom
-
-    with path.open("rb") as file:
-        if pydicom.uid.DeflatedExplicitVRLittleEndian.encode() in file.read(_HEAD):
-            return parse_dicom(path.read_bytes(), DEFAULT_MAX_PIXELS)
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
 def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
