@@ -1,7 +1,8 @@
 """Decoding of one grey DICOM frame, by the codec trusted most for each transfer syntax.
 
 Pillow for 8-bit JPEG, GDCM for lossless and 12-bit JPEG, CharLS (pyjpegls) for JPEG-LS, OpenJPEG (pylibjpeg)
-for JPEG 2000 and HTJ2K, pydicom itself for RLE and uncompressed data.
+for JPEG 2000 and HTJ2K, pydicom itself for uncompressed data. RLE is decoded here: pydicom unpacks whatever
+comes, before it asks how much there should be.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from cxr_explain.loaders.codestream import (
     parse_jpeg_ls,
 )
 from cxr_explain.loaders.encapsulated import encoded_frame
+from cxr_explain.loaders.limits import Limits
+from cxr_explain.loaders.rle import decode_rle
 from cxr_explain.loaders.stored_bits import StoredPixels, Words, settle_bits
 
 
@@ -74,7 +77,7 @@ class Codec:
     """A transfer syntax family: its name for people, its header, and pydicom's plugin for it."""
 
     name: str
-    parse: Callable[[bytes], FrameHeader] | None = None
+    parse: Callable[[bytes, Limits], FrameHeader] | None = None
     plugin: str = ""
 
 
@@ -83,7 +86,7 @@ _CODECS: dict[str, Codec] = {
     uid.ExplicitVRLittleEndian: Codec("uncompressed data"),
     uid.ExplicitVRBigEndian: Codec("uncompressed big endian data"),
     uid.DeflatedExplicitVRLittleEndian: Codec("deflated data"),
-    uid.RLELossless: Codec("RLE", None, "pydicom"),
+    uid.RLELossless: Codec("RLE"),
     uid.JPEGBaseline8Bit: Codec("JPEG baseline", parse_jpeg),
     uid.JPEGExtended12Bit: Codec("JPEG extended", parse_jpeg),
     uid.JPEGLossless: Codec("JPEG lossless", parse_jpeg),
@@ -103,6 +106,8 @@ _BASELINE_PROCESSES = frozenset({0xC0, 0xC1, 0xC2})
 # GDCM writes DCT frames of "16 bits", which ISO 10918-1 table B.2 does not know, and misreads them itself.
 _EXTENDED_12 = (0xC1, 12)
 _LOSSLESS_PROCESS = 0xC3
+# Noise grows by a tenth where it is compressed; profiles, comments and previews come on top.
+_LONGEST_OF_PLAIN, _LONGEST_APPENDIX = 1.5, 4 * 2**20
 
 
 def codec_for(syntax: uid.UID) -> Codec:
@@ -121,16 +126,20 @@ def codec_for(syntax: uid.UID) -> Codec:
     )
 
 
-def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> Decoded:
+def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int, limits: Limits) -> Decoded:
     """Decode one frame to (rows, columns) native uint8, int8, uint16 or int16.
+
+    Compressed pixel data are taken out of the data set on the way: they are not kept beside the pixels.
 
     Raises:
         CorruptImageError: truncated, or contradicting the header.
         UnsupportedImageError: a compressed stream of another kind than grey.
+        ImageTooLargeError: a compressed stream of too many scans, tiles or code-blocks.
     """
-    codec = codec_for(layout.syntax)
     if layout.syntax.is_encapsulated:
-        words, header, warnings = _decompress(dataset.PixelData, layout, codec, index)
+        source = encoded_frame(dataset.PixelData, index, layout.frames)
+        del dataset.PixelData
+        words, header, warnings = _decompress(source, layout, limits)
     else:
         words, header, warnings = _native_words(dataset, index), None, []
     samples, bits, bit_warnings = settle_bits(
@@ -146,21 +155,25 @@ def decode_frame(dataset: pydicom.Dataset, layout: FrameFormat, index: int) -> D
 
 
 def _decompress(
-    data: bytes, layout: FrameFormat, codec: Codec, index: int
+    source: bytes, layout: FrameFormat, limits: Limits
 ) -> tuple[StoredPixels, FrameHeader | None, list[str]]:
     """Decode a compressed frame, without what follows its end marker."""
-    source = encoded_frame(data, index, layout.frames)
+    codec = codec_for(layout.syntax)
+    _check_length(source, layout)
     if codec.parse is None:
-        return _decode_with_pydicom(source, layout, codec), None, []
-    header = codec.parse(source)
+        return _decode_rle(source, layout), None, []
+    header = codec.parse(source, limits)
     check_agrees(header, layout.rows, layout.columns)
+    limits.check_passes(header.scans, layout.rows, layout.columns)
     rest = source[header.length :]
     warnings = []
     if not is_padding(rest):
         warnings.append(f"{len(rest):,} bytes after the end of the compressed frame are left out")
         source = source[: header.length]
     if codec.plugin:
-        return _decode_with_pydicom(source, layout, codec), header, warnings
+        packed = encapsulate([source])
+        del source, rest
+        return _decode_with_pydicom(packed, layout, codec), header, warnings
     if header.process in _BASELINE_PROCESSES and header.precision == 8:
         return _decode_with_pillow(source), header, warnings
     if header.process == _LOSSLESS_PROCESS or (header.process, header.precision) == _EXTENDED_12:
@@ -169,6 +182,17 @@ def _decompress(
         f"a JPEG frame of process FF{header.process:02X} with {header.precision} bits",
         expected="baseline with 8 bits, extended with 12, or lossless",
     )
+
+
+def _check_length(source: bytes, layout: FrameFormat) -> None:
+    """Refuse a compressed frame that is much longer than its pixels would be without compression."""
+    plain = layout.rows * layout.columns * layout.bits_allocated // 8
+    if len(source) > _LONGEST_OF_PLAIN * plain + _LONGEST_APPENDIX:
+        raise CorruptImageError(
+            f"a compressed frame of {len(source):,} bytes for {layout.rows} x {layout.columns} pixels",
+            expected=f"fewer than the {plain:,} of the pixels themselves",
+            remedy="Convert the file to Explicit VR Little Endian.",
+        )
 
 
 def _native_words(dataset: pydicom.Dataset, index: int) -> StoredPixels:
@@ -183,13 +207,20 @@ def _native_words(dataset: pydicom.Dataset, index: int) -> StoredPixels:
         raise _undecodable("uncompressed", error) from None
 
 
-def _decode_with_pydicom(source: bytes, layout: FrameFormat, codec: Codec) -> StoredPixels:
-    """Decode to words: unsigned, and without pydicom's own corrections, which trust the stream's depth."""
+def _decode_rle(source: bytes, layout: FrameFormat) -> StoredPixels:
+    try:
+        return decode_rle(source, layout.rows, layout.columns, layout.bits_allocated // 8)
+    except ValueError as error:
+        raise _undecodable("RLE", error) from None
+
+
+def _decode_with_pydicom(packed: bytes, layout: FrameFormat, codec: Codec) -> StoredPixels:
+    """Decode one packed frame to words: unsigned, and without pydicom's own corrections, which trust the stream's depth."""
     decoder = get_decoder(layout.syntax)
     try:
-        return decoder.as_array(
-            encapsulate([source]), index=0, raw=True, decoding_plugin=codec.plugin, **_options(layout)
-        )[0]
+        return decoder.as_array(packed, index=0, raw=True, decoding_plugin=codec.plugin, **_options(layout))[
+            0
+        ]
     except MemoryError:
         raise
     except Exception as error:

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from cxr_explain.errors import CorruptImageError, UnsupportedImageError
+from cxr_explain.loaders.limits import Limits
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOF_JPEG_LS = 0xF7
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _SOS, _EOI = 0xDA, 0xD9
 _J2K_START = b"\xff\x4f\xff\x51"
-_J2K_TILE_PART = b"\xff\x90"
+_J2K_TILE_PART, _J2K_DATA = b"\xff\x90", b"\xff\x93"
+_COD, _COC = b"\xff\x52", b"\xff\x53"
 _END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+_SCAN = b"\xff\xda"
 _MAX_J2K_TILES = 65535
+# OpenJPEG keeps 7 kB for each tile.
+_PARTS_OF_A_TILE, _PACKETS_OF_A_PART = 20, 16
+_J2K_SEGMENTS = frozenset(
+    (*(0x50, 0x51, 0x52, 0x53, 0x55, 0x57, 0x58, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x61, 0x63, 0x64),)
+    + (0x74, 0x75, 0x76, 0x77, 0x78, 0x90)
+)
 # Within a scan, no byte above 7F follows FF but a restart marker's: JPEG stuffs 00, JPEG-LS a bit.
 _SCAN_MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")
 
@@ -36,6 +47,7 @@ class FrameHeader:
         precision: bits of a sample.
         length: bytes up to and with the end marker.
         signed: whether the samples are signed; JPEG and JPEG-LS cannot say so.
+        scans: how often the decoder goes over the pixels.
     """
 
     process: int
@@ -45,38 +57,40 @@ class FrameHeader:
     precision: int
     length: int
     signed: bool = False
+    scans: int = 1
 
 
-def parse_jpeg(source: bytes) -> FrameHeader:
+def parse_jpeg(source: bytes, limits: Limits) -> FrameHeader:
     """Read the frame header of a JPEG stream (ISO 10918-1 B.2.2), up to its first scan.
 
     Raises:
         CorruptImageError: no frame header, no scan, no end marker, or another kind of stream.
     """
-    header = _parse_markers(source, "JPEG")
+    header = _parse_markers(source, "JPEG", limits)
     if header.process == _SOF_JPEG_LS:
         raise _other_kind("JPEG-LS", "JPEG")
     return header
 
 
-def parse_jpeg_ls(source: bytes) -> FrameHeader:
+def parse_jpeg_ls(source: bytes, limits: Limits) -> FrameHeader:
     """Read the frame header of a JPEG-LS stream (ISO 14495-1 C.2.2), up to its first scan.
 
     Raises:
         CorruptImageError: no frame header, no scan, no end marker, or another kind of stream.
     """
-    header = _parse_markers(source, "JPEG-LS")
+    header = _parse_markers(source, "JPEG-LS", limits)
     if header.process != _SOF_JPEG_LS:
         raise _other_kind("JPEG", "JPEG-LS")
     return header
 
 
-def _parse_markers(source: bytes, expected: str) -> FrameHeader:
+def _parse_markers(source: bytes, expected: str, limits: Limits) -> FrameHeader:
     if source[:2] != b"\xff\xd8":
         raise _other_kind(kind_of(source[:2048]), expected)
     fields, position = None, 2
-    while True:
+    for number in count(1):
         marker, position = _next_marker(source, position)
+        limits.check_parts(number, "segments of a JPEG header")
         if marker in _STANDALONE:
             continue
         (length,) = _unpack(">H", source, position)
@@ -92,14 +106,16 @@ def _parse_markers(source: bytes, expected: str) -> FrameHeader:
             break
     if fields is None:
         raise CorruptImageError("a JPEG scan without a frame header")
-    return FrameHeader(*fields, length=_end_of_jpeg(source, position) or _end(source))
+    end, scans = walk_scans(source, position)
+    return FrameHeader(*fields, length=end or _end(source), scans=scans)
 
 
-def parse_j2k(source: bytes) -> FrameHeader:
+def parse_j2k(source: bytes, limits: Limits) -> FrameHeader:
     """Read the SIZ segment of a JPEG 2000 codestream (ISO 15444-1 A.5.1), bare or in a JP2 file.
 
     Raises:
         CorruptImageError: no SIZ segment, contradictory tiles, or no end marker.
+        ImageTooLargeError: too many tiles, precincts or code-blocks, each of which takes memory.
     """
     start = source.find(_J2K_START, 0, 4096)
     if start < 0:
@@ -111,10 +127,60 @@ def parse_j2k(source: bytes) -> FrameHeader:
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > _MAX_J2K_TILES:
         raise CorruptImageError(f"a JPEG 2000 header with {tiles} tiles", expected="at most 65535")
+    limits.check_parts(_PARTS_OF_A_TILE * tiles, f"parts of {tiles:,} tiles")
+    _check_coding(source, start + 2, (x1 - x0) * (y1 - y0), limits)
     length = _end_of_j2k(source, start + 2) or _end(source)
     return FrameHeader(
         0x51, y1 - y0, x1 - x0, components, (ssiz & 0x7F) + 1, length, signed=bool(ssiz & 0x80)
     )
+
+
+def _check_coding(source: bytes, position: int, pixels: int, limits: Limits) -> None:
+    """Refuse code-blocks and precincts (A.6.1, A.6.2) that are so small that there are too many of them.
+
+    They may be told again for a tile: each COD and COC segment is held to what it would mean for the whole.
+    """
+    for number, (marker, body) in enumerate(_j2k_segments(source, position)):
+        limits.check_parts(number, "segments of a JPEG 2000 header")
+        if marker in (_COD, _COC):
+            # COD's Scod and SGcod, or COC's component (one byte for a grey image) and Scoc, come first.
+            style, layers, at = (0, slice(2, 4), 5) if marker == _COD else (1, slice(0), 2)
+            if len(body) < at + 5:
+                raise CorruptImageError("a JPEG 2000 header that is too short")
+            own_precincts = body[at + 5 :] if body[style] & 1 else b"\xff"
+            blocks = pixels >> ((body[at + 1] & 15) + (body[at + 2] & 15) + 4)
+            packets = max(1, int.from_bytes(body[layers], "big")) * _precincts(own_precincts, pixels)
+            limits.check_parts(blocks, "code-blocks of a JPEG 2000 frame")
+            limits.check_parts(_precincts(own_precincts, pixels), "precincts of a JPEG 2000 frame")
+            limits.check_parts(packets // _PACKETS_OF_A_PART, "packets of a JPEG 2000 frame")
+
+
+def _precincts(exponents: bytes, pixels: int) -> int:
+    """How many there are of all resolutions, from the smallest one on; each has a fourth of the next."""
+    return sum(
+        1 + (pixels >> (2 * below + (each & 15) + (each >> 4))) for below, each in enumerate(exponents[::-1])
+    )
+
+
+def _j2k_segments(source: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
+    """The segments of the main header and of the tile-parts' headers, without the tiles' data (A.2, A.4)."""
+    end_of_tile_part = None
+    while len(marker := source[position : position + 2]) == 2 and marker != _END:
+        if marker == _J2K_DATA:
+            if end_of_tile_part is None or end_of_tile_part <= position:
+                return
+            position, end_of_tile_part = end_of_tile_part, None
+            continue
+        length = int.from_bytes(source[position + 2 : position + 4], "big")
+        if marker[:1] != b"\xff" or length < 2:
+            return
+        if marker[1] not in _J2K_SEGMENTS:  # what OpenJPEG would look into byte by byte
+            raise CorruptImageError("a JPEG 2000 header with a segment of no known kind")
+        if marker == _J2K_TILE_PART:
+            tile_part = int.from_bytes(source[position + 6 : position + 10], "big")
+            end_of_tile_part = position + tile_part if tile_part else None
+        yield marker, source[position + 4 : position + 2 + length]
+        position += 2 + length
 
 
 def check_agrees(header: FrameHeader, rows: int, columns: int) -> None:
@@ -173,19 +239,31 @@ def _end(source: bytes) -> int:
     return len(stream)
 
 
-def _end_of_jpeg(source: bytes, position: int) -> int | None:
-    """Walk through the scans from the first one's data; None where no end marker is met."""
-    first = source.find(_END, position)
-    if first >= 0 and is_padding(source[first + 2 :]):  # nearly always, and much faster
-        return first + 2
+def walk_scans(source: bytes, position: int) -> tuple[int | None, int]:
+    """The end of a JPEG stream, and how many scans it has (ISO 10918-1 B.2.1).
+
+    Args:
+        source: the stream, of which nothing is taken for granted.
+        position: where the data of its first scan begin.
+
+    Returns:
+        The end, None where no end marker is met; and the number of scans.
+
+    >>> walk_scans(bytes.fromhex("1234 ffda0002 56 ffd9 ffda"), 0)
+    (9, 2)
+    """
+    scans, first = 1, source.find(_END, position)
+    if first >= 0 and is_padding(source[first + 2 :]) and source.find(_SCAN, position, first) < 0:
+        return first + 2, scans  # nearly always, and much faster
     while found := _SCAN_MARKER.search(source, position):
         position = found.end()
         if found[1][0] == _EOI:
-            return position
+            return position, scans
+        scans += found[1][0] == _SOS
         if position + 2 > len(source):
-            return None
+            break
         position += int.from_bytes(source[position : position + 2], "big")
-    return None
+    return None, scans
 
 
 def _end_of_j2k(source: bytes, position: int) -> int | None:

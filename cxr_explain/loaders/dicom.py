@@ -52,7 +52,7 @@ def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograp
     layout = _layout(dataset, settings)
     frame = _choose_frame(layout, settings.frame)
     warnings += check_pixel_data(dataset, layout)
-    decoded = decode_frame(dataset, layout, frame)
+    decoded = decode_frame(dataset, layout, frame, settings.limits)
     stored, layout = decoded.stored, decoded.layout
     rendering = render(dataset, stored, layout, settings.voi)
     name, id_notes = choose_id(dataset, settings)

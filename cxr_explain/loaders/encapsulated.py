@@ -7,7 +7,7 @@ from pydicom.encaps import get_frame
 from cxr_explain.errors import CorruptImageError
 from cxr_explain.loaders.cut_file import ITEM, TRANSFER_AGAIN
 
-_MAX_FRAMES = 1_000_000
+_MAX_FRAMES, _OFFSET = 1_000_000, 4
 
 
 def encoded_frame(data: bytes, index: int, frames: int) -> bytes:
@@ -30,12 +30,15 @@ def encoded_frame(data: bytes, index: int, frames: int) -> bytes:
     """
     if frames > _MAX_FRAMES:
         raise CorruptImageError(f"{frames} frames", expected=f"at most {_MAX_FRAMES}")
-    fragments = _fragments(data)
+    table, *fragments = _items(data) or [(0, 0)]
     if fragments and frames == 1:
-        return b"".join(fragments)
+        return b"".join(data[start:end] for start, end in fragments)
     if len(fragments) == frames:
-        return fragments[index]
+        start, end = fragments[index]
+        return data[start:end]
     try:
+        if table[1] - table[0] > _OFFSET * _MAX_FRAMES:
+            raise ValueError("an offset table of more frames than there can be")
         return bytes(get_frame(data, index, number_of_frames=frames))
     except MemoryError:
         raise
@@ -46,8 +49,8 @@ def encoded_frame(data: bytes, index: int, frames: int) -> bytes:
         ) from None
 
 
-def _fragments(data: bytes) -> list[bytes]:
-    """The items behind the Basic Offset Table, which is the first."""
+def _items(data: bytes) -> list[tuple[int, int]]:
+    """Where the value of each item begins and ends; the first one is the Basic Offset Table."""
     found, position = [], 0
     while data[position : position + 4] == ITEM:
         start = position + 8
@@ -58,5 +61,5 @@ def _fragments(data: bytes) -> list[bytes]:
                 expected=f"{position - start:,}",
                 remedy=TRANSFER_AGAIN,
             )
-        found.append(data[start:position])
-    return found[1:]
+        found.append((start, position))
+    return found

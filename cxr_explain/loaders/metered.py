@@ -108,7 +108,7 @@ def _inflate(data: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
 
 
 def _value(raw: RawDataElement, data: dict[str, Any], **others: Any) -> None:
-    """pydicom's conversion of a value, counted."""
+    """Convert a value as pydicom does, and count it."""
     meter = _current.get()
     if meter is not None and isinstance(raw.value, bytes) and data["VR"] not in _BYTES:
         meter.spend(parts_of(raw.value))

@@ -6,24 +6,29 @@ import struct
 import zlib
 
 from cxr_explain.errors import CorruptImageError
+from cxr_explain.loaders.limits import Limits
 
 _SIGNATURE_LENGTH = 8
 
 
-def check_png(data: bytes) -> int:
+def check_png(data: bytes, limits: Limits) -> int:
     """Check the checksums of the chunks that hold the image; Pillow skips those of IDAT.
 
     Args:
         data: the file's bytes.
+        limits: how many chunks there may be.
 
     Returns:
         The stored depth in bits, as the IHDR chunk has it (PNG specification, 11.2.1).
 
     Raises:
         CorruptImageError: a damaged chunk, or no end of the image.
+        ImageTooLargeError: too many chunks.
     """
-    depth, position = None, _SIGNATURE_LENGTH
+    depth, position, chunks = None, _SIGNATURE_LENGTH, 0
     while position + 12 <= len(data):
+        chunks += 1
+        limits.check_parts(chunks, "chunks of a PNG")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):

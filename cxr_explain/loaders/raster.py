@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from cxr_explain.errors import CorruptImageError, OptionError, UnsupportedImageError
+from cxr_explain.errors import CorruptImageError, CxrExplainError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
+from cxr_explain.loaders.jpeg import check_jpeg
 from cxr_explain.loaders.levels import look_up
+from cxr_explain.loaders.limits import Limits
 from cxr_explain.loaders.png import check_png
+from cxr_explain.loaders.tiff import check_exif, check_tiff
+from cxr_explain.loaders.webp import check_webp
 from cxr_explain.loaders.xrv import xrv_raster_pixels
 from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
 
@@ -30,7 +34,8 @@ _REFUSED: Final = {
     "F": "floating-point pixels",
     "I": "signed or 32-bit integer pixels",
 }
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _RAW_EXIF = 0x0112, "Raw profile type exif"
+_BMP_RUNS, _SLOWER = (1, 2), 4
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
 _TIFF_SAMPLES, _TIFF_SIGNED = 339, 2
 _TURNS: Final = {
@@ -73,11 +78,15 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
     if settings.frame not in (None, 0):
         raise OptionError(f"frame={settings.frame} for a {kind} file", expected="no frame")
     notes = _Notes()
-    png_depth = check_png(data) if kind == "PNG" else None
+    limits = settings.limits
+    png_depth = check_png(data, limits) if kind == "PNG" else None
+    scans = _check_before_opening(data, kind, limits)
     with _open(plugin, data, kind) as image:
-        settings.limits.check_pixels(image.height, image.width)
+        limits.check_pixels(image.height, image.width)
+        limits.check_passes(scans, image.height, image.width)
         _check_mode(image)
-        orientation = _orientation(image, notes)
+        _check_runs(image, limits)
+        orientation = _orientation(image, limits, notes)
         bits = _tiff_bits(image)
         inverted_tiff = _is_inverted_tiff(image)
         mode, info = image.mode, dict(image.info)
@@ -128,6 +137,17 @@ def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np
     return look_up(grey, table), look_up(grey, to_display(table))
 
 
+def _check_before_opening(data: bytes, kind: str, limits: Limits) -> int:
+    """Refuse what Pillow would keep or make room for when it opens the file; count the passes over the pixels."""
+    if kind == "JPEG":
+        return check_jpeg(data, limits)
+    if kind == "TIFF":
+        check_tiff(data, limits)
+    if kind == "WEBP":
+        check_webp(data, limits)
+    return 1
+
+
 def _open(plugin: type[ImageFile], data: bytes, kind: str) -> ImageFile:
     try:
         return plugin(BytesIO(data))
@@ -173,9 +193,18 @@ def _check_mode(image: ImageFile) -> None:
         )
 
 
-def _orientation(image: ImageFile, notes: _Notes) -> int:
+def _check_runs(image: ImageFile, limits: Limits) -> None:
+    """Refuse a large BMP of runs: Pillow unpacks them one by one, in Python."""
+    if isinstance(image, BmpImagePlugin.BmpImageFile) and image.info.get("compression") in _BMP_RUNS:
+        Limits(limits.max_pixels // _SLOWER).check_pixels(image.height, image.width)
+
+
+def _orientation(image: ImageFile, limits: Limits, notes: _Notes) -> int:
     try:
+        check_exif(_exif_of(image), limits)
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (MemoryError, CxrExplainError):
+        raise
     except Exception:
         notes.warnings.append("EXIF data unreadable: orientation not applied")
         return 1
@@ -183,6 +212,16 @@ def _orientation(image: ImageFile, notes: _Notes) -> int:
         notes.steps.append(f"EXIF orientation {value} applied")
         return int(value)
     return 1
+
+
+def _exif_of(image: ImageFile) -> bytes:
+    """The EXIF data where Pillow looks for them: a PNG may have them behind its picture, or as digits."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        image.load()
+    found = image.info.get("exif")
+    if found is None and isinstance(digits := image.info.get(_RAW_EXIF), str):
+        found = bytes.fromhex("".join(digits.split("\n")[3:]))
+    return found if isinstance(found, bytes) else b""
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:

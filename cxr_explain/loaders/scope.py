@@ -77,7 +77,7 @@ def _enter() -> None:
 
 
 def _pin_pydicom() -> None:
-    """Set what changes pydicom's reading to its defaults, and count; a raster does not import pydicom for it."""
+    """Set what changes pydicom's reading to its defaults, and count; a raster can do without."""
     from pydicom import config, filereader, hooks, valuerep, values
 
     from cxr_explain.loaders import metered
