@@ -28,8 +28,7 @@ _MAX_J2K_TILES = 65535
 # OpenJPEG keeps 7 kB for each tile.
 _PARTS_OF_A_TILE, _PACKETS_OF_A_PART = 20, 16
 _J2K_SEGMENTS = frozenset(
-    (*(0x50, 0x51, 0x52, 0x53, 0x55, 0x57, 0x58, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x61, 0x63, 0x64),)
-    + (0x74, 0x75, 0x76, 0x77, 0x78, 0x90)
+    b"\x50\x51\x52\x53\x55\x57\x58\x59\x5c\x5d\x5e\x5f\x60\x61\x63\x64\x74\x75\x76\x77\x78\x90"
 )
 # Within a scan, no byte above 7F follows FF but a restart marker's: JPEG stuffs 00, JPEG-LS a bit.
 _SCAN_MARKER = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")

@@ -138,7 +138,7 @@ def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np
 
 
 def _check_before_opening(data: bytes, kind: str, limits: Limits) -> int:
-    """Refuse what Pillow would keep or make room for when it opens the file; count the passes over the pixels."""
+    """Refuse what Pillow would keep or make room for when it opens the file; count the passes over pixels."""
     if kind == "JPEG":
         return check_jpeg(data, limits)
     if kind == "TIFF":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TypedDict
 
-from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS, read_radiograph
+from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS
+from cxr_explain.loaders.read import read_radiograph
 from cxr_explain.loaders.voi import parse_voi
 from cxr_explain.radiograph import Radiograph
 

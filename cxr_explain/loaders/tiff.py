@@ -1,4 +1,4 @@
-"""The tags of a TIFF file and of EXIF data, counted before Pillow reads their values (TIFF 6.0, section 2)."""
+"""The tags of a TIFF file and of EXIF data, counted before Pillow reads the values (TIFF 6.0, section 2)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cxr_explain.loaders.limits import Limits
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES_OF_BIG: Final = {16: 8, 17: 8, 18: 8}
 _BYTES: Final = frozenset({1, 2, 7})
+_SHORT, _LONG = 3, 4
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MOST_IMAGES = 1000
 _EXIF: Final = re.compile(rb"(?:Exif\x00\x00){0,2}")
@@ -21,7 +22,7 @@ _EXIF: Final = re.compile(rb"(?:Exif\x00\x00){0,2}")
 class _Entry(NamedTuple):
     tag: int
     kind: int
-    count: int
+    values: int
     value: bytes
 
 
@@ -29,7 +30,7 @@ class _Form(NamedTuple):
     """How a file writes its directories: the first one, the number of entries, an entry, and the next one."""
 
     first: int
-    count: struct.Struct
+    number: struct.Struct
     entry: struct.Struct
     next: struct.Struct
 
@@ -86,9 +87,9 @@ class _Account:
 
     def add(self, entry: _Entry) -> None:
         """Count an entry and its values."""
-        size = entry.count * ({**_SIZES, **_SIZES_OF_BIG}.get(entry.kind, 0))
+        size = entry.values * ({**_SIZES, **_SIZES_OF_BIG}.get(entry.kind, 0))
         self._bytes += size
-        self._parts += 1 if entry.kind in _BYTES else 1 + entry.count * bool(size)
+        self._parts += 1 if entry.kind in _BYTES else 1 + entry.values * bool(size)
         self.limits.check_parts(self._parts, "tags and values")
         self.limits.check_bytes(self._bytes, "tags")
 
@@ -109,22 +110,22 @@ def _check_directory(data: bytes, form: _Form, position: int, account: _Account)
     tile = {_TILE_WIDTH: 1, _TILE_LENGTH: 1}
     for entry in _entries(data, form, position):
         account.add(entry)
-        if entry.tag in tile and entry.kind in (3, 4):
-            order = "little" if form.entry.format.startswith("<") else "big"
-            tile[entry.tag] = int.from_bytes(entry.value[: _SIZES[entry.kind]], order)
+        if entry.tag in tile and entry.kind in (_SHORT, _LONG):
+            value = struct.Struct(form.entry.format[0] + ("H" if entry.kind == _SHORT else "L"))
+            (tile[entry.tag],) = value.unpack_from(entry.value)
     account.limits.check_pixels(tile[_TILE_LENGTH], tile[_TILE_WIDTH])
-    if position + form.count.size > len(data):
+    if position + form.number.size > len(data):
         return 0
-    (count,) = form.count.unpack_from(data, position)
-    end = position + form.count.size + count * form.entry.size
+    (count,) = form.number.unpack_from(data, position)
+    end = position + form.number.size + count * form.entry.size
     return int(form.next.unpack_from(data, end)[0]) if end + form.next.size <= len(data) else 0
 
 
 def _entries(data: bytes, form: _Form, position: int) -> Iterator[_Entry]:
-    if position + form.count.size > len(data):
+    if position + form.number.size > len(data):
         return
-    (count,) = form.count.unpack_from(data, position)
-    position += form.count.size
+    (count,) = form.number.unpack_from(data, position)
+    position += form.number.size
     for _ in range(min(count, (len(data) - position) // form.entry.size)):
         yield _Entry(*form.entry.unpack_from(data, position))
         position += form.entry.size

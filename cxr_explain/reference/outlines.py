@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from cxr_explain.errors import ReferenceLabelError
-from cxr_explain.loaders.read import DEFAULT_MAX_PIXELS
+from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, Shape, as_mask
 from cxr_explain.support.extras import require
