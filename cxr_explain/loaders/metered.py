@@ -55,7 +55,7 @@ class _Metered:
     """A stream that counts what is read from it, as long as a file is read."""
 
     _tag = b""
-    _read = 0
+    _total = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read, and count it.
@@ -65,17 +65,22 @@ class _Metered:
             CorruptImageError: a list of character sets longer than there are any.
         """
         meter = _current.get()
-        if meter is not None:
-            meter.spend(1)
-            if size is not None and size > _LONGEST_CHARACTER_SET and self._tag in _CHARACTER_SET:
-                raise CorruptImageError("a Specific Character Set that goes on and on")
-            meter.limits.check_bytes(size or 0, "a value")
-        data: bytes = super().read(size)  # type: ignore[misc]
-        self._read += len(data)
-        if meter is not None:
-            meter.limits.check_bytes(self._read // _TIMES, "a data set")
+        if meter is None:
+            return self._read(size)
+        meter.spend(1)
+        if size is not None and size > _LONGEST_CHARACTER_SET and self._tag in _CHARACTER_SET:
+            raise CorruptImageError("a Specific Character Set that goes on and on")
+        # What an element says of its length may be a lie, and no reason to make room.
+        most = meter.limits.bytes + 1
+        data = self._read(most if size is None or size < 0 else min(size, most))
+        self._total += len(data)
+        meter.limits.check_bytes(max(len(data), self._total // _TIMES), "a data set")
         if size == 8:  # tag, VR and length of an element
             self._tag = data[:4]
+        return data
+
+    def _read(self, size: int | None) -> bytes:
+        data: bytes = super().read(size)  # type: ignore[misc]
         return data
 
 

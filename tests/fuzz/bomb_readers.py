@@ -1,0 +1,17 @@
+"""Readers of bombs of which one call is not enough: outlines are drawn only when they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES
+from cxr_explain.reference.masks import outline_kind, outlined_in, read_outlines
+
+
+def outlines(path: Path) -> None:
+    """Read a file of outlines as a manifest does, and draw its first radiograph's masks."""
+    kind = outline_kind(path)
+    outlined_in(path, kind, path.parent)
+    read = read_outlines(path, kind)
+    for name in CHEXLOCALIZE_NAMES:
+        read.mask(read.ids[0], name)
