@@ -19,7 +19,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
-from cxr_explain.errors import CorruptImageError, UnsupportedImageError
+from cxr_explain.errors import CorruptImageError, CxrExplainError, UnsupportedImageError
 from cxr_explain.loaders.codestream import (
     FrameHeader,
     check_agrees,
@@ -201,7 +201,7 @@ def _native_words(dataset: pydicom.Dataset, index: int) -> StoredPixels:
     all_bits: dict[str, Any] = {"correct_unused_bits": False}
     try:
         return decoder.as_array(dataset, index=index, raw=True, **all_bits)[0]
-    except MemoryError:
+    except (MemoryError, CxrExplainError):
         raise
     except Exception as error:
         raise _undecodable("uncompressed", error) from None
@@ -215,7 +215,7 @@ def _decode_rle(source: bytes, layout: FrameFormat) -> StoredPixels:
 
 
 def _decode_with_pydicom(packed: bytes, layout: FrameFormat, codec: Codec) -> StoredPixels:
-    """Decode one packed frame to words: unsigned, and without pydicom's own corrections, which trust the stream's depth."""
+    """Decode a packed frame to unsigned words, without pydicom's corrections: they trust the stream's depth."""
     decoder = get_decoder(layout.syntax)
     try:
         return decoder.as_array(packed, index=0, raw=True, decoding_plugin=codec.plugin, **_options(layout))[

@@ -12,6 +12,7 @@ from cxr_explain.loaders.acceptance import check_acceptable
 from cxr_explain.loaders.acquisition import read_acquisition
 from cxr_explain.loaders.codecs import FrameFormat, codec_for, decode_frame
 from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
+from cxr_explain.loaders.encapsulated import MOST_FRAMES
 from cxr_explain.loaders.grayscale import Rendering, render
 from cxr_explain.loaders.header import (
     check_keywords,
@@ -33,6 +34,9 @@ _UNCOMPRESSED = {
     (False, True): uid.ExplicitVRLittleEndian,
     (False, False): uid.ExplicitVRBigEndian,
 }
+
+_LONGEST_SIDE = 2**16 - 1
+"""Rows and Columns are unsigned shorts (PS3.6)."""
 
 
 def read_dicom(data: bytes, settings: DecodeSettings) -> Radiograph:
@@ -141,8 +145,13 @@ def _layout(dataset: pydicom.Dataset, settings: DecodeSettings) -> FrameFormat:
         raise UnsupportedImageError(
             f"high bit {high} with {layout.bits_stored} bits stored", expected=f"{layout.bits_stored - 1}"
         )
-    if layout.frames < 1:
-        raise CorruptImageError(f"{layout.frames} frames", expected="at least 1")
+    if not 1 <= layout.frames <= MOST_FRAMES:
+        found = f"{layout.frames} frames" if layout.frames < 1 else f"more than {MOST_FRAMES:,} frames"
+        raise CorruptImageError(found, expected="at least 1" if layout.frames < 1 else "fewer")
+    if max(layout.rows, layout.columns) > _LONGEST_SIDE:
+        raise CorruptImageError(
+            f"an image of {layout.rows} x {layout.columns} pixels", expected=f"at most {_LONGEST_SIDE} each"
+        )
     for keyword, value in (
         ("SamplesPerPixel", 1),
         ("PixelRepresentation", 0),

@@ -19,6 +19,7 @@ from cxr_explain.loaders.voi import Voi, VoiChoice, VoiLut, Window, apply_voi
 from cxr_explain.radiograph import VALUE_RANGE, to_display
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_MOST_VOIS = 100
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 
@@ -143,7 +144,7 @@ def _apply_modality(
 def _available_voi(dataset: pydicom.Dataset, levels: Levels, warnings: list[str]) -> list[Voi]:
     """The header's VOI LUTs, then its windows; invalid ones are left out and named."""
     found: list[Voi] = []
-    for item in items(dataset, "VOILUTSequence"):
+    for item in items(dataset, "VOILUTSequence")[: _MOST_VOIS + 1]:
         lut = read_lut(item, dataset, "VOI LUT", signed=levels.low < 0, warnings=warnings)
         if lut is None:
             warnings.append("a VOI LUT of the header is invalid: left out")
@@ -152,7 +153,12 @@ def _available_voi(dataset: pydicom.Dataset, levels: Levels, warnings: list[str]
         if not lut.fits:
             ends = f"declares {lut.bits} bits and its entries end at {lut.peak:g}"
             warnings.append(f"a VOI LUT of the header {ends}: scaled by this largest entry")
-    return [*found, *_windows(dataset, warnings)]
+    found += _windows(dataset, warnings)
+    if len(found) > _MOST_VOIS:
+        warnings.append(
+            f"more than {_MOST_VOIS} LUTs and windows in the header: the first {_MOST_VOIS} are read"
+        )
+    return found[:_MOST_VOIS]
 
 
 def _windows(dataset: pydicom.Dataset, warnings: list[str]) -> list[Voi]:
@@ -166,7 +172,7 @@ def _windows(dataset: pydicom.Dataset, warnings: list[str]) -> list[Voi]:
         return []
     found: list[Voi] = []
     function = _voi_function(dataset, warnings)
-    for center, width in zip(centers, widths, strict=True):
+    for center, width in list(zip(centers, widths, strict=True))[: _MOST_VOIS + 1]:
         window = Window(center, width, function)
         if window.usable:
             found.append(window)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _JPEG_COLOUR_NOISE = 8
+_BAND = 2**20
 _WHITE, _DARK = 255, 32
 _UNEVEN = 0.01
 _DEPTHS: Final = (8, 10, 12, 14, 15)
@@ -78,25 +80,18 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
     if settings.frame not in (None, 0):
         raise OptionError(f"frame={settings.frame} for a {kind} file", expected="no frame")
     notes = _Notes()
-    limits = settings.limits
-    png_depth = check_png(data, limits) if kind == "PNG" else None
-    scans = _check_before_opening(data, kind, limits)
-    with _open(plugin, data, kind) as image:
-        limits.check_pixels(image.height, image.width)
-        limits.check_passes(scans, image.height, image.width)
-        _check_mode(image)
-        _check_runs(image, limits)
-        orientation = _orientation(image, limits, notes)
-        bits = _tiff_bits(image)
-        inverted_tiff = _is_inverted_tiff(image)
-        mode, info = image.mode, dict(image.info)
-        loaded = _load(image, kind)
-    if kind != "TIFF":  # Pillow turns TIFF itself while loading
-        original, upright = loaded, _turn(loaded, orientation)
-    else:
-        original, upright = _turn_back(loaded, orientation), loaded
+    png_depth = check_png(data, settings.limits) if kind == "PNG" else None
+    loaded, orientation, bits, inverted_tiff, info = _decoded(plugin, data, settings, notes)
+    mode = loaded.mode
+    # Pillow turns TIFF itself while loading.
+    upright = loaded if kind == "TIFF" else _turn(loaded, orientation)
+    original = (
+        (_turn_back(loaded, orientation) if kind == "TIFF" else loaded) if settings.xrv_compatible else None
+    )
+    del loaded
     _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
+    del upright
     if largest == _WHITE:
         _note_darkness(int(grey.max()), png_depth or bits or 8, notes)
     pixels, display = _scaled(grey, largest)
@@ -105,7 +100,7 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
     if pixels.min() == pixels.max():
         notes.warnings.append("all pixels have one value")
     steps = notes.steps
-    if settings.xrv_compatible:
+    if original is not None:
         pixels, xrv_steps = xrv_raster_pixels(_xrv_samples(original, kind, mode, info))
         display = to_display(pixels) if display.shape != pixels.shape else display
         steps = [notes.steps[0], *xrv_steps]
@@ -127,6 +122,30 @@ read_jpeg = partial(read_raster, JpegImagePlugin.JpegImageFile)
 read_tiff = partial(read_raster, TiffImagePlugin.TiffImageFile)
 read_webp = partial(read_raster, WebPImagePlugin.WebPImageFile)
 read_bmp = partial(read_raster, BmpImagePlugin.BmpImageFile)
+
+
+class _Loaded(NamedTuple):
+    """A decoded picture, and what its file says about it; the file's own image is gone."""
+
+    image: Image.Image
+    orientation: int
+    tiff_bits: int | None
+    inverted_tiff: bool
+    info: dict[Any, Any]
+
+
+def _decoded(plugin: type[ImageFile], data: bytes, settings: DecodeSettings, notes: _Notes) -> _Loaded:
+    kind, limits = settings.format, settings.limits
+    scans = _check_before_opening(data, kind, limits)
+    with _open(plugin, data, kind) as image:
+        limits.check_pixels(image.height, image.width)
+        limits.check_passes(scans, image.height, image.width)
+        _check_mode(image)
+        _check_runs(image, limits)
+        orientation = _orientation(image, limits, notes)
+        bits, inverted = _tiff_bits(image), _is_inverted_tiff(image)
+        info = dict(image.info)
+        return _Loaded(_load(image, kind), orientation, bits, inverted, info)
 
 
 def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -273,12 +292,39 @@ def _to_grey(
         return _sixteen_bit(image, info, bits, inverted, notes)
     if mode == "L" and "transparency" not in info:
         return np.asarray(image), 255
-    rgba = image.convert("RGBA")
-    channels = np.asarray(rgba)
+    grey, colour, alpha = np.empty(image.size[::-1], np.uint8), _Tally(), _Tally()
+    for rows, rgba in _bands(image):
+        channels = np.asarray(rgba)
+        spread = channels[:, :, :3].max(axis=2) - channels[:, :, :3].min(axis=2)
+        colour.add(spread > 0, spread > _JPEG_COLOUR_NOISE)
+        alpha.add(channels[:, :, 3] < _WHITE)
+        grey[rows] = _over_black(np.asarray(rgba.convert("RGB").convert("L")), channels[:, :, 3])
     if mode != "LA":
-        _note_colour(channels[:, :, :3], mode, notes)
-    grey = np.asarray(rgba.convert("RGB").convert("L"))
-    return _over_black(grey, channels[:, :, 3], mode, notes), 255
+        _note_colour(colour, mode, notes)
+    _note_alpha(alpha, mode, notes)
+    return grey, _WHITE
+
+
+@dataclass
+class _Tally:
+    """How many pixels are of a kind, and how many even more so, of those that were looked at."""
+
+    some: int = 0
+    much: int = 0
+    pixels: int = 0
+
+    def add(self, some: NDArray[np.bool_], much: NDArray[np.bool_] | None = None) -> None:
+        self.some += int(np.count_nonzero(some))
+        self.much += 0 if much is None else int(np.count_nonzero(much))
+        self.pixels += some.size
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """The image in colour with alpha, some rows at a time: all of it would take as much memory again."""
+    height = max(1, _BAND // image.width)
+    for top in range(0, image.height, height):
+        rows = slice(top, min(top + height, image.height))
+        yield rows, image.crop((0, rows.start, image.width, rows.stop)).convert("RGBA")
 
 
 def _sixteen_bit(
@@ -322,14 +368,13 @@ def _note_darkness(peak: int, depth: int, notes: _Notes) -> None:
         )
 
 
-def _note_colour(rgb: NDArray[np.uint8], mode: str, notes: _Notes) -> None:
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
+def _note_colour(colour: _Tally, mode: str, notes: _Notes) -> None:
     stored = "a palette" if mode in ("P", "PA") else "RGB"
-    if not spread.any():
+    if not colour.some:
         notes.steps.append(f"grey stored in {stored}: exact")
         return
     notes.steps.append("luminance of ITU-R BT.601")
-    coloured = float((spread > _JPEG_COLOUR_NOISE).mean())
+    coloured = colour.much / colour.pixels
     if coloured > 0.01:
         notes.warnings.append(
             f"a colour image: {100 * coloured:.1f} % of the pixels have a hue; is this a radiograph?"
@@ -338,16 +383,18 @@ def _note_colour(rgb: NDArray[np.uint8], mode: str, notes: _Notes) -> None:
         notes.warnings.append("a few pixels have a hue, as of a coloured annotation")
 
 
-def _over_black(
-    grey: NDArray[np.uint8], alpha: NDArray[np.uint8], mode: str, notes: _Notes
-) -> NDArray[np.uint8]:
-    clear = float((alpha < 255).mean())
-    if clear == 0:
+def _note_alpha(alpha: _Tally, mode: str, notes: _Notes) -> None:
+    if not alpha.some:
         if mode in ("LA", "PA", "RGBA"):
             notes.steps.append("alpha channel fully opaque: without effect")
-        return grey
+        return
     notes.steps.append("alpha composited over black")
-    notes.warnings.append(f"{100 * clear:.1f} % of the pixels are transparent: shown over black")
+    clear = 100 * alpha.some / alpha.pixels
+    notes.warnings.append(f"{clear:.1f} % of the pixels are transparent: shown over black")
+
+
+def _over_black(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same where the pixel is opaque."""
     product = grey.astype(np.uint16) * alpha
     return ((product + 127) // 255).astype(np.uint8)
 

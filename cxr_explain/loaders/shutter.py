@@ -29,6 +29,8 @@ _KEYWORDS: Final = (
 # Millimetres taken for pixels leave 1 to 4 %.
 _LITTLE = 0.05
 _MAX_COORDINATE, _MAX_VALUES = 2**31, 20_000
+# That the edges of a polygon cross, all in all.
+_MOST_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,9 @@ def _polygon(dataset: pydicom.Dataset, rows: int, columns: int) -> _Mask | None:
     if not 6 <= len(values) <= _MAX_VALUES or len(values) % 2 or max(map(abs, values)) > _MAX_COORDINATE:
         return None
     corners = [(int(row) - 1, int(column) - 1) for row, column in zip(values[::2], values[1::2], strict=True)]
+    heights = [min(max(row, 0), rows) for row, _ in corners]
+    if sum(abs(a - b) for a, b in zip(heights, heights[1:] + heights[:1], strict=True)) > _MOST_ROWS:
+        return None
     turns = np.zeros((rows, columns + 1), np.bool_)
     on_edge = np.zeros((rows, columns), np.bool_)
     for ends in zip(corners, corners[1:] + corners[:1], strict=True):

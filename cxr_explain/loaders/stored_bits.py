@@ -25,6 +25,7 @@ StoredPixels = NDArray[np.integer]
 _CLEARLY = 0.9
 _OVERSHOOT = 1.25
 _MUCH, _EVERY = 0.5, 8
+_BAND = 2**20
 
 
 def settle_bits(
@@ -132,5 +133,7 @@ def _bits_of(samples: StoredPixels) -> int:
 
 
 def _roughness(samples: StoredPixels) -> int:
-    """The sum of the steps between neighbours in a row."""
-    return int(np.abs(np.diff(samples.astype(np.int32), axis=1)).sum(dtype=np.int64))
+    """The sum of the steps between neighbours in a row; some rows at a time, as the steps are wide."""
+    height = max(1, _BAND // samples.shape[1])
+    bands = (samples[top : top + height].astype(np.int32) for top in range(0, len(samples), height))
+    return sum(int(np.abs(np.diff(band, axis=1)).sum(dtype=np.int64)) for band in bands)

@@ -6,6 +6,7 @@ from cxr_explain.loaders.limits import Limits
 
 _KEY_FRAME, _LOSSLESS = b"\x9d\x01\x2a", 0x2F
 _BITS = 2**14 - 1
+_HEAVIER = 1.5
 
 
 def check_webp(data: bytes, limits: Limits) -> None:
@@ -16,8 +17,8 @@ def check_webp(data: bytes, limits: Limits) -> None:
     """
     size = _size(data)
     if size is not None:  # else the decoder will say what is wrong
-        # Canvas, the one before and what is handed over: three times what other decoders take.
-        limits.check_pixels(*size)
+        # The decoder keeps its canvas, the one before, and what it hands over.
+        Limits(int(limits.max_pixels / _HEAVIER)).check_pixels(*size)
 
 
 def _size(data: bytes) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 
 HEADROOM = 4 * 2**30
+SECONDS = 60
 
 
 def peak_mib() -> float:
@@ -26,9 +27,11 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def limit_address_space() -> None:
+def set_limits() -> None:
+    """Stop what would go on and on; the clock on the wall runs on while others have the processor."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + HEADROOM, used + HEADROOM))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
 def outcome_of(reader: str, path: Path) -> tuple[str, str]:
@@ -36,7 +39,7 @@ def outcome_of(reader: str, path: Path) -> tuple[str, str]:
     from cxr_explain.errors import CxrExplainError
 
     read = resolve_name(reader)
-    limit_address_space()
+    set_limits()
     try:
         read(path)
     except CxrExplainError as error:

@@ -33,7 +33,7 @@ from bombs import Bomb
 RADIOGRAPH = "cxr_explain.loaders.read:read_radiograph"
 FOLDER = "cxr_explain.reference.data_sets.dicom_folder:manifest_of_dicom"
 PIXELS = 0x7FE00010
-SMALL = bytes(512)
+SMALL = bytes(range(256)) * 2
 LARGE = 7071  # squared, the most pixels that are read without asking for more
 
 
@@ -107,6 +107,7 @@ def _deflated() -> Bombs:
         lambda: PREAMBLE + meta(DEFLATED) + deflated_zeros(180 * MIB, EXPLICIT.header()),
     )
     items = EXPLICIT.header() + EXPLICIT.element(0x00283010, b"SQ", EXPLICIT.item() * 2_000_000)
+    items += EXPLICIT.element(PIXELS, b"OW", SMALL)
     yield "deflated, two million items", lambda: PREAMBLE + meta(DEFLATED) + deflated_zeros(2, items)
 
 
@@ -222,7 +223,7 @@ def _values() -> Bombs:
         lambda: dicom(
             syntax,
             image,
-            form.element(0x00281050, b"", b"1\\" * 29_999 + b"1 "),
+            form.element(0x00281050, b"", b"9e6\\" * 29_999 + b"1 "),
             form.element(0x00281051, b"", b"2\\" * 29_999 + b"2 "),
             pixels,
         ),

@@ -17,8 +17,8 @@ from cxr_explain import errors
 
 WORKER = Path(__file__).with_name("bomb_worker.py")
 MOST_MIB, MOST_SECONDS = 1000, 20
-# The clock on the wall runs on while other tests have the processor.
-PATIENCE = 6 * MOST_SECONDS
+# For what waits; what works is stopped by a limit of the processor's time.
+PATIENCE = 30 * MOST_SECONDS
 SAMPLE = 8
 OWN_ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 
