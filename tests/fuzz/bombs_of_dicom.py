@@ -452,13 +452,13 @@ def _frames() -> Bombs:
     )
 
 
-def _siz(width: int, height: int, tile: int | None = None) -> bytes:
+def siz(width: int, height: int, tile: int | None = None) -> bytes:
     tiles = (tile or max(width, height), tile or max(width, height))
     body = struct.pack(">H8LH3B", 0, width, height, 0, 0, *tiles, 0, 0, 1, 7, 1, 1)
     return b"\xff\x4f" + segment(0x51, body)
 
 
-def _cod(layers: int = 1, levels: int = 5, block: int = 4, precincts: bytes = b"") -> bytes:
+def cod(layers: int = 1, levels: int = 5, block: int = 4, precincts: bytes = b"") -> bytes:
     style = bytes([bool(precincts)]) + struct.pack(">BHB", 0, layers, 0)
     return segment(0x52, style + bytes([levels, block, block, 0, 1]) + precincts)
 
@@ -470,17 +470,17 @@ def _j2k() -> Bombs:
         syntax = b"1.2.840.10008.1.2.4.%d" % number
         capability = segment(0x50, bytes.fromhex("000200000000")) if number > 200 else b""
         for name, size, head in (
-            ("the most pixels", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod()),
-            ("other pixels than the header", (16, 16), _siz(60_000, 60_000) + _cod()),
-            ("sixty thousand tiles", (LARGE, LARGE), _siz(LARGE, LARGE, 29) + _cod()),
-            ("tiles of one pixel", (250, 250), _siz(250, 250, 1) + _cod()),
-            ("ten thousand tiles", (LARGE, LARGE), _siz(LARGE, LARGE, 71) + _cod()),
-            ("code-blocks of 4 x 4", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod(block=0)),
-            ("code-blocks of 16 x 16", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod(block=2)),
-            ("precincts of one pixel", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod(precincts=bytes(6))),
-            ("precincts of 32 x 32", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod(precincts=b"\x55" * 6)),
-            ("65535 layers", (LARGE, LARGE), _siz(LARGE, LARGE) + _cod(layers=65535, precincts=b"\x88" * 6)),
-            ("a million comments", (16, 16), _siz(16, 16) + _cod() + segment(0x64, b"\x00\x01") * 700_000),
+            ("the most pixels", (LARGE, LARGE), siz(LARGE, LARGE) + cod()),
+            ("other pixels than the header", (16, 16), siz(60_000, 60_000) + cod()),
+            ("sixty thousand tiles", (LARGE, LARGE), siz(LARGE, LARGE, 29) + cod()),
+            ("tiles of one pixel", (250, 250), siz(250, 250, 1) + cod()),
+            ("ten thousand tiles", (LARGE, LARGE), siz(LARGE, LARGE, 71) + cod()),
+            ("code-blocks of 4 x 4", (LARGE, LARGE), siz(LARGE, LARGE) + cod(block=0)),
+            ("code-blocks of 16 x 16", (LARGE, LARGE), siz(LARGE, LARGE) + cod(block=2)),
+            ("precincts of one pixel", (LARGE, LARGE), siz(LARGE, LARGE) + cod(precincts=bytes(6))),
+            ("precincts of 32 x 32", (LARGE, LARGE), siz(LARGE, LARGE) + cod(precincts=b"\x55" * 6)),
+            ("65535 layers", (LARGE, LARGE), siz(LARGE, LARGE) + cod(layers=65535, precincts=b"\x88" * 6)),
+            ("a million comments", (16, 16), siz(16, 16) + cod() + segment(0x64, b"\x00\x01") * 700_000),
         ):
             yield (
                 f"{family}, {name}",

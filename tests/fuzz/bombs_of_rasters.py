@@ -174,7 +174,7 @@ def _jpeg() -> Bombs:
     )
 
 
-def _ifd(
+def ifd(
     size: int, compression: int = 1, strips: int = 1, **more: tuple[int, int, int, int]
 ) -> list[tuple[int, int, int, int]]:
     """The tags of a grey picture, 8 bits."""
@@ -196,7 +196,7 @@ def _ifd(
 
 def _tiff() -> Bombs:
     for size in (2**31, 65_535, LARGE):
-        yield f"{size} x {size} of nothing", lambda size=size: tiff(_ifd(size), bytes(64))
+        yield f"{size} x {size} of nothing", lambda size=size: tiff(ifd(size), bytes(64))
     zeros = deflated_zeros(4 * GIB, wbits=15)
     for name, compression, data in (
         ("deflate", 8, zeros),
@@ -207,14 +207,14 @@ def _tiff() -> Bombs:
             yield (
                 f"{name}, a strip beyond {size} x {size}",
                 lambda size=size, compression=compression, data=data: tiff(
-                    _ifd(size, compression, counts=(0, 0, 0, len(data))), data
+                    ifd(size, compression, counts=(0, 0, 0, len(data))), data
                 ),
             )
         yield (
             f"{name}, a tile of 60000 x 60000",
             lambda compression=compression, data=data: tiff(
                 [
-                    *_ifd(1000, compression)[:5],
+                    *ifd(1000, compression)[:5],
                     (322, 4, 1, 60_000),
                     (323, 4, 1, 60_000),
                     (324, 4, 1, tiff_data_at(8)),
@@ -223,7 +223,7 @@ def _tiff() -> Bombs:
                 data,
             ),
         )
-    yield "a JPEG strip of 65535 x 65535", lambda: tiff(_ifd(16, 7), jpeg(65535, 65535))
+    yield "a JPEG strip of 65535 x 65535", lambda: tiff(ifd(16, 7), jpeg(65535, 65535))
     yield (
         "zstd, of 7071 x 7071",
         lambda: saved(np.zeros((LARGE, LARGE), np.uint8), "TIFF", compression="zstd"),
@@ -237,7 +237,7 @@ def _tiff() -> Bombs:
         lambda: tiff(
             [
                 entry if entry[0] not in (273, 279) else (entry[0], 4, 15_000_000, tiff_data_at(8))
-                for entry in _ifd(16)
+                for entry in ifd(16)
             ],
             bytes(60 * MIB),
         ),
@@ -247,7 +247,7 @@ def _tiff() -> Bombs:
         lambda: tiff(
             [
                 entry if entry[0] not in (273, 279) else (entry[0], 4, 90_000, tiff_data_at(8))
-                for entry in _ifd(LARGE)
+                for entry in ifd(LARGE)
             ],
             bytes(60 * MIB),
         ),
@@ -260,20 +260,20 @@ def _tiff() -> Bombs:
         yield (
             f"tags of kind {kind} upon each other in a picture",
             lambda kind=kind: tiff(
-                [*_ifd(16), *((n + 1000, kind, MIB, tiff_data_at(4008)) for n in range(4000))],
+                [*ifd(16), *((n + 1000, kind, MIB, tiff_data_at(4008)) for n in range(4000))],
                 bytes(10 * MIB),
             ),
         )
     yield (
         "bits of sixty million samples",
         lambda: tiff(
-            [entry if entry[0] != 258 else (258, 3, 30 * MIB, tiff_data_at(8)) for entry in _ifd(16)],
+            [entry if entry[0] != 258 else (258, 3, 30 * MIB, tiff_data_at(8)) for entry in ifd(16)],
             bytes(60 * MIB),
         ),
     )
-    yield "a picture that points to itself", lambda: tiff(_ifd(16), bytes(256), next_ifd=8)
+    yield "a picture that points to itself", lambda: tiff(ifd(16), bytes(256), next_ifd=8)
     for count in (900, 200_000, 2_000_000):
-        yield f"{count} pictures", lambda count=count: _chain(count)
+        yield f"{count} pictures", lambda count=count: chain(count)
     yield (
         "BigTIFF of endless tags",
         lambda: b"II+\x00\x08\x00\x00\x00" + struct.pack("<QQ", 16, 2**40) + bytes(60 * MIB),
@@ -292,11 +292,11 @@ def _tiff() -> Bombs:
     )
 
 
-def _chain(count: int) -> bytes:
+def chain(count: int) -> bytes:
     """A picture, and directories of one tag that point on and on."""
-    first = tiff(_ifd(16), bytes(256))
+    first = tiff(ifd(16), bytes(256))
     start = len(first)
-    first = tiff(_ifd(16), bytes(256), next_ifd=start)
+    first = tiff(ifd(16), bytes(256), next_ifd=start)
     directories = (
         struct.pack("<HHHLLL", 1, 256, 4, 1, 16, start + 18 * (n + 1) if n + 1 < count else 0)
         for n in range(count)
@@ -395,6 +395,13 @@ def _largest(kind: str) -> Bombs:
             0, 65_535 if deep else 255, shape, np.uint16 if deep else np.uint8
         )
 
+    if kind == "WEBP":  # two thirds, and noise would take minutes to write
+        yield "5770 x 5770", lambda: saved(np.zeros((5770, 5770), np.uint8), kind, method=0)
+        yield (
+            "5770 x 5770 with alpha",
+            lambda: saved(np.zeros((5770, 5770, 4), np.uint8), kind, method=0, lossless=True),
+        )
+        return
     yield "7071 x 7071 of noise in grey", lambda: saved(noise(), kind)
     yield "7071 x 7071 of noise in colour", lambda: saved(noise(3), kind)
     if kind in ("PNG", "TIFF"):
