@@ -215,7 +215,7 @@ def _decode_rle(source: bytes, layout: FrameFormat) -> StoredPixels:
 
 
 def _decode_with_pydicom(packed: bytes, layout: FrameFormat, codec: Codec) -> StoredPixels:
-    """Decode a packed frame to unsigned words, without pydicom's corrections: they trust the stream's depth."""
+    """Decode a packed frame to words: unsigned, as pydicom's own corrections trust the stream's depth."""
     decoder = get_decoder(layout.syntax)
     try:
         return decoder.as_array(packed, index=0, raw=True, decoding_plugin=codec.plugin, **_options(layout))[

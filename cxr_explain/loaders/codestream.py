@@ -127,7 +127,8 @@ def parse_j2k(source: bytes, limits: Limits) -> FrameHeader:
     if tiles > _MAX_J2K_TILES:
         raise CorruptImageError(f"a JPEG 2000 header with {tiles} tiles", expected="at most 65535")
     limits.check_parts(_PARTS_OF_A_TILE * tiles, f"parts of {tiles:,} tiles")
-    _check_coding(source, start + 2, (x1 - x0) * (y1 - y0), limits)
+    # A frame that is larger than that is refused by its size, which says more.
+    _check_coding(source, start + 2, min((x1 - x0) * (y1 - y0), limits.max_pixels), limits)
     length = _end_of_j2k(source, start + 2) or _end(source)
     return FrameHeader(
         0x51, y1 - y0, x1 - x0, components, (ssiz & 0x7F) + 1, length, signed=bool(ssiz & 0x80)

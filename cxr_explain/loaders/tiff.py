@@ -14,6 +14,10 @@ _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 _SIZES_OF_BIG: Final = {16: 8, 17: 8, 18: 8}
 _BYTES: Final = frozenset({1, 2, 7})
 _SHORT, _LONG = 3, 4
+# Of each strip and each fraction Pillow makes some objects; a colour map has 196,608 plain numbers.
+_OFFSETS: Final = frozenset({273, 279, 324, 325})
+_FRACTIONS: Final = frozenset({5, 10})
+_NUMBERS_OF_A_PART = 8
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MOST_IMAGES = 1000
 _EXIF: Final = re.compile(rb"(?:Exif\x00\x00){0,2}")
@@ -89,7 +93,11 @@ class _Account:
         """Count an entry and its values."""
         size = entry.values * ({**_SIZES, **_SIZES_OF_BIG}.get(entry.kind, 0))
         self._bytes += size
-        self._parts += 1 if entry.kind in _BYTES else 1 + entry.values * bool(size)
+        self._parts += 1
+        if entry.tag in _OFFSETS or entry.kind in _FRACTIONS:
+            self._parts += entry.values
+        elif size and entry.kind not in _BYTES:
+            self._parts += entry.values // _NUMBERS_OF_A_PART
         self.limits.check_parts(self._parts, "tags and values")
         self.limits.check_bytes(self._bytes, "tags")
 

@@ -1,11 +1,17 @@
-"""Readers of bombs of which one call is not enough: outlines are drawn only when they are asked for."""
+"""Readers of bombs for which a path is not enough: outlines are drawn only when they are asked for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cxr_explain.loaders import read_radiograph
 from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES
 from cxr_explain.reference.masks import outline_kind, outlined_in, read_outlines
+
+
+def second_frame(path: Path) -> None:
+    """Read the second frame of a DICOM file."""
+    read_radiograph(path, frame=1)
 
 
 def outlines(path: Path) -> None:

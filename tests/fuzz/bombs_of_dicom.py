@@ -51,6 +51,8 @@ def bombs() -> Iterator[Bomb]:
         yield Bomb(f"DICOM, {name}", RADIOGRAPH, writes("a.dcm", data))
     for name, data in [*_deflated(), *_structures()][::7]:
         yield Bomb(f"folder of DICOM, {name}", FOLDER, partial(_in_folder, writes("a.dcm", data)))
+    for name, data in _offset_tables():
+        yield Bomb(f"the second frame, {name}", "bomb_readers:second_frame", writes("a.dcm", data))
     for name, make in _odd_files():
         yield Bomb(name, RADIOGRAPH, make)
     huge = sparse(
@@ -321,7 +323,8 @@ def _run_lengths() -> Bombs:
         rows: int, columns: int, bits: int, segments: list[bytes], offsets: list[int] | None = None
     ) -> bytes:
         at = [64 + sum(map(len, segments[:n])) for n in range(len(segments))]
-        head = struct.pack("<16L", len(segments), *(offsets or at), *[0] * (15 - len(segments)))
+        starts = offsets or at
+        head = struct.pack("<16L", len(starts), *starts, *[0] * (15 - len(starts)))
         return dicom(syntax, EXPLICIT.header(rows, columns, bits), encapsulated(head + b"".join(segments)))
 
     runs = b"\x81\x00"
@@ -413,18 +416,9 @@ def _frames() -> Bombs:
         )
     frame = _jpeg(0xC0, 16, 16)
     syntax = OTHER_SYNTAXES["JPEG baseline"]
-    two = EXPLICIT.element(0x00080060, b"CS", b"DX") + EXPLICIT.image(16, 16, 8, frames=b"2 ")
     yield (
         "a frame in four million fragments",
         lambda: dicom(syntax, EXPLICIT.header(16, 16, 8), encapsulated([b""] * 4_000_000)),
-    )
-    yield (
-        "an offset table of 120 MiB",
-        lambda: dicom(syntax, two, encapsulated([frame] * 3, bytes(120 * MIB))),
-    )
-    yield (
-        "an offset table that lies",
-        lambda: dicom(syntax, two, encapsulated([frame] * 3, b"\xff\xff\xff\x7f" * 2)),
     )
     yield (
         "a fragment of 180 MiB",
@@ -450,6 +444,24 @@ def _frames() -> Bombs:
             EXPLICIT.item(frame, 0xFFFFFFF0),
         ),
     )
+
+
+def _offset_tables() -> Bombs:
+    """Two frames in three fragments: where the second one begins, the Basic Offset Table says."""
+    image = EXPLICIT.element(0x00080060, b"CS", b"DX") + EXPLICIT.image(16, 16, 8, frames=b"2 ")
+    fragments = [_jpeg(0xC0, 16, 16)] * 3
+    for name, table in (
+        ("a table of 120 MiB of zeros", lambda: bytes(120 * MIB)),
+        ("a table of 120 MiB", lambda: bytes(range(256)) * (120 * MIB // 256)),
+        ("a table that lies", lambda: bytes.fromhex("00000000ffffff7f")),
+        ("a table that goes back", lambda: bytes.fromhex("ffffff7f00000000")),
+    ):
+        yield (
+            name,
+            lambda table=table: dicom(
+                OTHER_SYNTAXES["JPEG baseline"], image, encapsulated(fragments, table())
+            ),
+        )
 
 
 def siz(width: int, height: int, tile: int | None = None) -> bytes:
