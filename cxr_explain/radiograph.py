@@ -21,6 +21,12 @@ PHANTOM_WARNING = "This is a phantom, not a patient."
 PHANTOM_MAKER = ("cxr-explain", "phantom")
 """How the files of a phantom say so: Manufacturer and Manufacturer's Model Name, or a PNG's Software."""
 
+PHANTOM_PATIENT = "COMPUTED"
+"""What the Patient ID of a phantom begins with; a hyphen and the phantom's number follow."""
+
+PHANTOM_DATE = "20000101"
+"""The date of every phantom."""
+
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:

@@ -17,6 +17,12 @@ _VIEWS: Final = _FRONTAL | {
     *("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"),
     *("LORDOTIC", "AXIAL", "SUPINE", "ML", "LM", "SWIMMERS"),
 }
+# As MIMIC-CXR's headers have them; the models know none of these.
+_COMBINED_VIEWS: Final = frozenset(
+    f"{view} {how}"
+    for view in ("AP", "PA")
+    for how in ("AXIAL", "LLD", "RLD", "SUPINE", "OBLIQUE", "LORDOTIC")
+) | {"XTABLE LATERAL", "LATERO-MEDIAL", "MEDIO-LATERAL"}
 # PS3.16 CID 4010, in SNOMED CT and both of its older codings.
 _VIEW_CODES: Final = {
     **dict.fromkeys(("272479007", "R-40888", "R-10214"), "PA"),
@@ -70,6 +76,19 @@ def read_acquisition(dataset: pydicom.Dataset) -> Acquisition:
     spacing, source = _spacing(dataset, warnings)
     _check_aspect(dataset, spacing, warnings)
     return Acquisition(view, laterality, orientation, spacing, source, warnings)
+
+
+def coded_view(dataset: pydicom.Dataset) -> str | None:
+    """The view as a manifest may have it: a term of the standard or of the usual data sets, never free text.
+
+    >>> from pydicom.dataset import Dataset
+    >>> header = Dataset()
+    >>> header.ViewPosition = "JANE DOE"
+    >>> coded_view(header) is None
+    True
+    """
+    value = (text(dataset, "ViewPosition") or "").upper()
+    return value if value in _COMBINED_VIEWS else _view(dataset, [])
 
 
 def _view(dataset: pydicom.Dataset, warnings: list[str]) -> str | None:

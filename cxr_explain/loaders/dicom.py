@@ -16,6 +16,7 @@ from cxr_explain.loaders.encapsulated import MOST_FRAMES
 from cxr_explain.loaders.grayscale import Rendering, render
 from cxr_explain.loaders.header import (
     check_keywords,
+    is_phantom,
     mend_decimal_commas,
     parse_dicom,
     requested,
@@ -27,7 +28,7 @@ from cxr_explain.loaders.metered import metered
 from cxr_explain.loaders.pixel_data import check_pixel_data, declared_length
 from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
-from cxr_explain.radiograph import PHANTOM_MAKER, Radiograph
+from cxr_explain.radiograph import Radiograph
 
 _UNCOMPRESSED = {
     (True, True): uid.ImplicitVRLittleEndian,
@@ -83,7 +84,7 @@ def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograp
         frame=frame if layout.frames > 1 else None,
         xrv_compatible=settings.xrv_compatible,
         metadata=requested(dataset, settings.metadata),
-        phantom=(text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName")) == PHANTOM_MAKER,
+        phantom=is_phantom(dataset),
     )
 
 

@@ -17,6 +17,7 @@ from pydicom.multival import MultiValue
 from cxr_explain.errors import CorruptImageError, CxrExplainError, OptionError
 from cxr_explain.loaders.cut_file import cut_off
 from cxr_explain.loaders.metered import MeteredBytes, MeteredFile, check_meter
+from cxr_explain.radiograph import PHANTOM_MAKER
 
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "OB or OW"})
 _DECIMALS = (
@@ -156,6 +157,11 @@ def items(dataset: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
     if isinstance(value, pydicom.Sequence | list):
         return [item for item in value if isinstance(item, pydicom.Dataset)]
     return []
+
+
+def is_phantom(dataset: pydicom.Dataset) -> bool:
+    """Whether the header says that this package computed the image."""
+    return (text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName")) == PHANTOM_MAKER
 
 
 def raw_element(dataset: pydicom.Dataset, keyword: str) -> DataElement | None:

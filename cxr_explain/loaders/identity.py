@@ -6,37 +6,53 @@ import re
 from typing import Final
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 
 from cxr_explain.loaders.decode_settings import DecodeSettings
-from cxr_explain.loaders.header import element
+from cxr_explain.loaders.file_name import DATES, NUMBERS, FileName
+from cxr_explain.loaders.header import is_phantom
+from cxr_explain.loaders.header_texts import HeaderText, HeaderTooLongError, header_texts
+from cxr_explain.radiograph import PHANTOM_DATE, PHANTOM_PATIENT
 
-_ID_KEYWORDS: Final = (
-    *("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "IssuerOfPatientID"),
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "RequestedProcedureID", "ServiceEpisodeID"),
-    *(
-        "PatientTelephoneNumbers",
-        "MilitaryRank",
-        "DeviceSerialNumber",
-        "FillerOrderNumberImagingServiceRequest",
-    ),
-    *("PlacerOrderNumberImagingServiceRequest", "ScheduledProcedureStepID", "PerformedProcedureStepID"),
+_SAFE: Final = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in (
+        *("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "SpecificCharacterSet"),
+        *("TimezoneOffsetFromUTC", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion"),
+        *("LongCodeValue", "ContextIdentifier", "MappingResource", "ContextGroupVersion"),
+        *("ImplementationVersionName", "FileMetaInformationVersion"),
+    )
 )
-_NAME_KEYWORDS: Final = (
-    *("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson"),
-    *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician"),
-    *("NameOfPhysiciansReadingStudy", "PhysiciansOfRecord", "PersonName"),
-)
-_MIN_NAME, _MIN_IDEOGRAMS, _MIN_ID = 3, 2, 4
-_NOT_WORD = re.compile(r"[\W_]+")
+"""Attributes of text that PS3.15 table E.1-1 does not list: they are about a product or a code."""
+_SAFE_GROUPS: Final = frozenset({0x0018, 0x0028})  # for numbers: how an image was taken, and is stored
+_OWN_PHANTOM = re.compile(re.escape(PHANTOM_PATIENT) + r"-\d+")
 
 
 def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, list[str]]:
     """Take the file's stem as the id, unless it repeats patient data; then a part of the digest.
 
+    Both sides are folded before they are compared (`cxr_explain.loaders.spelling`). Every value of the header
+    counts, also nested, private and undecoded ones; what it is says how:
+
+    - parts of names from three letters and ideograms from one on anywhere in the stem, shorter ones as words;
+    - dates in every usual order, times of six digits, unique identifiers;
+    - of other texts words from four letters on and numbers anywhere, shorter ones as words;
+    - coded values from four letters on, and numbers from five digits on, as words.
+
+    Words of the stem from four letters on, and numbers from six digits on, are looked for in the header's
+    texts, too. Words that radiographs are usually called by do not count in texts, nor do attributes that are
+    about a product or a code. What is in doubt counts; a header too long to compare does.
+
     Returns:
         The id, and a warning that does not repeat what was found.
     """
-    if _repeats_header(settings.stem, dataset):
+    try:
+        repeats = _repeats_header(settings.stem, dataset)
+    except HeaderTooLongError:
+        return settings.hashed_id, [
+            "the header is too long to compare the file's name with it: id taken from the SHA-256 digest"
+        ]
+    if repeats:
         return settings.hashed_id, [
             "the file's name repeats data of the header: id taken from the SHA-256 digest"
         ]
@@ -44,32 +60,19 @@ def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, 
 
 
 def _repeats_header(stem: str, dataset: pydicom.Dataset) -> bool:
-    packed = _NOT_WORD.sub("", stem.casefold())
-    words = [_NOT_WORD.sub("", word) for word in _words(dataset)]
-    return any(word and word in packed for word in words)
+    names = FileName.readings(stem)
+    own = is_phantom(dataset)
+    for value in header_texts(dataset):
+        if isinstance(value, HeaderText) and _is_nobodys(value, phantom=own):
+            continue
+        if any(name.repeats(value) for name in names):
+            return True
+    return False
 
 
-def _values(dataset: pydicom.Dataset, keyword: str) -> list[str]:
-    value = element(dataset, keyword)
-    if value is None:
-        return []
-    several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
-    return [str(v).strip().casefold() for v in (value if several else [value])]
-
-
-def _words(dataset: pydicom.Dataset) -> list[str]:
-    """Components of person names, identifiers and the birth date in the orders that people write it."""
-    words = []
-    for keyword in _NAME_KEYWORDS:
-        for value in _values(dataset, keyword):
-            parts = (part for part in re.split(r"[\W\d_]+", value) if part)
-            words += [p for p in parts if len(p) >= (_MIN_NAME if p.isascii() else _MIN_IDEOGRAMS)]
-    for keyword in _ID_KEYWORDS:
-        packed = (_NOT_WORD.sub("", value) for value in _values(dataset, keyword))
-        words += [value for value in packed if len(value) >= _MIN_ID]
-    for value in _values(dataset, "PatientBirthDate"):
-        digits = re.sub(r"\D", "", value)
-        if len(digits) == 8:
-            year, month, day = digits[:4], digits[4:6], digits[6:]
-            words += [digits, day + month + year, month + day + year]
-    return words
+def _is_nobodys(value: HeaderText, *, phantom: bool) -> bool:
+    """About a product or a code, or what this package writes for its own phantoms."""
+    if value.tag in _SAFE or (value.vr in NUMBERS and value.tag >> 16 in _SAFE_GROUPS):
+        return True
+    own_date = phantom and value.vr in DATES and value.tag >> 16 == 0x0008 and value.text == PHANTOM_DATE
+    return own_date or bool(_OWN_PHANTOM.fullmatch(value.text))

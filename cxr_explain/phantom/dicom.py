@@ -13,11 +13,11 @@ from cxr_explain._version import __version__
 from cxr_explain.options import check_option
 from cxr_explain.phantom.patient import AgeBand
 from cxr_explain.phantom.render import Phantom
-from cxr_explain.radiograph import PHANTOM_MAKER
+from cxr_explain.radiograph import PHANTOM_DATE, PHANTOM_MAKER, PHANTOM_PATIENT
 
 Photometric = Literal["MONOCHROME1", "MONOCHROME2"]
 
-_DATE, _TIME = "20000101", "120000"  # fixed: the same phantom gives the same bytes
+_TIME = "120000"  # as fixed as the date: the same phantom gives the same bytes
 _AGES = {AgeBand.YOUNG: "028Y", AgeBand.MIDDLE: "052Y", AgeBand.OLD: "074Y"}
 _CHEST = ("43799004", "SCT", "Chest")
 _VIEWS = {"PA": ("399348003", "SCT", "postero-anterior"), "AP": ("399067008", "SCT", "antero-posterior")}
@@ -68,14 +68,14 @@ def _uid(phantom: Phantom, *what: str) -> uid.UID:
 
 def _add_patient_and_study(dataset: Dataset, phantom: Phantom) -> None:
     patient = phantom.patient
-    dataset.PatientName = "COMPUTED^CHEST"
-    dataset.PatientID = f"COMPUTED-{patient.seed:06d}"
+    dataset.PatientName = f"{PHANTOM_PATIENT}^CHEST"
+    dataset.PatientID = f"{PHANTOM_PATIENT}-{patient.seed:06d}"
     dataset.PatientBirthDate = ""
     dataset.PatientSex = str(patient.sex)
     dataset.PatientAge = _AGES[patient.age]
     dataset.PatientComments = "Computed phantom, not a patient."
     dataset.StudyInstanceUID = _uid(phantom, "study")
-    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = dataset.AcquisitionDate = _DATE
+    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = dataset.AcquisitionDate = PHANTOM_DATE
     dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = dataset.AcquisitionTime = _TIME
     dataset.StudyID = "1"
     dataset.StudyDescription = "Chest phantom"

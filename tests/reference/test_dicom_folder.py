@@ -70,12 +70,21 @@ def test_what_is_not_known(values: dict, expected: tuple, tmp_path: Path) -> Non
     assert (entry.view, entry.sex, entry.age) == expected
 
 
-def test_free_text_is_no_view(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["pa of Mr. Smith", "DOE JANE", "SMITH", "PA SMITH", "19500112"])
+def test_free_text_is_no_view(text: str, tmp_path: Path) -> None:
     path = dicom(tmp_path / "a.dcm")
     dataset = pydicom.dcmread(path)
-    dataset.add_new("ViewPosition", "LO", "pa of Mr. Smith")
+    dataset.add_new("ViewPosition", "LO", text)
     dataset.save_as(path)
     assert make_manifest("dicom", tmp_path).views == (None,)
+
+
+@pytest.mark.parametrize(
+    "term", ["PA", "AP", "LL", "RLD", "LATERAL", "AP AXIAL", "XTABLE LATERAL", "SWIMMERS"]
+)
+def test_terms_of_the_standard_and_of_data_sets_are_views(term: str, tmp_path: Path) -> None:
+    dicom(tmp_path / "a.dcm", ViewPosition=term)
+    assert make_manifest("dicom", tmp_path).views == (term,)
 
 
 def test_a_name_that_repeats_the_header_is_replaced(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ column `path` has file names as they are, since without them the files cannot be
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from dataclasses import dataclass
 from os import PathLike
@@ -26,7 +25,6 @@ from cxr_explain.reference.paths import path_problem
 if TYPE_CHECKING:
     import pydicom
 
-_VIEW = re.compile(r"[A-Z][A-Z0-9 ]{0,15}", re.ASCII)
 _SOURCE = "no labels: DICOM headers"
 
 
@@ -52,9 +50,10 @@ class _DicomHeader:
 def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
     """The DICOM files below a folder, whatever their extension; other files are left out.
 
-    View, sex and age come from the header; an age of 0 is unknown, as files without a name often have it. A
-    patient is a number in the order of first appearance, never the header's. A damaged header gives a row
-    without metadata: its audit will say what is wrong with the file.
+    View, sex and age come from the header, a view only as a term that is known, never as free text; an age
+    of 0 is unknown, as files without a name often have it. A patient is a number in the order of first
+    appearance, never the header's. A damaged header gives a row without metadata: its audit will say what is
+    wrong with the file.
 
     Args:
         source: the folder; linked folders are not entered, nor linked files read that lie elsewhere: a
@@ -110,6 +109,7 @@ def _kind_of(path: Path) -> str | None:
 
 def _header(path: Path) -> _DicomHeader:
     """Never raises because of what a header holds, and repeats nothing of it but four values."""
+    from cxr_explain.loaders.acquisition import coded_view
     from cxr_explain.loaders.header import parse_header, text
     from cxr_explain.loaders.limits import Limits
     from cxr_explain.loaders.metered import metered
@@ -118,13 +118,12 @@ def _header(path: Path) -> _DicomHeader:
     with quiet_decoders(), metered(Limits()):
         try:
             dataset = parse_header(path)
-            view, age = text(dataset, "ViewPosition"), text(dataset, "PatientAge")
-            patient = text(dataset, "PatientID")
+            patient, age = text(dataset, "PatientID"), text(dataset, "PatientAge")
             issuer = text(dataset, "IssuerOfPatientID") or ""
             return _DicomHeader(
                 image_id=_image_id(path, dataset),
                 patient=(issuer, patient) if patient else None,
-                view=view if view and _VIEW.fullmatch(view) else None,
+                view=coded_view(dataset),
                 sex=sex_of(text(dataset, "PatientSex")),
                 age=believed(years(age or "")) or None,
             )
