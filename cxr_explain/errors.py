@@ -35,10 +35,38 @@ file's name; the boundary (`read_radiograph`, `open_weights`, the command line) 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Self
+
+_ACT_ON_A_TERMINAL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them
+
+
+def legible(text: str, *, lines: bool = False) -> str:
+    r"""A text from outside as a message or a terminal may show it: signs that act, by their numbers.
+
+    A file's name can hold line ends, escape sequences and marks that turn the direction of letters: shown as
+    they are, they forge lines.
+
+    Args:
+        text: any text, such as a file's name.
+        lines: keep line ends and tabs, for what is a text of several lines.
+
+    >>> print(legible("a\nok: 99 images explained\x1b[2J\u202e"))
+    a\nok: 99 images explained\x1b[2J\u202e
+    """
+    if text.isprintable():
+        return text
+    kept = _JOINERS + "\n\t" * lines
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in _ACT_ON_A_TERMINAL and c not in kept
+        else c
+        for c in text
+    )
 
 
 class CxrExplainError(Exception):
@@ -77,11 +105,11 @@ class CxrExplainError(Exception):
         return self
 
     def __str__(self) -> str:
-        """One line: source, found, expected, remedy."""
-        head = f"{self.source}: " if self.source else ""
+        """One line: source, found, expected, remedy; control signs by their numbers."""
+        head = f"{legible(self.source)}: " if self.source else ""
         body = f"found {self.found}; expected {self.expected}." if self.expected else f"{self.found}."
         tail = f" {self.remedy}" if self.remedy else ""
-        return " ".join(f"{head}{body}{tail}".split())
+        return head + legible(" ".join(f"{body}{tail}".split()))
 
 
 def fault(error: Exception) -> CxrExplainError:
@@ -260,4 +288,12 @@ class OutputError(CxrExplainError):
 
 
 class CxrExplainWarning(UserWarning):
-    """Something the user should know that does not stop the work."""
+    r"""Something the user should know that does not stop the work.
+
+    >>> print(CxrExplainWarning("a\x1b[2J.png: passed over"))
+    a\x1b[2J.png: passed over
+    """
+
+    def __str__(self) -> str:
+        """The text, with control signs by their numbers."""
+        return legible(super().__str__())

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from cxr_explain.errors import (
     CxrExplainError,
@@ -19,6 +20,7 @@ from cxr_explain.errors import (
     ReferenceLabelError,
     UnknownWeightsError,
     fault,
+    legible,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,14 @@ _USAGE = (OptionError, UnknownWeightsError, ReferenceLabelError, ManifestError)
 
 
 class _Console(Console):
-    """A console whose reader may leave: the work goes on, and what nobody reads is not printed."""
+    """A console on which no text acts, and whose reader may leave.
+
+    Where nobody reads any more the work goes on, and nothing is printed.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text that is printed comes through here, cells of tables included."""
+        return super().render_str(legible(text, lines=True), **options)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -68,8 +77,12 @@ def errors_as_lines() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    err.print(f"[red]error:[/] {escape(message)}")
+    err.print(f"[red]error:[/] {_one_line(message)}")
     raise typer.Exit(code)
+
+
+def _one_line(text: str) -> str:
+    return escape(legible(text))
 
 
 def say(text: str) -> None:
@@ -79,22 +92,22 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Tell, beside the results, what is being done."""
-    err.print(f"[dim]{escape(text)}[/]")
+    err.print(f"[dim]{_one_line(text)}[/]")
 
 
 def note(text: str) -> None:
     """Point out something that may surprise, beside the results."""
-    err.print(f"[dim]note:[/] {escape(text)}")
+    err.print(f"[dim]note:[/] {_one_line(text)}")
 
 
 def failed(text: str) -> None:
     """Name what failed."""
-    err.print(f"[red]failed:[/] {escape(text)}")
+    err.print(f"[red]failed:[/] {_one_line(text)}")
 
 
 def name_weights(classifier: Classifier) -> None:
     """Name the weights that explain, by their digest, and what must be known of them."""
-    err.print(f"weights {escape(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
+    err.print(f"weights {_one_line(classifier.name)}, SHA-256 {(classifier.weights_sha256 or '')[:12]}")
     for each in classifier.notes:
         note(each)
 

@@ -11,7 +11,7 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, OutPath
-from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.errors import CxrExplainError, OptionError, legible
 from cxr_explain.options import FigureFormat
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _show(
             if isinstance(result, CxrExplainError):
                 index.fail(result, path, numbers[path])
                 message = str(result)  # which may name something else than the input, such as an output
-                console.failed(message if str(path) in message else f"{path}: {message}")
+                console.failed(message if legible(str(path)) in message else f"{path}: {message}")
             else:
                 card = IndexEntry.of(
                     result.explanation,

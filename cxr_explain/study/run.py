@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import deque
@@ -24,6 +22,7 @@ from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan
+from cxr_explain.support.spreadsheet import safe_csv
 from cxr_explain.support.strict_json import DIGEST, digest_of, is_as_written, read_json, with_digest
 from cxr_explain.support.whole_file import output_errors, write_output
 
@@ -235,12 +234,7 @@ def _begin(folder: Path, record: Mapping[str, Any]) -> str:
 def _as_csv(rows: list[MeasureRow]) -> bytes:
     """Numbers to six digits; empty where one is not estimable."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    return text.getvalue().encode()
+    return safe_csv([names, *([_cell(row.get(name)) for name in names] for row in rows)]).encode()
 
 
 def _cell(value: Any) -> Any:

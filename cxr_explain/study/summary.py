@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate, mean_estimates
 from cxr_explain.study.measure import MeasureRow
+from cxr_explain.support.spreadsheet import safe_csv
 
 Key = tuple[tuple[str, object], ...]
 """What was chosen: ("method", "cam"), ("K", 5), ..."""
@@ -185,11 +184,9 @@ def as_csv(summaries: Mapping[str, Summary]) -> str:
     names = list(
         dict.fromkeys(name for each in summaries.values() for line in each.lines for name, _ in line.chosen)
     )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[Sequence[object]] = [
         ["table", *names, "findings", "measure", "mean", "low", "high", "n", "patients", "not estimable"]
-    )
+    ]
     for table, summary in summaries.items():
         for line in summary.lines:
             chosen, found = dict(line.chosen), line.estimate
@@ -198,5 +195,5 @@ def as_csv(summaries: Mapping[str, Summary]) -> str:
             ]
             counts = [found.cases, found.groups, found.asked - found.cases]
             choices = [chosen.get(name, "") for name in names]
-            writer.writerow([table, *choices, line.stratum, line.measure, *numbers, *counts])
-    return text.getvalue()
+            rows.append([table, *choices, line.stratum, line.measure, *numbers, *counts])
+    return safe_csv(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cxr_explain.errors import legible
 from cxr_explain.support.markdown import as_text
 
 
@@ -37,13 +38,13 @@ class PlainTable:
         lines = [f"| {' | '.join(map(as_text, cells))} |" for cells in self._padded]
         marks = [f":{line}" if self._left(at) else f"{line}:" for at, line in enumerate(rule)]
         lines = [lines[0], f"|{'|'.join(marks)}|", *lines[1:]]
-        return self._with_note(f"### {as_text(self.title)}\n", lines, as_text(self.note), "\n")
+        return self._with_note(f"### {as_text(legible(self.title))}\n", lines, as_text(self.note), "\n")
 
     def to_text(self) -> str:
         """The table as plain text, for a terminal."""
         lines = ["  ".join(cells).rstrip() for cells in self._padded]
         lines = [lines[0], "-" * max(map(len, lines)), *lines[1:]]
-        return self._with_note(self.title, lines, self.note, "")
+        return self._with_note(legible(self.title), lines, self.note, "")
 
     @staticmethod
     def _with_note(title: str, lines: list[str], note: str, gap: str) -> str:
@@ -51,7 +52,7 @@ class PlainTable:
 
     @property
     def _widths(self) -> list[int]:
-        columns = zip(self.header, *self.rows, strict=True)
+        columns = zip(*self._cells, strict=True)
         return [max(map(len, column)) for column in columns]
 
     @property
@@ -61,8 +62,13 @@ class PlainTable:
                 cell.ljust(width) if self._left(at) else cell.rjust(width)
                 for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
             ]
-            for cells in (self.header, *self.rows)
+            for cells in self._cells
         ]
+
+    @property
+    def _cells(self) -> list[list[str]]:
+        """A cell is one line, whatever it is a name of."""
+        return [[legible(cell) for cell in cells] for cells in (self.header, *self.rows)]
 
     def _left(self, at: int) -> bool:
         """Whether a column holds words in every row."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch
 from torch import Tensor
 
-from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.errors import CxrExplainError, OptionError, legible
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
     OutputNames,
@@ -32,7 +30,7 @@ from cxr_explain.integrations.monai.explainers import LazyExplainer
 from cxr_explain.integrations.monai.images import to_radiograph
 from cxr_explain.options import FigureFormat, check_at_least
 from cxr_explain.support.extras import require
-from cxr_explain.support.spreadsheet import safe_cell
+from cxr_explain.support.spreadsheet import safe_csv
 from cxr_explain.support.whole_file import write_whole
 
 T = TypeVar("T")
@@ -158,13 +156,9 @@ class SaveExplanations:
     def _finish(self, _engine: Any) -> None:
         names = [name for name in self.explainer.get().classifier.pathologies if name]
         header = ("id", *names, "error")
-        failed = [
-            (safe_cell(failure.id), *("" for _ in names), safe_cell(str(failure.error)))
-            for failure in self.failures
-        ]
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([header, *self._rows, *failed])
-        write_whole(self.output_dir / PREDICTIONS, table.getvalue().encode())
+        failed = [(failure.id, *("" for _ in names), str(failure.error)) for failure in self.failures]
+        table = safe_csv([header, *self._rows, *failed])
+        write_whole(self.output_dir / PREDICTIONS, table.encode(errors="backslashreplace"))
         told = self._logger.warning if self.failures else self._logger.info
         told("%d explanations in %s, %d failed", len(self.saved), self.output_dir, len(self.failures))
 
@@ -189,7 +183,7 @@ class SaveExplanations:
         save_outputs(explained, self.output_dir, figure_format=self.figure_format)
         explanation = explained.explanation
         cells = (f"{prediction.probability:.6f}" for prediction in explanation.ranking.predictions)
-        self._rows.append((safe_cell(explanation.id), *cells, ""))
+        self._rows.append((explanation.id, *cells, ""))
         self.saved.append(explanation.id)
 
     def _kept(self, name: str, found: T | CxrExplainError) -> T | None:
@@ -197,7 +191,7 @@ class SaveExplanations:
         if not isinstance(found, CxrExplainError):
             return found
         fault = type(found) is CxrExplainError  # of no particular kind: see `attempt`
-        self._logger.error("%s: %s", name, found, exc_info=found.__cause__ if fault else None)
+        self._logger.error("%s: %s", legible(name), found, exc_info=found.__cause__ if fault else None)
         found.__cause__ = None  # whose frames hold pixels
         self.failures.append(Failure(name, found.with_traceback(None)))
         return None

@@ -24,11 +24,19 @@ CXR.text = (() => {
   const number = (value, digits = 2) => (Number.isNaN(value) ? "–" : value.toFixed(digits));
   const count = (value) => value.toLocaleString("en-US");
 
-  /** A CSV cell; with an apostrophe where a spreadsheet would take it for a formula (OWASP, CSV Injection). */
+  const FORMULA = "[\\s\\u0000-\\u001f\\u200b-\\u200f\\u2060\\ufeff]*[=+\\-@＝＋－﹣−＠]";
+  const FIRST = new RegExp(`^(?:[\\t\\r\\n]|${FORMULA})`);
+  const WITHIN = new RegExp(`([;|\\t\\r\\n])(?=${FORMULA})`, "g");
+
+  /** A CSV cell; with an apostrophe where a spreadsheet would take it for a formula (OWASP, CSV Injection),
+   *  also after a sign at which another spreadsheet begins a cell: see support/spreadsheet.py. */
   function cell(value) {
     if (value === null || value === undefined) return "";
     let text = String(value);
-    if (typeof value === "string" && /^[=+\-@\t\r\n]/.test(text)) text = "'" + text;
+    if (typeof value === "string") {
+      text = text.replace(WITHIN, "$1'");
+      if (FIRST.test(text)) text = "'" + text;
+    }
     return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
 
