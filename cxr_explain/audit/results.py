@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
+from cxr_explain.explaining.output_names import is_figure_file
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.support.whole_file import safe_stem
 
@@ -82,10 +86,35 @@ def position_of(run: AuditRun, image_id: str) -> int:
     )
 
 
-def safe_name(image_id: str, ending: str) -> Path:
-    """A file name for an image's id, whatever it consists of.
+def safe_name(image_id: str, ids: Iterable[str], ending: str) -> Path:
+    """A file name for an image's id, whatever it consists of, and for none of the other ids.
 
-    >>> str(safe_name("../../etc/passwd", ".png"))
-    'etc_passwd.png'
+    Args:
+        image_id: the image's name in the manifest.
+        ids: the names of all images.
+        ending: ending of the file.
+
+    >>> [str(safe_name(each, ["a/b", "a:b", "A"], ".png")) for each in ("a/b", "a:b", "A")]
+    ['a_b-c14cddc0.png', 'a_b-6783a31e.png', 'A.png']
     """
-    return Path((safe_stem(image_id) or "figure") + ending)
+    stem = safe_stem(image_id) or "figure"
+    alike = sum((safe_stem(each) or "figure").casefold() == stem.casefold() for each in ids)
+    if alike > 1:
+        stem += f"-{hashlib.sha256(image_id.encode(errors='backslashreplace')).hexdigest()[:8]}"
+    return Path(stem + ending)
+
+
+def default_figure(run: AuditRun, image_id: str) -> Path:
+    """Where the figure of an image is written unless another place is named: in the current folder.
+
+    Raises:
+        OptionError: something else than a figure of this package is there.
+    """
+    path = safe_name(image_id, run.manifest.ids, ".png")
+    if os.path.lexists(path) and not is_figure_file(path):
+        raise OptionError(
+            f"{path}, which is no figure of this package, and would be replaced",
+            expected="another name for the figure",
+            remedy="Name one with --out.",
+        )
+    return path

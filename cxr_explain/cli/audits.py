@@ -284,11 +284,12 @@ def figure(
     Example:
         cxr-explain figure run phantom-000001 --out case.png
     """
-    from cxr_explain.audit.results import figure_of, safe_name
+    from cxr_explain.audit.results import default_figure, figure_of
     from cxr_explain.audit.store import AuditRun
 
-    path = output or safe_name(image_id, ".png")
-    figure_of(AuditRun.open(run, images=images), image_id).save(path)
+    opened = AuditRun.open(run, images=images)
+    path = output or default_figure(opened, image_id)
+    figure_of(opened, image_id).save(path)
     console.say(f"Look at {path}.")
 
 

@@ -76,9 +76,12 @@ def explain(
         cxr-explain explain phantoms/images --weights phantom --top-k 3 --page
     """
     from cxr_explain.explaining.files import explain_files, unlabelled
+    from cxr_explain.pages.index_page import check_page
 
     reading = explaining.reading.settings(frame=files.frame)
     paths = console.files_of(inputs)
+    if figures.page:
+        check_page(output)
     explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
     console.name_weights(explainer.classifier)
     labels_for = _labels_for(files.labels or None, files.boxes, paths, explainer.classifier.pathologies)

@@ -11,13 +11,13 @@ from pathlib import Path
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
-    OutputNames,
     Saved,
     attempt,
     explain_in_batches,
     make_output_folder,
     save_outputs,
 )
+from cxr_explain.explaining.output_names import OutputNames
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.formats import ENDINGS
@@ -89,7 +89,8 @@ def explain_files(
     Args:
         explainer: the model, with its preprocessing and its rule.
         files: image files, in the order in which they are explained.
-        output: folder for `<id>.png`, `<id>.json` and `<id>.npz`; made if missing.
+        output: folder for `<id>.png`, `<id>.json` and `<id>.npz`; made if missing. What is there of the same
+            radiograph is replaced, what is of another is not: see `OutputNames`.
         asked: which pathologies to explain.
         reading: how to read the files; by default as the explainer prepares them.
         labels_for: gives the reference labels of a file.
@@ -106,10 +107,10 @@ def explain_files(
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)
     explainer.settings.check_read_alike(reading.xrv_compatible)
     make_output_folder(output)
-    names = OutputNames(hashed=hashed_ids)
+    names = OutputNames(output, hashed=hashed_ids, figure_format=figure_format)
 
     def prepared(path: Path) -> ModelInput:
-        return explainer.prepare(names.give(reading.read(path)))
+        return explainer.prepare(names.give(reading.read(path), os.path.realpath(path)))
 
     def saved(path: Path, explained: Explained) -> Saved:
         labels = labels_for(path, explained.radiograph.shape)

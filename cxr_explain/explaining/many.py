@@ -1,4 +1,4 @@
-"""Many images through one explainer: batches, failures as values, names for outputs, and whole files.
+"""Many images through one explainer: batches, failures as values, and whole files.
 
 What explains files, audits and MONAI's batches is here once. Nothing here keeps pixels.
 """
@@ -138,32 +138,6 @@ def _of_a_batch(
         else Outcome(item, None, image)
         for item, image in batch
     ]
-
-
-class OutputNames:
-    """Names for the outputs of one run: two files of one name in different folders keep apart.
-
-    Args:
-        hashed: name outputs after the SHA-256 of the file rather than after its name.
-
-    >>> import numpy as np
-    >>> names = OutputNames()
-    >>> one, other = (Radiograph.from_array(np.full((2, 2), value), id="a") for value in (-5.0, 5.0))
-    >>> [names.give(each).id for each in (one, other, one)]
-    ['a', 'a-5fdb6150', 'a']
-    """
-
-    def __init__(self, *, hashed: bool = False) -> None:
-        self._hashed = hashed
-        self._digests: dict[str, str] = {}
-
-    def give(self, radiograph: Radiograph) -> Radiograph:
-        """The radiograph under a name that no other of the run has."""
-        digest = radiograph.sha256
-        plain = digest[:12] if self._hashed else radiograph.id
-        names = (plain, f"{plain}-{digest[:8]}", f"{plain}-{digest}")
-        free = (name for name in names if self._digests.setdefault(name, digest) == digest)
-        return replace(radiograph, id=next(free))
 
 
 def make_output_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Self
 
 from markupsafe import Markup
 
-from cxr_explain.errors import CxrExplainError
+from cxr_explain.errors import CxrExplainError, OutputError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.comparison import Agreement, ComparisonRow, comparison_rows
@@ -44,6 +44,7 @@ MOST_SHOWN = 500
 EAGER = 20
 """Figures that load with the page; the others load as they are scrolled to."""
 
+_HEAD = 2048
 _COLUMNS = ("Pathology", "Probability", "Operating point", "Reference label", "Agreement")
 _SHOWN_BY_BROWSERS = (".png", ".svg")
 
@@ -219,11 +220,12 @@ class IndexPage:
             self.failures.append(FailedInput.of(error, path, number))
 
     def write(self, folder: Path) -> Path:
-        """Write `index.html` into the folder of the figures, whole or not at all.
+        """Write `index.html` into the folder of the figures, whole or not at all; an older one is replaced.
 
         Raises:
-            OutputError: a folder that cannot be written to.
+            OutputError: a folder that cannot be written to, or a page that is not of this package.
         """
+        check_page(folder)
         return write_output(folder / PAGE_NAME, self.html().encode(), "a page")
 
     def html(self) -> str:
@@ -255,6 +257,27 @@ class IndexPage:
                 agrees=self.agreements[Agreement.AGREES],
                 disagrees=self.agreements[Agreement.DISAGREES],
             )
+        )
+
+
+def check_page(folder: Path) -> None:
+    """Refuse to replace a page of somebody else's.
+
+    Raises:
+        OutputError: the folder has one.
+    """
+    path = folder / PAGE_NAME
+    try:
+        with path.open("rb") as file:
+            ours = b"img-src &#39;self&#39; file:; style-src" in file.read(_HEAD)
+    except OSError:
+        ours = not os.path.lexists(path)  # nothing is there, or writing will say what is wrong
+    if not ours:
+        raise OutputError(
+            "a page that is not of this package, which the page would replace",
+            expected="another folder for the results",
+            remedy="Name one with --out, or go without --page.",
+            source=path,
         )
 
 

@@ -24,6 +24,7 @@ from cxr_explain.support.locks import hold, remove_unheld
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_STEM = 100
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
 _TEMPORARY = re.compile(r"(\.cxr-explain-[0-9a-f]{16}\.tmp)(\.d)?")
 """A temporary file; with the ending, the temporary folder that lives as long as the file without it."""
@@ -35,10 +36,13 @@ _tidied: set[str] = set()
 def safe_stem(text: str) -> str:
     """A text with nothing in it that a file's name should not have; '' where nothing is left.
 
-    >>> safe_stem("../../etc/passwd"), safe_stem("..")
-    ('etc_passwd', '')
+    What Windows takes for a device gets a line before it.
+
+    >>> safe_stem("../../etc/passwd"), safe_stem(".."), safe_stem("CON")
+    ('etc_passwd', '', '_CON')
     """
-    return _UNSAFE.sub("_", text).strip("._")[:_LONGEST_STEM]
+    stem = _UNSAFE.sub("_", text).strip("._")[:_LONGEST_STEM].rstrip("._")
+    return f"_{stem}" if _DEVICES.fullmatch(stem) else stem
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -16,7 +16,8 @@ from PIL import Image
 from cxr_explain import Explainer, Explanation, Radiograph, XRVDenseNet
 from cxr_explain.errors import CxrExplainError, ModelError, OptionError, OutputError
 from cxr_explain.explaining.files import explain_files
-from cxr_explain.explaining.many import Outcome, OutputNames, Saved, attempt, explain_in_batches
+from cxr_explain.explaining.many import Outcome, Saved, attempt, explain_in_batches
+from cxr_explain.explaining.output_names import OutputNames
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings

@@ -17,12 +17,12 @@ from torch import Tensor
 from cxr_explain.errors import CxrExplainError, OptionError, legible
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
-    OutputNames,
     attempt,
     explain_each,
     make_output_folder,
     save_outputs,
 )
+from cxr_explain.explaining.output_names import OutputNames
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.integrations.monai.axes import Axes
@@ -120,7 +120,7 @@ class SaveExplanations:
         self.failures: list[Failure] = []
         self.saved: list[str] = []
         self._rows: list[tuple[str, ...]] = []
-        self._names = OutputNames()
+        self._names = self._new_names()
         self._seen = 0
         self._logger = logging.getLogger(__name__)
 
@@ -150,8 +150,12 @@ class SaveExplanations:
                 self._kept(name, attempt(partial(self._save, explained)))
 
     def _start(self, _engine: Any) -> None:
-        self.failures, self.saved, self._rows, self._names, self._seen = [], [], [], OutputNames(), 0
+        self.failures, self.saved, self._rows, self._seen = [], [], [], 0
+        self._names = self._new_names()
         make_output_folder(self.output_dir)
+
+    def _new_names(self) -> OutputNames:
+        return OutputNames(self.output_dir, figure_format=self.figure_format)
 
     def _finish(self, _engine: Any) -> None:
         names = [name for name in self.explainer.get().classifier.pathologies if name]
