@@ -70,14 +70,19 @@ class OutputNames:
     def _is_of_another(self, path: Path, radiograph: Radiograph) -> bool:
         """Whether files lie there that this radiograph's would replace, and that are not its own."""
         saved = path.with_name(f"{path.name}.json")
-        if os.path.lexists(saved):
+        if _is_there(saved):
             return not _explains(saved, radiograph)
         # Without an explanation a figure or maps are what a killed run left.
         figure = path.with_name(f"{path.name}.{self._figure_format}")
         arrays = path.with_name(f"{path.name}.npz")
-        return (os.path.lexists(figure) and not is_figure_file(figure)) or (
-            os.path.lexists(arrays) and not _is_of_maps(arrays)
+        return (_is_there(figure) and not is_figure_file(figure)) or (
+            _is_there(arrays) and not _is_of_maps(arrays)
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file would be replaced; a folder never is, and writing there fails."""
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def _names(plain: str, digest: str) -> Iterator[str]:

@@ -140,7 +140,7 @@ def test_no_two_inputs_ever_share_a_name(inputs: list[tuple[str, int]]) -> None:
         for _ in range(2)
     )
     assert len({name.casefold() for name in once}) == len(inputs)
-    assert all(safe_stem(name) == name for name in once)
+    assert all(safe_stem(name).strip("_") == name.strip("_") for name in once)
     assert again == once
 
 
