@@ -98,10 +98,10 @@ def safe_name(image_id: str, ids: Iterable[str], ending: str) -> Path:
     ['a_b-c14cddc0.png', 'a_b-6783a31e.png', 'A.png']
     """
     stem = safe_stem(image_id) or "figure"
-    alike = sum((safe_stem(each) or "figure").casefold() == stem.casefold() for each in ids)
-    if alike > 1:
-        stem += f"-{hashlib.sha256(image_id.encode(errors='backslashreplace')).hexdigest()[:8]}"
-    return Path(stem + ending)
+    others = {(safe_stem(each) or "figure").casefold() for each in ids if each != image_id}
+    digest = hashlib.sha256(image_id.encode(errors="backslashreplace")).hexdigest()
+    names = (stem, f"{stem}-{digest[:8]}", f"{stem}-{digest}")
+    return Path(next((name for name in names if name.casefold() not in others), names[-1]) + ending)
 
 
 def default_figure(run: AuditRun, image_id: str) -> Path:

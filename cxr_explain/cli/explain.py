@@ -17,6 +17,7 @@ from cxr_explain.options import FigureFormat
 if TYPE_CHECKING:
     from cxr_explain.explaining.files import LabelsFor
     from cxr_explain.explaining.many import Saved
+    from cxr_explain.pages.index_page import IndexPage
 
 
 class FilePanel(BoxPanel):
@@ -135,8 +136,17 @@ def _show(
     if index.failed:
         console.err.print(f"{index.failed} of {len(files)} inputs failed")
     if page_in is not None:
-        console.say(f"Look at {index.write(page_in)} in a browser.")
+        _write_page(index, page_in)
     return index.failed
+
+
+def _write_page(page: IndexPage, folder: Path) -> None:
+    from cxr_explain.pages.index_page import PAGE_NAME
+
+    older = folder / PAGE_NAME
+    if older.exists():
+        console.note(f"{older} was there: it now shows the images of this run alone")
+    console.say(f"Look at {page.write(folder)} in a browser.")
 
 
 def _labels_for(

@@ -78,8 +78,10 @@ def header_texts(dataset: pydicom.Dataset) -> Iterator[HeaderText | HeaderBytes]
                 continue
             value, vr = _value(current, tag)
             if vr == "SQ" and isinstance(value, pydicom.Sequence | list):
-                pending += value
                 elements += len(value)
+                if elements > _MOST_ELEMENTS:
+                    raise HeaderTooLongError
+                pending += value
                 continue
             vr, value = _as_text(vr, value)
             if vr == "bytes":

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from networks import small_xrv
 from PIL import Image
 
 from cxr_explain import Explainer, Explanation, Radiograph, XRVDenseNet
-from cxr_explain.errors import CxrExplainError, OutputError
+from cxr_explain.audit.example import example_audit
+from cxr_explain.audit.results import default_figure, figure_of, safe_name
+from cxr_explain.cli.explain import _write_page
+from cxr_explain.errors import CxrExplainError, OptionError, OutputError
 from cxr_explain.explaining.files import explain_files
 from cxr_explain.explaining.many import Saved, save_outputs
 from cxr_explain.explaining.output_names import OutputNames
@@ -142,6 +145,33 @@ def test_no_two_inputs_ever_share_a_name(inputs: list[tuple[str, int]]) -> None:
     assert len({name.casefold() for name in once}) == len(inputs)
     assert all(safe_stem(name).strip("_") == name.strip("_") for name in once)
     assert again == once
+
+
+def test_the_page_of_an_earlier_run_is_not_replaced_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for said in ("", "index.html was there"):
+        _write_page(IndexPage(), tmp_path)
+        assert said in capsys.readouterr().err.replace("\n", "")
+
+
+def test_figures_of_a_run_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = example_audit(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    first = audit.manifest.ids[0]
+    path = default_figure(audit, first)
+    figure_of(audit, first).save(path)
+    assert default_figure(audit, first) == path, "a figure may be drawn again"
+    path.write_bytes(b"a radiograph of mine")
+    with pytest.raises(OptionError, match="is no figure of this package"):
+        default_figure(audit, first)
+
+
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1))
+@example(["a/b", "a:b", "a_b-c14cddc0"])
+def test_no_two_images_of_a_manifest_share_a_figure(ids: list[str]) -> None:
+    names = [str(safe_name(each, ids, ".png")).casefold() for each in ids]
+    assert len(set(names)) == len(ids)
 
 
 def test_a_page_of_somebody_elses_stays(tmp_path: Path) -> None:

@@ -341,6 +341,12 @@ def test_any_date_is_known_in_any_order(date, form):
     assert is_hashed(f"a_{date.strftime(form)}", header(PatientBirthDate=date.strftime("%Y%m%d")))
 
 
+def test_a_sequence_of_very_many_items_gives_the_digest():
+    ds = header()
+    ds.OtherPatientIDsSequence = Sequence([Dataset()] * 60_000)
+    assert is_hashed("some_file", ds)
+
+
 def test_a_header_too_long_to_compare_gives_the_digest():
     ds = header(TextValue="word " * 100_000)
     began = time.perf_counter()
