@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import Final, Self
 from urllib.parse import unquote
 
+from pydicom.datadict import tag_for_keyword
+
 from cxr_explain.loaders.header_texts import HeaderBytes, HeaderText
 from cxr_explain.loaders.ordinary_names import ORDINARY, is_ordinary
 from cxr_explain.loaders.spelling import Date, coarse, dates_in, folded, without_zeros
@@ -22,6 +24,15 @@ DATES: Final = frozenset({"DA", "DT"})
 NUMBERS: Final = frozenset({"US", "UL", "UV", "SS", "SL", "SV", "FL", "FD", "AT", "IS", "DS", "US or SS"})
 """Value representations of numbers."""
 
+_IDENTIFIERS: Final = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in (
+        *("AccessionNumber", "StudyID", "AdmissionID", "RequestedProcedureID", "ServiceEpisodeID"),
+        *("ScheduledProcedureStepID", "PerformedProcedureStepID", "DeviceSerialNumber"),
+        *("FillerOrderNumberImagingServiceRequest", "PlacerOrderNumberImagingServiceRequest"),
+    )
+)
+_PATIENT: Final = 0x0010
 _CODES: Final = frozenset({"CS", "AS"})
 _WELL_KNOWN_UIDS: Final = "1.2.840.10008."
 _MIN_SHORT_WORD, _MIN_WORD, _MIN_NUMBER, _MIN_LONG_NUMBER, _MIN_PART_OF_NUMBER = 3, 4, 4, 5, 6
@@ -124,8 +135,9 @@ class FileName:
             return self._has_code(text)
         if value.vr in NUMBERS and not any(c.isalpha() for c in text.replace("e", "")):
             return self._has_number(text, _MIN_LONG_NUMBER)
-        of_the_patient = value.tag >> 16 == 0x0010 and value.vr == "LO"
-        return self._has_text(text, *((2, 3) if of_the_patient else ()))
+        if value.tag in _IDENTIFIERS or (value.tag >> 16 == _PATIENT and value.vr == "LO"):
+            return self._has_identifier(text)
+        return self._has_text(text)
 
     def _has_part(self, part: str, shortest: int) -> bool:
         return _is_within(part, self.packed, shortest)
@@ -158,6 +170,16 @@ class FileName:
         if self.unusual and self._has_words(_WORDS.findall(text), shortest_word):
             return True
         return self._has_numbers(text, shortest_number) or (bool(self.dates) and self._has_date(text))
+
+    def _has_identifier(self, text: str) -> bool:
+        """Shorter words and numbers count than in other texts, and the whole even where it is ordinary."""
+        packed = "".join(_WORDS.findall(text))
+        short = without_zeros(packed)
+        return (
+            self._has_part(packed, _MIN_WORD)
+            or (not short.isdecimal() and self._has_part(short, _MIN_WORD))
+            or self._has_text(text, _MIN_SHORT_WORD - 1, _MIN_NUMBER - 1)
+        )
 
     def _has_words(self, words: list[str], shortest: int) -> bool:
         fresh = [word for word in dict.fromkeys(words) if not is_ordinary(word)]

@@ -36,7 +36,8 @@ def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, 
 
     - parts of names from three letters and ideograms from one on anywhere in the stem, shorter ones as words;
     - dates in every usual order, times of six digits, unique identifiers;
-    - of other texts words from four letters on and numbers anywhere, shorter ones as words;
+    - of other texts words from four letters on and numbers anywhere, shorter ones as words; what numbers a
+      patient or a study counts from two letters or three digits on;
     - coded values from four letters on, and numbers from five digits on, as words.
 
     Words of the stem from four letters on, and numbers from six digits on, are looked for in the header's
