@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from cxr_explain.support.whole_file import safe_stem
 _ARRAYS = {"class_maps.npy", "maps.npy"}
 _MOST_JSON = 2**24
 _HEAD = 2048
+_FRAME = re.compile(r"frame \d+ of \d+")
 
 
 class OutputNames:
@@ -52,9 +54,9 @@ class OutputNames:
         Args:
             radiograph: what is to be named.
             source: what tells its input from others, such as its path: files of the same bytes may have other
-                labels. By default its digest.
+                labels. By default its digest, and its frame.
         """
-        mine = radiograph.sha256 if source is None else source
+        mine = (radiograph.sha256, _frame_of(radiograph.steps)) if source is None else source
         plain = radiograph.sha256[:12] if self._hashed else safe_stem(radiograph.id) or radiograph.sha256[:12]
         free = (name for name in _names(plain, radiograph.sha256) if self._may_have(name, radiograph, mine))
         name = next(free)
@@ -98,11 +100,17 @@ def _explains(path: Path, radiograph: Radiograph) -> bool:
         if path.stat().st_size > _MOST_JSON:
             return False
         provenance = json.loads(path.read_bytes())["provenance"]
-        same = provenance["radiograph_sha256"] == radiograph.sha256
-        frame = radiograph.frame
-        return same and (frame is None or any(f"frame {frame} of " in step for step in provenance["steps"]))
+        return bool(
+            provenance["radiograph_sha256"] == radiograph.sha256
+            and _frame_of(provenance["steps"]) == _frame_of(radiograph.steps)
+        )
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
+
+
+def _frame_of(steps: Sequence[str]) -> str:
+    """Which frame of its file was read, as the steps have it also after MONAI; '' where there is one."""
+    return next((found[0] for step in steps if (found := _FRAME.search(step))), "")
 
 
 def is_figure_file(path: Path) -> bool:
