@@ -17,6 +17,7 @@ from pydicom.tag import BaseTag
 _MOST_ELEMENTS = 50_000
 _MOST_TEXT = 2**18
 _LONGEST_BYTES_READ_AS_TEXT = 2**16
+_LONGEST_BYTES_WITH_TEXT = 2**10
 _NUMBERS: Final = frozenset({"US", "UL", "UV", "SS", "SL", "SV", "FL", "FD", "AT", "US or SS"})
 _BYTES: Final = frozenset(
     {"UN", "OB", "OW", "OD", "OF", "OL", "OV", "OB or OW", "US or OW", "US or SS or OW"}
@@ -133,11 +134,11 @@ def _as_text(vr: str, value: Any) -> tuple[str, Any]:
     """Of bytes the text within them; long ones, as "bytes", are what they are."""
     if not isinstance(value, bytes) or not (vr in _BYTES or vr in _NUMBERS or vr == "SQ"):
         return vr, value
-    if len(value) > _LONGEST_BYTES_READ_AS_TEXT:
-        return "bytes", value
     whole = value.rstrip(b"\0")
-    if not _NO_TEXT.search(whole):
+    if len(whole) <= _LONGEST_BYTES_READ_AS_TEXT and not _NO_TEXT.search(whole):
         return "UN", whole
+    if len(value) > _LONGEST_BYTES_WITH_TEXT:
+        return "bytes", value
     packed = value.replace(b"\0", b"")  # UTF-16 has zeros between Latin letters
     return "UN", b"\\".join({*_TEXT_WITHIN.findall(value), *_TEXT_WITHIN.findall(packed)})
 
