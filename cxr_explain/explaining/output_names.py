@@ -109,7 +109,7 @@ def _explains(path: Path, radiograph: Radiograph) -> bool:
 
 
 def _frame_of(steps: Sequence[str]) -> str:
-    """Which frame of its file was read, as the steps have it also after MONAI; '' where there is one."""
+    """Which frame of a file was read, as the steps have it also after MONAI; '' where there is one."""
     return next((found[0] for step in steps if (found := _FRAME.search(step))), "")
 
 
