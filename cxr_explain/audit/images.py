@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, Literal
 
-from cxr_explain.audit.place import Place, is_url, place_at
+from cxr_explain.audit.address import folder_of
+from cxr_explain.audit.place import Place, place_at
 from cxr_explain.errors import AuditError, ImageNotFoundError, OptionError, UnreadableImageError
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.links import is_inside, leads_to_host
 from cxr_explain.support.whole_file import staging_folder
+
+Links = Literal["inside", "here", "anywhere"]
+"""Where a link in the folder may lead: no further than the folder, this machine, or another's folder."""
 
 
 class ImageFolder:
@@ -21,17 +26,19 @@ class ImageFolder:
 
     Args:
         where: a folder, or a URL that pyarrow or fsspec can read from.
-        follow_links: whether links in the folder may lead out of it.
+        links: where links in the folder may lead.
 
     Raises:
         OptionError: no such folder.
+        AuditError: a `file://` URL of another machine.
     """
 
-    def __init__(self, where: str | os.PathLike[str], *, follow_links: bool = False) -> None:
-        self.is_remote = is_url(where)
-        self.where = os.fspath(where) if self.is_remote else os.path.realpath(where)
-        self.follow_links = follow_links
-        if not self.is_remote and not os.path.isdir(self.where):  # also of a name that no folder can have
+    def __init__(self, where: str | os.PathLike[str], *, links: Links = "inside") -> None:
+        folder = folder_of(where)
+        self.folder = None if folder is None else _resolved(folder)
+        self.where = os.fspath(where) if self.folder is None else str(self.folder)
+        self.links = links
+        if self.folder is not None and not os.path.isdir(self.folder):
             raise OptionError(
                 "no folder of images", expected="the folder that the manifest's paths are relative to",
                 source=os.fspath(where),
@@ -39,7 +46,7 @@ class ImageFolder:
         self._place: Place | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _image_folder, (self.where, self.follow_links)
+        return _image_folder, (self.where, self.links)
 
     def read(self, path: str, settings: ReadSettings) -> Radiograph:
         """Read one image.
@@ -52,8 +59,8 @@ class ImageFolder:
             RadiographError: a file that `read_radiograph` refuses; a link that leads out of the folder; or an
                 object that cannot be fetched.
         """
-        if not self.is_remote:
-            return settings.read(self._inside(path))
+        if self.folder is not None:
+            return settings.read(self._inside(self.folder, path))
         self._place = self._place or place_at(self.where)
         try:
             data = self._place.read(path)
@@ -66,22 +73,45 @@ class ImageFolder:
             local.write_bytes(data)
             return settings.read(local)
 
-    def _inside(self, path: str) -> Path:
-        full = Path(self.where) / path
-        if not self.follow_links and self._leads_out(full):
+    def local(self) -> Path:
+        """The folder itself, for files that are read in place.
+
+        Raises:
+            OptionError: an object store.
+        """
+        if self.folder is None:
+            raise OptionError(
+                "an object store, from which no masks are read",
+                expected="a folder of this machine",
+                remedy="Name a copy with --images, images=.",
+            )
+        return self.folder
+
+    def _inside(self, folder: Path, path: str) -> Path:
+        if self._leads_out(folder, path):
             raise UnreadableImageError(
                 "a link that leads out of the image folder",
                 expected="a file inside it",
                 remedy="Allow it with --follow-links, if the links are yours.",
             )
-        return full
+        return folder / path
 
-    def _leads_out(self, full: Path) -> bool:
+    def _leads_out(self, folder: Path, path: str) -> bool:
         try:
-            return not full.resolve().is_relative_to(self.where)
-        except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no file can have
+            if self.links == "inside":
+                return not is_inside(folder, path)
+            return self.links == "here" and leads_to_host(folder, path)
+        except (OSError, ValueError):  # links in a circle, a name that no file can have
             return False  # reading it says what is wrong
 
 
-def _image_folder(where: str, follow_links: bool) -> ImageFolder:
-    return ImageFolder(where, follow_links=follow_links)
+def _resolved(folder: Path) -> Path:
+    """The folder behind its links; a name that no folder can have as it is."""
+    try:
+        return Path(os.path.realpath(folder))
+    except (OSError, ValueError):
+        return folder
+
+
+def _image_folder(where: str, links: Links) -> ImageFolder:
+    return ImageFolder(where, links=links)

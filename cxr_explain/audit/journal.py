@@ -40,7 +40,7 @@ class Journal:
     """
 
     def __init__(self, place: Place) -> None:
-        self._path = place.folder / JOURNAL if isinstance(place, LocalPlace) else None
+        self._path = place.path(JOURNAL) if isinstance(place, LocalPlace) else None
         self._file: int | None = None
         self._lock = threading.Lock()
         self._ends: Counter[int] = Counter()

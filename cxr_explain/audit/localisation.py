@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,5 +158,9 @@ def _measured(run: AuditRun, row: Mapping[str, Any]) -> dict[str, ClassMapMeasur
         dict(zip(names, maps, strict=True)),
         Geometry.fit_square(shape, run.record.input_size, run.record.map_settings.fit),
         boxes=entry.boxes_in(shape),
-        masks={name: entry.mask_in(name, shape, Path(run.images)) for name in entry.masks if name in names},
+        masks={
+            name: entry.mask_in(name, shape, run.image_folder.local())
+            for name in entry.masks
+            if name in names
+        },
     )

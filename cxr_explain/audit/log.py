@@ -33,7 +33,7 @@ class Log:
         """Write one line."""
         line = f"{datetime.now(UTC).isoformat(timespec='seconds')} {' '.join(text.split())}\n"
         if isinstance(self._place, LocalPlace):
-            path = self._place.folder / LOG
+            path = self._place.path(LOG)
             with as_output_error(path), path.open("a", encoding="utf-8") as file:
                 file.write(line)
         else:

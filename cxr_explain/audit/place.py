@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,11 +12,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cxr_explain.audit.address import folder_of, without_secrets
 from cxr_explain.errors import AuditError
+from cxr_explain.support.links import is_inside
 from cxr_explain.support.locks import exclusive
 from cxr_explain.support.whole_file import growing, output_errors, tidy, write_whole
-
-_URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 class Place(ABC):
@@ -30,8 +29,13 @@ class Place(ABC):
     (['parts/a.txt'], b'whole', False)
     """
 
-    name: str
-    """For messages: the folder or its URL."""
+    where: str
+    """The folder, or its URL with all that reaches it."""
+
+    @property
+    def name(self) -> str:
+        """For messages: the folder, or its URL without keys and options."""
+        return without_secrets(self.where)
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
@@ -93,7 +97,7 @@ class Place(ABC):
 
 
 class LocalPlace(Place):
-    """A folder of this machine.
+    """A folder of this machine; what is in it may come from elsewhere, and no link in it leads out.
 
     Args:
         folder: made when it is first written to.
@@ -101,10 +105,28 @@ class LocalPlace(Place):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.name = str(folder)
+        self.where = str(folder)
+
+    def path(self, name: str) -> Path:
+        """Where a file or a folder of this place is, or would be.
+
+        Raises:
+            AuditError: a link leads out of the folder, or there is neither a file nor a folder.
+        """
+        path = self.folder / name
+        if not self._is_inside(name):
+            raise AuditError(
+                "a link that leads out of the run's folder",
+                expected="a file or a folder inside it",
+                remedy="If the link is yours, copy the folder with what it leads to: cp -rL.",
+                source=path,
+            )
+        if not _is_plain(path):
+            raise AuditError("neither a file nor a folder", source=path)
+        return path
 
     def write(self, name: str, content: bytes) -> None:  # noqa: D102 - as the base says
-        path = self.folder / name
+        path = self.path(name)
         with as_output_error(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
@@ -119,10 +141,8 @@ class LocalPlace(Place):
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[BufferedReader]:
-        path = self.folder / name
+        path = self.path(name)
         try:
-            if path.exists() and not path.is_file():
-                raise OSError(errno.EINVAL, "a folder, or a pipe")  # reading from a pipe would wait for ever
             with path.open("rb") as file:
                 yield file
         except OSError as error:
@@ -133,25 +153,28 @@ class LocalPlace(Place):
             ) from error
 
     def exists(self, name: str) -> bool:  # noqa: D102
-        return (self.folder / name).is_file()
+        return os.path.isfile(self.path(name))  # False also of a name that no file can have
 
     def names(self, folder: str) -> list[str]:  # noqa: D102
         try:
-            found = os.listdir(self.folder / folder)
+            found = os.listdir(self.path(folder))
         except OSError:
             return []
         return sorted(f"{folder}/{name}" for name in found if not name.startswith("."))
 
     def remove(self, name: str) -> None:  # noqa: D102
-        with as_output_error(self.folder / name):
-            (self.folder / name).unlink(missing_ok=True)
+        path = self.path(name)
+        with as_output_error(path):
+            path.unlink(missing_ok=True)
 
     def open(self, name: str) -> Any:  # noqa: D102
-        return str(self.folder / name)
+        import pyarrow as pa
+
+        return pa.OSFile(str(self.path(name)))  # a file, where pyarrow would take a folder's for one table
 
     @contextmanager
     def held(self) -> Iterator[None]:  # noqa: D102
-        path = self.folder / ".lock"
+        path = self.path(".lock")
         with ExitStack() as stack:
             with as_output_error(path):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -164,15 +187,21 @@ class LocalPlace(Place):
                         source=self.folder,
                         remedy="Wait for it, or stop it first.",
                     ) from None
-            for folder in (self.folder, self.folder / "parts"):
+            for folder in (self.folder, self.path("parts")):
                 tidy(folder)  # here, as nothing more may be written there
             yield
 
     @contextmanager
     def growing(self, name: str) -> Iterator[BinaryIO]:  # noqa: D102
-        path = self.folder / name
+        path = self.path(name)
         with as_output_error(path), growing(path) as file:
             yield file
+
+    def _is_inside(self, name: str) -> bool:
+        try:
+            return is_inside(self.folder, name)
+        except (OSError, ValueError):  # links in a circle, or a name that no file can have: reading says so
+            return True
 
 
 class RemotePlace(Place):
@@ -189,44 +218,36 @@ class RemotePlace(Place):
     """
 
     def __init__(self, url: str) -> None:
-        self.name = url
+        self.where = url
         self._files, self._root = _file_system(url)
 
     def write(self, name: str, content: bytes) -> None:  # noqa: D102
-        with as_output_error(self._path(name)):
+        with self._writing(name):
             self._files.create_dir(os.path.dirname(self._path(name)), recursive=True)
             with self._files.open_output_stream(self._path(name)) as stream:
                 stream.write(content)
 
     def read(self, name: str) -> bytes:  # noqa: D102
-        with self._reading(name) as stream:
+        with self._reading(name), self._files.open_input_stream(self._path(name)) as stream:
             return bytes(stream.read())
 
     def sha256(self, name: str) -> str:  # noqa: D102
-        with self._reading(name) as stream:
+        with self._reading(name), self._files.open_input_stream(self._path(name)) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[Any]:
-        try:
-            with self._files.open_input_stream(self._path(name)) as stream:
-                yield stream
-        except OSError as error:
-            raise AuditError(
-                f"no readable object ({_first_line(error)})", source=f"{self.name}/{name}"
-            ) from error
-
     def exists(self, name: str) -> bool:  # noqa: D102
-        return bool(self._files.get_file_info(self._path(name)).is_file)
+        with self._reading(name):
+            return bool(self._files.get_file_info(self._path(name)).is_file)
 
     def names(self, folder: str) -> list[str]:  # noqa: D102
         from pyarrow.fs import FileSelector
 
-        found = self._files.get_file_info(FileSelector(self._path(folder), allow_not_found=True))
+        with self._reading(folder):
+            found = self._files.get_file_info(FileSelector(self._path(folder), allow_not_found=True))
         return sorted(f"{folder}/{info.base_name}" for info in found if info.is_file)
 
     def remove(self, name: str) -> None:  # noqa: D102
-        with as_output_error(self._path(name)):
+        with self._writing(name):
             if self.exists(name):
                 self._files.delete_file(self._path(name))
 
@@ -235,25 +256,33 @@ class RemotePlace(Place):
 
     @contextmanager
     def growing(self, name: str) -> Iterator[BinaryIO]:  # noqa: D102
-        with as_output_error(self._path(name)), self._files.open_output_stream(self._path(name)) as stream:
+        with self._writing(name), self._files.open_output_stream(self._path(name)) as stream:
             yield stream
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
+    def _writing(self, name: str) -> AbstractContextManager[None]:
+        return as_output_error(f"{self.name}/{name}")
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each library fails in its own way
+            raise AuditError(
+                f"no readable object ({_first_line(error, self.where)})", source=f"{self.name}/{name}"
+            ) from error
+
 
 def place_at(where: str | os.PathLike[str]) -> Place:
-    """A folder, or a URL such as "s3://bucket/runs/nih"."""
-    return RemotePlace(os.fspath(where).rstrip("/")) if is_url(where) else LocalPlace(Path(where))
+    """A folder, or a URL such as "s3://bucket/runs/nih".
 
-
-def is_url(where: str | os.PathLike[str]) -> bool:
-    """Whether a place is not one of this machine's folders.
-
-    >>> is_url("s3://bucket/runs"), is_url("runs/nih"), is_url("C:/runs")
-    (True, False, False)
+    Raises:
+        AuditError: a URL that names nothing that can be reached.
     """
-    return bool(_URL.match(os.fspath(where)))
+    folder = folder_of(where)
+    return RemotePlace(os.fspath(where)) if folder is None else LocalPlace(folder)
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -264,19 +293,42 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         files, root = fs.FileSystem.from_uri(url)
         return files, root.rstrip("/")
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         pass
     try:
         import fsspec
 
         files, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # each of fsspec's file systems fails in its own way
         raise AuditError(
-            f"a URL that neither pyarrow nor fsspec can reach ({_first_line(error)})",
+            f"a URL that neither pyarrow nor fsspec can reach ({_first_line(error, url)})",
             expected="a folder, or a URL such as s3://bucket/folder",
-            source=url,
+            source=without_secrets(url),
         ) from error
+    if _is_this_machine(files):
+        raise AuditError(
+            "a chain of file systems that ends on this machine, whose links nobody would check",
+            expected="the folder itself",
+            source=without_secrets(url),
+        )
     return fs.PyFileSystem(fs.FSSpecHandler(files)), str(root).rstrip("/")
+
+
+def _is_this_machine(files: Any) -> bool:
+    """Whether a file system of fsspec reads this machine's folders, also behind a cache."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    inner = getattr(files, "fs", None) or getattr(files, "sync_fs", None)
+    return isinstance(files, LocalFileSystem) or (inner is not None and _is_this_machine(inner))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether nothing is there that may never come to an end, such as a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or reading says what is wrong
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def as_output_error(path: Path | str) -> AbstractContextManager[None]:
@@ -285,5 +337,7 @@ def as_output_error(path: Path | str) -> AbstractContextManager[None]:
     return output_errors("a file", path, remedy=remedy)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _first_line(error: Exception, url: str) -> str:
+    """What a library says, without what the URL keeps from being shown."""
+    text = str(error).replace(url, without_secrets(url))
+    return (text.splitlines() or [type(error).__name__])[0][:200]

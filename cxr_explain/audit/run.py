@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from cxr_explain.audit.address import without_secrets
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal
 from cxr_explain.audit.log import Log
@@ -187,7 +188,7 @@ def run_audit(
     """
     running = running or RunSettings()
     record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain, segmenter)
-    folder = ImageFolder(images, follow_links=running.follow_links)
+    folder = ImageFolder(images, links="anywhere" if running.follow_links else "inside")
     audit = Audit(record, folder, place_at(where), running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
         audit, todo = _begin(audit, manifest, log)
@@ -201,7 +202,7 @@ def run_audit(
         log(f"came to an end after {time.perf_counter() - began:.1f} s")
         if not audit.place.exists(SEAL):
             _finish(audit, log)
-    return AuditRun(audit.place, audit.record)
+    return AuditRun(audit.place, audit.record, folder.where)
 
 
 def _begin(audit: Audit, manifest: Manifest, log: Callable[[str], None]) -> tuple[Audit, list[int]]:
@@ -220,7 +221,8 @@ def _begin(audit: Audit, manifest: Manifest, log: Callable[[str], None]) -> tupl
         place.write(MANIFEST, csv_bytes(manifest))
     if not place.exists(RECORD):
         place.write(RECORD, record.to_json())
-    place.write(WHERE, (json.dumps({"images": audit.images.where}, indent=2) + "\n").encode())
+    images = without_secrets(audit.images.where)
+    place.write(WHERE, (json.dumps({"images": images}, indent=2) + "\n").encode())
     done = Parts(place, record).done(failures_too=not audit.running.retry_failed)
     todo: list[int] = np.flatnonzero(~done).tolist()
     if todo or not is_joined(place):

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_explain.audit.address import folder_told_by
 from cxr_explain.audit.checks import read_rows
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.parts import Parts, as_parquet
@@ -155,8 +156,7 @@ class StoredCase:
             RadiographError: a file that is not there any more.
         """
         run, row = self.run, self.row
-        folder = ImageFolder(run.images, follow_links=True)  # as the digest is compared below
-        radiograph = folder.read(run.manifest.paths[row["row"]], run.record.read_settings)
+        radiograph = run.image_folder.read(run.manifest.paths[row["row"]], run.record.read_settings)
         if radiograph.sha256 != row["sha256"]:
             raise AuditError(
                 f"SHA-256 {radiograph.sha256[:12]}",
@@ -174,7 +174,8 @@ class AuditRun:
     Args:
         place: its folder.
         record: its identity.
-        moved_to: the image folder, where it is no longer where the audit ran.
+        named_images: the image folder or its URL, as the user named it; None stands for the folder of this
+            machine that the audit read.
 
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_audit
@@ -186,7 +187,7 @@ class AuditRun:
 
     place: Place
     record: Record
-    moved_to: str | None = None
+    named_images: str | None = None
 
     @classmethod
     def open(cls, where: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Self:
@@ -194,7 +195,7 @@ class AuditRun:
 
         Args:
             where: the folder, or its URL.
-            images: the image folder, where it moved.
+            images: the image folder or its URL, where it moved or is not on this machine.
 
         Raises:
             AuditError: no such folder, not one of an audit, or one with a file that was changed since.
@@ -237,15 +238,30 @@ class AuditRun:
 
     @property
     def images(self) -> str:
-        """The image folder of the machine that ran the audit, or its URL; or where it moved."""
-        if self.moved_to is not None:
-            return self.moved_to
+        """The image folder or its URL as the user named it, else the folder that the audit read.
+
+        Raises:
+            AuditError: the run's folder names another machine, which nobody else did.
+        """
+        if self.named_images is not None:
+            return self.named_images
         try:
-            return str(read_json(self.place.read(WHERE))["images"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise AuditError(
-                "nothing about where the images are", source=f"{self.place.name}/{WHERE}"
-            ) from error
+            found = read_json(self.place.read(WHERE))["images"]
+        except (KeyError, TypeError, ValueError):
+            found = None
+        if not isinstance(found, str):
+            raise AuditError("nothing about where the images are", source=f"{self.place.name}/{WHERE}")
+        return folder_told_by(WHERE, found)
+
+    @cached_property
+    def image_folder(self) -> ImageFolder:
+        """The folder to read images from again; a link may lead out of it, as digests are compared.
+
+        Raises:
+            AuditError: the run's folder names another machine, which nobody else did.
+            OptionError: no such folder.
+        """
+        return ImageFolder(self.images, links="here")
 
     @property
     def is_complete(self) -> bool:

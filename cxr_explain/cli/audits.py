@@ -13,7 +13,7 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
 
@@ -25,7 +25,9 @@ MOST_FAILURES_SHOWN = 20
 ON_DISK = tuple(name for name, each in DATA_SETS.items() if each.is_on_disk)
 
 Run = Annotated[str, typer.Argument(metavar="RUN")]
-RunImages = Annotated[str | None, typer.Option(show_default="where the audit read them")]
+RunImages = Annotated[
+    str | None, typer.Option(show_default="where the audit read them, if that is on this machine")
+]
 
 
 class DataSetPanel(Panel):
@@ -159,7 +161,7 @@ def audit(
     Example:
         cxr-explain audit phantoms.csv --images phantoms/images --weights phantom --out run
     """
-    from cxr_explain.audit.place import is_url
+    from cxr_explain.audit.address import folder_of
     from cxr_explain.audit.run import RunSettings, run_audit
     from cxr_explain.reference import check_manifest, read_manifest
 
@@ -170,8 +172,9 @@ def audit(
     console.name_weights(explainer.classifier)
     segmentation = None if regions == RULES else explaining.model.segmentation(regions)
     segmenter = None if segmentation is None else segmentation.load()
-    if not is_url(images):
-        check = check_manifest(table, Path(images), explainer.classifier.pathologies)
+    folder = folder_of(images)
+    if folder is not None:
+        check = check_manifest(table, folder, explainer.classifier.pathologies)
         for line in check.lines():
             console.note(line)
         check.raise_if_useless()
@@ -199,7 +202,7 @@ def audit(
             stop=asked,
             **vars(ranking),
         )
-    _summarise(audited, output)
+    _summarise(audited)
     failed = console.EXIT_SOME_FAILED if len(audited.failures) else 0
     raise typer.Exit(failed if audited.joined else console.EXIT_INTERRUPTED)
 
@@ -207,6 +210,7 @@ def audit(
 def stats(
     run: Run,
     *,
+    images: RunImages = None,
     uncertain: Annotated[
         Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
     ] = "as-run",
@@ -216,6 +220,7 @@ def stats(
 
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
+        images: folder of the audit's images, for reference masks in it.
         uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
         bootstrap: how confidence intervals are found.
 
@@ -226,7 +231,7 @@ def stats(
     from cxr_explain.audit.store import AuditRun
 
     policy = None if uncertain == "as-run" else uncertain
-    opened = AuditRun.open(run)
+    opened = AuditRun.open(run, images=images)
     found = write_statistics(opened, policy=policy, **vars(bootstrap), progress=console.tell)
     console.say(found.to_text())
 
@@ -253,7 +258,8 @@ def report(
     from cxr_explain.audit.store import AuditRun
 
     opened = AuditRun.open(run, images=images)
-    target = what.output or _beside(run, "report" if what.report_format == "html" else "report.pdf")
+    target = what.output or _beside(opened, "report" if what.report_format == "html" else "report.pdf")
+    _note_missing_images(opened)
     found = write_statistics(opened, **vars(bootstrap), progress=console.tell)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if what.report_format == "pdf":
@@ -293,13 +299,25 @@ def figure(
     console.say(f"Look at {path}.")
 
 
-def _beside(run: str, name: str) -> Path:
-    if "://" in run:
+def _beside(run: AuditRun, name: str) -> Path:
+    """A place in the run's folder; what is there may have come with it, and leads nowhere else."""
+    from cxr_explain.audit.place import LocalPlace
+
+    if not isinstance(run.place, LocalPlace):
         raise OptionError("no --out for a run in an object store", expected="a folder of this machine")
-    return Path(run) / name
+    run.place.path(f"{name}/index.html")  # is read, to see that a report is there
+    return run.place.path(name)
 
 
-def _summarise(run: AuditRun, output: str) -> None:
+def _note_missing_images(run: AuditRun) -> None:
+    """Say at once that a report will be one without radiographs."""
+    try:
+        _ = run.image_folder
+    except CxrExplainError as error:
+        console.note(f"the report will hold no radiographs: {error}")
+
+
+def _summarise(run: AuditRun) -> None:
     from cxr_explain.audit.localisation import boxes_left_out
 
     for each in boxes_left_out(run).notes:
@@ -308,13 +326,20 @@ def _summarise(run: AuditRun, output: str) -> None:
     for row in run.failures.slice(0, MOST_FAILURES_SHOWN).to_pylist():
         console.failed(f"{row['image_id']}: {row['message']}")
     if failures > MOST_FAILURES_SHOWN:
-        console.tell(f"... and {failures - MOST_FAILURES_SHOWN} more in {output}/failures.csv")
+        console.tell(f"... and {failures - MOST_FAILURES_SHOWN} more in {run.place.name}/failures.csv")
     if run.joined:
-        console.say(f"{explained} explained, {failures} failed, in {output}")
-        console.say(f"Go on with: cxr-explain report {output}")
+        console.say(f"{explained} explained, {failures} failed, in {run.place.name}")
+        console.say(f"Go on with: cxr-explain report {run.place.name}{_images_again(run)}")
     else:
         rest = run.record.rows - explained - failures
         console.say(f"stopped: {rest} of {run.record.rows} are left; the same command goes on from here.")
+
+
+def _images_again(run: AuditRun) -> str:
+    """The option without which images that are not on this machine are not read again."""
+    from cxr_explain.audit.address import folder_of, without_secrets
+
+    return "" if folder_of(run.images) else f" --images {without_secrets(run.images)}"
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def _array(archive: zipfile.ZipFile, name: str, pathologies: int, side: int) -> 
     with archive.open(entry) as stream:
         shape, order = _head(stream, name)
         values = prod(shape)
-        if shape[0] != pathologies or max(shape[1:]) > side or values > MOST_VALUES:
+        if shape[0] != pathologies or not all(0 < each <= side for each in shape[1:]) or values > MOST_VALUES:
             raise ValueError(
                 f"{name} of shape {shape} for {pathologies} pathologies and an input of "
                 f"{side} x {side} pixels"

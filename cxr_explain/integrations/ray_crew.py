@@ -143,7 +143,7 @@ class RayCrew:
         return ray.data.from_items(items, override_num_blocks=count).map_batches(
             Worker,
             fn_constructor_args=(
-                self.pretrained, audit.record, audit.images, audit.place.name, audit.running, self.regions,
+                self.pretrained, audit.record, audit.images, audit.place.where, audit.running, self.regions,
             ),
             batch_size=size,
             concurrency=min(self.workers, count),

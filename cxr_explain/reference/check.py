@@ -16,6 +16,7 @@ from cxr_explain.pathologies import canonical_pathology, near_miss
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
+from cxr_explain.support.links import is_inside, leads_to_host
 
 _SHOWN = 5
 
@@ -205,11 +206,11 @@ def _look_for(paths: Sequence[str], images: str | PathLike[str]) -> tuple[tuple[
         names[f"{folder}/" if folder else ""].append(name)
     there: dict[str, bool] = {}
     for folder, wanted in names.items():
-        listed = _listed(f"{root}/{folder}")
-        is_inside = bool(listed) and _is_inside(f"{root}/{folder}", root)
+        listed = {} if leads_to_host(root, folder) else _listed(f"{root}/{folder}")
+        stays = bool(listed) and _is_inside(root, folder)
         for name in wanted:
-            if name in listed and _is_file(entry := listed[name]):
-                there[folder + name] = is_inside and (not entry.is_symlink() or _is_inside(entry.path, root))
+            if name in listed and _is_file(entry := listed[name], root):
+                there[folder + name] = stays and (not entry.is_symlink() or _is_inside(root, folder + name))
     missing = tuple(path for path in dict.fromkeys(paths) if path not in there)
     return missing, tuple(path for path in dict.fromkeys(paths) if there.get(path) is False)
 
@@ -227,16 +228,17 @@ def _content(folder: Path) -> str:
     return _shown(sorted(_listed(str(folder)))) or "nothing in it"
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: os.DirEntry[str], root: Path) -> bool:
     try:
-        return entry.is_file()
+        is_elsewhere = entry.is_symlink() and leads_to_host(root, os.path.relpath(entry.path, root))
+        return not is_elsewhere and entry.is_file()
     except OSError:
         return False
 
 
-def _is_inside(path: str, root: Path) -> bool:
+def _is_inside(root: Path, path: str) -> bool:
     try:
-        return Path(path).resolve().is_relative_to(root)
+        return is_inside(root, path)
     except (OSError, RuntimeError):
         return False
 

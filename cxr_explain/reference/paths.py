@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cxr_explain.errors import ManifestError
 from cxr_explain.reference.problems import quoted
+from cxr_explain.support.links import followed, is_inside
 
 _LONGEST = 4096
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_][\w .()&+-]{0,200}/)*[A-Za-z0-9_][\w .()&+-]{0,200}", re.ASCII)
@@ -66,12 +67,13 @@ def file_inside(folder: Path, path: str) -> Path:
     if problem:
         raise ManifestError(problem, expected="a path relative to its folder")
     try:
-        root, found = folder.resolve(), (folder / path).resolve()
+        root = folder.resolve()
+        found = followed(root, path) if is_inside(root, path) else None
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name beyond the limits
         raise ManifestError(
             f"the path {quoted(path)}, which cannot be followed ({type(error).__name__})"
         ) from None
-    if not found.is_relative_to(root):
+    if found is None:
         raise ManifestError(
             f"the path {quoted(path)}, which leaves its folder through a link",
             expected="files inside of the folder",

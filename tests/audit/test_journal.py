@@ -50,7 +50,7 @@ def test_an_image_that_crashes_the_process_becomes_a_failure(
         shutil.copy(good[number], images / f"{number}{'-crash' if number == 6 else ''}.png")
     names = sorted(path.name for path in images.iterdir())
     manifest = Manifest([name[0] for name in names], names)
-    monkeypatch.setattr(run_module, "ImageFolder", lambda where, follow_links: Crashing(where))
+    monkeypatch.setattr(run_module, "ImageFolder", lambda where, links: Crashing(where))
     where = tmp_path / "run"
     context = multiprocessing.get_context("fork")
     ends = []

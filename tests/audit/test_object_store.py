@@ -56,7 +56,10 @@ def test_images_and_results_in_an_object_store(
     assert not half.joined
     run = run_audit(explainer, manifest, images, where, running=RUNNING)
     assert_same_table(finished, run)
-    opened = AuditRun.open(where)
+    assert run.place.read("place.json") == b'{\n  "images": "s3://audits/images"\n}\n'
+    with pytest.raises(AuditError, match=r"s3://audits/images: .* name it with --images"):
+        AuditRun.open(where).case(0).radiograph()
+    opened = AuditRun.open(where, images=images)
     assert opened.is_complete
     assert opened.case(0).radiograph().sha256 == opened.results["sha256"][0].as_py()
     found = write_statistics(opened, resamples=100)

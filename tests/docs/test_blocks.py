@@ -28,6 +28,7 @@ NOT_RUN = {
     "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
     "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
     "/shared/": "needs folders of a cluster",
+    "s3://": "needs a bucket; tests/audit/test_object_store.py has one on this machine",
     "--regions chestx-det": "needs weights; tests/chest/test_segmentation_networks.py runs it on others",
 }
 """Commands that are only parsed, by a part of their text, and why."""

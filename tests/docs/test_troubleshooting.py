@@ -790,6 +790,26 @@ def _(place: Path) -> object:
     return run.failures["message"][0].as_py()
 
 
+@heading("a link that leads out of the run's folder")
+def _(place: Path) -> object:
+    audit(place)
+    (place / "run" / "results.parquet").rename(place / "elsewhere")
+    (place / "run" / "results.parquet").symlink_to(place / "elsewhere")
+    return AuditRun.open(place / "run").results
+
+
+@heading("found a place that only place.json names")
+def _(place: Path) -> object:
+    audit(place)
+    (place / "run" / "place.json").write_text('{"images": "s3://bucket/images"}')
+    return AuditRun.open(place / "run").case(0).radiograph()
+
+
+@heading("found a file:// URL of another machine")
+def _(place: Path) -> object:
+    return AuditRun.open("file://host/run")
+
+
 @heading("a file that crashes its decoder")
 def _(place: Path) -> object:
     from cxr_explain.audit.journal import try_apart
