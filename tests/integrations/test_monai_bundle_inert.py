@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.bundle import ConfigParser, ConfigWorkflow
 from networks import small_xrv
 from safetensors.torch import save_file
@@ -107,6 +109,13 @@ def test_no_text_of_a_file_is_evaluated(at: int, canary: Path, tmp_path: Path) -
     assert asked == json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert asked["data_source"] == ", ".join(map(inert, turned))
     assert asked["network_data_format"]["outputs"]["pred"]["channel_def"]["0"] == inert(turned[0])
+
+
+@given(st.text(st.sampled_from("$@%#:_+a(.) "), max_size=12))
+def test_an_inert_text_is_parsed_to_itself(text: str) -> None:
+    parser = ConfigParser({"a": 1, "_meta_": {"text": inert(text), "nested": {"a": [inert(text)]}}})
+    assert parser.get_parsed_content("_meta_::text") == inert(text)
+    assert parser.get_parsed_content("") == parser.config
 
 
 def test_the_configuration_holds_no_text_of_a_file(canary: Path, tmp_path: Path) -> None:
