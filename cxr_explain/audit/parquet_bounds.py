@@ -11,12 +11,15 @@ Source:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from cxr_explain.support.bounded import open_regular
 
 _MEMORY_PER_BYTE = 64  # of the file; float16 maps are packed to nine tenths, texts of a run to a hundredth
 _SPARE_MEMORY = 2**28  # bytes
@@ -36,12 +39,11 @@ _PATH, _PACKED_CHUNK, _DATA_OFFSET, _DICTIONARY_OFFSET = 3, 7, 9, 11
 _UNPACKED, _PACKED, _NUMBERS, _DICTIONARY, _NUMBERS_V2 = 2, 3, 5, 7, 8
 
 
-def bounded_table(source: BinaryIO, size: int, columns: Sequence[str], rows: int) -> pa.Table:
+def bounded_table(source: str | BinaryIO, columns: Sequence[str], rows: int) -> pa.Table:
     """Some columns of a Parquet file, where they take no more than a multiple of it.
 
     Args:
-        source: the file, as pyarrow opens it; it is read from several places.
-        size: its length in bytes.
+        source: the file, or its path; it is read from several places.
         columns: those to read.
         rows: how many there may be.
 
@@ -52,12 +54,17 @@ def bounded_table(source: BinaryIO, size: int, columns: Sequence[str], rows: int
     >>> import io
     >>> file = io.BytesIO()
     >>> pq.write_table(pa.table({"row": [0, 1]}), file)
-    >>> bounded_table(file, len(file.getvalue()), ["row"], 2)["row"].to_pylist()
+    >>> bounded_table(file, ["row"], 2)["row"].to_pylist()
     [0, 1]
-    >>> bounded_table(file, len(file.getvalue()), ["row"], 1)
+    >>> bounded_table(file, ["row"], 1)
     Traceback (most recent call last):
     ValueError: 2 rows instead of 1 at most
     """
+    if isinstance(source, str):
+        with open_regular(source) as stream:
+            return bounded_table(stream, columns, rows)
+    source.seek(0, os.SEEK_END)
+    size = source.tell()
     allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * size
     if sum(_memory_of_chunks(source, size, columns)) > allowed:
         raise ValueError(f"columns that unpack to more than {allowed:,} bytes")
@@ -113,7 +120,7 @@ def _memory_of_chunk(source: BinaryIO, chunk: dict[int, Any]) -> int:
 
 
 def _pages(source: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Of each page, the bytes that it unpacks to and the number of its values."""
+    """The bytes that each page unpacks to, and how many values it has."""
     for _ in range(_MOST_PAGES):
         if start >= end:
             return

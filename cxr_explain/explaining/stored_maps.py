@@ -45,7 +45,7 @@ def unpacked_maps(
     Args:
         content: the `.npz` file.
         pathologies: K.
-        side: of the model's input, in pixels: no map is larger.
+        side: side of the model's input, in pixels: no map is larger.
 
     Raises:
         ValueError: other arrays, or larger ones; also BadZipFile, EOFError, KeyError, NotImplementedError,

@@ -133,7 +133,7 @@ class CheckpointFacts:
 
 
 def safetensors_header(content: bytes) -> dict[str, Any]:
-    r"""What a safetensors file says of its tensors: 8 bytes of length, then a JSON header of it.
+    r"""What a safetensors file says about each tensor: 8 bytes say how long the JSON header is that follows.
 
     Raises:
         ValueError: no such header, or one that is longer than any model's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ def written(table: pa.Table, **options: object) -> bytes:
 
 def read(content: bytes, rows: int = 100) -> pa.Table:
     names = pq.read_schema(io.BytesIO(content)).names
-    return bounded_table(io.BytesIO(content), len(content), names, rows)
+    return bounded_table(io.BytesIO(content), names, rows)
 
 
 def zeros(count: int) -> bytes:
@@ -73,6 +74,16 @@ def test_one_long_text_is_measured_by_its_page() -> None:
     content = written(pa.table({"note": ["a" * 3_000_000]}), use_dictionary=False)
     with pytest.raises(ValueError, match="columns that unpack to more than"):
         read(content)
+
+
+def test_files_are_read_by_their_paths_and_as_pyarrow_has_them(tmp_path: Path) -> None:
+    content = written(pa.table({"row": range(9)}))
+    (tmp_path / "a.parquet").write_bytes(content)
+    sources = (str(tmp_path / "a.parquet"), pa.BufferReader(content), pa.OSFile(str(tmp_path / "a.parquet")))
+    for source in sources:
+        assert bounded_table(source, ["row"], 9)["row"].to_pylist() == list(range(9))
+    with pytest.raises(OSError, match="no regular file"):
+        bounded_table(str(tmp_path), ["row"], 9)
 
 
 def test_rows_are_counted_first() -> None:
@@ -120,7 +131,7 @@ def test_what_is_within_the_bounds_is_read_as_pyarrow_reads_it(rows: list, coded
 def test_other_columns_are_a_value_error(names: list[str]) -> None:
     content = written(pa.table([[1], ["a"], ["b"]], names=["row", "note", "note"]))
     with pytest.raises(ValueError, match="other columns"):
-        bounded_table(io.BytesIO(content), len(content), names, 1)
+        bounded_table(io.BytesIO(content), names, 1)
 
 
 def test_any_damage_is_a_value_error_or_pyarrows_own() -> None:
