@@ -22,9 +22,9 @@ Point = tuple[float, float]
 """A point (x, y) in pixels of the radiograph."""
 
 _FARTHEST = 1e6  # from the corner, in pixels: beyond any radiograph, and within what Pillow can draw
-_LONGEST_COUNTS = 2**22  # characters of one mask; those of a lung's outline are some thousands
-_MOST_WORK = 10**8  # points of an outline times rows: what drawing it takes, about two seconds
 _LONGEST_RUN = 7  # characters of five bits; more than any mask of the limit needs
+_LONGEST_COUNTS = 4_000_000  # characters; jagged masks have some ten thousand
+_MOST_ROWS = 10_000_000  # that the edges of one mask cross: Pillow looks at each of them, row by row
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Polygons:
         polygons: each at least two points (x, y), in pixels.
 
     Raises:
-        ReferenceLabelError: a size beyond the limit, a polygon of fewer points, or a point that is not finite
-            or far away.
+        ReferenceLabelError: a size beyond the limit, a polygon of fewer points, a point that is not finite or
+            far away, or polygons that go up and down too often to be drawn.
 
     Source:
         CheXlocalize, https://github.com/rajpurkarlab/cheXlocalize: Pillow's polygon, outline and inside.
@@ -117,17 +117,17 @@ class Polygons:
 
     def __post_init__(self) -> None:
         height, _ = checked_shape(self.shape)
-        points = sum(map(len, self.polygons))
-        if points * height > _MOST_WORK:
-            raise ReferenceLabelError(
-                f"an outline of {points:,} points in {height:,} rows",
-                expected=f"at most {_MOST_WORK // height:,}",
-            )
+        rows = 0.0
         for polygon in self.polygons:
             if len(polygon) < 2:
                 raise ReferenceLabelError(f"a polygon of {len(polygon)} points", expected="2 points or more")
             for point in polygon:
                 _check_point(point)
+            rows += _rows_crossed(polygon, height)
+        if rows > _MOST_ROWS:
+            raise ReferenceLabelError(
+                f"polygons whose edges cross {rows:,.0f} rows", expected=f"at most {_MOST_ROWS:,} in one mask"
+            )
 
     @property
     def is_empty(self) -> bool:
@@ -177,6 +177,12 @@ def _check_point(point: object) -> None:
     raise ReferenceLabelError(f"the point {quoted(point)}", expected="[x, y] in pixels of the radiograph")
 
 
+def _rows_crossed(polygon: tuple[Point, ...], height: int) -> float:
+    """How many rows of the mask the edges of a closed polygon cross, all in all."""
+    seen = [min(max(y, 0), height) for _, y in polygon]
+    return sum(abs(here - there) for here, there in zip(seen, seen[1:] + seen[:1], strict=True))
+
+
 def _is_coordinate(value: object) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
@@ -193,7 +199,7 @@ def _runs(counts: object) -> NDArray[np.int64]:
         raise ReferenceLabelError(f"the run lengths {quoted(counts)}", expected="COCO's text")
     if len(counts) > _LONGEST_COUNTS:
         raise ReferenceLabelError(
-            f"run lengths of {len(counts):,} characters", expected=f"at most {_LONGEST_COUNTS:,}"
+            f"run lengths of {len(counts):,} characters", expected=f"at most {_LONGEST_COUNTS:,} for one mask"
         )
     try:
         bits = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
