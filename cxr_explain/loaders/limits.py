@@ -4,7 +4,7 @@ Everything follows from the largest number of pixels that is decoded. A file, an
 most so many bytes, and everything in it that is no pixel is counted in parts: elements, items and values of a
 data set, chunks, segments, tags, tiles, code-blocks. Each of them costs some time and some hundred bytes.
 
-Together they bound the memory: reading takes at most 16 bytes for each pixel that is allowed, and less than
+Together they bound the memory: reading takes at most 18 bytes for each pixel that is allowed, and less than
 20 s of a processor.
 """
 

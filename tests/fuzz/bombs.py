@@ -25,6 +25,9 @@ class Bomb(NamedTuple):
 
 
 def all_bombs() -> dict[str, list[Bomb]]:
-    """The bombs of every `bombs_of_*` module of this folder, by the module's name."""
+    """The bombs of every `bombs_of_*` module of this folder, by the module's name.
+
+    The first two of each are tried whenever the tests run: they are quick.
+    """
     names = sorted(path.stem for path in Path(__file__).parent.glob("bombs_of_*.py"))
     return {name: list(importlib.import_module(name).bombs()) for name in names}

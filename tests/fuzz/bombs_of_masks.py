@@ -18,7 +18,7 @@ NAMES = (
 
 def bombs() -> Iterator[Bomb]:
     """All of them; nothing is made before a bomb's `make` is called."""
-    for name, data in (*_structures(), *_run_lengths(), *_polygons()):
+    for name, data in (*_run_lengths(), *_structures(), *_polygons()):
         yield Bomb(f"outlines, {name}", OUTLINES, writes("outlines.json", lambda data=data: data().encode()))
 
 

@@ -19,12 +19,12 @@ WORKER = Path(__file__).with_name("bomb_worker.py")
 MOST_MIB, MOST_SECONDS = 1000, 20
 # For what waits; what works is stopped by a limit of the processor's time.
 PATIENCE = 30 * MOST_SECONDS
-SAMPLE = 8
 OWN_ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 
 BOMBS = [bomb for bombs in all_bombs().values() for bomb in bombs]
+SAMPLE = [bomb for bombs in all_bombs().values() for bomb in bombs[:2]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def test_no_two_bombs_have_one_name():
     assert [name for name, count in Counter(bomb.name for bomb in BOMBS).items() if count > 1] == []
 
 
-@pytest.mark.parametrize("bomb", BOMBS[:: max(1, len(BOMBS) // SAMPLE)][:SAMPLE], ids=lambda bomb: bomb.name)
+@pytest.mark.parametrize("bomb", SAMPLE, ids=lambda bomb: bomb.name)
 def test_a_bomb_is_read_or_refused_within_the_limits(bomb):
     assert explode(bomb).problem is None
 

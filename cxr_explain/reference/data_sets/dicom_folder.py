@@ -25,6 +25,7 @@ from cxr_explain.reference.paths import path_problem
 if TYPE_CHECKING:
     import pydicom
 
+_BLOCK = 2**20
 _SOURCE = "no labels: DICOM headers"
 
 
@@ -147,8 +148,14 @@ def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
 
 
 def _digest(path: Path) -> str:
+    """The SHA-256 digest of a file; of one that is too large to be read, that of its beginning."""
+    from cxr_explain.loaders.limits import Limits
+
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        for _ in range(1 + Limits().bytes // _BLOCK):
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def _unique(ids: list[str]) -> list[str]:
