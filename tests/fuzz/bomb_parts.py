@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 MIB, GIB = 2**20, 2**30
-LONG = (b"OB", b"OW", b"OL", b"SQ", b"UN", b"UT", b"UC", b"UL*")
+LONG = (b"OB", b"OW", b"OL", b"SQ", b"UN", b"UT", b"UC")
 ENDLESS = 0xFFFFFFFF
 
 
@@ -16,7 +16,6 @@ def deflated_zeros(count: int, before: bytes = b"", after: bytes = b"", wbits: i
     """A deflate stream of some bytes, that many zeros, and some bytes; made block by block."""
     packer, block = zlib.compressobj(9, zlib.DEFLATED, -15), 16 * MIB
     head = packer.compress(before) + packer.flush(zlib.Z_FULL_FLUSH)
-    again = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)
     again = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)
     tail = packer.compress(bytes(count % block) + after) + packer.flush()
     body = head + again * (count // block) + tail
@@ -49,15 +48,10 @@ class Form:
         """An element of one unsigned number."""
         return self.element(tag, b"US", struct.pack(f"{self.order}H", number))
 
-    def header(self, rows: int = 16, columns: int = 16, bits: int = 16, **without: object) -> bytes:
+    def header(self, rows: int = 16, columns: int = 16, bits: int = 16) -> bytes:
         """What a radiograph has up to its pixels, in the order of the tags."""
-        del without
-        return b"".join(
-            [
-                self.element(0x00080016, b"UI", b"1.2.840.10008.5.1.4.1.1.1.1"),
-                self.element(0x00080060, b"CS", b"DX"),
-            ]
-        ) + self.image(rows, columns, bits)
+        kind = self.element(0x00080016, b"UI", b"1.2.840.10008.5.1.4.1.1.1.1")
+        return kind + self.element(0x00080060, b"CS", b"DX") + self.image(rows, columns, bits)
 
     def image(self, rows: int = 16, columns: int = 16, bits: int = 16, frames: bytes | None = None) -> bytes:
         """Group 0028 of a grey image."""

@@ -238,7 +238,7 @@ def _values() -> Bombs:
             ),
         )
     yield (
-        "lookup tables of 60 MiB as numbers",
+        "a lookup table that is a text of 60 MiB",
         lambda: dicom(
             NATIVE["explicit"][1],
             EXPLICIT.header(),
@@ -247,7 +247,7 @@ def _values() -> Bombs:
                 b"SQ",
                 EXPLICIT.item(
                     EXPLICIT.element(0x00283002, b"US", struct.pack("<3H", 0, 0, 16))
-                    + EXPLICIT.element(0x00283006, b"UL*", bytes(size)).replace(b"UL*", b"UL")
+                    + EXPLICIT.element(0x00283006, b"UT", bytes(size))
                 ),
             ),
             EXPLICIT.element(PIXELS, b"OW", SMALL),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -35,13 +36,31 @@ from pydicom import filereader, uid
 from radiograph_files import dataset, encode, phantom, raster
 
 from cxr_explain import Radiograph, read_radiograph
-from cxr_explain.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
+from cxr_explain.errors import (
+    CorruptImageError,
+    ImageTooLargeError,
+    ReferenceLabelError,
+    UnsupportedImageError,
+)
 from cxr_explain.loaders.codestream import parse_j2k
 from cxr_explain.loaders.limits import Limits
 from cxr_explain.loaders.rle import decode_rle
+from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES
+from cxr_explain.reference.data_sets.dicom_folder import manifest_of_dicom
+from cxr_explain.reference.masks import outline_kind
 
 PIXELS = bytes(range(256)) * 2
 WAY_OUT = r"Raise the limit with max_pixels= / --max-pixels"
+
+
+def _outlined(polygons: object = (), *, counts: str = "") -> str:
+    """A file of one radiograph, with polygons or with run lengths."""
+    if not counts:
+        return json.dumps({"patient1": {"img_size": [3000, 1000], "Edema": polygons}})
+    return json.dumps(
+        {"patient1": {name: {"size": [2, 2], "counts": counts} for name in CHEXLOCALIZE_NAMES.values()}}
+    )
+
 
 Read = Callable[..., Radiograph]
 
@@ -58,10 +77,8 @@ def read(tmp_path: Path) -> Read:
 FORMS_OF_META = {
     "as written": PREAMBLE + meta(DEFLATED),
     "long": PREAMBLE + meta(DEFLATED, 3000),
-    "without a preamble": meta(DEFLATED),
     "long without a preamble": meta(DEFLATED, 3000),
     "without a length": PREAMBLE + meta(DEFLATED, length=0),
-    "of a wrong length": PREAMBLE + meta(DEFLATED, length=7),
     "implicit": PREAMBLE + meta(DEFLATED, form=IMPLICIT),
     "padded": PREAMBLE + meta(DEFLATED + bytes(4)),
     "twice": PREAMBLE + meta(b"1.2.840.10008.1.2.1", more=EXPLICIT.element(0x00020010, b"UI", DEFLATED)),
@@ -95,9 +112,7 @@ def nearly_spent(form: Form, parts: int) -> bytes:
     return form.element(0x00180015, b"UT", b"CHEST" + b" " * (32 * parts))
 
 
-@pytest.mark.parametrize(
-    ("name", "endless"), [("explicit", False), ("implicit", True), ("big endian", True), ("implicit", False)]
-)
+@pytest.mark.parametrize(("name", "endless"), [("explicit", False), ("implicit", True), ("big endian", True)])
 def test_items_are_counted_where_they_are_read(read, name: str, endless: bool):
     form, syntax = NATIVE[name]
 
@@ -226,3 +241,33 @@ def test_a_tiff_has_a_limit_of_images_and_of_a_tile(read):
 def test_a_png_has_a_limit_of_chunks(read):
     with pytest.raises(ImageTooLargeError, match="more than 200,000 chunks"):
         read(png(10, 10, chunk(b"tEXt", b"a\x00") * 200_001))
+
+
+@pytest.mark.parametrize(
+    ("document", "about"),
+    [
+        ('{"a": [' + "1," * 2_000_001 + "1]}", "2,000,003 values"),
+        ("{" + "".join(f'"{n}":1,' for n in range(100_000)) + '"x":1,"x":1}', "'x' twice"),
+        (_outlined(counts="0" * 4_000_001), "run lengths of 4,000,001 characters"),
+        (
+            _outlined([[[n % 1000, n % 2 * 3000] for n in range(4000)]]),
+            "polygons whose edges cross 12,000,000 rows",
+        ),
+    ],
+    ids=["values", "names", "run lengths", "corners"],
+)
+def test_outlines_have_a_limit_of_what_is_taken_apart_and_drawn(tmp_path, document: str, about: str):
+    (tmp_path / "outlines.json").write_text(document)
+    with pytest.raises(ReferenceLabelError, match=about):
+        outline_kind(tmp_path / "outlines.json")
+
+
+def test_a_folder_has_a_row_for_a_file_that_is_too_much(tmp_path):
+    image = EXPLICIT.header() + EXPLICIT.element(0x7FE00010, b"OW", PIXELS)
+    private = EXPLICIT.element(0x00091001, b"OB", b"", 3 * 1024 * MIB)
+    with (tmp_path / "huge.dcm").open("wb") as file:
+        file.write(dicom(NATIVE["explicit"][1], private))
+        file.truncate(4 * 1024 * MIB)
+    (tmp_path / "plain.dcm").write_bytes(dicom(NATIVE["explicit"][1], image))
+    manifest = manifest_of_dicom(tmp_path)
+    assert list(manifest.paths) == ["huge.dcm", "plain.dcm"]
