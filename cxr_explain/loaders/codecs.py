@@ -29,6 +29,7 @@ from cxr_explain.loaders.codestream import (
     parse_jpeg_ls,
 )
 from cxr_explain.loaders.encapsulated import encoded_frame
+from cxr_explain.loaders.jpeg import check_jpeg
 from cxr_explain.loaders.limits import Limits
 from cxr_explain.loaders.rle import decode_rle
 from cxr_explain.loaders.stored_bits import StoredPixels, Words, settle_bits
@@ -175,6 +176,7 @@ def _decompress(
         del source, rest
         return _decode_with_pydicom(packed, layout, codec), header, warnings
     if header.process in _BASELINE_PROCESSES and header.precision == 8:
+        check_jpeg(source, limits)
         return _decode_with_pillow(source), header, warnings
     if header.process == _LOSSLESS_PROCESS or (header.process, header.precision) == _EXTENDED_12:
         return _decode_with_gdcm(source, header, layout), header, warnings

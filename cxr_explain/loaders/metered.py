@@ -22,7 +22,7 @@ from cxr_explain.errors import CorruptImageError
 from cxr_explain.loaders.limits import Limits, Meter, parts_of
 
 _CHARACTER_SET: Final = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")
-_LONGEST_CHARACTER_SET: Final = 1024
+_LONGEST_CHARACTER_SET: Final = 256
 # pydicom goes back where what it expected is not there.
 _TIMES: Final = 4
 _BYTES: Final = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "UN", "OB or OW", "SQ"})
@@ -68,8 +68,10 @@ class _Metered:
         if meter is None:
             return self._read(size)
         meter.spend(1)
-        if size is not None and size > _LONGEST_CHARACTER_SET and self._tag in _CHARACTER_SET:
-            raise CorruptImageError("a Specific Character Set that goes on and on")
+        if size is not None and self._tag in _CHARACTER_SET:
+            if size > _LONGEST_CHARACTER_SET:
+                raise CorruptImageError("a Specific Character Set that goes on and on")
+            meter.spend(size)  # each may be a name, which is looked up at once, and in each item again
         # What an element says of its length may be a lie, and no reason to make room.
         most = meter.limits.bytes + 1
         data = self._read(most if size is None or size < 0 else min(size, most))

@@ -201,6 +201,11 @@ def _values() -> Bombs:
                 syntax, form.element(0x00080005, b"", name.encode() * (size // charset)), image, pixels
             ),
         )
+    items = form.item(form.element(0x00080005, b"", b"\\?" * 128)) * 150_000
+    yield (
+        "a long character set in each of many items",
+        lambda: dicom(syntax, image, form.element(0x00283010, b"", items), pixels),
+    )
     yield (
         "an explicit character set of 60 MiB",
         lambda: dicom(
