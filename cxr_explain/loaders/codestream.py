@@ -244,7 +244,7 @@ def walk_scans(source: bytes, position: int) -> tuple[int | None, int]:
 
     Args:
         source: the stream, of which nothing is taken for granted.
-        position: where the data of its first scan begin.
+        position: where the first scan's data begin.
 
     Returns:
         The end, None where no end marker is met; and the number of scans.

@@ -148,7 +148,7 @@ def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 digest of a file; of one that is too large to be read, that of its beginning."""
+    """The SHA-256 digest of a file, or of the beginning of one that is too large to be read."""
     from cxr_explain.loaders.limits import Limits
 
     digest = hashlib.sha256()
