@@ -54,7 +54,7 @@ def check_tiff(data: bytes, limits: Limits) -> None:
     form = _form_of(data)
     if form is None:  # which Pillow will say
         return
-    account, position, seen = _Account(limits), form.first, set[int]()
+    account, position, seen = _Account(limits, len(data)), form.first, set[int]()
     while position and position not in seen and position < len(data):
         seen.add(position)
         if len(seen) > _MOST_IMAGES:
@@ -79,22 +79,25 @@ def check_exif(data: bytes, limits: Limits) -> None:
     plain = _EXIF.sub(b"", data, count=1)
     form = _form_of(plain)
     if form is not None:
-        _check_directory(plain, form, form.first, _Account(limits))
+        _check_directory(plain, form, form.first, _Account(limits, len(plain)))
 
 
 class _Account:
     """The values of all directories, which may lie one upon the other in the file."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, available: int) -> None:
         self.limits = limits
+        self._available = available
         self._parts = self._bytes = 0
 
     def add(self, entry: _Entry) -> None:
         """Count an entry and its values."""
         size = entry.values * ({**_SIZES, **_SIZES_OF_BIG}.get(entry.kind, 0))
-        self._bytes += size
         self._parts += 1
-        if entry.tag in _OFFSETS or entry.kind in _FRACTIONS:
+        if size > self._available:  # a damaged number, and nothing that could be read
+            size = 0
+        self._bytes += size
+        if size and (entry.tag in _OFFSETS or entry.kind in _FRACTIONS):
             self._parts += entry.values
         elif size and entry.kind not in _BYTES:
             self._parts += entry.values // _NUMBERS_OF_A_PART
