@@ -159,7 +159,8 @@ def test_pipes_devices_and_holes_are_not_read(tmp_path: Path) -> None:
     for name in ("pipe", "zero", "holes"):
         for read in (read_manifest, read_annotations, read_segmentations):
             with pytest.raises(
-                CxrExplainError, match=r"no regular file|more than [\d,]+ bytes|a file of [\d,]+ bytes"
+                CxrExplainError,
+                match=r"no regular file|more than [\d,]+ bytes|a file of (more than )?[\d,]+ (bytes|MiB)",
             ):
                 read(tmp_path / name)
 
@@ -174,7 +175,10 @@ def outlines(text: str, folder: Path) -> Path:
     ("text", "match"),
     [
         ('{"a":' + "[" * 100_000, "nested too deeply"),
-        ('{"a":[' + "{}," * 4_000_000 + "0]}", "more values than there is memory for"),
+        (
+            '{"a":[' + "{}," * 4_000_000 + "0]}",
+            "more values than there is memory for|[0-9,]+ values; expected",
+        ),
         ('{"a":' + "9" * 5000 + "}", "no JSON"),
         (
             '{"a":{"img_size":[9999,9],"Edema":[[' + "[1,1],[1,9999]," * 20_000 + "[2,2]]]}}",
@@ -203,4 +207,4 @@ def test_outlines_as_people_draw_them_are_within_the_limits(tmp_path: Path) -> N
 
 def test_run_lengths_are_limited_by_their_text() -> None:
     with pytest.raises(ReferenceLabelError, match="run lengths of 5,000,000 characters"):
-        RunLengths((10_000, 10_000), "0" * 5_000_000)
+        RunLengths((5000, 5000), "0" * 5_000_000)
