@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_explain.audit.parquet_bounds import bounded_table
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import RECORD_DIGEST, SHARES
 
@@ -38,7 +39,7 @@ def read_rows(
         with pq.ParquetFile(source) as file:
             if (file.schema_arrow.metadata or {}).get(RECORD_DIGEST) != record.digest.encode():
                 raise ValueError("it belongs to another audit")
-            table = file.read(names)
+        table = bounded_table(source, names, record.rows)
     except (pa.ArrowException, EOFError) as error:
         raise ValueError("no Parquet file") from error
     if table.schema.names != names:
