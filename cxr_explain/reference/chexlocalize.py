@@ -35,7 +35,7 @@ from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, checked_shape
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, Shape
-from cxr_explain.support.bounded import parse_json, read_bounded
+from cxr_explain.support.bounded import open_regular, parse_json
 from cxr_explain.support.whole_file import write_output
 
 CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
@@ -58,7 +58,10 @@ CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
 """The ten pathologies that are outlined: this package's name, and the one in CheXlocalize's files."""
 
 _SIZE = "img_size"
-_LARGEST_FILE = 2**27  # bytes; CheXlocalize's own files are far below
+_LARGEST_FILE = 128 * 2**20  # bytes; CheXlocalize's own files are far below
+_SPLIT = "Split the file: each radiograph is an entry by itself."
+_MOST_VALUES = 5_000_000  # lists and what is in them, some hundred bytes each once they are read
+_OF_AN_OBJECT = 10  # values that an object counts for: a radiograph, or an outline
 
 
 @dataclass(frozen=True)
@@ -290,7 +293,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     expected = "one of CheXlocalize's JSON files"
     with naming(path):
         try:
-            text = read_bounded(path, _LARGEST_FILE)
+            text = _bytes_of(path)
             return _mapping(parse_json(text, most=_LARGEST_FILE, pairs=_without_repeats))
         except OSError as error:
             raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
@@ -298,11 +301,30 @@ def _load(path: Path) -> Mapping[str, Any]:
             raise ReferenceLabelError(f"no JSON ({quoted(str(error))})", expected=expected) from error
 
 
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of a file that is neither too large nor made of too many pieces to be taken apart."""
+    with open_regular(path) as file:
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise ReferenceLabelError(
+            f"a file of more than {_LARGEST_FILE // 2**20} MiB",
+            expected="one of CheXlocalize's JSON files",
+            remedy=_SPLIT,
+        )
+    # In a text of run lengths there may be brackets, and no comma.
+    values = data.count(b",") + data.count(b"[") + _OF_AN_OBJECT * data.count(b"{")
+    if values > _MOST_VALUES:
+        raise ReferenceLabelError(
+            f"{values:,} values", expected=f"at most {_MOST_VALUES:,} in one file", remedy=_SPLIT
+        )
+    return data
+
+
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Python's JSON reader would keep the last of several entries of one name, and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ReferenceLabelError(f"{quoted(twice)} twice", expected="each name once")
     return found
 
