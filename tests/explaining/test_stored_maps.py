@@ -32,7 +32,7 @@ def packed(first: bytes, second: bytes | None = None, compression: int = zipfile
 
 
 @given(
-    st.integers(0, 4), st.integers(0, 9), st.integers(0, 9), st.sampled_from("CF"), st.integers(0, 2**32 - 1)
+    st.integers(0, 4), st.integers(1, 9), st.integers(1, 9), st.sampled_from("CF"), st.integers(0, 2**32 - 1)
 )  # fmt: skip
 def test_what_is_packed_is_unpacked(k: int, i: int, j: int, order: str, seed: int) -> None:
     class_maps, maps = np.random.default_rng(seed).normal(size=(2, k, i, j)).astype(np.float32)
