@@ -16,6 +16,7 @@ from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPat
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
+from cxr_explain.support.shell import shell_word
 
 if TYPE_CHECKING:
     from cxr_explain.audit.run import BatchProgress, Crew
@@ -233,7 +234,7 @@ def stats(
     policy = None if uncertain == "as-run" else uncertain
     opened = AuditRun.open(run, images=images)
     found = write_statistics(opened, policy=policy, **vars(bootstrap), progress=console.tell)
-    console.say(found.to_text())
+    console.say(found.to_text(), lines=True)
 
 
 def report(
@@ -329,7 +330,7 @@ def _summarise(run: AuditRun) -> None:
         console.tell(f"... and {failures - MOST_FAILURES_SHOWN} more in {run.place.name}/failures.csv")
     if run.joined:
         console.say(f"{explained} explained, {failures} failed, in {run.place.name}")
-        console.say(f"Go on with: cxr-explain report {run.place.name}{_images_again(run)}")
+        console.say(f"Go on with: cxr-explain report {shell_word(run.place.name)}{_images_again(run)}")
     else:
         rest = run.record.rows - explained - failures
         console.say(f"stopped: {rest} of {run.record.rows} are left; the same command goes on from here.")
@@ -339,7 +340,7 @@ def _images_again(run: AuditRun) -> str:
     """The option without which images that are not on this machine are not read again."""
     from cxr_explain.audit.address import folder_of, without_secrets
 
-    return "" if folder_of(run.images) else f" --images {without_secrets(run.images)}"
+    return "" if folder_of(run.images) else f" --images {shell_word(without_secrets(run.images))}"
 
 
 @contextmanager

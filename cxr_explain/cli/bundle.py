@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cxr_explain.cli.console import say
 from cxr_explain.cli.panels import OutPath, WeightsPanel
+from cxr_explain.support.shell import shell_word
 
 
 def bundle(model: WeightsPanel, output: OutPath = Path("bundle")) -> None:
@@ -21,6 +22,6 @@ def bundle(model: WeightsPanel, output: OutPath = Path("bundle")) -> None:
     from cxr_explain.integrations.monai.bundle import write_bundle
 
     folder = write_bundle(model.weights, output, weights_dir=model.weights_dir, fetch=not model.offline)
-    config = folder / "configs" / "inference.json"
+    root, config = shell_word(folder), shell_word(folder / "configs" / "inference.json")
     say(f"Bundle in {folder}. Run it:")
-    say(f"python -m monai.bundle run --bundle_root {folder} --config_file {config} --dataset_dir RADIOGRAPHS")
+    say(f"python -m monai.bundle run --bundle_root {root} --config_file {config} --dataset_dir RADIOGRAPHS")

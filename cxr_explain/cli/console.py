@@ -85,9 +85,14 @@ def _one_line(text: str) -> str:
     return escape(legible(text))
 
 
-def say(text: str) -> None:
-    """Print a result as it is, however long its lines are."""
-    out.print(text, markup=False, soft_wrap=True)
+def say(text: str, *, lines: bool = False) -> None:
+    """Print a result as it is, however long it is.
+
+    Args:
+        text: the result.
+        lines: whether it has several lines: one that is told in a line stays one, whatever names are in it.
+    """
+    out.print(legible(text, lines=lines), markup=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:

@@ -138,7 +138,7 @@ def evaluate(
 
     with console.progress("evaluating", settings.most) as advance:
         findings = evaluate_maps(settings, output, jobs=run.jobs, failed=fail, advance=advance)
-    console.say(findings.to_text())
+    console.say(findings.to_text(), lines=True)
     console.say(f"Read {output / 'report.md'}.")
     if failures:
         raise typer.Exit(console.EXIT_SOME_FAILED)

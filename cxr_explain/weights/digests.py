@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 from cxr_explain.errors import CxrExplainWarning, WeightsIntegrityError
+from cxr_explain.support.shell import shell_word
 from cxr_explain.support.whole_file import write_whole
 from cxr_explain.weights.folder import state_folder
 
@@ -105,7 +106,7 @@ def check_digest(weights: Path, digest: str) -> None:
             f"SHA-256 {digest}",
             expected=f"{recorded}, as recorded in {record_path(weights)}",
             remedy="The file has changed since its first use. If you know why, accept it with "
-            f"`cxr-explain weights verify --accept {weights}`, or delete the record; "
+            f"`cxr-explain weights verify --accept {shell_word(weights)}`, or delete the record; "
             "else delete the file and fetch it again.",
             source=weights,
         )

@@ -128,3 +128,26 @@ def test_a_name_that_is_no_unicode_is_shown(tmp_path: Path) -> None:
         pytest.skip("this file system has no such names")
     result = RUN.invoke(app, ["explain", str(path), "--weights", "phantom", "--out", str(tmp_path / "out")])
     assert "\\udcfclatin.png: found a text file" in result.stderr
+
+
+def test_commands_to_go_on_with_are_quoted_for_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not RUN.invoke(app, ["phantom", "--n", "1", "--size", "512", "--out", "ph"]).exit_code
+    assert not RUN.invoke(app, ["manifest", "nih", "--source", "ph", "--out", "m.csv"]).exit_code
+    words = ["audit", "m.csv", "--images", "ph/images", "--weights", "phantom"]
+    audited = RUN.invoke(app, [*words, "--out", "r; touch PWNED\nok: 2"])
+    assert audited.exit_code == 0, audited.output
+    assert audited.stdout.splitlines()[-1] == r"Go on with: cxr-explain report $'r; touch PWNED\nok: 2'"
+    assert not [line for line in audited.stdout.splitlines() if line.startswith("ok")]
+
+
+def test_the_command_that_runs_a_bundle_is_quoted_for_a_shell(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("ignite")
+    pytest.importorskip("fire")
+    monkeypatch.chdir(tmp_path)
+    written = RUN.invoke(app, ["bundle", "--weights", "phantom", "--out", "$exit() b"])
+    assert written.exit_code == 0, written.output
+    assert " --bundle_root './$exit() b' " in written.stdout
+    assert " --config_file './$exit() b/configs/inference.json' " in written.stdout
