@@ -33,6 +33,12 @@ _UNDRAWN = re.compile(
 )
 """Letters and marks that Unicode counts as such and that nobody sees (Default_Ignorable_Code_Point)."""
 
+_SIZE = re.compile(r"^(?:[<>≤≥±~] ?(?=\d)|\((?=\w))")
+"""What names of sizes and doubts begin with: "<5 mm nodule", "(probable) mass"."""
+
+_NUMBER_SIGN = re.compile(r"(?<=\w )#(?=\d)")
+"""As in "Rib fracture #3", where no program takes it for a reference."""
+
 _JOINERS = frozenset("\u200c\u200d")
 _JOINED = re.compile("(?<=[\u0600-\u0dff])[\u200c\u200d](?=[\u0600-\u0dff])")
 """Joiners between letters of the scripts whose spelling needs them, such as Persian and Hindi."""
@@ -44,14 +50,14 @@ def is_name(text: str) -> bool:
 
     What a text becomes by Unicode's compatible forms counts, too: a wide `$` is one.
 
-    >>> [is_name(text) for text in ("Nodule/Mass (> 3 cm)", "Pleuraerguß", "肺炎", "ذات‌الریه", "निमोनिया")]
+    >>> [is_name(text) for text in ("Nodule/Mass (> 3 cm)", "<5 mm nodule", "Pleuraerguß", "肺炎", "ذات‌الریه")]
     [True, True, True, True, True]
     >>> [is_name(text) for text in ("$print(1)", "Mass\u202e", "@model", "", " Mass", "\uff04x", "a\u200bb")]
     [False, False, False, False, False, False, False]
     """
     if not 0 < len(text) <= LONGEST_NAME:
         return False
-    plain = unicodedata.normalize("NFKC", _JOINED.sub("", text))
+    plain = unicodedata.normalize("NFKC", _NUMBER_SIGN.sub("", _SIZE.sub("", _JOINED.sub("", text))))
     return plain[0].isalnum() and _UNDRAWN.search(text) is None and all(map(_is_of_names, plain))
 
 
