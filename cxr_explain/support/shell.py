@@ -11,8 +11,8 @@ from cxr_explain.errors import legible
 def shell_word(place: str | os.PathLike[str]) -> str:
     r"""A file, a folder or a URL as a word of a command.
 
-    One that begins with a sign is given its folder: it would be an option, or be evaluated by the program that
-    it is given to. Signs that nobody could see are written as Bash and Zsh read them.
+    One that begins with a sign is given its folder: it would be an option, or be evaluated by the program
+    that it is given to. Signs that nobody could see are written as Bash and Zsh read them.
 
     >>> print(shell_word("runs/a"), shell_word("run; rm -rf ~"), shell_word("-x"), shell_word("a\n$x"))
     runs/a 'run; rm -rf ~' ./-x $'a\n$x'

@@ -48,7 +48,7 @@ def test_a_shell_reads_each_name_as_one_word() -> None:
 
 
 def test_plain_names_stay_as_they_are() -> None:
-    for name in ("run", "runs/a-1.b", "/tmp/a_b", "../x", "s3://bucket/run"):
+    for name in ("run", "runs/a-1.b", "/data/a_b", "../x", "s3://bucket/run"):
         assert shell_word(name) == name
 
 
