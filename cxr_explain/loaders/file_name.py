@@ -33,7 +33,7 @@ _IDENTIFIERS: Final = frozenset(
     )
 )
 _PATIENT: Final = 0x0010
-_CODES: Final = frozenset({"CS", "AS"})
+_BIRTH: Final = tag_for_keyword("PatientBirthDate")
 _WELL_KNOWN_UIDS: Final = "1.2.840.10008."
 _MIN_SHORT_WORD, _MIN_WORD, _MIN_NUMBER, _MIN_LONG_NUMBER, _MIN_PART_OF_NUMBER = 3, 4, 4, 5, 6
 _WORDS = re.compile(r"[^\W_]+")
@@ -90,6 +90,11 @@ class FileName:
         return frozenset({plain, coarse(plain), "".join(map(coarse, words))}) - {""}
 
     @cached_property
+    def _numbered(self) -> frozenset[str]:
+        """All in one, without the zeros that its numbers begin with."""
+        return frozenset(without_zeros(packed.lstrip("0")) for packed in self.packed)
+
+    @cached_property
     def digits(self) -> str:
         """All digits in one."""
         return "".join(_DIGITS.findall(folded(self.stem)))
@@ -127,11 +132,15 @@ class FileName:
             return self._has_name(text) or self._has_text(text)
         if value.vr == "UI":
             return self._has_uid(text)
+        if value.vr == "AS":
+            return self._has_age(text)
+        if value.tag == _BIRTH and self._has_month_or_year(text):
+            return True
         if value.vr in DATES:
             return self._has_date(text) or self._has_number(text, _MIN_LONG_NUMBER)
         if value.vr == "TM":
             return self._has_time(text)
-        if value.vr in _CODES or (value.tag >> 16 & 1 and 0x10 <= value.tag & 0xFFFF <= 0xFF):
+        if value.vr == "CS" or (value.tag >> 16 & 1 and 0x10 <= value.tag & 0xFFFF <= 0xFF):
             return self._has_code(text)
         if value.vr in NUMBERS and not any(c.isalpha() for c in text.replace("e", "")):
             return self._has_number(text, _MIN_LONG_NUMBER)
@@ -160,9 +169,23 @@ class FileName:
                 if any(len(w) == 3 and part.startswith(w) and w not in ORDINARY for w in self._words):
                     return True
             joined = {"".join(parts), "".join(reversed(parts)), *_pairs(parts)} if len(parts) > 1 else ()
-            if any(self._has_part(word, 3) for word in joined):
+            if any(self._has_part(word, 3) for word in joined) or self._is_short_for(parts):
                 return True
         return any(_UNSPACED.match(c) and c in text for word in self._words for c in word)
+
+    def _is_short_for(self, parts: list[str]) -> bool:
+        """Whether it is, or has as a word, the initials of a name, or its parts' first three letters."""
+        orders = (
+            parts,
+            parts[::-1],
+            [*parts[1:], *parts[:1]],
+        )  # the family name may be the first or the last
+        initials = {"".join(part[0] for part in order) for order in orders if len(parts) >= 3}
+        threes = {"".join(part[:3] for part in order[:2]) for order in orders if len(parts) >= 2}
+        return any(
+            len(word) >= 3 and word not in ORDINARY and (word in self.words or word in self.unusual)
+            for word in initials | {each for each in threes if len(each) == 6}
+        )
 
     def _has_text(
         self, text: str, shortest_word: int = _MIN_SHORT_WORD, shortest_number: int = _MIN_NUMBER
@@ -178,6 +201,7 @@ class FileName:
         return (
             self._has_part(packed, _MIN_WORD)
             or (not short.isdecimal() and self._has_part(short, _MIN_WORD))
+            or (_is_mixed(short) and any(short in numbered for numbered in self._numbered))
             or self._has_text(text, _MIN_SHORT_WORD - 1, _MIN_NUMBER - 1)
         )
 
@@ -245,6 +269,17 @@ class FileName:
     def _has_date(self, text: str) -> bool:
         return bool(self.dates) and not self.dates.isdisjoint(dates_in(text))
 
+    def _has_month_or_year(self, text: str) -> bool:
+        """Of birth: other dates' years are what folders and studies are called by."""
+        year, month = text[:4], text[4:6]
+        forms = {year, year + month, (month + year).lstrip("0")}
+        return len(text) == 8 and not self.numbers.isdisjoint(forms)
+
+    def _has_age(self, text: str) -> bool:
+        """As the header has it, or in words: 073Y, 73 yo, 73-year-old."""
+        age = re.fullmatch(r"0*([1-9]\d*)([dwmy])", text)
+        return age is not None and bool(re.search(rf"(?<!\d)0*{age[1]}[\W_]*{age[2]}", folded(self.stem)))
+
     def _has_time(self, text: str) -> bool:
         """Six digits; those of the first hour of a day look like a running number."""
         time = "".join(_DIGITS.findall(text.split(".")[0]))[:6]
@@ -262,6 +297,11 @@ class FileName:
         lower = content.lower()
         sought = (*self.sought, *self.long_numbers)
         return any(word.encode(code) in lower for word in sought for code in ("utf-8", "utf-16-le"))
+
+
+def _is_mixed(short: str) -> bool:
+    """Whether it has three signs at least, letters and digits among them."""
+    return len(short) >= _MIN_SHORT_WORD and not short.isalpha() and not short.isdecimal()
 
 
 def _is_within(part: str, wholes: frozenset[str], shortest: int) -> bool:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 Date = tuple[int, int, int]
@@ -18,9 +19,9 @@ Date = tuple[int, int, int]
 _SINGLE: Final = dict(
     zip(
         # Latin letters that are no letter with a mark; Cyrillic, near to passports (ICAO 9303-3); Greek, near
-        # to ISO 843.
-        "øłđðħŧıəĸƶɓɗƙабвгдезиклмнопрстуфыэіґєқғңұүһөәћђјαβγδεζηικλμνξοπρσςτυωφ",
-        "olddhtiekzbdkabvgdeziklmnoprstufyeigekgnuuhoacdjavgdeziiklmnxoprsstyof",
+        # to ISO 843; Arabic, where its letters have other signs at the end of a word or in Persian and Urdu.
+        "øłđðħŧıəĸƶɓɗƙабвгдезиклмнопрстуфыэіґєқғңұүһөәћђјαβγδεζηικλμνξοπρσςτυωφىیکةہھ",
+        "olddhtiekzbdkabvgdeziklmnoprstufyeigekgnuuhoacdjavgdeziiklmnxoprsstyofييكههه",
         strict=True,
     )
 )
@@ -47,25 +48,33 @@ _COARSE: Final = (
     ),
 )
 _KATAKANA: Final = range(0x30A1, 0x30F7)  # hiragana comes 0x60 before it
-_TABLE: Final = str.maketrans(_SINGLE | _SEVERAL | {chr(code): chr(code - 0x60) for code in _KATAKANA})
-_MONTHS: Final = (
-    "january januar janvier enero gennaio janeiro januari styczen ocak ianvaria jan",
-    "february februar fevrier febrero febbraio fevereiro februari luty subat fevralia",
-    "march marz maerz mars marzo marco maart marzec mrt marta mrz",
-    "april avril abril aprile kwiecien nisan aprelia",
-    "may mai mayo maggio maio mei maj mayis maia",
-    "june juni juin junio giugno junho czerwiec haziran iiunia",
-    "july juli juillet julio luglio julho lipiec temmuz iiulia",
-    "august aout agosto augustus augusti sierpien agustos avgusta",
-    "september septembre septiembre settembre setembro wrzesien eylul sentiabria",
-    "october oktober octobre octubre ottobre outubro pazdziernik ekim oktiabria",
-    "november novembre noviembre novembro listopad kasim noiabria",
-    "december dezember decembre diciembre dicembre dezembro grudzien aralik dekabria",
+_TATWEEL: Final = {"\u0640": ""}  # lengthens an Arabic word
+_TABLE: Final = str.maketrans(
+    _SINGLE | _SEVERAL | _TATWEEL | {chr(code): chr(code - 0x60) for code in _KATAKANA}
 )
+_MONTH_NAMES: Final = """
+january januar janvier enero gennaio janeiro styczen ocak leden ledna ianuarie ianvaria ianoyarioy jan
+february februar fevrier febrero febbraio fevereiro luty lutego subat unor unora fevralia fevroyarioy
+march marz maerz mars marzo marco marca maart marzec mrt marta mrz brezen brezna martie martioy
+april avril abril aprile kwiecien kwietnia nisan duben dubna aprelia
+may mai mayo maggio maio mei maj mayis maia kveten kvetna maioy
+june juni juin junio giugno junho czerwiec haziran cerven cervna iunie iiunia ioynioy
+july juli juillet julio luglio julho lipiec lipca temmuz cervenec iulie iiulia ioylioy
+august aout agosto augustus sierpien agustos srpen srpna aygoystoy avgusta
+september septembre septiembre settembre setembro wrzesien eylul zari sentiabria
+october oktober octobre octubre ottobre outubro pazdziernik ekim rijen rijna octombrie oktiabria oktovrioy
+november novembre noviembre novembro listopad kasim noiembrie noiabria noemvrioy
+december dezember decembre diciembre dicembre dezembro grudzien grudnia aralik prosinec dekabria dekemvrioy
+"""
+_MONTHS: Final = tuple(line.split() for line in _MONTH_NAMES.strip().splitlines())
+_ENOUGH_OF_A_MONTH: Final = 5  # letters: what follows may be an ending, as in Slovak "januara"
 _BETWEEN: Final = frozenset({"st", "nd", "rd", "th", "de", "of", "den", "年", "月", "日", "년", "월", "일"})
 _TOKENS = re.compile(r"\d+|[^\W\d_]+")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _YEARS_OF_FOUR = range(1850, 2101)
+_BUDDHIST = 543  # years before
+_ERAS: Final = {"明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018}
+_YEAR_OF_AN_ERA = re.compile(rf"({'|'.join(_ERAS)})(元|\d{{1,2}})")
 
 
 def folded(text: str) -> str:
@@ -115,15 +124,22 @@ def without_zeros(word: str) -> str:
 def dates_in(text: str) -> set[Date]:
     """Every date that a folded text may mean, in any order of year, month and day.
 
-    Eight digits, six digits, or three parts of which the month may be a word; years of two or four digits.
+    Eight digits, six digits, or three parts of which the month may be a word; years of two or four digits, of
+    a Japanese era, or of Thailand's calendar.
 
-    >>> sorted(dates_in("smythe-12jan1950")), (50, 1, 12) in dates_in("500112_pa")
-    ([(50, 1, 12)], True)
+    >>> [(50, 1, 12) in dates_in(text) for text in ("smythe-12jan1950", "500112_pa", "昭和25年1月12日")]
+    [True, True, True]
     """
-    tokens = [token for token in _TOKENS.findall(text) if token not in _BETWEEN]
+    plain = _YEAR_OF_AN_ERA.sub(_common_year, text)
+    tokens = [token for token in _TOKENS.findall(plain) if token not in _BETWEEN]
     parts = (three for token in tokens if token.isdecimal() for three in _cut(token))
     threes = zip(tokens, tokens[1:], tokens[2:], strict=False)
-    return {date for three in (*parts, *threes) for date in _orders(three)}
+    after_months = ((d[:2], month, d[2:]) for month, d in pairwise(tokens) if len(d) in (4, 6))
+    return {date for three in (*parts, *threes, *after_months) for date in _orders(three)}
+
+
+def _common_year(found: re.Match[str]) -> str:
+    return str(_ERAS[found[1]] + (1 if found[2] == "元" else int(found[2])))
 
 
 def _cut(digits: str) -> Iterator[tuple[str, str, str]]:
@@ -146,8 +162,11 @@ def _orders(parts: tuple[str, str, str]) -> Iterator[Date]:
     for year, month, day in ((first, second, third), (third, second, first), (third, first, second)):
         if not (year.isdecimal() and day.isdecimal() and len(day) <= 2 and int(day) in range(1, 32)):
             continue
-        if len(year) == 2 or (len(year) == 4 and int(year) in _YEARS_OF_FOUR):
-            yield from ((int(year) % 100, number, int(day)) for number in _months(month))
+        if len(year) not in (2, 4):
+            continue
+        for common in (int(year), int(year) - _BUDDHIST):
+            if common == int(year[-2:]) or common in _YEARS_OF_FOUR:
+                yield from ((common % 100, number, int(day)) for number in _months(month))
 
 
 @lru_cache(maxsize=1024)
@@ -156,8 +175,9 @@ def _months(text: str) -> tuple[int, ...]:
         return (int(text),) if len(text) <= 2 and int(text) in range(1, 13) else ()
     if len(text) < 3:
         return ()
+    beginning = text[:_ENOUGH_OF_A_MONTH]
     return tuple(
         number
         for number, names in enumerate(_MONTHS, start=1)
-        if any(name.startswith(text) for name in names.split())
+        if any(name.startswith(beginning) for name in names)
     )
