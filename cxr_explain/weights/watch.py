@@ -7,6 +7,7 @@ whatever they are waiting for.
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -92,7 +93,12 @@ class Watch:
                 add(made)
                 return made
 
-            return type(kind.__name__, (kind,), {"_new_conn": new_connection})
+            def tunnel(connection: Any) -> None:
+                kind._tunnel(connection)  # noqa: SLF001 - it takes a cut for the end of a proxy's headers
+                if self.is_slow or self.is_over:
+                    raise ConnectionAbortedError(errno.ECONNABORTED, "cut")
+
+            return type(kind.__name__, (kind,), {"_new_conn": new_connection, "_tunnel": tunnel})
 
         manager.pool_classes_by_scheme = {
             scheme: type(pool.__name__, (pool,), {"ConnectionCls": connecting(pool.ConnectionCls)})

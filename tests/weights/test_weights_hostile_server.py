@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -446,9 +448,13 @@ def test_a_proxy_that_never_ends_is_cut(
     scheme: str, get: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hops, "check_named", lambda _: None)  # a plain address of another machine
+    left_open: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", left_open.append)
     with scripted(drip(b"HTTP/1.1 200 OK\r\nX: ")) as port:
         monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{port}")
         assert "less than 1,024 bytes a second" in refusal(get, f"{scheme}://weights.invalid{PATH}")
+    gc.collect()
+    assert not left_open
 
 
 def test_a_slow_file_over_tls_is_cut_and_kept(
