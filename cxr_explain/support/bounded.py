@@ -108,7 +108,7 @@ def parse_json(
 
 
 def quoted(value: object) -> str:
-    r"""A value as a message may show it: one line, escaped, and at most 60 characters.
+    r"""A value as a message may show it: one line, without signs that act, and at most 60 characters.
 
     No more of the value is looked at than is shown: a pickle of a few bytes may hold a list that takes for
     ever to write down.
@@ -134,9 +134,9 @@ def _memory_of(text: bytes | str) -> int:
 
 
 def _pieces(value: object) -> Iterator[str]:
-    """What `ascii` gives, bit by bit: each level of nesting gives a character before the next one."""
+    """What `repr` gives, bit by bit: each level of nesting gives a character before the next one."""
     if isinstance(value, (str, bytes)):
-        yield ascii(value[: _LONGEST_SHOWN + 1])
+        yield repr(value[: _LONGEST_SHOWN + 1])
     elif isinstance(value, int) and value.bit_length() > _LARGEST_SHOWN:
         yield f"a number of {value.bit_length()} bits"
     elif type(value) in (list, tuple):

@@ -1,4 +1,4 @@
-r"""What a name from a file may be made of, and how text from a file is shown where it is refused.
+r"""What a name from a file may be made of.
 
 A checkpoint says what its outputs and its training sets are called. Such a name ends up in tables, figures,
 pages, and configurations of other programs, some of which read signs as instructions: MONAI evaluates a text
@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+
+from cxr_explain.support.bounded import quoted
 
 LONGEST_NAME = 200
 """Characters of a name at most."""
@@ -68,17 +70,7 @@ def first_flaw(names: Iterable[object]) -> str | None:
     ("'$exit()'", None)
     """
     refused = (name for name in names if not (isinstance(name, str) and is_name(name)))
-    return next((f"'{escaped(str(name))}'" for name in refused), None)
-
-
-def escaped(text: str, longest: int = 60) -> str:
-    r"""Text of a file or a server, cut, for an error message: nothing in it acts on a terminal.
-
-    >>> print(escaped("Mass\x1b[2J"))
-    Mass\x1b[2J
-    """
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[:longest])
-    return shown if len(text) <= longest else f"{shown}..."
+    return next(map(quoted, refused), None)
 
 
 def visible(text: str) -> str:

@@ -36,12 +36,12 @@ _tidied: set[str] = set()
 def safe_stem(text: str) -> str:
     """A text with nothing in it that a file's name should not have; '' where nothing is left.
 
-    What Windows takes for a device gets a line before it.
+    What Windows takes for a device gets a line before it, and none begins as an option of a command does.
 
-    >>> safe_stem("../../etc/passwd"), safe_stem(".."), safe_stem("CON")
-    ('etc_passwd', '', '_CON')
+    >>> safe_stem("../../etc/passwd"), safe_stem(".."), safe_stem("CON"), safe_stem("-rf")
+    ('etc_passwd', '', '_CON', 'rf')
     """
-    stem = _UNSAFE.sub("_", text).strip("._")[:_LONGEST_STEM].rstrip("._")
+    stem = _UNSAFE.sub("_", text).lstrip("._-")[:_LONGEST_STEM].rstrip("._")
     return f"_{stem}" if _DEVICES.fullmatch(stem) else stem
 
 

@@ -27,9 +27,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError
+from cxr_explain.errors import WeightsDownloadError, WeightsNotFoundError, legible
+from cxr_explain.support.bounded import quoted
 from cxr_explain.support.locks import exclusive
-from cxr_explain.support.names import escaped
 from cxr_explain.weights.folder import WEIGHTS_DIR_VARIABLE, place_of
 from cxr_explain.weights.formats import CHECKPOINT_FORMATS, SNIFFED_BYTES, format_of
 from cxr_explain.weights.hops import answer
@@ -235,7 +235,7 @@ class _Download:
     ) -> None:
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if response.ok and coding != "identity":
-            raise WeightsDownloadError(f"a compressed answer ({escaped(coding)}), which was not asked for,")
+            raise WeightsDownloadError(f"a compressed answer ({quoted(coding)}), which was not asked for,")
         if response.status_code == 206 and begun is not None:
             offset, version = begun
             if not _continues(response, offset, version):
@@ -252,7 +252,7 @@ class _Download:
             self._discard()
             raise _RetryableError("a refusal to continue the download")
         else:
-            found = f"the answer {response.status_code} {escaped(response.reason or '')}".rstrip()
+            found = f"the answer {response.status_code} {legible((response.reason or '')[:60])}".rstrip()
             if response.status_code in _RETRIED_STATUSES:
                 raise _RetryableError(found)
             raise WeightsDownloadError(found)
@@ -338,7 +338,7 @@ def _meaning_of(error: Exception) -> Exception:
     if isinstance(error, (requests.Timeout, ReadTimeoutError)):
         return _RetryableError("no answer in time")
     if isinstance(error, requests.RequestException):
-        return WeightsDownloadError(f"a failed request ({escaped(_shown(str(error)), 300)})")
+        return WeightsDownloadError(f"a failed request ({legible(_shown(str(error))[:300])})")
     return _RetryableError("a connection that failed or broke off")
 
 
@@ -346,7 +346,7 @@ def _most_bytes() -> int:
     said = os.environ.get(LIMIT_VARIABLE, "")
     if said and not re.fullmatch("0*[1-9][0-9]{0,11}", said):
         raise WeightsDownloadError(
-            f"{LIMIT_VARIABLE}={escaped(said)}, which is no number of MiB (such as 4096),"
+            f"{LIMIT_VARIABLE}={quoted(said)}, which is no number of MiB (such as 4096),"
         )
     return int(said) << 20 if said else MOST_BYTES
 

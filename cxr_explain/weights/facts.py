@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cxr_explain.errors import WeightsMetadataError
-from cxr_explain.support.bounded import LONGEST_JSON, parse_json
-from cxr_explain.support.names import MOST_NAMES, NAME_RULE, escaped, first_flaw
+from cxr_explain.support.bounded import LONGEST_JSON, parse_json, quoted
+from cxr_explain.support.names import MOST_NAMES, NAME_RULE, first_flaw
 
 TrainedOn = Literal["radiographs", "phantoms"]
 """What the training images were; "phantoms" means that the model has seen nothing else."""
@@ -174,7 +174,7 @@ def _checked(name: str, value: Any) -> Any:
 
 def _unclear(name: str, text: str) -> WeightsMetadataError:
     return WeightsMetadataError(
-        f"the metadata {name!r} = {escaped(text)}", expected=f"JSON: {_RULES[name][0]}"
+        f"the metadata {name!r} = {quoted(text)}", expected=f"JSON: {_RULES[name][0]}"
     )
 
 

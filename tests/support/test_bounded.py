@@ -25,7 +25,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_a_value_is_quoted_as_python_writes_it(value: object) -> None:
-    whole = ascii(value)
+    whole = repr(value)
     assert quoted(value) == (whole if len(whole) <= 60 else f"{whole[:57]}...") or (
         "'" in whole and '"' in whole  # of a text that is cut, the quotation marks go by what is shown
     )
