@@ -26,6 +26,10 @@ from cxr_explain.support.whole_file import output_errors, tidy
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+_MOST_PIXELS = (
+    100_000_000  # of a batch: eight detectors of twelve megapixels, or two of the largest images read
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[Item]):
@@ -111,7 +115,8 @@ def explain_in_batches(
         explainer: the model, with its preprocessing and its rule.
         images: each with where it comes from, or with why it could not be read.
         asked: which pathologies to explain.
-        batch_size: images of one forward pass.
+        batch_size: images of one forward pass. A batch ends early once its images have a hundred million
+            pixels, which wait in memory until the batch is explained.
 
     Yields:
         What became of each image of a batch, in order. The list belongs to the caller, who may empty it to
@@ -121,8 +126,27 @@ def explain_in_batches(
         OptionError: an option that fits no image.
     """
     coming = iter(images)
-    while outcomes := _of_a_batch(explainer, list(islice(coming, batch_size)), asked):
+    while outcomes := _of_a_batch(explainer, _next_batch(coming, batch_size), asked):
         yield outcomes
+
+
+def _next_batch(
+    coming: Iterator[tuple[Item, ModelInput | CxrExplainError]], batch_size: int
+) -> list[tuple[Item, ModelInput | CxrExplainError]]:
+    batch, pixels = [], 0
+    for item, image in islice(coming, batch_size):
+        batch.append((item, image))
+        pixels += _pixels_held(image)
+        if pixels > _MOST_PIXELS:
+            break
+    return batch
+
+
+def _pixels_held(image: ModelInput | CxrExplainError) -> int:
+    """How many pixels an image keeps in memory; those of `Radiograph.without_pixels` are all one."""
+    if not isinstance(image, ModelInput) or not any(image.radiograph.pixels.strides):
+        return 0
+    return image.radiograph.pixels.size
 
 
 def _of_a_batch(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxr_explain.errors import ImageTooLargeError
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import Fit
 from cxr_explain.radiograph import VALUE_RANGE, Radiograph
@@ -14,6 +15,9 @@ from cxr_explain.support.torchvision_repair import xrv_module
 
 if TYPE_CHECKING:
     import torch
+
+_LARGEST_SQUARE = 100_000_000  # pixels with margins; a spine of 10,000 rows has as many
+_MOST_TIMES = 2  # the pixels of the radiograph, where it is larger still
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +53,32 @@ def prepare(
         fit: "crop" keeps TorchXRayVision's centre crop; "pad" adds black margins and loses nothing.
         xrv_compatible: use TorchXRayVision's own XRayCenterCrop and XRayResizer, to the last bit.
 
+    Raises:
+        ImageTooLargeError: a long, thin image that margins would make many times larger.
+
     >>> model_input = prepare(Radiograph.from_array(np.zeros((30, 40), np.float32)), 20)
     >>> model_input.tensor.shape, model_input.geometry.left
     (torch.Size([1, 20, 20]), 5)
     """
     geometry = Geometry.fit_square(radiograph.shape, size, fit)
+    _check_margins(geometry)
     if xrv_compatible:
         tensor, how = _with_xrv_transforms(radiograph, geometry), "torchxrayvision XRayResizer, scikit-image"
     else:
         tensor, how = _resize(_cut(radiograph, geometry), size), "torch, bilinear, antialiased"
     steps = (_square_step(geometry), f"resized to {size} x {size} ({how})")
     return ModelInput(radiograph, tensor, geometry, (*radiograph.steps, *steps))
+
+
+def _check_margins(geometry: Geometry) -> None:
+    """Refuse a square that takes much more memory than the radiograph itself."""
+    height, width = geometry.radiograph_shape
+    if geometry.side**2 > max(_LARGEST_SQUARE, _MOST_TIMES * height * width):
+        raise ImageTooLargeError(
+            f"{height} x {width} pixels, with margins {geometry.side} x {geometry.side}",
+            expected=f"at most {_LARGEST_SQUARE:,} pixels with margins",
+            remedy='Leave out the margins with fit="crop" / --fit crop.',
+        )
 
 
 def _cut(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cxr_explain import Explainer, Explanation, Radiograph, XRVDenseNet
 from cxr_explain.errors import CxrExplainError, ModelError, OptionError, OutputError
+from cxr_explain.explaining import many
 from cxr_explain.explaining.files import explain_files
 from cxr_explain.explaining.many import Outcome, Saved, attempt, explain_in_batches
 from cxr_explain.explaining.output_names import OutputNames
@@ -85,6 +86,20 @@ def test_only_the_culprit_fails_and_all_keep_their_places(batch_size: int) -> No
             assert not isinstance(outcome.found, CxrExplainError)
             assert outcome.found.explanation.id == f"r{outcome.item}"
             assert outcome.milliseconds > 0
+
+
+def test_a_batch_of_large_images_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels wait in memory for the whole batch; those that were let go do not count."""
+    made = explainer()
+    images = [(seed, made.prepare(radiograph(seed))) for seed in range(5)]
+    slim = [(seed, replace(image, radiograph=image.radiograph.without_pixels())) for seed, image in images]
+    monkeypatch.setattr(many, "_MOST_PIXELS", radiograph(0).pixels.size)
+
+    def sizes(given: Sequence[tuple[int, ModelInput]]) -> list[int]:
+        return [len(batch) for batch in explain_in_batches(made, given, RankingSettings(top_k=2), 4)]
+
+    assert sizes(images) == [2, 2, 1]
+    assert sizes(slim) == [4, 1]
 
 
 def test_what_is_asked_in_vain_of_every_image_is_said_once() -> None:

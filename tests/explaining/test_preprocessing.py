@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_explain import Radiograph
-from cxr_explain.errors import OptionError
+from cxr_explain.errors import ImageTooLargeError, OptionError
 from cxr_explain.explaining.preprocessing import prepare
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
 
@@ -146,6 +146,17 @@ def _normalised(path: Path) -> np.ndarray:
 
     with Image.open(path) as image:
         return normalize(np.asarray(image.convert("L")), 255).astype(np.float32)
+
+
+@pytest.mark.parametrize("xrv_compatible", [False, True])
+def test_margins_do_not_make_a_huge_square_of_a_line(xrv_compatible: bool) -> None:
+    """A file of 48 kB may have 50 million columns in a row; its square would take 10 PB."""
+    line = Radiograph.from_array(np.zeros((1, 10_001), np.float32))
+    with pytest.raises(
+        ImageTooLargeError, match=r"1 x 10001 pixels, with margins 10001 x 10001; .*--fit crop"
+    ):
+        prepare(line, 8, fit="pad", xrv_compatible=xrv_compatible)
+    assert prepare(line, 8, fit="crop", xrv_compatible=xrv_compatible).tensor.shape == (1, 8, 8)
 
 
 def _real_images(real_data: Path) -> list[Path]:
