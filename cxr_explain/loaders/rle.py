@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +40,16 @@ def decode_rle(frame: bytes, rows: int, columns: int, bytes_per_sample: int) -> 
 def _unpack(segment: bytes, length: int) -> bytes:
     """The runs and the plain bytes of a segment, up to a length."""
     unpacked, position = bytearray(), 0
-    while position < len(segment) and len(unpacked) < length:
-        code = segment[position]
-        if code < 128:
-            unpacked += segment[position + 1 : position + 2 + code]
-            position += 2 + code
-        elif code > 128:
-            unpacked += segment[position + 1 : position + 2] * (257 - code)
-            position += 2
-        else:
+    with suppress(IndexError):  # where the segment ends
+        while len(unpacked) < length:
+            code = segment[position]
             position += 1
+            if code < 128:
+                unpacked += segment[position : position + code + 1]
+                position += code + 1
+            elif code > 128:
+                unpacked += segment[position : position + 1] * (257 - code)
+                position += 1
     if len(unpacked) < length:
         raise ValueError(f"{len(unpacked)} bytes")
     return bytes(unpacked[:length])

@@ -198,14 +198,13 @@ def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
         UnsafeWeightsError: the pickle asks for something outside of the table.
         WeightsIntegrityError: the pickle is truncated or contradicts itself.
     """
-    machine = _Machine({} if dtypes is None else dtypes)
+    machine = _Machine({} if dtypes is None else dtypes, stream)
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count >= MAX_INSTRUCTIONS:
                 raise _malformed(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions")
             if opcode.name == "STOP":
                 return machine.pop()
-            machine.allow(_SPARE_MEMORY + _MEMORY_PER_BYTE * (position or 0))
             machine.step(opcode.name, argument)
     except (UnsafeWeightsError, WeightsIntegrityError):
         raise
@@ -217,40 +216,44 @@ def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
 class _Machine:
     """The stack and the memo of the pickle language, over inert values."""
 
-    def __init__(self, dtypes: dict[str, str]) -> None:
+    def __init__(self, dtypes: dict[str, str], stream: BinaryIO) -> None:
         self._dtypes = dtypes
+        self._stream = stream
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks under each open mark
         self._memo: dict[int, Any] = {}
         self._taken = 0
-        self._allowed = 0
-
-    def allow(self, memory: int) -> None:
-        """Set how many bytes all values together may take."""
-        self._allowed = memory
 
     def _take(self, memory: int) -> None:
         """Charge for values that are about to be made."""
         self._taken += memory
-        if self._taken > self._allowed:
+        if self._taken > _SPARE_MEMORY:
+            self._check()
+
+    def _check(self) -> None:
+        """Refuse what takes more memory than the bytes allow that were read so far."""
+        allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * self._stream.tell()
+        if self._taken > allowed:
             raise _malformed(
-                f"a pickle whose values take more than {self._allowed:,} bytes",
+                f"a pickle whose values take more than {allowed:,} bytes",
                 expected=f"{_SPARE_MEMORY:,} and {_MEMORY_PER_BYTE} for each byte of it at most",
             )
 
     def step(self, opcode: str, argument: Any) -> None:
-        self._take(_SLOT)
+        self._taken += _SLOT
+        if self._taken > _SPARE_MEMORY:
+            self._check()
         if opcode in _LITERALS:
-            self._take(sys.getsizeof(argument))
+            self._taken += sys.getsizeof(argument)  # small or read already: what is next looks at the sum
             self._stack.append(argument)
         elif opcode in _CONSTANTS:
             value = _CONSTANTS[opcode]()
-            self._take(sys.getsizeof(value))
+            self._taken += sys.getsizeof(value)
             self._stack.append(value)
         elif opcode in _GETS:
             self._stack.append(self._memo[argument])
         elif opcode in _PUTS:
-            self._take(_ENTRY)
+            self._taken += _ENTRY
             self._memo[argument] = self._stack[-1]
         else:
             action = _ACTIONS.get(opcode)
