@@ -32,7 +32,7 @@ from cxr_explain.audit.rows import (
 )
 from cxr_explain.audit.seal import SEAL, WRITTEN_ANEW, check_seal, is_sealed, seal
 from cxr_explain.display import html_of
-from cxr_explain.errors import AuditError, naming
+from cxr_explain.errors import AuditError, OptionError, naming
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
@@ -261,7 +261,12 @@ class AuditRun:
             AuditError: the run's folder names another machine, which nobody else did.
             OptionError: no such folder.
         """
-        return ImageFolder(self.images, links="here")
+        where = self.images
+        try:
+            return ImageFolder(where, links="here")
+        except OptionError as error:
+            error.remedy = "If it was moved, name it with --images, images=."
+            raise
 
     @property
     def is_complete(self) -> bool:

@@ -20,6 +20,9 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/killing.py
 from killing import Kill, Operation, run_command, try_command
 
+from cxr_explain.audit.place import LocalPlace
+from cxr_explain.audit.seal import SEAL, check_seal
+from cxr_explain.audit.store import SEALED
 from cxr_explain.cli.main import app
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
@@ -125,7 +128,10 @@ def opening(seen: list[Operation], name: str) -> int:
 
 
 def state(root: Path) -> dict[str, str]:
-    """Every file and folder, with the digest of what is in it; tables of an audit without times."""
+    """Every file and folder, with the digest of what is in it; tables of an audit without times.
+
+    A seal must hold; then it says no more than the files do, of which one has times.
+    """
     found = {}
     for path in sorted(root.rglob("*")):
         name, content = path.relative_to(root).as_posix(), b""
@@ -133,6 +139,8 @@ def state(root: Path) -> dict[str, str]:
             table = pq.read_table(path, partitioning=None)
             kept = [column for column in table.column_names if not column.endswith("_ms")]
             content = str(table.select(kept).to_pylist()).encode()
+        elif path.name == SEAL:
+            check_seal(LocalPlace(path.parent), SEALED)
         elif path.is_file() and path.name != "audit.log":  # which says when what happened
             content = path.read_bytes()
         found[name] = hashlib.sha256(content).hexdigest()

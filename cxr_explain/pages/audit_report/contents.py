@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from cxr_explain.audit.record import Record
@@ -13,6 +13,12 @@ from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
+from cxr_explain.support.strict_json import digest_of
+
+_OF_THE_MAPS = frozenset(
+    {"target_layer", "rule_title", "rule_settings", "map_settings", "ranking_settings", "read_settings"}
+)
+"""Fields of a record that say, beside the model and the image, which maps a reader judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,7 @@ class Contents:
                 "manifest": self.record.manifest_sha256,
                 "model": self.record.model,
                 "weights": self.record.weights_sha256,
+                "settings": settings_of(self.record),
                 "version": self.record.package_version,
                 "images": len(self.listing),
             },
@@ -74,6 +81,11 @@ class Contents:
             yield image
             if progress and (done % told_every == 0 or done == len(self.chosen)):
                 progress(f"{done} of {len(self.chosen)} cases")
+
+
+def settings_of(record: Record) -> str:
+    """Digest of the settings that maps were made with; runs on other versions of torch share it."""
+    return digest_of({name: value for name, value in asdict(record).items() if name in _OF_THE_MAPS})
 
 
 def reason_of(error: CxrExplainError) -> str:

@@ -347,6 +347,25 @@ def test_verdicts_are_loaded_beside_the_table(opened: Opened, report: Path, tmp_
     assert page.locator("#tally").inner_text() == "1 of 24 images"
 
 
+def test_verdicts_on_maps_of_other_settings_are_told_apart(
+    opened: Opened, report: Path, tmp_path: Path
+) -> None:
+    page = opened(report, "#case=8")
+    shown_case(page)
+    page.get_by_label("Disagree with the model").check()
+    run = page.evaluate("CXR.app.listing.about.run")
+    assert page.evaluate("Object.keys(localStorage).some((key) => key.includes(CXR.app.listing.about.run.settings))")
+    entry = {"row": 2, "image_id": "patient000002_study1_view1_frontal", "verdict": "artefact"}
+    older = {name: value for name, value in run.items() if name != "settings"}  # which did not say
+    for saved, told in ((run, False), ({**run, "settings": "0" * 64}, True), (older, False)):
+        document = {"schema": "cxr-explain/verdicts/1", "run": saved, "verdicts": [entry]}
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        page.evaluate("document.getElementById('verdict-message').textContent = ''")
+        page.get_by_label("Load verdicts").set_input_files(tmp_path / "a.json")
+        until(page, "document.getElementById('verdict-message').textContent.includes('1 loaded')")
+        assert ("other settings" in page.locator("#verdict-message").inner_text()) is told
+
+
 def test_hostile_verdicts_are_refused_one_by_one(opened: Opened, report: Path, tmp_path: Path) -> None:
     page = opened(report, "#case=8")
     shown_case(page)

@@ -18,6 +18,7 @@ from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import place_at
 from cxr_explain.audit.store import AuditRun, join_parts
 from cxr_explain.pages.audit_report import build_report, write_pdf
+from cxr_explain.pages.audit_report.contents import Contents, settings_of
 
 BOX = '[{""pathology"": ""Effusion"", ""x"": 10, ""y"": 20, ""width"": 30, ""height"": 40}]'
 
@@ -87,3 +88,15 @@ def test_the_listing_has_the_manifests_labels(run: AuditRun) -> None:
 
 def test_its_pdf(run: AuditRun, tmp_path: Path) -> None:
     assert write_pdf(run, tmp_path / "a.pdf", cases=1, statistics={}).read_bytes().startswith(b"%PDF")
+
+
+def test_verdicts_know_the_settings_of_the_maps_that_were_judged(run: AuditRun) -> None:
+    record = run.record
+    same = replace(record, torch_version="0", uncertain="ones")
+    assert settings_of(same) == settings_of(record) == Contents.of(run, {}, 1).to_data()["run"]["settings"]
+    for other in (
+        replace(record, target_layer="elsewhere"),
+        replace(record, map_settings=replace(record.map_settings, fused=not record.map_settings.fused)),
+        replace(record, ranking_settings=replace(record.ranking_settings, top_k=1)),
+    ):
+        assert settings_of(other) != settings_of(record)

@@ -175,10 +175,10 @@
       if (!file) return;
       const message = find("verdict-message");
       try {
-        const { taken, refused, otherModel } = await this.verdicts.load(file);
-        const model = otherModel ? " They were given to another model's report." : "";
+        const { taken, refused, other } = await this.verdicts.load(file);
+        const others = { model: " They were given to another model's report.", settings: " They were given to a report on maps of other settings." };
         this.table.draw();
-        message.textContent = `${CXR.text.count(taken)} loaded, ${CXR.text.count(refused)} refused.${model}`;
+        message.textContent = `${CXR.text.count(taken)} loaded, ${CXR.text.count(refused)} refused.${others[other] ?? ""}`;
         if (this.page.image >= 0) this.page.drawVerdict();
       } catch (error) {
         message.textContent = error.message;

@@ -11,9 +11,9 @@ CXR.Verdicts = class {
     this.listing = listing;
     this.given = new Map();
     this.listeners = [];
-    const { manifest, model, weights, images } = listing.about.run;
+    const { manifest, model, weights, settings, images } = listing.about.run;
     // All reports that were opened from a disk share one storage.
-    this.place = ["cxr-explain", manifest, model, weights, images].join("/");
+    this.place = ["cxr-explain", manifest, model, weights, settings, images].join("/");
     this.restore();
   }
 
@@ -81,7 +81,8 @@ CXR.Verdicts = class {
   }
 
   /** Take over what a file says; what it does not name stays.
-   *  Returns {taken, refused}; throws an Error in words for another file. */
+   *  Returns {taken, refused, other}: "model" or "settings", where a report on others saved it, else "".
+   *  Throws an Error in words for another file. */
   read(text) {
     let document;
     try {
@@ -102,8 +103,14 @@ CXR.Verdicts = class {
       this.given.set(found.image, found.given);
       taken++;
     }
-    const otherModel = document.run.model !== this.listing.about.run.model || document.run.weights !== this.listing.about.run.weights;
-    return { taken, refused: document.verdicts.length - taken, otherModel };
+    return { taken, refused: document.verdicts.length - taken, other: this.other(document.run) };
+  }
+
+  /** What differs between this report and the one that saved a file; older ones did not say their settings. */
+  other(saved) {
+    const { model, weights, settings } = this.listing.about.run;
+    if (saved.model !== model || saved.weights !== weights) return "model";
+    return saved.settings !== undefined && saved.settings !== settings ? "settings" : "";
   }
 
   /** An entry of a file, taken apart: nothing of it is used that is not expected. */
