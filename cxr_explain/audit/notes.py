@@ -32,6 +32,24 @@ def image_sources(text: str) -> set[str]:
     return {family for family, names in _FAMILIES.items() if any(name in folded for name in names)}
 
 
+def not_complete(there: int, rows: int) -> list[str]:
+    """Whether images of an audit are missing because it is not finished, in a sentence; [] if none are.
+
+    Args:
+        there: number of images that were explained, or that failed.
+        rows: number of rows of the manifest.
+
+    >>> print(*not_complete(128, 5000))
+    This audit is not complete: 128 of 5,000 images are in it. Run the same command again to go on.
+    """
+    if there >= rows:
+        return []
+    return [
+        f"This audit is not complete: {there:,} of {rows:,} images are in it. Run the same command again to "
+        "go on."
+    ]
+
+
 def training_overlap(training_sets: Sequence[str], source: str) -> list[str]:
     """Whether the model may have been trained on what is audited, in a sentence; [] if nothing says so.
 

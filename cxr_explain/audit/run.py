@@ -248,10 +248,11 @@ def _record_of(audit: Audit) -> Record:
 
 def _finish(audit: Audit, log: Callable[[str], None]) -> None:
     """Join the parts once all rows are there."""
-    if not Parts(audit.place, audit.record).are_all():
+    parts = Parts(audit.place, audit.record)
+    if not parts.are_all():
         log("not finished: the same command goes on from here")
         return
-    explained, failed = join_parts(audit.place, audit.record)
+    explained, failed = join_parts(parts)
     log(f"finished: {explained} explained, {failed} failed")
 
 

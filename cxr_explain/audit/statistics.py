@@ -19,7 +19,7 @@ from cxr_explain.audit.curves import curves_of
 from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
-from cxr_explain.audit.notes import data_notes, result_notes, training_overlap
+from cxr_explain.audit.notes import data_notes, not_complete, result_notes, training_overlap
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
 from cxr_explain.measures.statistics.bootstrap import (
@@ -169,6 +169,7 @@ def statistics_of(
         seed=seed,
         failures=len(run.failures),
         notes=[
+            *not_complete(len(rows) + len(run.failures), run.record.rows),
             *training_overlap(run.record.training_sets, run.manifest.source),
             *data_notes(cases, without_patient),
             *localisation.notes,

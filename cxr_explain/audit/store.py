@@ -53,21 +53,25 @@ SEALED = {
 _ROW_GROUP = 1024
 
 
-def join_parts(place: Place, record: Record) -> tuple[int, int]:
+def join_parts(parts: Parts) -> tuple[int, int]:
     """Write results.parquet, failures.parquet and failures.csv from the parts.
 
     The seal comes last: where it is, all of them are, and are known by their digests.
 
+    Args:
+        parts: all parts of a run.
+
     Returns:
         How many images were explained, and how many failed.
     """
+    place, record = parts.place, parts.record
     schema = result_schema(record)
     explained = 0
     failures = [failure_schema(record).empty_table()]
     with place.growing(RESULTS) as file:
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             waiting: list[pa.Table] = []
-            for table in Parts(place, record).in_order():
+            for table in parts.in_order():
                 waiting.append(table.filter(pc.field("code").is_null()).select(schema.names).cast(schema))
                 explained += len(waiting[-1])
                 bad = table.filter(~pc.field("code").is_null())

@@ -18,9 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cxr_explain import Explainer, HookedClassifier, Outputs, read_radiograph
+from cxr_explain.audit.notes import not_complete
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import explanation_of
 from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit
+from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
 from cxr_explain.explaining.settings import RankingSettings
@@ -213,6 +215,8 @@ def test_an_unfinished_run_can_be_read(
     assert not run.joined
     assert run.results["row"].to_pylist() == [0, 1, 2, 3]
     assert len(run.failures) == 0
+    (note,) = not_complete(4, len(manifest))
+    assert note in statistics_of(run, resamples=10).document["notes"]
 
 
 @pytest.mark.parametrize(

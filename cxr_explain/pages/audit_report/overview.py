@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cxr_explain.audit.notes import training_overlap
+from cxr_explain.audit.notes import not_complete, training_overlap
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.sections import PERFORMANCE, Section, ShownEstimate, sections_of
 from cxr_explain.audit.store import AuditRun
@@ -155,11 +155,7 @@ def _alerts(run: AuditRun, listing: Listing) -> tuple[str, ...]:
     alerts = training_overlap(record.training_sets, run.manifest.source)
     alerts += phantom_texts(listing.phantoms, int(listing.explained.sum()), phantom_only=record.phantom_only)
     alerts += record.model_notes
-    if not run.is_complete:
-        alerts.append(
-            f"This audit is not complete: {len(listing):,} of {record.rows:,} images are in it. Run the same "
-            "command again to go on."
-        )
+    alerts += not_complete(len(listing), record.rows)
     return tuple(alerts)
 
 

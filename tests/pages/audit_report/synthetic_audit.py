@@ -70,7 +70,7 @@ class SyntheticAudit:
     @cached_property
     def record(self) -> Record:
         points = (*POINTS, *[0.3] * len(self.outputs))[: len(self.outputs)]
-        made = record(self.rows, self.outputs, points)
+        made = record(self.rows + (not self.complete), self.outputs, points)
         return replace(made, training_sets=tuple(self.training_sets), phantom_only=self.phantom)
 
     @cached_property
@@ -148,10 +148,6 @@ class SyntheticAudit:
             for at, row in enumerate(self.failed)
         ]  # fmt: skip
         return pa.Table.from_pylist(rows, failure_schema(self.record))
-
-    @property
-    def is_complete(self) -> bool:
-        return self.complete
 
     def case(self, at: int) -> Any:
         row = dict(self.results.slice(at, 1).to_pylist()[0])

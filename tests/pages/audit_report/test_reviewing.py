@@ -354,7 +354,9 @@ def test_verdicts_on_maps_of_other_settings_are_told_apart(
     shown_case(page)
     page.get_by_label("Disagree with the model").check()
     run = page.evaluate("CXR.app.listing.about.run")
-    assert page.evaluate("Object.keys(localStorage).some((key) => key.includes(CXR.app.listing.about.run.settings))")
+    assert page.evaluate(
+        "Object.keys(localStorage).some((key) => key.includes(CXR.app.listing.about.run.settings))"
+    )
     entry = {"row": 2, "image_id": "patient000002_study1_view1_frontal", "verdict": "artefact"}
     older = {name: value for name, value in run.items() if name != "settings"}  # which did not say
     for saved, told in ((run, False), ({**run, "settings": "0" * 64}, True), (older, False)):

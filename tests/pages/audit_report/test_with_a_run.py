@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
     place.write("place.json", json.dumps({"images": str(folder / "images")}).encode())
     place.write("manifest.csv", manifest)
     Parts(place, record).write([*rows, *audit.failures.to_pylist()])
-    join_parts(place, record)
+    join_parts(Parts(place, record))
     return AuditRun.open(folder / "run")
 
 
