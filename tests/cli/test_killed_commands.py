@@ -72,6 +72,13 @@ def run_without_report(made: Path, root: Path) -> None:
     shutil.copytree(made / "run", root / "run", ignore=shutil.ignore_patterns("report"))
 
 
+def damaged_run(made: Path, root: Path) -> None:
+    """Its tables are joined again from the parts."""
+    run_without_report(made, root)
+    table = root / "run" / "results.parquet"
+    table.write_bytes(table.read_bytes()[:-40])
+
+
 def old_manifest(made: Path, root: Path) -> None:
     (root / "manifest.csv").write_text("".join((made / "manifest.csv").read_text().splitlines(True)[:-1]))
 
@@ -84,7 +91,7 @@ COMMANDS: dict[str, tuple[str, tuple[Start, ...]]] = {
     ),
     "audit": (
         "audit {made}/manifest.csv --images {made}/phantoms/images --weights phantom --out run",
-        (nothing,),
+        (nothing, damaged_run),
     ),
     "report": (
         "report run --resamples 100 --seed 1 --cases 2",
