@@ -250,11 +250,15 @@ class AuditRun:
         if self.named_images is not None:
             return self.named_images
         try:
-            found = read_json(self.place.read(WHERE))["images"]
+            found = read_json(self.place.read(WHERE))["images"] if self.place.exists(WHERE) else None
         except (KeyError, TypeError, ValueError):
             found = None
         if not isinstance(found, str):
-            raise AuditError("nothing about where the images are", source=f"{self.place.name}/{WHERE}")
+            raise AuditError(
+                "nothing about where the images are",
+                source=f"{self.place.name}/{WHERE}",
+                remedy="Name their folder with --images, images=.",
+            )
         return folder_told_by(WHERE, found)
 
     @cached_property

@@ -457,3 +457,18 @@ def test_the_softmax_of_a_one_label_classifier_comes_back_from_a_run(
                 assert row[f"probability {name}"] == pytest.approx(float(own[index]), rel=1e-5)
                 assert again.ranking[name].probability == row[f"probability {name}"]
         assert again.ranking.pathologies == direct.ranking.pathologies
+
+
+def test_images_that_were_moved_are_found_where_the_message_says(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    images, moved, where = tmp_path / "images", tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(phantoms / "images", images)
+    run_audit(explainer, manifest, images, where, running=RUNNING)
+    images.rename(moved)
+    with pytest.raises(OptionError, match="name it with --images, images="):
+        AuditRun.open(where).case(0).radiograph()
+    (where / "place.json").unlink()
+    with pytest.raises(AuditError, match=r"where the images are\. Name their folder with --images"):
+        AuditRun.open(where).case(0).radiograph()
+    assert AuditRun.open(where, images=moved).case(0).radiograph().shape
