@@ -75,7 +75,7 @@ class CheckpointFacts:
 
         >>> CheckpointFacts.from_metadata({"trained_on": "phantoms"})
         Traceback (most recent call last):
-        cxr_explain.errors.WeightsMetadataError: found the metadata 'trained_on' = 'phantoms'; expected JSON...
+        cxr_explain.errors.WeightsMetadataError: found the metadata 'trained_on' = 'phantoms'; expected...
         """
         told = (metadata or {}).items()
         return cls.from_values({name: _parsed(name, text) for name, text in told if name in _RULES})

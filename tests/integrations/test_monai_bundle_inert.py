@@ -158,7 +158,7 @@ def test_the_workflow_of_a_bundle_evaluates_nothing_and_refuses_the_names(
         workflow.run()
     errors = [str(error) for error in chain_of(caught.value) if isinstance(error, WeightsMetadataError)]
     assert errors
-    assert "model.json: found the name '$" in errors[0]
+    assert 'model.json: found the name "$' in errors[0]
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
