@@ -57,10 +57,7 @@ class Parts:
 
     def write(self, rows: Sequence[Row]) -> str:
         """Write a part whole, under a name that says which rows it holds; the same rows replace it."""
-        numbers = [row["row"] for row in rows]
-        kinds = "".join("f" if row.get("code") else "e" for row in rows)
-        token = hashlib.sha256(f"{numbers}{kinds}".encode()).hexdigest()[:8]
-        name = f"{PARTS}/part-{numbers[0]:08d}-{token}.parquet"
+        name = _name_of([row["row"] for row in rows], [not row.get("code") for row in rows])
         table = pa.Table.from_pylist(list(rows), self._schema)
         self.place.write(name, with_digest(as_parquet(table)))
         return name
@@ -105,12 +102,7 @@ class Parts:
             return read_rows(pa.BufferReader(content), self._schema, self.record, columns)
         except (AuditError, OSError, ValueError) as error:
             reason = error.found if isinstance(error, AuditError) else error
-            raise AuditError(
-                f"something else than a part of this audit ({reason})",
-                expected="a file that it wrote",
-                source=f"{self.place.name}/{name}",
-                remedy="Remove it: the same `cxr-explain audit` command makes its rows again.",
-            ) from error
+            raise self._no_part(name, f"something else than a part of this audit ({reason})") from error
 
     def in_order(self) -> Iterator[pa.Table]:
         """All rows in the manifest's order, each once, some at a time.
@@ -141,17 +133,37 @@ class Parts:
         errors: list[AuditError] = []
         for name in self.names():
             try:
-                table = self.read(name, ["row", "code"])
+                found[name] = self._rows_of(name)
             except AuditError as error:
                 errors.append(error)
-            else:
-                found[name] = _Rows(table["row"].to_numpy(), table["code"].is_null().to_numpy())
         if errors:
             raise _all_named(errors)
         return found
 
+    def _rows_of(self, name: str) -> _Rows:
+        table = self.read(name, ["row", "code"])
+        rows = _Rows(table["row"].to_numpy(), table["code"].is_null().to_numpy())
+        if name != _name_of(rows.numbers.tolist(), rows.explained.tolist()):
+            raise self._no_part(name, "a part of this audit under the name of another")
+        return rows
+
+    def _no_part(self, name: str, found: str) -> AuditError:
+        return AuditError(
+            found,
+            expected="a file that it wrote",
+            source=f"{self.place.name}/{name}",
+            remedy="Remove it: the same `cxr-explain audit` command makes its rows again.",
+        )
+
     def _between(self, name: str, start: int, stop: int) -> pa.Table:
         return self.read(name).filter((pc.field("row") >= start) & (pc.field("row") < stop))
+
+
+def _name_of(numbers: Sequence[int], explained: Sequence[bool]) -> str:
+    """The name of a part with these rows, so that one copied over another is noticed."""
+    kinds = "".join("e" if each else "f" for each in explained)
+    token = hashlib.sha256(f"{list(numbers)}{kinds}".encode()).hexdigest()[:8]
+    return f"{PARTS}/part-{(numbers or [0])[0]:08d}-{token}.parquet"
 
 
 def as_parquet(table: pa.Table) -> bytes:

@@ -30,6 +30,7 @@ _MOST_COLUMNS = 16_384  # as a spreadsheet has
 _LONGEST_ROW = 2**22  # bytes
 _MEMORY_PER_BYTE = 64  # of the file as it is on the disk
 _SPARE_MEMORY = 2**29  # bytes; MIMIC-CXR's tables take half of them
+_MOST_MEMORY = 2**31  # bytes by this count, of which a third comes to be used: over a million images
 _CELL = 80  # bytes, besides its text
 _ROW = 512  # bytes, with what is kept of an image later on
 _LINE = 64  # bytes; a blank line takes no memory, but time
@@ -56,8 +57,8 @@ class CsvLines(Iterator[str]):
             else _Checked(stream)
         )
         self._text = io.TextIOWrapper(cast(BinaryIO, self._bytes), "utf-8-sig", newline="")
-        self._allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * size
-        self._remedy = UNPACK if unpacked else "Leave out what no audit needs."
+        self._allowed = min(_SPARE_MEMORY + _MEMORY_PER_BYTE * size, _MOST_MEMORY)
+        self._remedy = UNPACK if unpacked else "Leave out what no audit needs, or split it."
         self._taken = 0
         self._row = 0  # bytes of the text since the last row began
 
@@ -103,7 +104,10 @@ class CsvLines(Iterator[str]):
         if self._taken > self._allowed:
             raise ManifestError(
                 f"a table that takes more than {self._allowed:,} bytes of memory",
-                expected=f"{_SPARE_MEMORY:,} and {_MEMORY_PER_BYTE} for each byte of its file at most",
+                expected=(
+                    f"{_SPARE_MEMORY:,} and {_MEMORY_PER_BYTE} for each byte of its file, and at most "
+                    f"{_MOST_MEMORY:,}"
+                ),
                 remedy=self._remedy,
             )
 
