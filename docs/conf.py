@@ -68,6 +68,7 @@ python_maximum_signature_line_length = 88
 
 nitpicky = True
 INTERNAL = (
+    r"audit\.images\.ImageFolder",
     r"audit\.place\.Place",
     r"audit\.reading\.ManifestRow",
     r"audit\.record\.Record",
