@@ -10,8 +10,11 @@ from pydicom.datadict import tag_for_keyword
 
 from cxr_explain.loaders.decode_settings import DecodeSettings
 from cxr_explain.loaders.file_name import DATES, NUMBERS, FileName
-from cxr_explain.loaders.header import is_phantom
+from cxr_explain.loaders.header import element, is_phantom
 from cxr_explain.loaders.header_texts import HeaderText, HeaderTooLongError, header_texts
+from cxr_explain.loaders.ordinary_names import is_ordinary
+from cxr_explain.loaders.spelling import folded
+from cxr_explain.pathologies import DATA_SET_PATHOLOGIES, PATHOLOGIES
 from cxr_explain.radiograph import PHANTOM_DATE, PHANTOM_PATIENT
 
 _SAFE: Final = frozenset(
@@ -25,6 +28,10 @@ _SAFE: Final = frozenset(
 )
 """Attributes of text that PS3.15 table E.1-1 does not list: they are about a product or a code."""
 _SAFE_GROUPS: Final = frozenset({0x0018, 0x0028})  # for numbers: how an image was taken, and is stored
+_WORDS = re.compile(r"[^\W\d_]+")
+_FINDINGS: Final = frozenset(
+    word for name in (*PATHOLOGIES, *DATA_SET_PATHOLOGIES) for word in _WORDS.findall(folded(name))
+)
 _OWN_PHANTOM = re.compile(re.escape(PHANTOM_PATIENT) + r"-\d+")
 
 
@@ -42,7 +49,9 @@ def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, 
 
     Words of the stem from four letters on, and numbers from six digits on, are looked for in the header's
     texts, too. Words that radiographs are usually called by do not count in texts, nor do attributes that are
-    about a product or a code. What is in doubt counts; a header too long to compare does.
+    about a product or a code. What is in doubt counts: a header too long to compare, and a stem like a
+    person's name (two words with capitals, that neither radiographs nor findings are called by) where the
+    header's name was removed.
 
     Returns:
         The id, and a warning that does not repeat what was found.
@@ -57,7 +66,23 @@ def choose_id(dataset: pydicom.Dataset, settings: DecodeSettings) -> tuple[str, 
         return settings.hashed_id, [
             "the file's name repeats data of the header: id taken from the SHA-256 digest"
         ]
+    if _is_like_a_name(settings.stem) and _names_nobody(dataset):
+        return settings.hashed_id, [
+            "the file's name may be a person's, and the header has none to compare it with: id taken from "
+            "the SHA-256 digest"
+        ]
     return settings.safe_id, []
+
+
+def _is_like_a_name(stem: str) -> bool:
+    words = (word for word in _WORDS.findall(stem) if word[0].isupper() and len(word) > 2)
+    return sum(not (is_ordinary(folded(word)) or folded(word) in _FINDINGS) for word in words) > 1
+
+
+def _names_nobody(dataset: pydicom.Dataset) -> bool:
+    """Whether the name was removed from a header, or replaced by a word such as "Anonymous"."""
+    name = folded(str(element(dataset, "PatientName") or ""))
+    return all(map(is_ordinary, _WORDS.findall(name)))
 
 
 def _repeats_header(stem: str, dataset: pydicom.Dataset) -> bool:

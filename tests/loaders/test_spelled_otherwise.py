@@ -297,6 +297,16 @@ def test_an_ordinary_name_is_kept(stem):
         assert not is_hashed(stem, header(**people)), people
 
 
+@pytest.mark.parametrize("name", ["", "Anonymous", "PATIENT^TEST"])
+def test_a_name_that_the_header_no_longer_has_is_not_kept(name):
+    anonymised = header(PatientName=name)
+    for stem in ("Rossi_Mario", "ROSSI^MARIO_pa", "De Luca-Anna 2021", "Müller, Jörg"):
+        assert is_hashed(stem, anonymised), stem
+    for stem in ("Pleural_Effusion", "Chest_PA_Left", "VinDr_01", "Mass_Nodule", "rossi_mario", "Site_A"):
+        assert not is_hashed(stem, anonymised), stem
+    assert not is_hashed("Rossi_Mario", header(PatientName="Doe^Jane"))
+
+
 @pytest.mark.parametrize("stem", [f"phantom-{seed:06d}" for seed in (0, 39, 101, 123, 1234, 10_100, 120_001)])
 def test_phantoms_keep_their_names(stem):
     ds = header(PatientName="COMPUTED^CHEST", PatientID=f"COMPUTED-{stem[-6:]}")
