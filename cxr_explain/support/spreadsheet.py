@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from cxr_explain.errors import legible
 
-_FORMULA = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－﹣−＠]"
+_BLANKS = r"[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
+_FORMULA = rf"{_BLANKS}[=+\-@＝＋－﹣−＠]"
 _RUN_BY_SPREADSHEETS = re.compile(rf"[\t\r\n]|{_FORMULA}")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)", re.ASCII)
-_CELL_WITHIN = re.compile(rf"([;|\t\r\n])(?={_FORMULA})")
+_CELL_WITHIN = re.compile(rf"([;|\t\r\n](?:{_BLANKS}\")*)(?={_FORMULA})")
 
 
 def safe_cell(value: object) -> str:

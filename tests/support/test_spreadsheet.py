@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxr_explain.errors import legible
@@ -42,6 +42,8 @@ def test_every_other_sign_stays(text: str) -> None:
 
 
 @given(st.lists(st.one_of(st.text(), DANGEROUS), min_size=1, max_size=4))
+@example([';"−'])
+@example(['; " "=1'])
 def test_no_separator_finds_a_formula_in_a_file(names: list[str]) -> None:
     """The head of a table is as much from outside as its cells: it names the pathologies of a model."""
     text = safe_csv([("id", *names, "error"), ("a", *("" for _ in names), "x")])

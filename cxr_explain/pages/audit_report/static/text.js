@@ -24,9 +24,10 @@ CXR.text = (() => {
   const number = (value, digits = 2) => (Number.isNaN(value) ? "–" : value.toFixed(digits));
   const count = (value) => value.toLocaleString("en-US");
 
-  const FORMULA = "[\\s\\u0000-\\u001f\\u200b-\\u200f\\u2060\\ufeff]*[=+\\-@＝＋－﹣−＠]";
+  const BLANKS = "[\\s\\u0000-\\u001f\\u200b-\\u200f\\u2060\\ufeff]*";
+  const FORMULA = `${BLANKS}[=+\\-@＝＋－﹣−＠]`;
   const FIRST = new RegExp(`^(?:[\\t\\r\\n]|${FORMULA})`);
-  const WITHIN = new RegExp(`([;|\\t\\r\\n])(?=${FORMULA})`, "g");
+  const WITHIN = new RegExp(`([;|\\t\\r\\n](?:${BLANKS}")*)(?=${FORMULA})`, "g");
 
   /** A CSV cell; with an apostrophe where a spreadsheet would take it for a formula (OWASP, CSV Injection),
    *  also after a sign at which another spreadsheet begins a cell: see support/spreadsheet.py. */
