@@ -23,7 +23,7 @@ _MOST_IMAGES = 1000
 _EXIF: Final = re.compile(rb"(?:Exif\x00\x00){0,2}")
 
 
-class _Entry(NamedTuple):
+class _IfdEntry(NamedTuple):
     tag: int
     kind: int
     values: int
@@ -90,7 +90,7 @@ class _Account:
         self._available = available
         self._parts = self._bytes = 0
 
-    def add(self, entry: _Entry) -> None:
+    def add(self, entry: _IfdEntry) -> None:
         """Count an entry and its values."""
         size = entry.values * ({**_SIZES, **_SIZES_OF_BIG}.get(entry.kind, 0))
         self._parts += 1
@@ -132,11 +132,11 @@ def _check_directory(data: bytes, form: _Form, position: int, account: _Account)
     return int(form.next.unpack_from(data, end)[0]) if end + form.next.size <= len(data) else 0
 
 
-def _entries(data: bytes, form: _Form, position: int) -> Iterator[_Entry]:
+def _entries(data: bytes, form: _Form, position: int) -> Iterator[_IfdEntry]:
     if position + form.number.size > len(data):
         return
     (count,) = form.number.unpack_from(data, position)
     position += form.number.size
     for _ in range(min(count, (len(data) - position) // form.entry.size)):
-        yield _Entry(*form.entry.unpack_from(data, position))
+        yield _IfdEntry(*form.entry.unpack_from(data, position))
         position += form.entry.size

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bombs import Bomb
 
+from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES
+
 CHECKPOINT = "cxr_explain.weights:read_checkpoint"
 CLASSIFIER = "other_readers:classifier"
 EXPLANATION = "other_readers:explanation"
@@ -800,19 +802,9 @@ def _outline(size: str = "[64,64]", **polygons: str) -> str:
 
 
 def _segmented(counts: str, size: str = "[10000,10000]") -> bytes:
-    names = (
-        "Enlarged Cardiomediastinum",
-        "Cardiomegaly",
-        "Lung Lesion",
-        "Airspace Opacity",
-        "Edema",
-        "Consolidation",
-        "Atelectasis",
-        "Pneumothorax",
-        "Pleural Effusion",
-        "Support Devices",
+    masks = ",".join(
+        f'"{name}":{{"size":{size},"counts":"{counts}"}}' for name in CHEXLOCALIZE_NAMES.values()
     )
-    masks = ",".join(f'"{name}":{{"size":{size},"counts":"{counts}"}}' for name in names)
     return f'{{"a":{{{masks}}}}}'.encode()
 
 
