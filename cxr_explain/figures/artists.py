@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from cxr_explain.figures.lettering import Face, font
+from cxr_explain.figures.lettering import DEJAVU, Face, Typeface
 from cxr_explain.figures.palette import INK
 
 Align = Literal["left", "center", "right"]
@@ -38,6 +38,7 @@ class TextLine(Text):
         align: which end of the line is at x, or "center".
         vertical: which height of the line is at y.
         halo: colour of an outline around the letters; None without one.
+        typeface: fonts of the letters.
         **style: options of Matplotlib's `Text`.
     """
 
@@ -53,13 +54,14 @@ class TextLine(Text):
         align: Align = "left",
         vertical: Literal["baseline", "center", "center_baseline"] = "baseline",
         halo: str | None = None,
+        typeface: Typeface = DEJAVU,
         **style: Any,
     ) -> None:
         if halo:
             style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
         super().__init__(
-            x, y, text, fontproperties=font(face, size, text), color=colour, horizontalalignment=align,
-            verticalalignment=vertical, parse_math=False, clip_on=False, **style,
+            x, y, text, fontproperties=typeface.font(face, size, text), color=colour,
+            horizontalalignment=align, verticalalignment=vertical, parse_math=False, clip_on=False, **style,
         )  # fmt: skip
 
     def draw(self, renderer: RendererBase) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxr_explain.figures.content import ContentBlock
-from cxr_explain.figures.lettering import width
-from cxr_explain.figures.page import BODY, Page
+from cxr_explain.figures.page import Page
 from cxr_explain.figures.palette import ALERT, PHANTOM
+from cxr_explain.figures.style import BODY
 
 _HEIGHT = 0.27
 _AFTER = 0.13
@@ -68,7 +68,7 @@ class Banner(ContentBlock):
         page.box(x, y, self.width, _HEIGHT, facecolor=notice.colour, linewidth=0)
         left, baseline = x + _PADDING, y + _HEIGHT / 2 + 0.055
         page.text(left, baseline, notice.title, size=_SIZE, face="bold", colour="white")
-        left += width(notice.title, _SIZE, "bold") + 0.16
+        left += self.content.look.typeface.width(notice.title, _SIZE, "bold") + 0.16
         room = x + self.width - _PADDING - left
         page.text(left, baseline, notice.aside, size=BODY + 1, colour="white", room=room)
 

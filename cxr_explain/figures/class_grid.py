@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import ContentBlock
-from cxr_explain.figures.lettering import display_name, shorten, width, wrap
+from cxr_explain.figures.lettering import Typeface
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import QUIET
 from cxr_explain.figures.texts import NO_GRADIENT, format_probability
 
 _TITLE = 0.27
@@ -73,7 +72,9 @@ class ClassGrid(ContentBlock):
         page.box(x, baseline - 0.07, 0.07, 0.07, facecolor=style.colour, linewidth=0)
         page.text(x + 0.11, baseline, str(style.rank), size=SMALL, face="bold")
         probability = format_probability(prediction.probability)
-        page.text(x + self._image[0], baseline, probability, size=_TINY, colour=QUIET, align="right")
+        page.text(
+            x + self._image[0], baseline, probability, size=_TINY, colour=page.style.quiet, align="right"
+        )
         lines, size = self._names[index]
         for number, line in enumerate(lines):
             page.text(x, baseline + _LINE * (number + 1), line, size=size)
@@ -88,15 +89,26 @@ class ClassGrid(ContentBlock):
         if len(self.content.styles) == 1:
             return
         place = (x, top + self._image[1] + 0.095)
-        page.text(*place, f"peak {100 * peak:.0f} %", size=_TINY, colour=QUIET, room=self._cell_width)
+        page.text(
+            *place, f"peak {100 * peak:.0f} %", size=_TINY, colour=page.style.quiet, room=self._cell_width
+        )
 
     def _say(self, page: Page, x: float, y: float, text: str) -> None:
         """Say why there is no map, on the image with the top left corner (x, y)."""
         width_, height = self._image
-        lines = wrap(text, width_ - 0.04, _TINY)
+        lines = self.content.look.typeface.wrap(text, width_ - 0.04, _TINY)
         for number, line in enumerate(lines):
             middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 0.1
-            page.axes.add_artist(TextLine(x + width_ / 2, middle, line, size=_TINY, **_ON_IMAGE))
+            page.axes.add_artist(
+                TextLine(
+                    x + width_ / 2,
+                    middle,
+                    line,
+                    size=_TINY * page.scale,
+                    typeface=page.style.typeface,
+                    **_ON_IMAGE,
+                )
+            )
 
     def _peak(self, values: NDArray[np.float32]) -> float | None:
         """The map's peak beside the largest of all K: the images alone would make a weak map look strong."""
@@ -106,9 +118,9 @@ class ClassGrid(ContentBlock):
     def _scale(self, page: Page, x: float, y: float) -> None:
         ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (8, 1))
         page.image(overlay.colour_map_over(np.full_like(ramp, 0.35), ramp), x + 0.31, y, 0.8, 0.07)
-        page.text(x, y + 0.07, "none", size=SMALL, colour=QUIET)
+        page.text(x, y + 0.07, "none", size=SMALL, colour=page.style.quiet)
         text = "own peak" if len(self.content.styles) == 1 else "own peak; % of the strongest"
-        page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=QUIET, room=self.width - 1.17)
+        page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=page.style.quiet, room=self.width - 1.17)
 
     @cached_property
     def _layout(self) -> tuple[int, tuple[float, float]]:
@@ -168,8 +180,8 @@ class ClassGrid(ContentBlock):
 
     @cached_property
     def _names(self) -> list[tuple[list[str], float]]:
-        names = (display_name(p.pathology) for p in self.content.explanation.ranking.top)
-        return [_fit_name(name, self._cell_width) for name in names]
+        names = (self.content.look.name_of(p.pathology) for p in self.content.explanation.ranking.top)
+        return [_fit_name(name, self._cell_width, self.content.look.typeface) for name in names]
 
 
 def _cell_extra(name_lines: int) -> float:
@@ -177,13 +189,13 @@ def _cell_extra(name_lines: int) -> float:
     return 0.085 + _LINE * name_lines + 0.05 + 0.115
 
 
-def _fit_name(name: str, limit: float) -> tuple[list[str], float]:
+def _fit_name(name: str, limit: float, typeface: Typeface) -> tuple[list[str], float]:
     """A name on one line or two, in a smaller size where a word would not fit, and that size."""
     longest = max(name.split(), key=len)
     size = SMALL
-    while size > _SMALLEST and width(longest, size) > limit:
+    while size > _SMALLEST and typeface.width(longest, size) > limit:
         size -= 0.2
-    if width(longest, size) > limit:
+    if typeface.width(longest, size) > limit:
         first, _, rest = name.partition(" ")
-        return [shorten(part, limit, size) for part in (first, rest) if part], size
-    return wrap(name, limit, size, lines=2), size
+        return [typeface.shorten(part, limit, size) for part in (first, rest) if part], size
+    return typeface.wrap(name, limit, size, lines=2), size

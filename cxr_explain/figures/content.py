@@ -11,8 +11,8 @@ import numpy as np
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
-from cxr_explain.figures.lettering import unknown_letters
 from cxr_explain.figures.palette import RankStyle, rank_style
+from cxr_explain.figures.style import LIGHT, Style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
@@ -30,6 +30,7 @@ class Content:
         boxes: reference boxes to outline, in the radiograph's pixels.
         max_opacity: opacity of the strongest evidence, in (0, 1].
         contours: whether to outline each pathology at half the peak of that pathology.
+        look: how the figure looks.
     """
 
     explanation: Explanation
@@ -38,6 +39,7 @@ class Content:
     boxes: tuple[ReferenceBox, ...]
     max_opacity: float
     contours: bool
+    look: Style = LIGHT
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
@@ -62,7 +64,8 @@ class Content:
         """Letters of names, each once, that no font of this machine has."""
         names = (row.pathology for row in self.rows)
         boxed = (box.pathology for box in self.boxes)
-        return unknown_letters((*names, *boxed, self.explanation.id))
+        shown = map(self.look.name_of, (*names, *boxed))
+        return self.look.typeface.unknown_letters((*shown, self.explanation.id))
 
     @property
     def phantom(self) -> bool:

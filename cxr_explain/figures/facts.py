@@ -8,9 +8,8 @@ from functools import cached_property
 
 from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.content import Content, ContentBlock
-from cxr_explain.figures.lettering import wrap
-from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
-from cxr_explain.figures.palette import ALERT, QUIET
+from cxr_explain.figures.page import HEADING, SMALL, Page
+from cxr_explain.figures.style import BODY, LIGHT, Style
 from cxr_explain.figures.texts import (
     DISCLAIMER,
     OPERATING_POINT,
@@ -42,12 +41,14 @@ class FactLists:
         width: width of the block in inches.
         stacked: one list below the other rather than beside it.
         label_width: width of the facts' names in inches.
+        look: how the figure looks.
     """
 
     lists: Sequence[tuple[str, Sequence[Fact]]]
     width: float
     stacked: bool = False
     label_width: float = 0.78
+    look: Style = LIGHT
 
     @property
     def height(self) -> float:
@@ -70,7 +71,7 @@ class FactLists:
         page.heading(x, y, title, room=self._column_width)
         y += _TITLE
         for name, lines in facts:
-            page.text(x, y + 0.09, name, size=SMALL, colour=QUIET, room=self.label_width - 0.05)
+            page.text(x, y + 0.09, name, size=SMALL, colour=page.style.quiet, room=self.label_width - 0.05)
             for number, line in enumerate(lines):
                 page.text(x + self.label_width, y + 0.09 + _LINE * number, line, size=SMALL)
             y += _LINE * len(lines) + _GAP
@@ -88,7 +89,11 @@ class FactLists:
             (
                 title,
                 [
-                    (name, wrap(text, limit, SMALL, lines=2 if name == "id" else _MOST_LINES) or ["–"])
+                    (
+                        name,
+                        self.look.typeface.wrap(text, limit, SMALL, lines=2 if name == "id" else _MOST_LINES)
+                        or ["–"],
+                    )
                     for name, text in facts
                 ],
             )
@@ -109,18 +114,18 @@ class Closing(ContentBlock):
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         if self._warnings:
-            page.text(x, y + 0.12, "Warnings and notes", size=HEADING, face="bold", colour=ALERT)
+            page.text(x, y + 0.12, "Warnings and notes", size=HEADING, face="bold", colour=page.style.alert)
             y += _TITLE
         for lines in self._warnings:
-            page.text(x, y + 0.09, "•", size=SMALL, colour=ALERT)
+            page.text(x, y + 0.09, "•", size=SMALL, colour=page.style.alert)
             for line in lines:
                 page.text(x + 0.12, y + 0.09, line, size=SMALL)
                 y += _LINE
         y += 0.12 if self._warnings else 0.0
         page.rule(x, y, self.width)
-        page.text(x, y + 0.17, f"{DISCLAIMER}.", size=BODY, face="bold", colour=ALERT)
+        page.text(x, y + 0.17, f"{DISCLAIMER}.", size=BODY, face="bold", colour=page.style.alert)
         version = f"cxr-explain {self.content.explanation.provenance.package_version}"
-        page.text(x + self.width, y + 0.17, version[:40], size=SMALL, colour=QUIET, align="right")
+        page.text(x + self.width, y + 0.17, version[:40], size=SMALL, colour=page.style.quiet, align="right")
 
     @cached_property
     def _warnings(self) -> list[list[str]]:
@@ -133,7 +138,10 @@ class Closing(ContentBlock):
             *explanation.provenance.notes,
         )
         texts = [text for text in dict.fromkeys(every) if text.strip()]
-        shown = [wrap(text, self.width - 0.12, SMALL, lines=_LINES_EACH) for text in texts[:_MOST_WARNINGS]]
+        shown = [
+            self.content.look.typeface.wrap(text, self.width - 0.12, SMALL, lines=_LINES_EACH)
+            for text in texts[:_MOST_WARNINGS]
+        ]
         if len(texts) > _MOST_WARNINGS:
             rest = len(texts) - _MOST_WARNINGS
             shown.append([f"{rest} more in the explanation's provenance."])

@@ -13,12 +13,11 @@ from cxr_explain.figures.class_grid import ClassGrid
 from cxr_explain.figures.content import Content, ContentBlock
 from cxr_explain.figures.facts import Closing, FactLists, figure_facts
 from cxr_explain.figures.key import ColourKey, Legend
-from cxr_explain.figures.lettering import width
 from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
-from cxr_explain.figures.page import BODY, Block, Page
-from cxr_explain.figures.palette import ALERT, QUIET
+from cxr_explain.figures.page import Block, Page
 from cxr_explain.figures.panels import Panels
+from cxr_explain.figures.style import BODY, Style, StyleName, style_of
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
@@ -56,6 +55,7 @@ def draw_explanation(
     dpi: float = DPI,
     max_opacity: float = MAX_OPACITY,
     contours: bool = True,
+    style: Style | StyleName = "light",
 ) -> ExplanationFigure:
     """Draw the radiograph beside the fused overlay, with predictions, reference labels and provenance.
 
@@ -70,6 +70,8 @@ def draw_explanation(
         dpi: pixels in an inch, 40 to 1200; what is saved with a higher one keeps the images drawn for this.
         max_opacity: opacity of the strongest evidence, in (0, 1].
         contours: outline each pathology at half the peak of that pathology.
+        style: how the figure looks: "light", "dark", "print", or a `Style` with its fonts and language.
+            The settings of Matplotlib do not count, so that a record is the same on every machine.
 
     Returns:
         A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.
@@ -92,7 +94,7 @@ def draw_explanation(
     predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
     labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
-    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours)
+    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, style_of(style))
     if letters := content.unknown_letters:
         warnings.warn(
             f"No font has the letters {', '.join(letters)}, which the figure shows as ?: install one, "
@@ -102,7 +104,7 @@ def draw_explanation(
         )
     placed, height = _lay_out(content)
     with own_style():
-        page = Page(_PAGE, height, dpi)
+        page = Page(_PAGE / content.look.scale, height, dpi, content.look)
         for block, x, y in placed:
             block.draw(page, x, y)
     return page.figure
@@ -110,7 +112,8 @@ def draw_explanation(
 
 def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
     """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
-    room = _PAGE - 2 * _MARGIN
+    across = _PAGE / content.look.scale
+    room = across - 2 * _MARGIN
     placed: list[PlacedBlock] = [(_Heading(content, room), _MARGIN, _MARGIN)]
     banner = Banner(content, room)
     placed.append((banner, _MARGIN, _MARGIN + _TITLES))
@@ -118,13 +121,13 @@ def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
 
     table = PredictionTable(content)
     side_x = _MARGIN + TABLE_WIDTH + _GUTTER
-    side_width = _PAGE - _MARGIN - side_x
+    side_width = across - _MARGIN - side_x
     side: Block | None = None
-    facts = FactLists(figure_facts(content), room)
+    facts = FactLists(figure_facts(content), room, look=content.look)
     if content.styles and not grid_is_placed:
         side = ClassGrid(content, side_width, max(table.height, 1.75))
     else:
-        column = FactLists(facts.lists, side_width, stacked=True)
+        column = FactLists(facts.lists, side_width, stacked=True, look=content.look)
         if max(table.height, column.height) < table.height + _BAND_GAP + facts.height:
             side = column
     placed.append((table, _MARGIN, y))
@@ -145,7 +148,7 @@ def _lay_out_images(content: Content, placed: list[PlacedBlock], y: float) -> tu
     Returns:
         Whether the class maps did, and where the next band starts.
     """
-    right = _PAGE - _MARGIN
+    right = _PAGE / content.look.scale - _MARGIN
     panels = _panels(content, right - _MARGIN - _KEY - _GUTTER)
     key_x = _MARGIN + panels.width + _GUTTER
     grid_x = key_x + _KEY + _GUTTER
@@ -191,21 +194,21 @@ class _Heading(ContentBlock):
         return _HEADER
 
     def draw(self, page: Page, x: float, y: float) -> None:
-        notice = width(DISCLAIMER, BODY + 0.8, "bold") + 0.2
+        notice = page.style.typeface.width(DISCLAIMER, BODY + 0.8, "bold") + 0.2
         left = x + self.width - notice
-        page.box(left, y + 0.015, notice, 0.23, facecolor="none", edgecolor=ALERT, linewidth=0.9)
+        page.box(left, y + 0.015, notice, 0.23, facecolor="none", edgecolor=page.style.alert, linewidth=0.9)
         page.text(
             left + notice / 2,
             y + 0.17,
             DISCLAIMER,
             size=BODY + 0.8,
             face="bold",
-            colour=ALERT,
+            colour=page.style.alert,
             align="center",
         )
         room = self.width - notice - 0.3
         page.text(x, y + 0.15, self.content.explanation.id, size=12.5, face="bold", room=room)
-        page.text(x, y + 0.33, self._summary, size=BODY, colour=QUIET, room=room)
+        page.text(x, y + 0.33, self._summary, size=BODY, colour=page.style.quiet, room=room)
 
     @property
     def _summary(self) -> str:

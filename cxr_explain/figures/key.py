@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
-from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, Dashes, RankStyle
+from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, Dashes, RankStyle
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import UNSEEN, format_probability
 from cxr_explain.geometry import Geometry
@@ -41,17 +40,29 @@ class ColourKey(ContentBlock):
         """Draw from the top left corner."""
         page.heading(x, y - 0.01, "Colour key", room=self.width)
         aside = "probability" if self.content.styles else ""
-        page.text(x + self.width, y + 0.11, aside, size=SMALL, colour=QUIET, align="right")
+        page.text(x + self.width, y + 0.11, aside, size=SMALL, colour=page.style.quiet, align="right")
         y += _TITLE - 0.03
         if not self.content.styles:
-            page.text(x, y + 0.11, "no pathology to explain", colour=QUIET, face="oblique", room=self.width)
+            page.text(
+                x,
+                y + 0.11,
+                "no pathology to explain",
+                colour=page.style.quiet,
+                face="oblique",
+                room=self.width,
+            )
         for style in self.content.styles:
             self._pathology(page, x, y, style)
             y += self._row
         if self._shows_hollow:
-            _hollow(page, x, y + _LINE / 2, QUIET)
+            _hollow(page, x, y + _LINE / 2, page.style.quiet)
             page.text(
-                x + _TEXT, y + 0.11, self._hollow_text, size=SMALL, colour=QUIET, room=self.width - _TEXT
+                x + _TEXT,
+                y + 0.11,
+                self._hollow_text,
+                size=SMALL,
+                colour=page.style.quiet,
+                room=self.width - _TEXT,
             )
 
     @property
@@ -84,9 +95,11 @@ class ColourKey(ContentBlock):
             page.box(x, middle - 0.05, _SWATCH, 0.1, facecolor=style.colour, linewidth=0)
         page.text(x + _SWATCH + 0.21, baseline, str(style.rank), face="bold", align="right")
         left = _SWATCH + 0.27
-        colour = QUIET if absent else INK
+        colour = page.style.quiet if absent else page.style.ink
         room = self.width - left - 0.40
-        page.text(x + left, baseline, display_name(prediction.pathology), colour=colour, room=room)
+        page.text(
+            x + left, baseline, self.content.look.name_of(prediction.pathology), colour=colour, room=room
+        )
         value = format_probability(prediction.probability)
         page.text(x + self.width, baseline, value, colour=colour, align="right")
 
@@ -120,7 +133,9 @@ class Legend(ContentBlock):
             left = x + (turn + (self.columns > 1)) * (column + _COLUMN_GAP)
             middle = y + _LINE * (place + 0.5)
             _MARKS[mark](page, left, middle)
-            page.text(left + _TEXT, middle + 0.032, text, size=SMALL, colour=QUIET, room=column - _TEXT)
+            page.text(
+                left + _TEXT, middle + 0.032, text, size=SMALL, colour=page.style.quiet, room=column - _TEXT
+            )
 
     @property
     def _marks_a_column(self) -> int:
@@ -161,8 +176,10 @@ class Legend(ContentBlock):
         height = _BAND * len(self._bands)
         pixels = ramp_pixels(self._bands, self.content.max_opacity, page.samples(_BAND))
         page.image(pixels, x, y + 0.12, width, height)
-        page.text(x, y + height + 0.22, "none", size=SMALL, colour=QUIET)
-        page.text(x + width, y + height + 0.22, "strongest here", size=SMALL, colour=QUIET, align="right")
+        page.text(x, y + height + 0.22, "none", size=SMALL, colour=page.style.quiet)
+        page.text(
+            x + width, y + height + 0.22, "strongest here", size=SMALL, colour=page.style.quiet, align="right"
+        )
 
 
 def ramp_pixels(
@@ -184,9 +201,15 @@ def _hollow(page: Page, x: float, middle: float, colour: str) -> None:
 
 
 def _number(page: Page, x: float, middle: float) -> None:
-    page.dot(x + _SWATCH / 2, middle, 0.115, face_colour="white", edge_colour=QUIET)
+    page.dot(x + _SWATCH / 2, middle, 0.115, face_colour="white", edge_colour=page.style.quiet)
     page.text(
-        x + _SWATCH / 2, middle + 0.022, "n", size=SMALL - 1.2, face="bold", colour=QUIET, align="center"
+        x + _SWATCH / 2,
+        middle + 0.022,
+        "n",
+        size=SMALL - 1.2,
+        face="bold",
+        colour=page.style.quiet,
+        align="center",
     )
 
 
@@ -200,13 +223,13 @@ def _unseen(page: Page, x: float, middle: float) -> None:
 
 
 def _box(page: Page, x: float, middle: float) -> None:
-    style = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.9, "linestyle": BOX_DASHES}
+    style = {"facecolor": "none", "edgecolor": page.style.ink, "linewidth": 0.9, "linestyle": BOX_DASHES}
     page.box(x, middle - 0.045, _SWATCH, 0.09, **style)
 
 
 def _outline(dashes: Dashes) -> Callable[[Page, float, float], None]:
     def draw(page: Page, x: float, middle: float) -> None:
-        page.line([x, x + _SWATCH], [middle, middle], colour=INK, weight=1.0, dashes=dashes)
+        page.line([x, x + _SWATCH], [middle, middle], colour=page.style.ink, weight=1.0, dashes=dashes)
 
     return draw
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -42,16 +43,6 @@ def one_line(text: str) -> str:
     return " ".join("".join(c for c in spaced if unicodedata.category(c) not in _INVISIBLE).split())
 
 
-def clean(text: str, face: Face = "regular") -> str:
-    r"""Text on one line, without control and direction marks; signs that no font here has become "?".
-
-    >>> clean("Mass\n\u202eright-to-left\u202c")
-    'Mass right-to-left'
-    """
-    visible = one_line(text)
-    return " ".join("".join(c if _advance(c, face) is not None else _NO_GLYPH for c in visible).split())
-
-
 def display_name(pathology: str) -> str:
     """A pathology as a reader expects it.
 
@@ -61,71 +52,113 @@ def display_name(pathology: str) -> str:
     return one_line(pathology.replace("_", " ")) or "(no name)"
 
 
-def unknown_letters(texts: Iterable[str]) -> str:
-    """The letters of some texts that no font of this machine has, each once.
-
-    >>> unknown_letters(["Mass", "Pleuraerguß"])
-    ''
-    """
-    letters = dict.fromkeys("".join(map(one_line, texts)))
-    return "".join(c for c in letters if _advance(c, "regular") is None)
-
-
-def width(text: str, size: float, face: Face = "regular") -> float:
-    """Width in inches of one line of clean text at a size in points.
-
-    >>> width("mm", 10) == 2 * width("m", 10)
-    True
-    """
-    return sum(_advance(c, face) or 0.0 for c in text) * size * _SLACK / _POINTS_PER_INCH
-
-
-def shorten(text: str, limit: float, size: float, face: Face = "regular") -> str:
-    """Clean text cut to a width in inches, with an ellipsis where something is missing.
-
-    >>> shorten("Enlarged Cardiomediastinum", 1.0, 8)
-    'Enlarged Cardi…'
-    """
-    text = clean(text[:2000], face)
-    if width(text, size, face) <= limit:
-        return text
-    while text and width(text.rstrip() + _ELLIPSIS, size, face) > limit:
-        text = text[:-1]
-    return text.rstrip() + _ELLIPSIS
-
-
-def wrap(text: str, limit: float, size: float, face: Face = "regular", *, lines: int = 100) -> list[str]:
-    """Clean text as lines no wider than a limit in inches; the last of `lines` ends in an ellipsis.
-
-    >>> wrap("first second third", 0.8, 8)
-    ['first second', 'third']
-    """
-    broken: list[str] = []
-    line = ""
-    words = [piece for word in clean(text, face).split() for piece in _break_word(word, limit, size, face)]
-    for index, word in enumerate(words):
-        longer = f"{line} {word}" if line else word
-        if not line or width(longer, size, face) <= limit:
-            line = longer
-        elif len(broken) == lines - 1:
-            return [*broken, shorten(" ".join([line, *words[index:]]), limit, size, face)]
-        else:
-            broken.append(line)
-            line = word
-    return [*broken, line] if line else broken
-
-
-def font(face: Face = "regular", size: float = 8.0, text: str = "") -> FontProperties:
-    """The font file that Matplotlib ships, whatever else is installed; others for letters that it has not.
+@dataclass(frozen=True)
+class Typeface:
+    """The fonts of a figure's text: how wide a line is, where it breaks, and which letters there are.
 
     Args:
-        face: face of the letters.
-        size: size of the letters in points.
-        text: clean text that is to be drawn.
+        families: names of font families, the first choice first; none for the DejaVu Sans that Matplotlib
+            ships, which is the same on every machine.
     """
-    lacking = {c for c in text if not c.isascii() and not _face(face).get_char_index(ord(c))}
-    others = dict.fromkeys(path for c in sorted(lacking) if (path := _elsewhere(c)))
-    return _font((_path(face), *others), size)
+
+    families: tuple[str, ...] = ()
+
+    def clean(self, text: str, face: Face = "regular") -> str:
+        r"""Text on one line, without control and direction marks; signs that no font here has become "?".
+
+        >>> Typeface().clean("Mass\n\u202eright-to-left\u202c")
+        'Mass right-to-left'
+        """
+        visible = one_line(text)
+        return " ".join(
+            "".join(c if self._advance(c, face) is not None else _NO_GLYPH for c in visible).split()
+        )
+
+    def unknown_letters(self, texts: Iterable[str]) -> str:
+        """The letters of some texts that no font of this machine has, each once.
+
+        >>> Typeface().unknown_letters(["Mass", "Pleuraerguß"])
+        ''
+        """
+        letters = dict.fromkeys("".join(map(one_line, texts)))
+        return "".join(c for c in letters if self._advance(c, "regular") is None)
+
+    def width(self, text: str, size: float, face: Face = "regular") -> float:
+        """Width in inches of one line of clean text at a size in points.
+
+        >>> Typeface().width("mm", 10) == 2 * Typeface().width("m", 10)
+        True
+        """
+        return sum(self._advance(c, face) or 0.0 for c in text) * size * _SLACK / _POINTS_PER_INCH
+
+    def shorten(self, text: str, limit: float, size: float, face: Face = "regular") -> str:
+        """Clean text cut to a width in inches, with an ellipsis where something is missing.
+
+        >>> Typeface().shorten("Enlarged Cardiomediastinum", 1.0, 8)
+        'Enlarged Cardi…'
+        """
+        text = self.clean(text[:2000], face)
+        if self.width(text, size, face) <= limit:
+            return text
+        while text and self.width(text.rstrip() + _ELLIPSIS, size, face) > limit:
+            text = text[:-1]
+        return text.rstrip() + _ELLIPSIS
+
+    def wrap(
+        self, text: str, limit: float, size: float, face: Face = "regular", *, lines: int = 100
+    ) -> list[str]:
+        """Clean text as lines no wider than a limit in inches; the last of `lines` ends in an ellipsis.
+
+        >>> Typeface().wrap("first second third", 0.8, 8)
+        ['first second', 'third']
+        """
+        broken: list[str] = []
+        line = ""
+        words = [
+            piece
+            for word in self.clean(text, face).split()
+            for piece in self._break_word(word, limit, size, face)
+        ]
+        for index, word in enumerate(words):
+            longer = f"{line} {word}" if line else word
+            if not line or self.width(longer, size, face) <= limit:
+                line = longer
+            elif len(broken) == lines - 1:
+                return [*broken, self.shorten(" ".join([line, *words[index:]]), limit, size, face)]
+            else:
+                broken.append(line)
+                line = word
+        return [*broken, line] if line else broken
+
+    def font(self, face: Face = "regular", size: float = 8.0, text: str = "") -> FontProperties:
+        """The font file that Matplotlib ships, whatever is installed; others for letters that it has not.
+
+        Args:
+            face: face of the letters.
+            size: size of the letters in points.
+            text: clean text that is to be drawn.
+        """
+        lacking = {c for c in text if not c.isascii() and not _face(face).get_char_index(ord(c))}
+        others = dict.fromkeys(path for c in sorted(lacking) if (path := _elsewhere(c)))
+        return _font((_path(face), *others), size)
+
+    def _break_word(self, word: str, limit: float, size: float, face: Face) -> list[str]:
+        """Cut a word that is wider than a line (a digest, a URL) into pieces that are not."""
+        if self.width(word, size, face) <= limit:
+            return [word]
+        pieces = [""]
+        for c in word:
+            if pieces[-1] and self.width(pieces[-1] + c, size, face) > limit:
+                pieces.append("")
+            pieces[-1] += c
+        return pieces
+
+    def _advance(self, character: str, face: Face) -> float | None:
+        return _advance(character, face)
+
+
+DEJAVU = Typeface()
+"""The DejaVu Sans that Matplotlib ships."""
 
 
 @lru_cache(maxsize=256)
@@ -149,18 +182,6 @@ class _FontFiles(FontProperties):
     def set_family(self, family: Any) -> None:
         super().set_family(family)
         self.set_file(family if isinstance(family, str) else None)
-
-
-def _break_word(word: str, limit: float, size: float, face: Face) -> list[str]:
-    """Cut a word that is wider than a line (a digest, a URL) into pieces that are not."""
-    if width(word, size, face) <= limit:
-        return [word]
-    pieces = [""]
-    for c in word:
-        if pieces[-1] and width(pieces[-1] + c, size, face) > limit:
-            pieces.append("")
-        pieces[-1] += c
-    return pieces
 
 
 def _path(face: Face) -> str:

@@ -1,4 +1,6 @@
-"""A page measured in inches from its top left corner, on which blocks put text, shapes and images.
+"""A page measured from its top left corner, on which blocks put text, shapes and images.
+
+Lengths are inches of a page whose ordinary text has 7.4 points. A style with larger text scales them all.
 
 One axes without decoration covers the page; images get their own. Nothing is laid out by Matplotlib: each
 block knows its size before it draws, which is fast, and the same on every machine.
@@ -16,13 +18,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from cxr_explain.figures.artists import Align, Samples, TextLine
-from cxr_explain.figures.lettering import Face, clean, shorten
-from cxr_explain.figures.lettering import width as text_width
+from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.output import ExplanationFigure
-from cxr_explain.figures.palette import INK, QUIET, RULE, Dashes
+from cxr_explain.figures.palette import Dashes
+from cxr_explain.figures.style import BODY, LIGHT, Style
 
 HEADING = 8.6
-BODY = 7.4
 SMALL = 6.4
 
 
@@ -41,16 +42,20 @@ class Page:
     """An empty page.
 
     Args:
-        width: width of the page in inches, rounded up to a whole pixel.
-        height: height of the page in inches, rounded up to a whole pixel.
-        dpi: pixels in an inch, on which images are aligned.
+        width: width of the page, rounded up to a whole pixel.
+        height: height of the page, rounded up to a whole pixel.
+        dpi: pixels in an inch of the figure, on which images are aligned.
+        style: how the page looks; its size scales all lengths.
     """
 
-    def __init__(self, width: float, height: float, dpi: float) -> None:
-        self.dpi = dpi
-        self.width = math.ceil(width * dpi) / dpi
-        self.height = math.ceil(height * dpi) / dpi
-        self.figure = ExplanationFigure(figsize=(self.width, self.height), dpi=dpi, facecolor="white")
+    def __init__(self, width: float, height: float, dpi: float, style: Style = LIGHT) -> None:
+        self.style = style
+        self.scale = style.scale
+        self._pixels = dpi * self.scale  # in a unit of length
+        self.width = math.ceil(width * self._pixels) / self._pixels
+        self.height = math.ceil(height * self._pixels) / self._pixels
+        size = (self.width * self.scale, self.height * self.scale)
+        self.figure = ExplanationFigure(figsize=size, dpi=dpi, facecolor=style.paper)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, self.width)
@@ -64,39 +69,49 @@ class Page:
         *,
         size: float = BODY,
         face: Face = "regular",
-        colour: str = INK,
+        colour: str | None = None,
         align: Align = "left",
         room: float | None = None,
     ) -> None:
-        """Put one line of text on the baseline y, cut to `room` inches where given."""
-        line = clean(text, face) if room is None else shorten(text, room, size, face)
+        """Put one line of text on the baseline y, cut to `room` where given; in ink by default."""
+        typeface = self.style.typeface
+        line = typeface.clean(text, face) if room is None else typeface.shorten(text, room, size, face)
         if line:
-            self.axes.add_artist(TextLine(x, y, line, size=size, face=face, colour=colour, align=align))
+            colour = colour or self.style.ink
+            size *= self.scale
+            self.axes.add_artist(
+                TextLine(x, y, line, size=size, face=face, colour=colour, align=align, typeface=typeface)
+            )
 
     def heading(self, x: float, y: float, text: str, *, aside: str = "", room: float) -> None:
         """A section's title with its baseline 0.12 inches below y, and a quiet remark after it."""
         self.text(x, y + 0.12, text, size=HEADING, face="bold", room=room)
-        used = text_width(clean(text), HEADING, "bold") + 0.09
+        typeface = self.style.typeface
+        used = typeface.width(typeface.clean(text), HEADING, "bold") + 0.09
         if aside and room - used > 0.3:
-            self.text(x + used, y + 0.12, aside, size=SMALL, colour=QUIET, room=room - used)
+            self.text(x + used, y + 0.12, aside, size=SMALL, colour=self.style.quiet, room=room - used)
 
-    def rule(self, x: float, y: float, length: float, *, colour: str = RULE, weight: float = 0.5) -> None:
+    def rule(
+        self, x: float, y: float, length: float, *, colour: str | None = None, weight: float = 0.5
+    ) -> None:
         """A horizontal rule."""
-        self.line([x, x + length], [y, y], colour=colour, weight=weight)
+        self.line([x, x + length], [y, y], colour=colour or self.style.rule, weight=weight)
 
     def line(
         self, x: list[float], y: list[float], *, colour: str, weight: float, dashes: Dashes = "solid"
     ) -> None:
         """A line through points."""
-        self.axes.add_line(Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes))
+        self.axes.add_line(Line2D(x, y, color=colour, linewidth=self.weight(weight), linestyle=dashes))
 
     def box(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
         """A rectangle; the style is Matplotlib's."""
+        if "linewidth" in style:
+            style["linewidth"] = self.weight(style["linewidth"])
         self.axes.add_patch(Rectangle((x, y), width, height, **style))
 
     def dot(self, x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> None:
         """A filled circle."""
-        self.axes.add_line(dot(x, y, diameter, face_colour=face_colour, edge_colour=edge_colour))
+        self.axes.add_line(dot(x, y, diameter * self.scale, face_colour=face_colour, edge_colour=edge_colour))
 
     def image(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
         """An image (h, w, 3) with its top left corner at (x, y), aligned to whole pixels of the page."""
@@ -116,10 +131,10 @@ class Page:
 
         Args:
             pixels: (h, w, 3) red, green and blue.
-            x: left edge in inches.
-            y: top edge in inches.
-            width: width of the image in inches.
-            height: height of the image in inches.
+            x: left edge.
+            y: top edge.
+            width: width of the image.
+            height: height of the image.
             extent: left, right, bottom and top in the coordinates that the axes shall have.
         """
         left, top, right, bottom = self._snap(x, y, width, height)
@@ -137,15 +152,20 @@ class Page:
         axes.add_image(Samples(axes, pixels, extent))
         return axes
 
-    def samples(self, inches: float) -> int:
+    def weight(self, points: float) -> float:
+        """The width of a line in points, as the style has it."""
+        return points * self.scale * self.style.line_width
+
+    def samples(self, length: float) -> int:
         """How many pixels of the page a length covers."""
-        return max(1, round(inches * self.dpi))
+        return max(1, round(length * self._pixels))
 
     def _snap(self, x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
         """Left, top, right and bottom on whole pixels, as many of them as `samples` says."""
-        left, top = round(x * self.dpi), round(y * self.dpi)
+        left, top = round(x * self._pixels), round(y * self._pixels)
         right, bottom = left + self.samples(width), top + self.samples(height)
-        return left / self.dpi, top / self.dpi, right / self.dpi, bottom / self.dpi
+        pixels = self._pixels
+        return left / pixels, top / pixels, right / pixels, bottom / pixels
 
 
 def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> Line2D:

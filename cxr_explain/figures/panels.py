@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.lettering import clean, display_name, shorten, width, wrap
-from cxr_explain.figures.page import BODY, SMALL, Page, dot
-from cxr_explain.figures.palette import QUIET, UNKNOWN_BOX, Dashes
+from cxr_explain.figures.page import SMALL, Page, dot
+from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
+from cxr_explain.figures.style import BODY, Style
 from cxr_explain.figures.texts import NO_GRADIENT, ONE_VALUE, UNSEEN, from_header
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.support.shares import percent
@@ -81,13 +81,14 @@ class Panels:
         for left, caption in zip((x, second), self._captions, strict=True):
             for number, line in enumerate(caption):
                 baseline = y + _TITLE + self.panel_height + 0.125 + _LINE * number
-                page.text(left, baseline, line, size=SMALL, colour=QUIET)
+                page.text(left, baseline, line, size=SMALL, colour=page.style.quiet)
 
     def _panel(self, page: Page, x: float, y: float, pixels: NDArray[np.uint8]) -> _Panel:
         height, width_ = self.content.radiograph.shape
         extent = (0.0, float(width_), float(height), 0.0)
         axes = page.panel(pixels, x, y, self.panel_width, self.panel_height, extent)
-        return _Panel(axes, Placement(self.panel_width, self.panel_height), width_ / self.panel_width)
+        placement = Placement(self.panel_width, self.panel_height)
+        return _Panel(axes, placement, width_ / self.panel_width, self.content.look)
 
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
         k = self.content.explanation.ranking.k
@@ -105,7 +106,9 @@ class Panels:
         texts = [view_text(self.content), ""]
         if not self.content.explanation.geometry.sees_everything:
             texts[1] = f"hatched: {UNSEEN} ({percent(_unseen_share(self.content))} of the image)"
-        first, second = (wrap(text, self.panel_width, SMALL, lines=4) for text in texts)
+        first, second = (
+            self.content.look.typeface.wrap(text, self.panel_width, SMALL, lines=4) for text in texts
+        )
         return first, second
 
 
@@ -116,6 +119,7 @@ class _Panel:
     axes: Axes
     placement: Placement
     scale: float  # radiograph pixels in an inch
+    look: Style
 
     def sides(self, content: Content) -> None:
         """Mark the patient's sides, as a viewer does; nothing where the header does not say."""
@@ -146,8 +150,8 @@ class _Panel:
 
     def message(self, text: str) -> None:
         """Say in words why there is no overlay, or none that shows where."""
-        line = shorten(text, self.placement.width - 0.2, BODY, "bold")
-        size = width(line, BODY, "bold") + 0.16
+        line = self.look.typeface.shorten(text, self.placement.width - 0.2, BODY, "bold")
+        size = self.look.typeface.width(line, BODY, "bold") + 0.16
         x, y = self.placement.centred(self.placement.width / 2, self.placement.height / 2, size, 0.26)
         self._plate(x, y, size, 0.26)
         self._text(x, y, line, size=BODY, face="bold", colour="white")
@@ -167,7 +171,7 @@ class _Panel:
     def _strip_label(self, strip: tuple[int, int], *, upright: bool) -> None:
         """Label a strip if it is thick and long enough; the caption and the key name it in any case."""
         thickness = (strip[1] - strip[0]) / self.scale
-        length = width(UNSEEN, SMALL) + 0.1
+        length = self.look.typeface.width(UNSEEN, SMALL) + 0.1
         extent = self.placement.height if upright else self.placement.width
         if thickness < _LINE * 1.15 or length > extent:
             return
@@ -181,12 +185,14 @@ class _Panel:
     def _badge(self, point: tuple[float, float], rank: int, colour: str, ink: str) -> None:
         x, y = self.placement.centred(point[0] / self.scale, point[1] / self.scale, _BADGE, _BADGE)
         place = (x * self.scale, y * self.scale)
-        self.axes.add_line(dot(*place, _BADGE, face_colour=colour, edge_colour="#101010"))
+        self.axes.add_line(dot(*place, _BADGE * self.look.scale, face_colour=colour, edge_colour="#101010"))
         self._text(x, y, str(rank), size=SMALL - 0.2, face="bold", colour=ink)
 
     def _box_label(self, box: ReferenceBox, colour: str) -> None:
-        text = shorten(f"reference: {display_name(box.pathology)}", self.placement.width - 0.1, SMALL)
-        w, h = width(text, SMALL) + 0.08, _LINE + 0.03
+        text = self.look.typeface.shorten(
+            f"reference: {self.look.name_of(box.pathology)}", self.placement.width - 0.1, SMALL
+        )
+        w, h = self.look.typeface.width(text, SMALL) + 0.08, _LINE + 0.03
         left, right = box.x / self.scale + w / 2, (box.x + box.width) / self.scale - w / 2
         top, bottom = box.y / self.scale - h / 2 - 0.02, (box.y + box.height) / self.scale + h / 2 + 0.02
         centres = [(a, b) for b in (top, bottom, top + h + 0.04, bottom - h - 0.04) for a in (left, right)]
@@ -199,7 +205,12 @@ class _Panel:
     def _plate(self, x: float, y: float, w: float, h: float, *, edge: str = "none") -> None:
         corner = ((x - w / 2) * self.scale, (y - h / 2) * self.scale)
         plate = Rectangle(
-            corner, w * self.scale, h * self.scale, facecolor=(0, 0, 0, 0.62), edgecolor=edge, linewidth=0.7
+            corner,
+            w * self.scale,
+            h * self.scale,
+            facecolor=(0, 0, 0, 0.62),
+            edgecolor=edge,
+            linewidth=self._weight(0.7),
         )
         plate.set_zorder(3)
         self.axes.add_patch(plate)
@@ -213,14 +224,22 @@ class _Panel:
     def _line(
         self, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, dashes: Dashes, weight: float
     ) -> None:
-        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=_SHADOW)
+        line = Line2D(
+            x, y, color=colour, linewidth=self._weight(weight), linestyle=dashes, path_effects=_SHADOW
+        )
         self.axes.add_line(line)
 
     def _text(self, x: float, y: float, text: str, **style: Any) -> None:
         place = (x * self.scale, y * self.scale)
         # What is turned has no baseline to be centred on.
         style = {"vertical": "center" if style.get("rotation") else "center_baseline", "zorder": 4, **style}
-        self.axes.add_artist(TextLine(*place, clean(text), align="center", **style))
+        style["size"] *= self.look.scale
+        typeface = self.look.typeface
+        line = TextLine(*place, typeface.clean(text), align="center", typeface=typeface, **style)
+        self.axes.add_artist(line)
+
+    def _weight(self, points: float) -> float:
+        return points * self.look.scale * self.look.line_width
 
 
 def view_text(content: Content) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.content import ContentBlock
-from cxr_explain.figures.lettering import Face, display_name
+from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import ALERT, INK, QUIET
 from cxr_explain.figures.texts import (
     NO_LABEL,
     NO_OPERATING_POINT,
@@ -23,9 +22,8 @@ _TITLE = 0.27
 _HEAD = 0.19
 _ROW = 0.178
 _MOST_ROWS = 40
-_BAR_COLOUR = "#8FA3B5"
 _MARKS = {Agreement.AGREES: "✓ agrees", Agreement.DISAGREES: "✗ disagrees", Agreement.UNDEFINED: "–"}
-_AGREEMENT_COLOURS = {Agreement.AGREES: INK, Agreement.DISAGREES: ALERT, Agreement.UNDEFINED: QUIET}
+_AGREEMENT_INKS = {Agreement.AGREES: "ink", Agreement.DISAGREES: "alert", Agreement.UNDEFINED: "quiet"}
 
 # Left edges of the columns in inches.
 _COLUMNS = {
@@ -61,12 +59,14 @@ class PredictionTable(ContentBlock):
         y += _HEAD
         for index, row in enumerate(self._rows):
             if index and row.rank is None and self._rows[index - 1].rank is not None:
-                page.rule(x, y, self.width, colour="#8A8A8A", weight=0.5)
+                page.rule(x, y, self.width, colour=page.style.quiet, weight=0.5)
             self._row(page, x, y, row)
             y += _ROW
             page.rule(x, y, self.width, weight=0.35)
         for number, remark in enumerate(self._remarks):
-            page.text(x, y + 0.125 + 0.115 * number, remark, size=SMALL, colour=QUIET, room=self.width)
+            page.text(
+                x, y + 0.125 + 0.115 * number, remark, size=SMALL, colour=page.style.quiet, room=self.width
+            )
 
     @property
     def _rows(self) -> tuple[ComparisonRow, ...]:
@@ -89,24 +89,26 @@ class PredictionTable(ContentBlock):
     def _head(self, page: Page, x: float, y: float) -> None:
         for name in _COLUMNS:
             if name != "rank":
-                self._cell(page, x, y + 0.10, name, name, size=SMALL, colour=QUIET)
-        page.text(x, y + 0.10, "rank", size=SMALL, colour=QUIET)
-        page.rule(x, y + _HEAD - 0.035, self.width, colour=INK, weight=0.7)
+                self._cell(page, x, y + 0.10, name, name, size=SMALL, colour=page.style.quiet)
+        page.text(x, y + 0.10, "rank", size=SMALL, colour=page.style.quiet)
+        page.rule(x, y + _HEAD - 0.035, self.width, colour=page.style.ink, weight=0.7)
 
     def _row(self, page: Page, x: float, y: float, row: ComparisonRow) -> None:
         baseline = y + _ROW / 2 + 0.037
         self._rank(page, x, y, baseline, row)
-        self._cell(page, x, baseline, "pathology", display_name(row.pathology))
+        self._cell(page, x, baseline, "pathology", self.content.look.name_of(row.pathology))
         self._prediction(page, x, y, baseline, row)
         known = row.state in ("positive", "negative", "uncertain")
         state = NO_LABEL if row.state is None else str(row.state)
-        self._cell(page, x, baseline, "reference label", state, colour=INK if known else QUIET)
-        colour = _AGREEMENT_COLOURS[row.agreement]
+        self._cell(
+            page, x, baseline, "reference label", state, colour=page.style.ink if known else page.style.quiet
+        )
+        colour = getattr(page.style, _AGREEMENT_INKS[row.agreement])
         self._cell(page, x, baseline, "agreement", _MARKS[row.agreement], colour=colour)
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
-            page.text(x + 0.21, baseline, "–", colour=QUIET, align="right")
+            page.text(x + 0.21, baseline, "–", colour=page.style.quiet, align="right")
             return
         style = self.content.styles[row.rank - 1]
         page.box(x, y + _ROW / 2 - 0.04, 0.08, 0.08, facecolor=style.colour, linewidth=0)
@@ -115,14 +117,22 @@ class PredictionTable(ContentBlock):
     def _prediction(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         prediction = row.prediction
         if prediction is None:
-            self._cell(page, x, baseline, "probability", NOT_PREDICTED, to="prediction", colour=QUIET)
+            self._cell(
+                page, x, baseline, "probability", NOT_PREDICTED, to="prediction", colour=page.style.quiet
+            )
             return
         left, room = self._place("probability")
         page.text(x + left + 0.37, baseline, format_probability(prediction.probability), align="right")
         _bar(page, x + left + 0.44, y, room - 0.5, prediction.probability, prediction.operating_point)
         if prediction.operating_point is None:
             self._cell(
-                page, x, baseline, "operating point", NO_OPERATING_POINT, to="prediction", colour=QUIET
+                page,
+                x,
+                baseline,
+                "operating point",
+                NO_OPERATING_POINT,
+                to="prediction",
+                colour=page.style.quiet,
             )
             return
         self._cell(page, x, baseline, "operating point", format_probability(prediction.operating_point))
@@ -147,8 +157,8 @@ class PredictionTable(ContentBlock):
 
 def _bar(page: Page, x: float, y: float, length: float, value: float, tick: float | None) -> None:
     top = y + _ROW / 2 - 0.03
-    page.box(x, top, length, 0.06, facecolor="#EDEDED", linewidth=0)
-    page.box(x, top, length * min(max(value, 0.0), 1.0), 0.06, facecolor=_BAR_COLOUR, linewidth=0)
+    page.box(x, top, length, 0.06, facecolor=page.style.track, linewidth=0)
+    page.box(x, top, length * min(max(value, 0.0), 1.0), 0.06, facecolor=page.style.bar, linewidth=0)
     if tick is not None:
         at = x + length * min(max(tick, 0.0), 1.0)
-        page.line([at, at], [top - 0.022, top + 0.082], colour=INK, weight=0.9)
+        page.line([at, at], [top - 0.022, top + 0.082], colour=page.style.ink, weight=0.9)

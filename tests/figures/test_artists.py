@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from cxr_explain.figures.artists import Samples, TextLine
-from cxr_explain.figures.lettering import font
+from cxr_explain.figures.lettering import Typeface
 from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.page import Page
 
@@ -51,7 +51,7 @@ def test_a_line_has_the_pixels_of_matplotlibs_text(align, vertical, rotation):
                 }
             else:
                 style = {
-                    "fontproperties": font("bold", 6.4),
+                    "fontproperties": Typeface().font("bold", 6.4),
                     "color": "#A32A00",
                     "horizontalalignment": align,
                     "verticalalignment": vertical,

@@ -277,8 +277,8 @@ def test_explanation_draws_itself():
 @pytest.mark.parametrize("limit", [0.3, 1.0, 2.5])
 def test_wrapped_lines_keep_every_word_and_the_limit(limit):
     text = "alpha beta gamma 0123456789abcdef0123456789abcdef delta " * 3
-    lines = lettering.wrap(text, limit, 7)
-    assert all(lettering.width(line, 7) <= limit for line in lines)
+    lines = lettering.Typeface().wrap(text, limit, 7)
+    assert all(lettering.Typeface().width(line, 7) <= limit for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
 
 

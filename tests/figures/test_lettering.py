@@ -55,13 +55,13 @@ def drawn(text: str, kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
 def test_letters_come_from_another_font(fonts: list[str], kind: str) -> None:
-    assert lettering.unknown_letters([ONLY_STIX]) == ONLY_STIX
-    assert lettering.clean(f"Mass {ONLY_STIX}") == "Mass ??"
+    assert lettering.Typeface().unknown_letters([ONLY_STIX]) == ONLY_STIX
+    assert lettering.Typeface().clean(f"Mass {ONLY_STIX}") == "Mass ??"
     lettering._advance.cache_clear()
     lettering._elsewhere.cache_clear()
     fonts += ["/no/such/font.ttf", STIX]
-    assert lettering.unknown_letters([ONLY_STIX]) == ""
-    assert lettering.clean(f"Mass {ONLY_STIX}") == f"Mass {ONLY_STIX}"
+    assert lettering.Typeface().unknown_letters([ONLY_STIX]) == ""
+    assert lettering.Typeface().clean(f"Mass {ONLY_STIX}") == f"Mass {ONLY_STIX}"
     content = drawn(
         ONLY_STIX, kind
     )  # Matplotlib warns of letters that it cannot draw, and warnings are errors
@@ -76,7 +76,7 @@ def test_a_line_is_as_wide_as_its_letters(fonts: list[str]) -> None:
     page.text(0, 0.5, ONLY_STIX * 4, size=20)
     (text,) = (each for each in page.figure.findobj(Text) if ONLY_STIX in each.get_text())
     measured = text.get_window_extent().width / 200
-    assert lettering.width(ONLY_STIX * 4, 20) == pytest.approx(measured, rel=0.05)
+    assert lettering.Typeface().width(ONLY_STIX * 4, 20) == pytest.approx(measured, rel=0.05)
 
 
 def test_what_no_font_has_is_named(fonts: list[str]) -> None:
@@ -92,8 +92,8 @@ def test_what_no_font_has_is_named(fonts: list[str]) -> None:
 
 @pytest.mark.parametrize("names", [JAPANESE, CHINESE, GERMAN], ids=lambda names: names[0])
 def test_names_are_legible_where_a_font_is_there(names: tuple[str, ...]) -> None:
-    if lettering.unknown_letters(names):
-        pytest.skip(f"no font of this machine has {lettering.unknown_letters(names)}")
+    if lettering.Typeface().unknown_letters(names):
+        pytest.skip(f"no font of this machine has {lettering.Typeface().unknown_letters(names)}")
     figure = explained(*names).figure()
     assert set(names) <= set(texts(figure))
     assert figure.to_bytes("pdf")
@@ -102,17 +102,19 @@ def test_names_are_legible_where_a_font_is_there(names: tuple[str, ...]) -> None
 def test_arabic_is_joined_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "التهاب رئوي"
     if matplotlib.__version_info__ >= (3, 11):
-        assert lettering.unknown_letters([name]) == "", "DejaVu Sans has Arabic, and Matplotlib joins it"
+        assert lettering.Typeface().unknown_letters([name]) == "", (
+            "DejaVu Sans has Arabic, and Matplotlib joins it"
+        )
         assert name in texts(explained(name).figure())
     lettering._advance.cache_clear()
     monkeypatch.setattr(matplotlib, "__version_info__", (3, 10, 0, "final", 0))
-    assert lettering.unknown_letters([name]) == "التهبرئوي"
+    assert lettering.Typeface().unknown_letters([name]) == "التهبرئوي"
     lettering._advance.cache_clear()
 
 
 def test_accents_apart_from_their_letters_are_composed() -> None:
     apart = "Trànse"
-    assert lettering.clean(apart) == "Trànse"
+    assert lettering.Typeface().clean(apart) == "Trànse"
 
 
 def test_the_table_and_pages_show_the_letters_themselves(fonts: list[str]) -> None:

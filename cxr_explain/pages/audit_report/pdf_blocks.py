@@ -9,9 +9,10 @@ from typing import Any
 
 from cxr_explain.audit.sections import NOT_ESTIMABLE, EstimateTable, ShownEstimate, TableRow
 from cxr_explain.figures.artists import Align
-from cxr_explain.figures.lettering import Face, wrap
-from cxr_explain.figures.page import BODY, HEADING, SMALL, Page
+from cxr_explain.figures.lettering import Face
+from cxr_explain.figures.page import HEADING, SMALL, Page
 from cxr_explain.figures.palette import INK, OKABE_ITO, QUIET, RULE
+from cxr_explain.figures.style import BODY, LIGHT
 from cxr_explain.pages.audit_report.overview import CurvePoint, Curves
 
 MARK = OKABE_ITO[6]
@@ -77,7 +78,7 @@ class Paragraph:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return wrap(self.text, self.width, BODY, self.face, lines=8)
+        return LIGHT.typeface.wrap(self.text, self.width, BODY, self.face, lines=8)
 
     @property
     def height(self) -> float:

@@ -1,0 +1,124 @@
+"""How figures look: paper and inks, fonts and sizes, lines, and the language of their words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+from cxr_explain.errors import OptionError
+from cxr_explain.figures.lettering import Typeface, display_name, one_line
+from cxr_explain.figures.wording import Wording
+from cxr_explain.pathologies import canonical_pathology
+
+StyleName = Literal["light", "dark", "print"]
+"""Styles that come with the package."""
+
+BODY = 7.4
+"""Size in points of ordinary text in the record figure; lengths of its layout are given for this size."""
+
+_SIZES = (4.0, 16.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a figure looks.
+
+    Args:
+        paper: colour of the page, "#RRGGBB".
+        ink: colour of text and of lines that matter.
+        quiet: colour of text that matters less.
+        rule: colour of rules between rows.
+        alert: colour of warnings and of the intended use.
+        track: colour behind a bar.
+        bar: colour of a bar.
+        fonts: names of font families, the first choice first; none for the DejaVu Sans that Matplotlib ships,
+            which is the same on every machine.
+        size: size of ordinary text in points, 4 to 16.
+        line_width: factor of all line widths.
+        language: language of the figure's words, such as "en", "de" or "zh".
+        names: display names of pathologies. Labels still match by the pathology's own name.
+
+    Raises:
+        OptionError: a value out of range.
+
+    >>> style_of("dark").paper, style_of(Style(names={"effusion": "Pleural effusion"})).name_of("Effusion")
+    ('#14171A', 'Pleural effusion')
+    """
+
+    paper: str = "#FFFFFF"
+    ink: str = "#1A1A1A"
+    quiet: str = "#5E5E5E"
+    rule: str = "#C9C9C9"
+    alert: str = "#A32A00"
+    track: str = "#EDEDED"
+    bar: str = "#8FA3B5"
+    fonts: tuple[str, ...] = ()
+    size: float = BODY
+    line_width: float = 1.0
+    language: str = "en"
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        low, high = _SIZES
+        if not low <= self.size <= high:
+            raise OptionError(f"size={self.size!r}", expected=f"{low:g} to {high:g} points")
+        if not 0 < self.line_width <= 10:
+            raise OptionError(f"line_width={self.line_width!r}", expected="a factor of up to 10")
+        _ = self.words  # refuses an unknown language
+
+    @cached_property
+    def typeface(self) -> Typeface:
+        """The fonts, as text is measured and drawn with them."""
+        return Typeface(self.fonts)
+
+    @cached_property
+    def words(self) -> Wording:
+        """The figure's words in its language."""
+        return Wording(self.language)
+
+    @property
+    def scale(self) -> float:
+        """How much larger text is than in the record figure's own layout."""
+        return self.size / BODY
+
+    def name_of(self, pathology: str) -> str:
+        """A pathology as the figure's reader expects it: a display name, the language's, or its own."""
+        given = {canonical_pathology(name): shown for name, shown in self.names.items()}
+        own = canonical_pathology(pathology)
+        shown = given.get(own) or self.words.pathology(own)
+        return one_line(shown) if shown else display_name(pathology)
+
+
+LIGHT = Style()
+"""Dark ink on white: the record figure as it always was."""
+
+DARK = Style(
+    paper="#14171A",
+    ink="#F2F2F2",
+    quiet="#B4B8BC",
+    rule="#4A4F54",
+    alert="#FF9A6B",
+    track="#2C3136",
+    bar="#6F8496",
+)
+"""Light ink on a dark page, for slides and for a dark room."""
+
+PRINT = Style(ink="#000000", quiet="#404040", rule="#9A9A9A", alert="#7A1F00", bar="#6E7F8E", line_width=1.15)
+"""Black ink and stronger lines, which a journal's printer keeps."""
+
+STYLES: dict[StyleName, Style] = {"light": LIGHT, "dark": DARK, "print": PRINT}
+
+
+def style_of(style: Style | StyleName) -> Style:
+    """A style, or the one of that name.
+
+    Raises:
+        OptionError: another name.
+    """
+    if isinstance(style, Style):
+        return style
+    if style not in STYLES:
+        raise OptionError(f"style={style!r}", expected=f"a Style, or one of {', '.join(get_args(StyleName))}")
+    return STYLES[style]
