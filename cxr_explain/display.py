@@ -35,11 +35,11 @@ def png_of(shown: object) -> bytes:
     return picture_of(shown)
 
 
-def explorer_of(explanation: Any, radiograph: Any) -> Explorer:
+def explorer_of(explanation: Any, radiograph: Any, **options: Any) -> Explorer:
     """Widgets over an explanation; see `Explanation.explore`."""
     from cxr_explain.pages.explorer import Explorer
 
-    return Explorer(explanation, radiograph)
+    return Explorer(explanation, radiograph, **options)
 
 
 def figure_of(explanation: Any, radiograph: Any, **options: Any) -> ExplanationFigure:

@@ -27,7 +27,7 @@ from cxr_explain.figures.palette import OKABE_ITO
 
 ensure_torchvision_imports()
 SKY_BLUE, BLUE = OKABE_ITO[1], OKABE_ITO[-1]
-RANKS = {f"rank-{rank}": colour for rank, colour in enumerate(OKABE_ITO, start=1)}
+CARDS = {f"card-{place}": colour for place, colour in enumerate(OKABE_ITO, start=1)}
 
 project = "cxr-explain"
 author = "The cxr-explain developers"
@@ -110,7 +110,7 @@ pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 ACCENTS = ("color-brand-primary", "color-brand-content", "color-brand-visited")
 html_theme_options = {
-    "light_css_variables": dict.fromkeys(ACCENTS, BLUE) | RANKS,
+    "light_css_variables": dict.fromkeys(ACCENTS, BLUE) | CARDS,
     "dark_css_variables": dict.fromkeys(ACCENTS, SKY_BLUE),
     "navigation_with_keys": True,
 }

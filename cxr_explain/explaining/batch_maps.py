@@ -55,8 +55,8 @@ class BatchMaps:
     def overlays(self, inputs: Tensor) -> NDArray[np.uint8]:
         """The fused maps over the inputs, to log or to look at: (B, H, W, 3) uint8.
 
-        Rank k has the k-th colour of `cxr_explain.figures.palette`; each input is stretched from its own
-        minimum to its own maximum, and several channels are averaged.
+        A pathology has the same colour wherever it ranks; each input is stretched from its own minimum to
+        its own maximum, and several channels are averaged.
 
         Args:
             inputs: (B, C, H, W), those that were explained.

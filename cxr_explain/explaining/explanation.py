@@ -144,38 +144,47 @@ class Explanation:
         radiograph: Radiograph | None = None,
         max_opacity: float = 0.6,
         longest: int | None = None,
+        colours: Mapping[str, str] | None = None,
     ) -> NDArray[np.uint8]:
         """The fused map over the radiograph, hatched where the model did not see: to lay out by oneself.
 
-        Rank k has the k-th colour of `cxr_explain.figures.palette`; opacities are relative within the image.
-        After `load`, which does not store pixels, the maps lie on plain grey.
+        A pathology has the same colour wherever it ranks; opacities are relative within the image. After
+        `load`, which does not store pixels, the maps lie on plain grey.
 
         Args:
             radiograph: wanted after `load`; its SHA-256 must match.
             max_opacity: opacity of the strongest evidence.
             longest: pixels along the longer side, no more than the radiograph has; by default all.
+            colours: colour of a pathology by name, where it is not the package's own; see
+                `cxr_explain.figures.palette.class_styles`.
 
         Returns:
             (h, w, 3).
 
         Raises:
+            OptionError: a colour that is none.
             OutputError: not the radiograph that was explained.
         """
         below = None if radiograph is None else self._radiograph_or(radiograph)
-        return overlay_of(self, below, max_opacity=max_opacity, longest=longest)
+        return overlay_of(self, below, max_opacity=max_opacity, longest=longest, colours=colours)
 
-    def explore(self, radiograph: Radiograph | None = None) -> Explorer:
+    def explore(
+        self, radiograph: Radiograph | None = None, *, colours: Mapping[str, str] | None = None
+    ) -> Explorer:
         """Show it in a notebook with sliders for opacity and K, and a switch for each pathology.
 
         Needs the extra `notebook` (ipywidgets) and a kernel; without them it shows a picture and its key.
 
         Args:
             radiograph: wanted after `load`, which does not store pixels; its SHA-256 must match.
+            colours: as for `overlay`.
 
         Raises:
+            OptionError: a colour that is none.
             OutputError: not the radiograph that was explained.
         """
-        return explorer_of(self, None if radiograph is None else self._radiograph_or(radiograph))
+        below = None if radiograph is None else self._radiograph_or(radiograph)
+        return explorer_of(self, below, colours=colours)
 
     def _repr_html_(self) -> str:
         return html_of(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ import numpy as np
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
-from cxr_explain.figures.palette import RankStyle, rank_style
+from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.style import LIGHT, Style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.radiograph import Radiograph
@@ -31,6 +32,7 @@ class Content:
         max_opacity: opacity of the strongest evidence, in (0, 1].
         contours: whether to outline each pathology at half the peak of that pathology.
         look: how the figure looks.
+        colours: colour of a pathology by name, where it is not the package's own.
     """
 
     explanation: Explanation
@@ -40,6 +42,7 @@ class Content:
     max_opacity: float
     contours: bool
     look: Style = LIGHT
+    colours: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
@@ -53,6 +56,7 @@ class Content:
             raise OutputError("maps with values that are not finite", expected="finite maps")
         for box in self.boxes:
             _check_box(box)
+        _ = self.styles  # a wrong colour is refused before anything is drawn
 
     @cached_property
     def rows(self) -> tuple[ComparisonRow, ...]:
@@ -83,22 +87,19 @@ class Content:
         return "Phantom" if self.phantom else "Radiograph"
 
     @cached_property
-    def styles(self) -> tuple[RankStyle, ...]:
-        """One style for each of the K ranks."""
-        return tuple(rank_style(rank) for rank in range(1, self.explanation.ranking.k + 1))
+    def styles(self) -> tuple[ClassStyle, ...]:
+        """One style for each of the K pathologies, in the order of their ranks."""
+        return class_styles(self.explanation.ranking.pathologies, self.colours)
 
     @cached_property
     def sides(self) -> tuple[str, str] | None:
         """What the left and the right edge of the image point to; None where the header does not say."""
         return image_sides(self.radiograph.patient_orientation)
 
-    def style_of(self, pathology: str) -> RankStyle | None:
+    def style_of(self, pathology: str) -> ClassStyle | None:
         """The style of a pathology; None where it is not among the K."""
         name = canonical_pathology(pathology)
-        for style, ranked in zip(self.styles, self.explanation.ranking.pathologies, strict=True):
-            if canonical_pathology(ranked) == name:
-                return style
-        return None
+        return next((each for each in self.styles if canonical_pathology(each.pathology) == name), None)
 
 
 def image_sides(orientation: tuple[str, str] | None) -> tuple[str, str] | None:

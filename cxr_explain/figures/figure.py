@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cxr_explain.errors import CxrExplainWarning, OptionError
@@ -56,6 +56,7 @@ def draw_explanation(
     max_opacity: float = MAX_OPACITY,
     contours: bool = True,
     style: Style | StyleName = "light",
+    colours: Mapping[str, str] | None = None,
 ) -> ExplanationFigure:
     """Draw the radiograph beside the fused overlay, with predictions, reference labels and provenance.
 
@@ -72,12 +73,14 @@ def draw_explanation(
         contours: outline each pathology at half the peak of that pathology.
         style: how the figure looks: "light", "dark", "print", or a `Style` with its fonts and language.
             The settings of Matplotlib do not count, so that a record is the same on every machine.
+        colours: colour of a pathology by name, where it is not the package's own; see
+            `cxr_explain.figures.palette.class_styles`.
 
     Returns:
         A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.
 
     Raises:
-        OptionError: a dpi or an opacity out of range.
+        OptionError: a dpi or an opacity out of range, or a colour that is none.
         OutputError: a radiograph of another size, or maps that are not finite.
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
@@ -94,7 +97,7 @@ def draw_explanation(
     predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
     labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
-    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, style_of(style))
+    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, style_of(style), colours)
     if letters := content.unknown_letters:
         warnings.warn(
             f"No font has the letters {', '.join(letters)}, which the figure shows as ?: install one, "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, Dashes, RankStyle
+from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, ClassStyle, Dashes
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import UNSEEN, format_probability
 from cxr_explain.geometry import Geometry
@@ -84,7 +84,7 @@ class ColourKey(ContentBlock):
     def _shows_hollow(self) -> bool:
         return bool(self.content.explanation.shown_nowhere)
 
-    def _pathology(self, page: Page, x: float, y: float, style: RankStyle) -> None:
+    def _pathology(self, page: Page, x: float, y: float, style: ClassStyle) -> None:
         prediction = self.content.explanation.ranking.top[style.rank - 1]
         middle = y + self._row / 2
         baseline = middle + 0.037
@@ -142,11 +142,11 @@ class Legend(ContentBlock):
         return math.ceil(len(self._marks) / max(self.columns - 1, 1)) or 1
 
     @property
-    def _bands(self) -> tuple[RankStyle, ...]:
+    def _bands(self) -> tuple[ClassStyle, ...]:
         return self._shown[: len(OKABE_ITO)]
 
     @property
-    def _shown(self) -> tuple[RankStyle, ...]:
+    def _shown(self) -> tuple[ClassStyle, ...]:
         """All styles, or none where the fused map is empty: there is no opacity to explain then."""
         empty = len(self.content.explanation.shown_nowhere) == len(self.content.styles)
         return () if empty else self.content.styles
@@ -183,7 +183,7 @@ class Legend(ContentBlock):
 
 
 def ramp_pixels(
-    styles: tuple[RankStyle, ...], max_opacity: float, band: int, samples: int = 256
+    styles: tuple[ClassStyle, ...], max_opacity: float, band: int, samples: int = 256
 ) -> NDArray[np.uint8]:
     """One band for each colour, from no evidence to the strongest, over mid grey, by the overlay's code."""
     strength = np.linspace(0, 1, samples, dtype=np.float32)

@@ -15,7 +15,7 @@ either side and no third one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -28,7 +28,7 @@ from torch import Tensor
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.figures.palette import rank_style
+from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Floats, Mask, Points, Shape
@@ -149,6 +149,7 @@ def fused_overlay(
     shown: Iterable[int] | None = None,
     max_opacity: float = MAX_OPACITY,
     longest: int | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> NDArray[np.uint8]:
     """The fused map over the radiograph, hatched where the model did not see; see `Explanation.overlay`.
 
@@ -159,31 +160,38 @@ def fused_overlay(
         shown: ranks to show, from 1; all by default.
         max_opacity: opacity of the strongest evidence.
         longest: pixels along the longer side, no more than the radiograph has; by default all.
+        colours: colour of a pathology by name, where it is not the package's own; see `class_styles`.
 
     Returns:
         (h, w, 3).
+
+    Raises:
+        OptionError: a colour that is none.
     """
+    styles = class_styles(explanation.ranking.pathologies, colours)
     radiograph = radiograph or explanation.radiograph
     shape = shape_within(explanation.geometry.radiograph_shape, longest)
     base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
     period = max(4, max(shape) // _HATCHES)
-    return maps_over(base, explanation, period, maps=maps, shown=shown, max_opacity=max_opacity).rgb
+    return maps_over(base, explanation, styles, period, maps=maps, shown=shown, max_opacity=max_opacity).rgb
 
 
 def maps_over(
     background: Floats,
     explanation: Explanation,
+    styles: Sequence[ClassStyle],
     period: int,
     *,
     maps: NDArray[np.float32] | None = None,
     shown: Iterable[int] | None = None,
     max_opacity: float = MAX_OPACITY,
 ) -> Overlay:
-    """Lay the maps of an explanation over a grey image, in the colours of their ranks.
+    """Lay the maps of an explanation over a grey image, in the colours of their pathologies.
 
     Args:
         background: (h, w) in [0, 1], covering the whole radiograph.
         explanation: the explanation to draw.
+        styles: how each of the K pathologies is drawn, in the order of their ranks.
         period: distance in samples of the lines that hatch what the model did not see.
         maps: (K, I, J), other maps than the explanation's.
         shown: ranks to show, from 1; all by default.
@@ -192,7 +200,7 @@ def maps_over(
     geometry, maps = explanation.geometry, explanation.maps if maps is None else maps
     ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
     fields = (geometry.maps_to_radiograph(maps[rank - 1], background.shape) for rank in ranks)
-    over = fuse_over(background, fields, [rank_style(rank).rgb for rank in ranks], max_opacity=max_opacity)
+    over = fuse_over(background, fields, [styles[rank - 1].rgb for rank in ranks], max_opacity=max_opacity)
     return Overlay(mark_unseen(over.rgb, geometry, period), over.peak)
 
 
@@ -317,7 +325,7 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     pictures = []
     for image, background in enumerate(_grey_of(inputs)):
         maps = batch.maps_in_inputs(image, shape).float().cpu().numpy()
-        colours = [rank_style(rank).rgb for rank in range(1, len(maps) + 1)]
+        colours = [style.rgb for style in class_styles(batch.rankings[image].pathologies)]
         pictures.append(fuse_over(background, maps, colours).rgb)
     return np.stack(pictures)
 

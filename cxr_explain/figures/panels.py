@@ -67,7 +67,9 @@ class Panels:
         background = overlay.grey(self.content.radiograph.display, shape)
         plain = np.repeat(overlay.to_bytes(background)[..., None], 3, axis=2)
         explanation, opacity = self.content.explanation, self.content.max_opacity
-        fused = overlay.maps_over(background, explanation, page.samples(HATCH_PERIOD), max_opacity=opacity)
+        fused = overlay.maps_over(
+            background, explanation, self.content.styles, page.samples(HATCH_PERIOD), max_opacity=opacity
+        )
         second = x + self.panel_width + self.gap
         self._titles(page, x, second, y)
         for left, pixels, has_map in ((x, plain, False), (second, fused.rgb, True)):

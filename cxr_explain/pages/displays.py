@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import PurePosixPath
@@ -25,7 +25,7 @@ from cxr_explain.figures.banner import Notice, notice_of
 from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import fused_overlay, grey, shape_within
-from cxr_explain.figures.palette import rank_style
+from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import DISCLAIMER, format_probability, side_of_point, tally
 from cxr_explain.pages.templating import environment
 from cxr_explain.pathologies import LabelState
@@ -137,7 +137,12 @@ def radiograph_card(radiograph: Radiograph) -> Card:
 
 
 @card_of.register
-def explanation_card(explanation: Explanation, radiograph: Radiograph | None = None) -> Card:
+def explanation_card(
+    explanation: Explanation,
+    radiograph: Radiograph | None = None,
+    *,
+    colours: Mapping[str, str] | None = None,
+) -> Card:
     """The fused map beside its colour key; over a radiograph that the explanation was loaded without."""
     ranking, provenance = explanation.ranking, explanation.provenance
     nowhere = dict.fromkeys(explanation.shown_nowhere, "none shown")
@@ -155,12 +160,12 @@ def explanation_card(explanation: Explanation, radiograph: Radiograph | None = N
     return Card(
         title=f"{provenance.method} · {provenance.model}",
         facts=list(dict.fromkeys((*ranking.notes, *provenance.notes))),
-        picture=explanation_png(explanation, radiograph),
+        picture=explanation_png(explanation, radiograph, colours=colours),
         alt="the fused map over the radiograph",
         notice=notice_of(phantom=provenance.phantom, phantom_only=provenance.phantom_only),
         header=("Rank", "Pathology", "Probability", "Evidence")[:columns],
         rows=[row[:columns] for row in rows],
-        colours=[rank_style(rank).colour for rank, *_ in rows],
+        colours=[style.colour for style in class_styles(ranking.pathologies, colours)],
         closing=DISCLAIMER,
     )
 

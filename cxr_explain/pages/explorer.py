@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from cxr_explain.errors import MissingExtraError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
-from cxr_explain.figures.palette import rank_style
+from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.pages.displays import explanation_card, explanation_png
 from cxr_explain.radiograph import Radiograph
@@ -32,6 +33,7 @@ class Explorer:
     Args:
         explanation: the explanation, with its class maps.
         radiograph: the radiograph below the map; plain grey without one.
+        colours: colour of a pathology by name, where it is not the package's own.
 
     Attributes:
         opacity: slider of the opacity, 0 to 1; None without ipywidgets.
@@ -39,8 +41,16 @@ class Explorer:
         shown: a checkbox for each rank; none without ipywidgets.
     """
 
-    def __init__(self, explanation: Explanation, radiograph: Radiograph | None = None) -> None:
+    def __init__(
+        self,
+        explanation: Explanation,
+        radiograph: Radiograph | None = None,
+        *,
+        colours: Mapping[str, str] | None = None,
+    ) -> None:
         self.explanation = explanation
+        self.styles = class_styles(explanation.ranking.pathologies, colours)
+        self._colours = colours
         self.radiograph = radiograph or explanation.radiograph
         self.opacity: Any = None
         self.top_k: Any = None
@@ -69,7 +79,7 @@ class Explorer:
     def png(self) -> bytes:
         """The picture as the controls have it."""
         if self.top_k is None:
-            return explanation_png(self.explanation, self.radiograph, longest=_LONGEST)
+            return explanation_png(self.explanation, self.radiograph, longest=_LONGEST, colours=self._colours)
         top_k = self.top_k.value
         return explanation_png(
             self.explanation,
@@ -78,11 +88,12 @@ class Explorer:
             shown=[rank for rank, box in enumerate(self.shown[:top_k], start=1) if box.value],
             max_opacity=self.opacity.value,
             longest=_LONGEST,
+            colours=self._colours,
             compact=False,  # a picture for each step of a slider
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        card = explanation_card(self.explanation, self.radiograph)
+        card = explanation_card(self.explanation, self.radiograph, colours=self._colours)
         bundle: dict[str, Any] = {"text/plain": repr(self.explanation), "text/html": card.to_html()}
         if self._box is not None:
             live = self._box._repr_mimebundle_()
@@ -108,7 +119,7 @@ class Explorer:
         return self._widgets.Checkbox(True, description=label, indent=False)
 
     def _swatch(self, rank: int) -> Any:
-        colour = rank_style(rank).colour
+        colour = self.styles[rank - 1].colour
         return self._widgets.HTML(
             f'<span style="display:inline-block;width:1em;height:1em;background:{colour}"></span>'
         )

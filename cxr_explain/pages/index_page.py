@@ -24,6 +24,7 @@ from cxr_explain.explaining.provenance import Provenance
 from cxr_explain.figures.comparison import Agreement, ComparisonRow, comparison_rows
 from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name, one_line
+from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.texts import (
     Fact,
     format_probability,
@@ -124,6 +125,11 @@ class IndexEntry:
     def explained(self) -> tuple[ComparisonRow, ...]:
         """The rows of the K pathologies whose evidence the figure shows."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def styles(self) -> tuple[ClassStyle, ...]:
+        """How the figure draws each of the K pathologies, in the order of their ranks."""
+        return class_styles([row.pathology for row in self.explained])
 
     @property
     def positives(self) -> tuple[str, ...]:

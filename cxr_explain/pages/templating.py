@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from cxr_explain.figures import texts
 from cxr_explain.figures.lettering import display_name, one_line
-from cxr_explain.figures.palette import rank_style
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,7 +48,7 @@ def environment() -> Environment:
         link=link,
         image_url=image_url,
     )
-    made.globals.update(rank_style=rank_style, texts=texts)
+    made.globals.update(texts=texts)
     return made
 
 

@@ -15,7 +15,7 @@ import cxr_explain as cxr
 from cxr_explain import Explainer, Radiograph, XRVDenseNet
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError, RadiographError
 from cxr_explain.explaining.samples import inputs_of, radiograph_of, reference_of
-from cxr_explain.figures.palette import OKABE_ITO
+from cxr_explain.figures.palette import PREFERRED
 from cxr_explain.phantom.dataset import write_dataset
 
 
@@ -139,7 +139,7 @@ def test_the_models_leave_as_they_came_after_an_error() -> None:
     assert snapshot(module) == before
 
 
-def test_an_overlay_shows_rank_one_in_the_first_colour() -> None:
+def test_an_overlay_shows_a_pathology_in_the_colour_of_that_pathology() -> None:
     """Where one class alone has evidence, the input is tinted with its colour, by the overlay's formula."""
     inputs = torch.zeros(1, 1, 8, 8)
     batch = cxr.BatchMaps(
@@ -147,7 +147,7 @@ def test_an_overlay_shows_rank_one_in_the_first_colour() -> None:
         (cxr.fuse(torch.tensor([[[[1.0, 0.0]], [[0.0, 0.0]]]])),),
         "closed form",
     )
-    colour = [int(OKABE_ITO[0][at : at + 2], 16) for at in (1, 3, 5)]
+    colour = [int(PREFERRED["Mass"][at : at + 2], 16) for at in (1, 3, 5)]
     (overlay,) = batch.overlays(inputs)
     np.testing.assert_allclose(overlay[4, 0], np.array(colour) * 0.6, atol=1.5)
     assert not overlay[4, -1].any()

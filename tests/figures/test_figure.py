@@ -16,7 +16,7 @@ from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.figures import draw_explanation, lettering, palette
 from cxr_explain.figures.output import own_style
 from cxr_explain.figures.texts import DISCLAIMER
-from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
+from cxr_explain.pathologies import PATHOLOGIES, ReferenceBox, ReferenceLabels
 
 TOLERANCE = 60  # of 8000 bits; another dpi already moves the glyphs by more
 LABELS = {"Effusion": 1, "Cardiomegaly": 0, "Nodule": -1}
@@ -79,7 +79,10 @@ def test_the_hash_sees_another_k_other_colours_and_a_lost_overlay(monkeypatch):
 
     assert moved(draw(k - 1))
     assert moved(draw(k, max_opacity=0.02))
-    monkeypatch.setattr(palette, "OKABE_ITO", palette.OKABE_ITO[1:] + palette.OKABE_ITO[:1])
+    turned = dict(
+        zip(PATHOLOGIES, map(palette.PREFERRED.get, (*PATHOLOGIES[1:], PATHOLOGIES[0])), strict=True)
+    )
+    monkeypatch.setattr(palette, "PREFERRED", turned)
     assert moved(draw(k))
 
 
@@ -229,7 +232,7 @@ def test_boxes_are_drawn_in_both_panels_in_the_radiographs_pixels():
         for line in axes.lines
         if len(line.get_xdata()) == 5
     ]
-    mass = palette.rank_style(3).colour
+    mass = palette.PREFERRED["Mass"]
     assert outlines.count((mass, [10, 40, 40, 10, 10], [20, 20, 60, 60, 20])) == 2
     assert sum(colour == palette.UNKNOWN_BOX for colour, _, _ in outlines) == 2
     none = draw_explanation(synthetic_explanation(radiograph), radiograph, reference_labels=labels, boxes=())
@@ -245,7 +248,9 @@ def test_a_faint_map_has_its_number_but_no_outline():
         maps[1] *= share * maps[0].max() / maps[1].max()
         figure = draw_explanation(replace(explanation, maps=maps), radiograph, max_opacity=0.6)
         lines = [line for axes in figure.axes for line in axes.lines]
-        return sum(line.get_color() == palette.rank_style(2).colour for line in lines)
+        return sum(
+            line.get_color() == palette.PREFERRED[explanation.ranking.pathologies[1]] for line in lines
+        )
 
     assert outlines_of_the_second(0.2) > 0
     assert outlines_of_the_second(0.1) == 0

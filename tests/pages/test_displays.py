@@ -20,7 +20,7 @@ import cxr_explain as cxr
 from cxr_explain import Manifest, Radiograph, fuse, rank
 from cxr_explain.audit.run import run_audit
 from cxr_explain.errors import OutputError
-from cxr_explain.figures.palette import OKABE_ITO
+from cxr_explain.figures.palette import class_styles
 from cxr_explain.pages.displays import explanation_png, radiograph_png
 from cxr_explain.pages.explorer import Explorer
 from cxr_explain.phantom.dataset import write_dataset
@@ -88,9 +88,11 @@ def test_an_explanation_beside_its_key() -> None:
     html = explanation._repr_html_()
     words = check(html)
     _, *swatches = [base64.b64decode(source.partition(",")[2]) for source in Tags(html).sources]
-    for prediction, swatch, colour in zip(explanation.ranking.top, swatches, OKABE_ITO, strict=False):
+    for prediction, swatch, style in zip(
+        explanation.ranking.top, swatches, class_styles(explanation.ranking.pathologies), strict=True
+    ):
         assert prediction.pathology.replace("_", " ") in words
-        assert "#{:02X}{:02X}{:02X}".format(*picture(swatch)[0, 0]) == colour
+        assert "#{:02X}{:02X}{:02X}".format(*picture(swatch)[0, 0]) == style.colour
     assert "Research use only" in words
 
 

@@ -144,7 +144,7 @@ def test_the_maps_are_those_of_the_printed_figure(
     opened: Opened, report: Path, audit: SyntheticAudit
 ) -> None:
     from cxr_explain.figures import overlay
-    from cxr_explain.figures.palette import rank_style
+    from cxr_explain.figures.palette import class_styles
 
     row = first_of(audit, "disagreements")
     page = opened(report, f"#case={row}")
@@ -155,7 +155,7 @@ def test_the_maps_are_those_of_the_printed_figure(
     for k, expected in enumerate(maps):
         layer = array_of(page, f"CXR.app.page.viewer.layers[{k}]", "<f4").reshape(height, width)
         np.testing.assert_allclose(layer, expected, atol=2e-6)
-    colours = [rank_style(k + 1).rgb for k in range(len(maps))]
+    colours = [style.rgb for style in class_styles(explanation.ranking.pathologies)]
     on_white = overlay.fuse_over(np.ones((height, width)), maps, colours, max_opacity=0.6).rgb
     rgba = overlay_bytes(page).reshape(height, width, 4).astype(float)
     opacity = 0.6 * rgba[..., 3:] / 255
