@@ -8,6 +8,7 @@ from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import Page
 from cxr_explain.figures.palette import ALERT, PHANTOM
 from cxr_explain.figures.style import BODY
+from cxr_explain.figures.wording import ENGLISH, Wording
 
 _HEIGHT = 0.27
 _AFTER = 0.13
@@ -30,12 +31,13 @@ class Notice:
     colour: str
 
 
-def notice_of(*, phantom: bool, phantom_only: bool) -> Notice | None:
+def notice_of(*, phantom: bool, phantom_only: bool, words: Wording = ENGLISH) -> Notice | None:
     """The notice for a phantom, for a model that knows nothing else, or for both; None for neither.
 
     Args:
         phantom: the radiograph is a computed phantom.
         phantom_only: the model was trained on phantoms alone.
+        words: the language.
 
     >>> notice_of(phantom=False, phantom_only=True).title
     'MODEL TRAINED ON PHANTOMS ONLY · not for radiographs'
@@ -43,11 +45,11 @@ def notice_of(*, phantom: bool, phantom_only: bool) -> Notice | None:
     True
     """
     if phantom:
-        model = "by a model trained on phantoms only" if phantom_only else "computed, nobody's chest"
-        return Notice("PHANTOM · not a patient", model, PHANTOM)
+        trained = "phantom banner, by a model trained on phantoms"
+        aside = words(trained if phantom_only else "phantom banner, aside")
+        return Notice(words("phantom banner"), aside, PHANTOM)
     if phantom_only:
-        title = "MODEL TRAINED ON PHANTOMS ONLY · not for radiographs"
-        return Notice(title, "scores and maps have no meaning here", ALERT)
+        return Notice(words("phantom model banner"), words("phantom model banner, aside"), ALERT)
     return None
 
 
@@ -74,4 +76,5 @@ class Banner(ContentBlock):
 
     @property
     def _notice(self) -> Notice | None:
-        return notice_of(phantom=self.content.phantom, phantom_only=self.content.phantom_only)
+        content = self.content
+        return notice_of(phantom=content.phantom, phantom_only=content.phantom_only, words=content.words)

@@ -15,7 +15,7 @@ from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Typeface
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.texts import NO_GRADIENT, format_probability
+from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
 _GAP = 0.09
@@ -48,8 +48,10 @@ class ClassGrid(ContentBlock):
         """Draw from the top left corner."""
         if not self.content.styles:
             return
-        which = "before fusion" if self.content.explanation.provenance.map_settings.fused else "one by one"
-        page.heading(x, y, "Class maps", aside=f"{which}, relative to own peak", room=self.width)
+        words = self.content.words
+        fused = self.content.explanation.provenance.map_settings.fused
+        aside = words("class maps, before fusion" if fused else "class maps, one by one")
+        page.heading(x, y, words("class maps"), aside=aside, room=self.width)
         y += _TITLE
         shape = (page.samples(self._image[1]), page.samples(self._image[0]))
         background = overlay.grey(self.content.radiograph.display, shape)
@@ -84,14 +86,14 @@ class ClassGrid(ContentBlock):
         peak = self._peak(values)
         if peak is None:
             unreached = prediction.pathology in self.content.explanation.without_gradient
-            self._say(page, x, top, NO_GRADIENT if unreached else "no positive evidence")
+            why = "no gradient reaches this layer" if unreached else "no positive evidence"
+            self._say(page, x, top, self.content.words(why))
             return
         if len(self.content.styles) == 1:
             return
         place = (x, top + self._image[1] + 0.095)
-        page.text(
-            *place, f"peak {100 * peak:.0f} %", size=_TINY, colour=page.style.quiet, room=self._cell_width
-        )
+        text = self.content.words("peak of the strongest", share=f"{100 * peak:.0f}")
+        page.text(*place, text, size=_TINY, colour=page.style.quiet, room=self._cell_width)
 
     def _say(self, page: Page, x: float, y: float, text: str) -> None:
         """Say why there is no map, on the image with the top left corner (x, y)."""
@@ -118,8 +120,9 @@ class ClassGrid(ContentBlock):
     def _scale(self, page: Page, x: float, y: float) -> None:
         ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (8, 1))
         page.image(overlay.colour_map_over(np.full_like(ramp, 0.35), ramp), x + 0.31, y, 0.8, 0.07)
-        page.text(x, y + 0.07, "none", size=SMALL, colour=page.style.quiet)
-        text = "own peak" if len(self.content.styles) == 1 else "own peak; % of the strongest"
+        words = self.content.words
+        page.text(x, y + 0.07, words("none"), size=SMALL, colour=page.style.quiet)
+        text = words("own peak" if len(self.content.styles) == 1 else "own peak, of the strongest")
         page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=page.style.quiet, room=self.width - 1.17)
 
     @cached_property

@@ -14,6 +14,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.style import LIGHT, Style
+from cxr_explain.figures.wording import Wording
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
@@ -72,6 +73,11 @@ class Content:
         return self.look.typeface.unknown_letters((*shown, self.explanation.id))
 
     @property
+    def words(self) -> Wording:
+        """The figure's words in its language."""
+        return self.look.words
+
+    @property
     def phantom(self) -> bool:
         """The image is a computed phantom; an explanation saved before it knew takes the file's word."""
         return self.explanation.provenance.phantom or self.radiograph.phantom
@@ -84,7 +90,7 @@ class Content:
     @property
     def subject(self) -> str:
         """What the image is of, for headings."""
-        return "Phantom" if self.phantom else "Radiograph"
+        return self.words("phantom" if self.phantom else "radiograph")
 
     @cached_property
     def styles(self) -> tuple[ClassStyle, ...]:

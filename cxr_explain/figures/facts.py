@@ -11,8 +11,6 @@ from cxr_explain.figures.content import Content, ContentBlock
 from cxr_explain.figures.page import HEADING, SMALL, Page
 from cxr_explain.figures.style import BODY, LIGHT, Style
 from cxr_explain.figures.texts import (
-    DISCLAIMER,
-    OPERATING_POINT,
     Fact,
     from_header,
     fusion_text,
@@ -21,6 +19,7 @@ from cxr_explain.figures.texts import (
     training_text,
     weights_text,
 )
+from cxr_explain.figures.wording import ENGLISH, Wording
 from cxr_explain.options import ONE_LABEL
 
 _TITLE = 0.22
@@ -114,7 +113,8 @@ class Closing(ContentBlock):
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         if self._warnings:
-            page.text(x, y + 0.12, "Warnings and notes", size=HEADING, face="bold", colour=page.style.alert)
+            title = self.content.words("warnings and notes")
+            page.text(x, y + 0.12, title, size=HEADING, face="bold", colour=page.style.alert)
             y += _TITLE
         for lines in self._warnings:
             page.text(x, y + 0.09, "•", size=SMALL, colour=page.style.alert)
@@ -123,7 +123,8 @@ class Closing(ContentBlock):
                 y += _LINE
         y += 0.12 if self._warnings else 0.0
         page.rule(x, y, self.width)
-        page.text(x, y + 0.17, f"{DISCLAIMER}.", size=BODY, face="bold", colour=page.style.alert)
+        intended = self.content.words("research use only")
+        page.text(x, y + 0.17, intended, size=BODY, face="bold", colour=page.style.alert)
         version = f"cxr-explain {self.content.explanation.provenance.package_version}"
         page.text(x + self.width, y + 0.17, version[:40], size=SMALL, colour=page.style.quiet, align="right")
 
@@ -131,7 +132,7 @@ class Closing(ContentBlock):
     def _warnings(self) -> list[list[str]]:
         explanation = self.content.explanation
         every = (
-            *_letters_warning(self.content.unknown_letters),
+            *self._letters_warning,
             *explanation.provenance.warnings,
             *self.content.radiograph.warnings,
             *explanation.ranking.notes,
@@ -143,74 +144,83 @@ class Closing(ContentBlock):
             for text in texts[:_MOST_WARNINGS]
         ]
         if len(texts) > _MOST_WARNINGS:
-            rest = len(texts) - _MOST_WARNINGS
-            shown.append([f"{rest} more in the explanation's provenance."])
+            shown.append([self.content.words("more warnings", count=len(texts) - _MOST_WARNINGS)])
         return [lines for lines in shown if lines]
 
-
-def _letters_warning(letters: str) -> tuple[str, ...]:
-    """Which letters are shown as a question mark; by their numbers, as they cannot be shown."""
-    numbers = ", ".join(f"U+{ord(c):04X}" for c in letters)
-    return (f"No font has the letters {numbers}, which are shown as ?.",) if letters else ()
+    @property
+    def _letters_warning(self) -> tuple[str, ...]:
+        """Which letters are shown as a question mark; by their numbers, as they cannot be shown."""
+        numbers = ", ".join(f"U+{ord(c):04X}" for c in self.content.unknown_letters)
+        return (self.content.words("letters without a font", letters=numbers),) if numbers else ()
 
 
 def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
     """What a figure says of the method, the model and the radiograph."""
+    words = content.words
     one_label = content.explanation.provenance.output_kind in ONE_LABEL
+    scores = words("scores are a softmax" if one_label else "scores are sigmoids")
     model = [
-        *model_facts(content.explanation.provenance),
-        ("scores", f"probabilities are {'a softmax' if one_label else 'sigmoids'}, not calibrated"),
-        ("operating point", OPERATING_POINT),
+        *model_facts(content.explanation.provenance, words),
+        (words("fact: scores"), scores),
+        (words("operating point"), words("what an operating point is")),
     ]
-    return ("Method", _method(content)), ("Model", model), (content.subject, _radiograph(content))
+    return (
+        (words("method"), _method(content)),
+        (words("model"), model),
+        (content.subject, _radiograph(content)),
+    )
 
 
-def model_facts(provenance: Provenance) -> list[Fact]:
+def model_facts(provenance: Provenance, words: Wording = ENGLISH) -> list[Fact]:
     """Which model it was, what it was trained on, and what it ran on."""
-    training = training_text(provenance.training_sets, phantom_only=provenance.phantom_only)
+    training = training_text(provenance.training_sets, words, phantom_only=provenance.phantom_only)
+    arithmetic = words(
+        "arithmetic on a device", dtype=provenance.map_settings.dtype, device=provenance.device
+    )
     return [
-        ("model", provenance.model),
-        ("weights", weights_text(provenance.weights_sha256)),
-        ("trained on", training),
-        ("software", software_text(provenance.package_version, provenance.torch_version)),
-        ("arithmetic", f"{provenance.map_settings.dtype} on {provenance.device}"),
+        (words("fact: model"), provenance.model),
+        (words("fact: weights"), weights_text(provenance.weights_sha256, words)),
+        (words("fact: trained on"), training),
+        (words("fact: software"), software_text(provenance.package_version, provenance.torch_version)),
+        (words("fact: arithmetic"), arithmetic),
     ]
 
 
-def map_facts(provenance: Provenance) -> list[Fact]:
+def map_facts(provenance: Provenance, words: Wording = ENGLISH) -> list[Fact]:
     """How the class maps were made and fused."""
-    if provenance.gradient == "none":
-        source = ("layer", f"{provenance.target_layer}; the method needs no gradient")
+    layer, gradient = provenance.target_layer, provenance.gradient
+    if gradient == "none":
+        source = (words("fact: layer"), words("layer without gradient", layer=layer))
     else:
-        source = ("gradient", f"{provenance.gradient}, at {provenance.target_layer}")
+        source = (words("fact: gradient"), words("gradient at a layer", gradient=gradient, layer=layer))
     settings = provenance.map_settings
-    fusion = fusion_text(settings.normalisation, settings.activation, fused=settings.fused)
-    return [("fusion", fusion), source]
+    fusion = fusion_text(settings.normalisation, settings.activation, words, fused=settings.fused)
+    return [(words("fact: fusion"), fusion), source]
 
 
 def _method(content: Content) -> list[Fact]:
-    explanation = content.explanation
+    explanation, words = content.explanation, content.words
     k, asked = explanation.ranking.k, explanation.provenance.ranking_settings.top_k
-    fewer = "" if asked == k else f" ({asked} asked for)"
-    ranked_by = ranked_by_text(explanation.ranking.by, explanation.provenance.output_kind)
+    ranked_by = ranked_by_text(explanation.ranking.by, explanation.provenance.output_kind, words)
+    how_many = "K, ranked by" if asked == k else "K of those asked for, ranked by"
+    cells = " x ".join(map(str, explanation.maps.shape[1:]))
     return [
-        ("method", explanation.provenance.method),
-        (
-            "K",
-            f"{k}{fewer}, ranked by {ranked_by}",
-        ),
-        *map_facts(explanation.provenance),
-        ("maps", f"{' x '.join(map(str, explanation.maps.shape[1:]))} cells, relative within image"),
+        (words("fact: method"), explanation.provenance.method),
+        (words("fact: K"), words(how_many, k=k, asked=asked, by=ranked_by)),
+        *map_facts(explanation.provenance, words),
+        (words("fact: maps"), words("cells", cells=cells)),
     ]
 
 
 def _radiograph(content: Content) -> list[Fact]:
-    radiograph = content.radiograph
+    radiograph, words = content.radiograph, content.words
     height, width = radiograph.shape
+    digest = radiograph.sha256[:12]
+    file = words("file", format=radiograph.format, width=width, height=height, digest=digest)
     return [
-        ("id", content.explanation.id),
-        ("file", f"{radiograph.format}, {width} x {height} pixels, SHA-256 {radiograph.sha256[:12]}"),
-        ("view", from_header(radiograph.view)),
-        ("laterality", from_header(radiograph.laterality)),
-        ("preprocessing", "; ".join(content.explanation.provenance.steps)),
+        (words("fact: id"), content.explanation.id),
+        (words("fact: file"), file),
+        (words("fact: view"), from_header(radiograph.view, words)),
+        (words("fact: laterality"), from_header(radiograph.laterality, words)),
+        (words("fact: preprocessing"), "; ".join(content.explanation.provenance.steps)),
     ]

@@ -19,7 +19,6 @@ from cxr_explain.figures.page import Block, Page
 from cxr_explain.figures.panels import Panels
 from cxr_explain.figures.style import BODY, Style, StyleName, style_of
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
-from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 
@@ -197,13 +196,14 @@ class _Heading(ContentBlock):
         return _HEADER
 
     def draw(self, page: Page, x: float, y: float) -> None:
-        notice = page.style.typeface.width(DISCLAIMER, BODY + 0.8, "bold") + 0.2
+        intended = self.content.words("research use only")
+        notice = page.style.typeface.width(intended, BODY + 0.8, "bold") + 0.2
         left = x + self.width - notice
         page.box(left, y + 0.015, notice, 0.23, facecolor="none", edgecolor=page.style.alert, linewidth=0.9)
         page.text(
             left + notice / 2,
             y + 0.17,
-            DISCLAIMER,
+            intended,
             size=BODY + 0.8,
             face="bold",
             colour=page.style.alert,
@@ -218,6 +218,6 @@ class _Heading(ContentBlock):
         explanation = self.content.explanation
         provenance = explanation.provenance
         k = explanation.ranking.k
-        what = {0: f"{provenance.method}: no pathology to explain", 1: f"{provenance.method} of 1 pathology"}
-        done = what.get(k, f"{provenance.method} of {k} pathologies")
+        how_many = {0: "of no pathology", 1: "of one pathology"}.get(k, "of several pathologies")
+        done = self.content.words(how_many, method=provenance.method, k=k)
         return f"{done} · {provenance.model} · cxr-explain {provenance.package_version}"

@@ -14,7 +14,7 @@ from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, ClassStyle, Dashes
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
-from cxr_explain.figures.texts import UNSEEN, format_probability
+from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
 
 _TITLE = 0.27
@@ -38,15 +38,15 @@ class ColourKey(ContentBlock):
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
-        page.heading(x, y - 0.01, "Colour key", room=self.width)
-        aside = "probability" if self.content.styles else ""
+        page.heading(x, y - 0.01, self.content.words("colour key"), room=self.width)
+        aside = self.content.words("probability") if self.content.styles else ""
         page.text(x + self.width, y + 0.11, aside, size=SMALL, colour=page.style.quiet, align="right")
         y += _TITLE - 0.03
         if not self.content.styles:
             page.text(
                 x,
                 y + 0.11,
-                "no pathology to explain",
+                self.content.words("nothing in the key"),
                 colour=page.style.quiet,
                 face="oblique",
                 room=self.width,
@@ -59,22 +59,22 @@ class ColourKey(ContentBlock):
             page.text(
                 x + _TEXT,
                 y + 0.11,
-                self._hollow_text,
+                self.content.words(f"hollow: {self._why_hollow}"),
                 size=SMALL,
                 colour=page.style.quiet,
                 room=self.width - _TEXT,
             )
 
     @property
-    def _hollow_text(self) -> str:
+    def _why_hollow(self) -> str:
         """Why a pathology has no colour in the map."""
         explanation = self.content.explanation
         if not explanation.without_evidence:
-            return "no gradient reaches the layer"
+            return "no gradient"
         fused = explanation.provenance.map_settings.fused
         if explanation.without_gradient:
             return "no gradient, or wins nowhere" if fused else "no gradient, or no evidence"
-        return "wins nowhere in the fused map" if fused else "no positive evidence"
+        return "wins nowhere" if fused else "no evidence"
 
     @property
     def _row(self) -> float:
@@ -157,28 +157,35 @@ class Legend(ContentBlock):
 
     @property
     def _marks(self) -> list[tuple[str, str]]:
+        words = self.content.words
         marks = []
         k = len(self._shown)
         if k:
-            marks.append(("number", "strongest cell of a pathology"))
+            marks.append(("number", words("strongest cell")))
         if k and self.content.contours:
-            marks.append(("solid", "half of its own peak, unless faint"))
-            marks += [("dashed", "the same, ranks 8 to 14")] if k > 7 else []
-            marks += [("dotted", "the same, ranks 15 to 21")] if k > 14 else []
+            marks.append(("solid", words("outline")))
+            marks += [("dashed", words("outline, ranks 8 to 14"))] if k > 7 else []
+            marks += [("dotted", words("outline, ranks 15 to 21"))] if k > 14 else []
         if not self.content.explanation.geometry.sees_everything:
-            marks.append(("unseen", UNSEEN))
+            marks.append(("unseen", words("not seen by the model")))
         if self.content.boxes:
-            marks.append(("box", "reference box"))
+            marks.append(("box", words("reference box")))
         return marks
 
     def _scale(self, page: Page, x: float, y: float, width: float) -> None:
-        page.text(x, y + 0.08, "Opacity: strength, relative within image", size=SMALL, room=width)
+        words = self.content.words
+        page.text(x, y + 0.08, words("opacity"), size=SMALL, room=width)
         height = _BAND * len(self._bands)
         pixels = ramp_pixels(self._bands, self.content.max_opacity, page.samples(_BAND))
         page.image(pixels, x, y + 0.12, width, height)
-        page.text(x, y + height + 0.22, "none", size=SMALL, colour=page.style.quiet)
+        page.text(x, y + height + 0.22, words("none"), size=SMALL, colour=page.style.quiet)
         page.text(
-            x + width, y + height + 0.22, "strongest here", size=SMALL, colour=page.style.quiet, align="right"
+            x + width,
+            y + height + 0.22,
+            words("strongest here"),
+            size=SMALL,
+            colour=page.style.quiet,
+            align="right",
         )
 
 

@@ -20,7 +20,7 @@ from cxr_explain.figures.page import SMALL, Page, dot
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 from cxr_explain.figures.style import BODY, Style
-from cxr_explain.figures.texts import NO_GRADIENT, ONE_VALUE, UNSEEN, from_header
+from cxr_explain.figures.texts import from_header
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.support.shares import percent
 
@@ -93,11 +93,12 @@ class Panels:
         return _Panel(axes, placement, width_ / self.panel_width, self.content.look)
 
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
-        k = self.content.explanation.ranking.k
+        words, k = self.content.words, self.content.explanation.ranking.k
         page.heading(first, y - 0.01, self.content.subject, room=self.panel_width)
-        title = "Overlay" if k == 1 else "Fused overlay" if self._fused else "Overlay of class maps"
-        aside = {0: "nothing to explain", 1: "1 pathology"}.get(k, f"{k} pathologies")
-        page.heading(second, y - 0.01, title, aside=aside, room=self.panel_width)
+        title = "overlay" if k == 1 else "fused overlay" if self._fused else "overlay of class maps"
+        how_many = {0: "nothing to explain", 1: "one pathology"}.get(k, "several pathologies")
+        aside = words(how_many, k=k)
+        page.heading(second, y - 0.01, words(title), aside=aside, room=self.panel_width)
 
     @property
     def _fused(self) -> bool:
@@ -107,7 +108,7 @@ class Panels:
     def _captions(self) -> tuple[list[str], list[str]]:
         texts = [view_text(self.content), ""]
         if not self.content.explanation.geometry.sees_everything:
-            texts[1] = f"hatched: {UNSEEN} ({percent(_unseen_share(self.content))} of the image)"
+            texts[1] = self.content.words("hatched share", share=percent(_unseen_share(self.content)))
         first, second = (
             self.content.look.typeface.wrap(text, self.panel_width, SMALL, lines=4) for text in texts
         )
@@ -173,7 +174,8 @@ class _Panel:
     def _strip_label(self, strip: tuple[int, int], *, upright: bool) -> None:
         """Label a strip if it is thick and long enough; the caption and the key name it in any case."""
         thickness = (strip[1] - strip[0]) / self.scale
-        length = self.look.typeface.width(UNSEEN, SMALL) + 0.1
+        unseen = self.look.words("not seen by the model")
+        length = self.look.typeface.width(unseen, SMALL) + 0.1
         extent = self.placement.height if upright else self.placement.width
         if thickness < _LINE * 1.15 or length > extent:
             return
@@ -182,7 +184,7 @@ class _Panel:
         at, size = ((middle, along), (_LINE, length)) if upright else ((extent / 2, middle), (length, _LINE))
         x, y = self.placement.centred(*at, *size)
         rotation = 90.0 if upright else 0.0
-        self._text(x, y, UNSEEN, size=SMALL, colour="white", halo="#202020", rotation=rotation)
+        self._text(x, y, unseen, size=SMALL, colour="white", halo="#202020", rotation=rotation)
 
     def _badge(self, point: tuple[float, float], rank: int, colour: str, ink: str) -> None:
         x, y = self.placement.centred(point[0] / self.scale, point[1] / self.scale, _BADGE, _BADGE)
@@ -191,9 +193,8 @@ class _Panel:
         self._text(x, y, str(rank), size=SMALL - 0.2, face="bold", colour=ink)
 
     def _box_label(self, box: ReferenceBox, colour: str) -> None:
-        text = self.look.typeface.shorten(
-            f"reference: {self.look.name_of(box.pathology)}", self.placement.width - 0.1, SMALL
-        )
+        named = self.look.words("reference box of", pathology=self.look.name_of(box.pathology))
+        text = self.look.typeface.shorten(named, self.placement.width - 0.1, SMALL)
         w, h = self.look.typeface.width(text, SMALL) + 0.08, _LINE + 0.03
         left, right = box.x / self.scale + w / 2, (box.x + box.width) / self.scale - w / 2
         top, bottom = box.y / self.scale - h / 2 - 0.02, (box.y + box.height) / self.scale + h / 2 + 0.02
@@ -246,26 +247,30 @@ class _Panel:
 
 def view_text(content: Content) -> str:
     """View, laterality and orientation as the header has them; "unknown", never a guess."""
-    radiograph = content.radiograph
-    view, side = from_header(radiograph.view), from_header(radiograph.laterality)
-    return f"view {view} · laterality {side} · orientation {from_header(' | '.join(content.sides or ()))}"
+    radiograph, words = content.radiograph, content.words
+    return words(
+        "view, laterality, orientation",
+        view=from_header(radiograph.view, words),
+        laterality=from_header(radiograph.laterality, words),
+        orientation=from_header(" | ".join(content.sides or ()), words),
+    )
 
 
 def _message(content: Content, peak: float) -> str:
     """Why there is no overlay, or none that shows where; '' where there is one."""
-    explanation = content.explanation
+    explanation, words = content.explanation, content.words
     if explanation.ranking.k == 0:
-        return "No pathology to explain"
+        return words("no pathology to explain")
     if len(explanation.without_gradient) == explanation.ranking.k:
-        return NO_GRADIENT
+        return words("no gradient reaches this layer")
     if explanation.maps.shape[1:] == (1, 1):
-        return ONE_VALUE
+        return words("one value for the whole image")
     if peak:
         return ""
     if explanation.maps.max() > 0:  # what is shown has none, but the model saw more
-        return "Evidence in the margin alone"
-    maps = "fused map" if explanation.provenance.map_settings.fused else "class maps"
-    return f"No positive evidence in the {maps}"
+        return words("evidence in the margin alone")
+    fused = explanation.provenance.map_settings.fused
+    return words(f"no positive evidence in the {'fused map' if fused else 'class maps'}")
 
 
 def _unseen_share(content: Content) -> float:

@@ -9,20 +9,13 @@ from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.texts import (
-    NO_LABEL,
-    NO_OPERATING_POINT,
-    NOT_PREDICTED,
-    format_probability,
-    probability_text,
-    side_of_point,
-)
+from cxr_explain.figures.texts import format_probability, probability_text, side_of_point
 
 _TITLE = 0.27
 _HEAD = 0.19
 _ROW = 0.178
 _MOST_ROWS = 40
-_MARKS = {Agreement.AGREES: "✓ agrees", Agreement.DISAGREES: "✗ disagrees", Agreement.UNDEFINED: "–"}
+_SIGNS = {Agreement.AGREES: "✓", Agreement.DISAGREES: "✗"}
 _AGREEMENT_INKS = {Agreement.AGREES: "ink", Agreement.DISAGREES: "alert", Agreement.UNDEFINED: "quiet"}
 
 # Left edges of the columns in inches.
@@ -53,7 +46,7 @@ class PredictionTable(ContentBlock):
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
-        page.heading(x, y, "Predictions and reference labels", room=self.width)
+        page.heading(x, y, self.content.words("predictions and reference labels"), room=self.width)
         y += _TITLE
         self._head(page, x, y)
         y += _HEAD
@@ -78,19 +71,22 @@ class PredictionTable(ContentBlock):
         shown = {row.pathology for row in self._rows}
         hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
         cut = len(self.content.rows) - len(self._rows)
-        source = self.content.labels.source if self.content.labels.states else NO_LABEL
-        rest = f" {hidden} more predictions are not shown." if hidden else ""
-        more = f" {cut} more rows are left out." if cut else ""
+        words = self.content.words
+        source = self.content.labels.source if self.content.labels.states else words("none given")
+        rest = [words("predictions not shown", count=hidden)] if hidden else []
+        more = [words("rows left out", count=cut)] if cut else []
         return [
-            f"Reference labels: {source}.{rest}{more}",
-            f"Bar: probability, {probability_text(provenance.output_kind)}; tick: operating point.",
+            " ".join([words("source of labels", source=source), *rest, *more]),
+            words("bar", what=probability_text(provenance.output_kind, words)),
         ]
 
     def _head(self, page: Page, x: float, y: float) -> None:
         for name in _COLUMNS:
             if name != "rank":
-                self._cell(page, x, y + 0.10, name, name, size=SMALL, colour=page.style.quiet)
-        page.text(x, y + 0.10, "rank", size=SMALL, colour=page.style.quiet)
+                self._cell(
+                    page, x, y + 0.10, name, self.content.words(name), size=SMALL, colour=page.style.quiet
+                )
+        page.text(x, y + 0.10, self.content.words("rank"), size=SMALL, colour=page.style.quiet)
         page.rule(x, y + _HEAD - 0.035, self.width, colour=page.style.ink, weight=0.7)
 
     def _row(self, page: Page, x: float, y: float, row: ComparisonRow) -> None:
@@ -99,12 +95,14 @@ class PredictionTable(ContentBlock):
         self._cell(page, x, baseline, "pathology", self.content.look.name_of(row.pathology))
         self._prediction(page, x, y, baseline, row)
         known = row.state in ("positive", "negative", "uncertain")
-        state = NO_LABEL if row.state is None else str(row.state)
+        state = self.content.words("none given" if row.state is None else row.state)
         self._cell(
             page, x, baseline, "reference label", state, colour=page.style.ink if known else page.style.quiet
         )
         colour = getattr(page.style, _AGREEMENT_INKS[row.agreement])
-        self._cell(page, x, baseline, "agreement", _MARKS[row.agreement], colour=colour)
+        sign = _SIGNS.get(row.agreement)
+        text = f"{sign} {self.content.words(row.agreement)}" if sign else "–"
+        self._cell(page, x, baseline, "agreement", text, colour=colour)
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
@@ -118,7 +116,13 @@ class PredictionTable(ContentBlock):
         prediction = row.prediction
         if prediction is None:
             self._cell(
-                page, x, baseline, "probability", NOT_PREDICTED, to="prediction", colour=page.style.quiet
+                page,
+                x,
+                baseline,
+                "probability",
+                self.content.words("not predicted"),
+                to="prediction",
+                colour=page.style.quiet,
             )
             return
         left, room = self._place("probability")
@@ -130,14 +134,15 @@ class PredictionTable(ContentBlock):
                 x,
                 baseline,
                 "operating point",
-                NO_OPERATING_POINT,
+                self.content.words("no operating point"),
                 to="prediction",
                 colour=page.style.quiet,
             )
             return
         self._cell(page, x, baseline, "operating point", format_probability(prediction.operating_point))
         face: Face = "bold" if prediction.above else "regular"
-        self._cell(page, x, baseline, "prediction", side_of_point(prediction.above), face=face)
+        side = side_of_point(prediction.above, self.content.words)
+        self._cell(page, x, baseline, "prediction", side, face=face)
 
     def _cell(
         self, page: Page, x: float, baseline: float, name: str, text: str, *, to: str = "", **style: Any

@@ -1,21 +1,19 @@
-"""Words and numbers that figures, pages and notebooks share, each written once."""
+"""Words and numbers that figures, pages and notebooks share; pages and notebooks have them in English."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+from cxr_explain.figures.wording import ENGLISH, Wording
 from cxr_explain.options import ONE_LABEL, OutputKind
 
-DISCLAIMER = "Research use only - not for diagnosis"
-NOT_PREDICTED = "not predicted by this model"
-NO_OPERATING_POINT = "no operating point"
-NO_LABEL = "none given"
-UNSEEN = "not seen by the model"
-NO_GRADIENT = "No gradient reaches this layer"
-ONE_VALUE = "One value for the whole image"
+DISCLAIMER = ENGLISH("research use only")
+NOT_PREDICTED = ENGLISH("not predicted")
+NO_OPERATING_POINT = ENGLISH("no operating point")
+NO_LABEL = ENGLISH("none given")
 
-OPERATING_POINT = "the probability from which the weights' authors call a pathology positive"
+OPERATING_POINT = ENGLISH("what an operating point is")
 """What an operating point is."""
 
 Fact = tuple[str, str]
@@ -40,21 +38,24 @@ def format_probability(value: float) -> str:
     return f"{value:.3f}"
 
 
-def side_of_point(above: bool | None) -> str:
+def side_of_point(above: bool | None, words: Wording = ENGLISH) -> str:
     """On which side of the operating point a prediction is, in a word; '' without an operating point."""
-    return {True: "above", False: "below", None: ""}[above]
+    return "" if above is None else words("above" if above else "below")
 
 
-def weights_text(sha256: str | None) -> str:
+def weights_text(sha256: str | None, words: Wording = ENGLISH) -> str:
     """By which digest the weights are known.
 
     Args:
         sha256: hexadecimal digest of the weights' file; None for a model that came as an object.
+        words: the language.
     """
-    return f"SHA-256 {sha256[:12]}" if sha256 else "no file: the model came as an object"
+    return words("weights by digest", digest=sha256[:12]) if sha256 else words("weights without a file")
 
 
-def training_text(training_sets: Sequence[str], *, phantom_only: bool = False) -> str:
+def training_text(
+    training_sets: Sequence[str], words: Wording = ENGLISH, *, phantom_only: bool = False
+) -> str:
     """The data sets that a model was trained on.
 
     >>> training_text(["NIH", "CheXpert"]), training_text([]), training_text(["phantoms"], phantom_only=True)
@@ -62,35 +63,37 @@ def training_text(training_sets: Sequence[str], *, phantom_only: bool = False) -
     """
     sets = ", ".join(training_sets)
     if not phantom_only:
-        return sets or "unknown"
-    return "phantoms only, no radiograph" + (f": {sets}" if sets not in ("", "phantoms") else "")
+        return sets or words("unknown")
+    named = sets not in ("", "phantoms")
+    return words("phantoms alone, named", sets=sets) if named else words("phantoms alone")
 
 
-def ranked_by_text(by: str, output_kind: OutputKind = "logits") -> str:
+def ranked_by_text(by: str, output_kind: OutputKind = "logits", words: Wording = ENGLISH) -> str:
     """What pathologies are ranked by.
 
     Args:
         by: "probability" or "calibrated".
         output_kind: what the model gives.
+        words: the language.
     """
-    function = "softmax" if output_kind in ONE_LABEL else "sigmoid"
-    return f"{function} probability" if by == "probability" else "calibrated value"
+    if by != "probability":
+        return words("calibrated value")
+    return words("softmax probability" if output_kind in ONE_LABEL else "sigmoid probability")
 
 
-def probability_text(output_kind: OutputKind) -> str:
+def probability_text(output_kind: OutputKind, words: Wording = ENGLISH) -> str:
     """What the probabilities of a model are.
 
     >>> probability_text("sigmoids")
     "the sigmoid of the model's score, not calibrated"
     """
-    function = "softmax of the model's scores" if output_kind in ONE_LABEL else "sigmoid of the model's score"
-    return f"the {function}, not calibrated"
+    return words("softmax of the scores" if output_kind in ONE_LABEL else "sigmoid of the score")
 
 
-def fusion_text(normalisation: str, activation: str, *, fused: bool) -> str:
+def fusion_text(normalisation: str, activation: str, words: Wording = ENGLISH, *, fused: bool) -> str:
     """How class maps became fused maps; or that they were only scaled together."""
-    how = f"normalisation {normalisation}, activation {activation}"
-    return how if fused else f"none; class maps scaled together, {how}"
+    how = "how fused" if fused else "not fused"
+    return words(how, normalisation=normalisation, activation=activation)
 
 
 def software_text(package_version: str, torch_version: str) -> str:
@@ -121,9 +124,9 @@ def phantom_texts(phantoms: int, images: int, *, phantom_only: bool) -> list[str
     return texts
 
 
-def from_header(value: str | None) -> str:
+def from_header(value: str | None, words: Wording = ENGLISH) -> str:
     """What a header says; "unknown" where it says nothing, never a guess."""
-    return f"{value} (from header)" if value else "unknown"
+    return words("from header", value=value) if value else words("unknown")
 
 
 def tally(values: Sequence[str | None], most: int = 6) -> str:

@@ -61,3 +61,7 @@ class Wording:
 def _texts_of(language: str) -> dict[str, dict[str, str]]:
     text = (files("cxr_explain.figures") / _FOLDER / f"{language}.toml").read_text("utf-8")
     return {"texts": {}, "pathologies": {}, **tomllib.loads(text)}
+
+
+ENGLISH = Wording()
+"""What pages, notebooks and the command line have in common with figures is said in English."""
