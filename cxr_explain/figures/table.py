@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Literal
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.page import SMALL, Page
+from cxr_explain.figures.style import BODY
 from cxr_explain.figures.texts import format_probability, probability_text, side_of_point
+from cxr_explain.pathologies import LabelState
 
 _TITLE = 0.27
 _HEAD = 0.19
 _ROW = 0.178
+_REMARK = 0.115
 _MOST_ROWS = 40
 _SIGNS = {Agreement.AGREES: "✓", Agreement.DISAGREES: "✗"}
-_AGREEMENT_INKS = {Agreement.AGREES: "ink", Agreement.DISAGREES: "alert", Agreement.UNDEFINED: "quiet"}
+_NOTHING = "–"
 
-# Left edges of the columns in inches.
+# Widths of the columns in inches, where their words need no more.
 _COLUMNS = {
-    "rank": 0.0,
-    "pathology": 0.34,
-    "probability": 1.92,
-    "operating point": 2.90,
-    "prediction": 3.72,
-    "reference label": 4.30,
-    "agreement": 5.16,
+    "rank": 0.34,
+    "pathology": 1.58,
+    "probability": 0.98,
+    "operating point": 0.82,
+    "prediction": 0.58,
+    "reference label": 0.86,
+    "agreement": 0.69,
 }
-TABLE_WIDTH = 5.85
-_ORDER = (*_COLUMNS, "")
+TABLE_WIDTH = sum(_COLUMNS.values())
 _GUTTER = 0.04
+_NUMBER = 0.44  # of the probability's column: what stands before the bar
+_SHORTEST_BAR = 0.2
+_NARROWEST_NAME = 0.9
+
+_Ink = Literal["ink", "quiet", "alert"]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What stands in a column, and across up to another one where it is wider."""
+
+    text: str
+    ink: _Ink = "ink"
+    face: Face = "regular"
+    to: str = ""
 
 
 @dataclass
@@ -42,13 +61,16 @@ class PredictionTable(ContentBlock):
     @property
     def height(self) -> float:
         """Height in inches."""
-        return _TITLE + _HEAD + _ROW * len(self._rows) + 0.08 + 0.115 * len(self._remarks)
+        return _TITLE + _HEAD + _ROW * len(self._rows) + 0.08 + _REMARK * len(self._remarks)
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         page.heading(x, y, self.content.words("predictions and reference labels"), room=self.width)
         y += _TITLE
-        self._head(page, x, y)
+        for name, (left, room) in self._places.items():
+            head = self.content.words(name)
+            page.text(x + left, y + 0.10, head, size=SMALL, colour=page.style.quiet, room=room)
+        page.rule(x, y + _HEAD - 0.035, self.width, colour=page.style.ink, weight=0.7)
         y += _HEAD
         for index, row in enumerate(self._rows):
             if index and row.rank is None and self._rows[index - 1].rank is not None:
@@ -57,107 +79,122 @@ class PredictionTable(ContentBlock):
             y += _ROW
             page.rule(x, y, self.width, weight=0.35)
         for number, remark in enumerate(self._remarks):
-            page.text(
-                x, y + 0.125 + 0.115 * number, remark, size=SMALL, colour=page.style.quiet, room=self.width
-            )
+            baseline = y + 0.125 + _REMARK * number
+            page.text(x, baseline, remark, size=SMALL, colour=page.style.quiet, room=self.width)
 
     @property
     def _rows(self) -> tuple[ComparisonRow, ...]:
         return self.content.rows[:_MOST_ROWS]
 
-    @property
-    def _remarks(self) -> list[str]:
-        provenance = self.content.explanation.provenance
-        shown = {row.pathology for row in self._rows}
-        hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
-        cut = len(self.content.rows) - len(self._rows)
-        words = self.content.words
-        source = self.content.labels.source if self.content.labels.states else words("none given")
-        rest = [words("predictions not shown", count=hidden)] if hidden else []
-        more = [words("rows left out", count=cut)] if cut else []
-        return [
-            " ".join([words("source of labels", source=source), *rest, *more]),
-            words("bar", what=probability_text(provenance.output_kind, words)),
-        ]
-
-    def _head(self, page: Page, x: float, y: float) -> None:
-        for name in _COLUMNS:
-            if name != "rank":
-                self._cell(
-                    page, x, y + 0.10, name, self.content.words(name), size=SMALL, colour=page.style.quiet
-                )
-        page.text(x, y + 0.10, self.content.words("rank"), size=SMALL, colour=page.style.quiet)
-        page.rule(x, y + _HEAD - 0.035, self.width, colour=page.style.ink, weight=0.7)
-
     def _row(self, page: Page, x: float, y: float, row: ComparisonRow) -> None:
         baseline = y + _ROW / 2 + 0.037
         self._rank(page, x, y, baseline, row)
-        self._cell(page, x, baseline, "pathology", self.content.look.name_of(row.pathology))
-        self._prediction(page, x, y, baseline, row)
-        known = row.state in ("positive", "negative", "uncertain")
-        state = self.content.words("none given" if row.state is None else row.state)
-        self._cell(
-            page, x, baseline, "reference label", state, colour=page.style.ink if known else page.style.quiet
-        )
-        colour = getattr(page.style, _AGREEMENT_INKS[row.agreement])
-        sign = _SIGNS.get(row.agreement)
-        text = f"{sign} {self.content.words(row.agreement)}" if sign else "–"
-        self._cell(page, x, baseline, "agreement", text, colour=colour)
+        if row.prediction is not None:
+            left, room = self._places["probability"]
+            value = row.prediction.probability
+            page.text(x + left + 0.37, baseline, format_probability(value), align="right")
+            length = room - _NUMBER - 0.06
+            _bar(page, x + left + _NUMBER, y, length, value, row.prediction.operating_point)
+        for name, cell in self._cells(row).items():
+            left, room = self._places[name]
+            if cell.to:
+                room = sum(self._places[cell.to]) - left
+            colour = getattr(page.style, cell.ink)
+            page.text(x + left, baseline, cell.text, room=room, colour=colour, face=cell.face)
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
-            page.text(x + 0.21, baseline, "–", colour=page.style.quiet, align="right")
+            page.text(x + 0.21, baseline, _NOTHING, colour=page.style.quiet, align="right")
             return
         style = self.content.styles[row.rank - 1]
         page.box(x, y + _ROW / 2 - 0.04, 0.08, 0.08, facecolor=style.colour, linewidth=0)
         page.text(x + 0.25, baseline, str(row.rank), face="bold", align="right")
 
-    def _prediction(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
-        prediction = row.prediction
+    def _cells(self, row: ComparisonRow) -> dict[str, _Cell]:
+        """The words of a row, by column."""
+        words = self.content.words
+        known = row.state in (LabelState.POSITIVE, LabelState.NEGATIVE, LabelState.UNCERTAIN)
+        state = words("none given" if row.state is None else row.state)
+        return {
+            "pathology": _Cell(self.content.look.name_of(row.pathology)),
+            **self._prediction(row),
+            "reference label": _Cell(state, "ink" if known else "quiet"),
+            "agreement": self._agreement(row.agreement),
+        }
+
+    def _prediction(self, row: ComparisonRow) -> dict[str, _Cell]:
+        words, prediction = self.content.words, row.prediction
         if prediction is None:
-            self._cell(
-                page,
-                x,
-                baseline,
-                "probability",
-                self.content.words("not predicted"),
-                to="prediction",
-                colour=page.style.quiet,
-            )
-            return
-        left, room = self._place("probability")
-        page.text(x + left + 0.37, baseline, format_probability(prediction.probability), align="right")
-        _bar(page, x + left + 0.44, y, room - 0.5, prediction.probability, prediction.operating_point)
+            return {"probability": _Cell(words("not predicted"), "quiet", to="prediction")}
         if prediction.operating_point is None:
-            self._cell(
-                page,
-                x,
-                baseline,
-                "operating point",
-                self.content.words("no operating point"),
-                to="prediction",
-                colour=page.style.quiet,
-            )
-            return
-        self._cell(page, x, baseline, "operating point", format_probability(prediction.operating_point))
-        face: Face = "bold" if prediction.above else "regular"
-        side = side_of_point(prediction.above, self.content.words)
-        self._cell(page, x, baseline, "prediction", side, face=face)
+            return {"operating point": _Cell(words("no operating point"), "quiet", to="prediction")}
+        side = side_of_point(prediction.above, words)
+        return {
+            "operating point": _Cell(format_probability(prediction.operating_point)),
+            "prediction": _Cell(side, face="bold" if prediction.above else "regular"),
+        }
 
-    def _cell(
-        self, page: Page, x: float, baseline: float, name: str, text: str, *, to: str = "", **style: Any
-    ) -> None:
-        """Write into a column, or across from one column to another."""
-        left, room = self._place(name)
-        if to:
-            room = sum(self._place(to)) - left
-        page.text(x + left, baseline, text, room=room, **style)
+    def _agreement(self, agreement: Agreement) -> _Cell:
+        if agreement not in _SIGNS:
+            return _Cell(_NOTHING, "quiet")
+        ink: _Ink = "alert" if agreement is Agreement.DISAGREES else "ink"
+        return _Cell(f"{_SIGNS[agreement]} {self.content.words(agreement)}", ink)
 
-    def _place(self, name: str) -> tuple[float, float]:
-        """Left edge and room of a column in inches."""
-        start = _COLUMNS[name]
-        following = _ORDER[_ORDER.index(name) + 1]
-        return start, _COLUMNS.get(following, self.width) - start - (_GUTTER if following else 0.0)
+    @cached_property
+    def _places(self) -> dict[str, tuple[float, float]]:
+        """Left edge and room of each column: what its words need more comes from the names and the bars."""
+        widths = {name: max(usual, self._needed(name)) for name, usual in _COLUMNS.items()}
+        name = max(_NARROWEST_NAME, self._needed("pathology"))
+        bar = max(_NUMBER + _SHORTEST_BAR + 0.1, self._needed("probability"))
+        for column, least in {"pathology": name, "probability": bar}.items():
+            excess = max(sum(widths.values()) - self.width, 0.0)
+            widths[column] -= min(excess, max(widths[column] - least, 0.0))
+        lefts = accumulate(widths.values(), initial=0.0)
+        return {
+            name: (left, width - (_GUTTER if name != "agreement" else 0.0))
+            for (name, width), left in zip(widths.items(), lefts, strict=False)
+        }
+
+    def _needed(self, column: str) -> float:
+        """Width of a column's widest words, with the space after them."""
+        cells = [cell for row in self._rows if (cell := self._cells(row).get(column)) and not cell.to]
+        measure = self.content.look.typeface.width
+        widths = [measure(cell.text, BODY, cell.face) for cell in cells]
+        return max([measure(self.content.words(column), SMALL), *widths]) + _GUTTER
+
+    @cached_property
+    def _remarks(self) -> list[str]:
+        """Where the labels come from, what is left out, and what the signs mean that are there."""
+        words = self.content.words
+        shown = {row.pathology for row in self._rows}
+        hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
+        cut = len(self.content.rows) - len(self._rows)
+        source = self.content.labels.source if self.content.labels.states else words("none given")
+        about = [words("source of labels", source=source)]
+        about += [words("predictions not shown", count=hidden)] if hidden else []
+        about += [words("rows left out", count=cut)] if cut else []
+        wrap = self.content.look.typeface.wrap
+        return [
+            line
+            for text in (" ".join(about), *self._legend)
+            for line in wrap(text, self.width, SMALL, lines=2)
+        ]
+
+    @property
+    def _legend(self) -> list[str]:
+        words, rows = self.content.words, self._rows
+        predictions = [row.prediction for row in rows if row.prediction is not None]
+        bar = probability_text(self.content.explanation.provenance.output_kind, words)
+        signs = [words("bar", what=bar)] if predictions else []
+        if any(prediction.operating_point is not None for prediction in predictions):
+            signs.append(words("tick"))
+        dashes = [words("rank: –")] if any(row.rank is None for row in rows) else []
+        if any(row.agreement is Agreement.UNDEFINED for row in rows):
+            dashes.append(words("agreement: –"))
+        for state in (LabelState.NOT_MENTIONED, LabelState.NOT_LABELLED):
+            if any(row.state is state for row in rows):
+                dashes.append(words(f"{state}, explained"))
+        return [" ".join(texts) for texts in (signs, dashes) if texts]
 
 
 def _bar(page: Page, x: float, y: float, length: float, value: float, tick: float | None) -> None:
