@@ -71,7 +71,7 @@ class ClassGrid(ContentBlock):
         prediction = self.content.explanation.ranking.top[index]
         values = self.content.explanation.class_maps[index]
         baseline = y + 0.085
-        page.box(x, baseline - 0.07, 0.07, 0.07, facecolor=style.colour, linewidth=0)
+        page.swatch(style, x, baseline - 0.07, 0.07, 0.07)
         page.text(x + 0.11, baseline, str(style.rank), size=SMALL, face="bold")
         probability = format_probability(prediction.probability)
         page.text(

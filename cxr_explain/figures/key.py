@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, ClassStyle, Dashes
+from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
+from cxr_explain.support.arrays import Shape
 
 _TITLE = 0.27
 _LINE = 0.155
 _SWATCH = 0.26
 _BAND = 0.062
+_MOST_BANDS = 7  # of full height; more are as high together
+_INSET = 0.022
 _TEXT = _SWATCH + 0.1
 _COLUMN_GAP = 0.3
 _RAMP_GREY = 0.45
@@ -92,7 +95,7 @@ class ColourKey(ContentBlock):
         if absent:
             _hollow(page, x, middle, style.colour)
         else:
-            page.box(x, middle - 0.05, _SWATCH, 0.1, facecolor=style.colour, linewidth=0)
+            _swatch(page, x, middle, style, outlined=self.content.contours)
         page.text(x + _SWATCH + 0.21, baseline, str(style.rank), face="bold", align="right")
         left = _SWATCH + 0.27
         colour = page.style.quiet if absent else page.style.ink
@@ -124,7 +127,7 @@ class Legend(ContentBlock):
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         column = (self.width - _COLUMN_GAP * (self.columns - 1)) / self.columns
-        if self._bands:
+        if self._shown:
             self._scale(page, x, y, column)
         if self.columns == 1:
             y += self._scale_height
@@ -142,10 +145,6 @@ class Legend(ContentBlock):
         return math.ceil(len(self._marks) / max(self.columns - 1, 1)) or 1
 
     @property
-    def _bands(self) -> tuple[ClassStyle, ...]:
-        return self._shown[: len(OKABE_ITO)]
-
-    @property
     def _shown(self) -> tuple[ClassStyle, ...]:
         """All styles, or none where the fused map is empty: there is no opacity to explain then."""
         empty = len(self.content.explanation.shown_nowhere) == len(self.content.styles)
@@ -153,7 +152,11 @@ class Legend(ContentBlock):
 
     @property
     def _scale_height(self) -> float:
-        return _BAND * len(self._bands) + 0.35 if self._bands else 0.0
+        return self._ramps_height + 0.35 if self._shown else 0.0
+
+    @property
+    def _ramps_height(self) -> float:
+        return _BAND * min(len(self._shown), _MOST_BANDS)
 
     @property
     def _marks(self) -> list[tuple[str, str]]:
@@ -163,9 +166,11 @@ class Legend(ContentBlock):
         if k:
             marks.append(("number", words("strongest cell")))
         if k and self.content.contours:
-            marks.append(("solid", words("outline")))
-            marks += [("dashed", words("outline, ranks 8 to 14"))] if k > 7 else []
-            marks += [("dotted", words("outline, ranks 15 to 21"))] if k > 14 else []
+            marks.append(("outline", words("outline")))
+        nowhere = self.content.explanation.shown_nowhere
+        if any(style.sign and style.pathology not in nowhere for style in self._shown):
+            drawn = "second sign" if self.content.contours else "second sign, no outlines"
+            marks.append(("sign", words(drawn)))
         if not self.content.explanation.geometry.sees_everything:
             marks.append(("unseen", words("not seen by the model")))
         if self.content.boxes:
@@ -175,8 +180,9 @@ class Legend(ContentBlock):
     def _scale(self, page: Page, x: float, y: float, width: float) -> None:
         words = self.content.words
         page.text(x, y + 0.08, words("opacity"), size=SMALL, room=width)
-        height = _BAND * len(self._bands)
-        pixels = ramp_pixels(self._bands, self.content.max_opacity, page.samples(_BAND))
+        height = self._ramps_height
+        shape = page.samples(height), page.samples(width)
+        pixels = ramp_pixels(self._shown, self.content.max_opacity, shape, page.samples(HATCH_PERIOD))
         page.image(pixels, x, y + 0.12, width, height)
         page.text(x, y + height + 0.22, words("none"), size=SMALL, colour=page.style.quiet)
         page.text(
@@ -190,16 +196,35 @@ class Legend(ContentBlock):
 
 
 def ramp_pixels(
-    styles: tuple[ClassStyle, ...], max_opacity: float, band: int, samples: int = 256
+    styles: Sequence[ClassStyle], max_opacity: float, shape: Shape, period: int
 ) -> NDArray[np.uint8]:
-    """One band for each colour, from no evidence to the strongest, over mid grey, by the overlay's code."""
-    strength = np.linspace(0, 1, samples, dtype=np.float32)
-    grey = np.full((band, samples), _RAMP_GREY, np.float32)
-    bands = [
-        overlay.fuse_over(grey, [np.tile(strength, (band, 1))], [style.rgb], max_opacity=max_opacity).rgb
-        for style in styles
-    ]
-    return np.concatenate(bands)
+    """One band for each colour, from no evidence to the strongest, over mid grey, by the overlay's code.
+
+    Args:
+        styles: one for each band, from the top.
+        max_opacity: opacity of the strongest evidence.
+        shape: height and width of all bands together, in samples.
+        period: distance in samples of the lines of a second sign.
+    """
+    grey = np.full(shape, _RAMP_GREY, np.float32)
+    strength = np.tile(np.linspace(0, 1, shape[1], dtype=np.float32), (shape[0], 1))
+    band = np.arange(shape[0]) * len(styles) // shape[0]
+    maps = (np.where((band == at)[:, None], strength, 0) for at in range(len(styles)))
+    colours, signs = [style.rgb for style in styles], [style.sign for style in styles]
+    return overlay.fuse_over(grey, maps, colours, signs=signs, period=period, max_opacity=max_opacity).rgb
+
+
+def _swatch(page: Page, x: float, middle: float, style: ClassStyle, *, outlined: bool = True) -> None:
+    """A pathology's colour; with its second sign in a frame of its dashes."""
+    inset = _INSET if style.sign and outlined else 0.0
+    page.swatch(style, x + inset, middle - 0.05 + inset, _SWATCH - 2 * inset, 0.1 - 2 * inset)
+    if inset:
+        frame = {"facecolor": "none", "edgecolor": style.colour, "linestyle": style.dashes, "linewidth": 0.9}
+        page.box(x, middle - 0.05, _SWATCH, 0.1, **frame)
+
+
+def _sign(page: Page, x: float, middle: float) -> None:
+    _swatch(page, x, middle, ClassStyle("", 1, page.style.quiet, 1))
 
 
 def _hollow(page: Page, x: float, middle: float, colour: str) -> None:
@@ -234,16 +259,14 @@ def _box(page: Page, x: float, middle: float) -> None:
     page.box(x, middle - 0.045, _SWATCH, 0.09, **style)
 
 
-def _outline(dashes: Dashes) -> Callable[[Page, float, float], None]:
-    def draw(page: Page, x: float, middle: float) -> None:
-        page.line([x, x + _SWATCH], [middle, middle], colour=page.style.ink, weight=1.0, dashes=dashes)
-
-    return draw
+def _outline(page: Page, x: float, middle: float) -> None:
+    page.line([x, x + _SWATCH], [middle, middle], colour=page.style.ink, weight=1.0)
 
 
 _MARKS: dict[str, Callable[[Page, float, float], None]] = {
     "number": _number,
     "unseen": _unseen,
     "box": _box,
-    **{name: _outline(dashes) for name, dashes in LINE_STYLES},
+    "outline": _outline,
+    "sign": _sign,
 }

@@ -7,6 +7,11 @@ At a pixel x with grey value g, fused maps m_k and colours c_k::
     c(x) = sum over k of max(m_k(x), 0) c_k / t(x)         colours mix where two pathologies meet
     out  = (1 - a) g + a c
 
+A class with a second sign s has lines across it, black on a light colour and white on a dark one, b_k.
+Instead of c_k stands::
+
+    c_k(x) = (1 - 0.5 h_s(x)) c_k + 0.5 h_s(x) b_k         h_s: soft lines, 0 to 1; see `hatch`
+
 The exponent lifts weaker evidence to where an eye can see it on grey; the key's ramp has it too.
 
 Each map is interpolated by itself before the mixing, so that a border shows the mixture of the colours on
@@ -28,7 +33,7 @@ from torch import Tensor
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.figures.palette import ClassStyle, class_styles
+from cxr_explain.figures.palette import ClassStyle, Rgb, class_styles, reads_black
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Floats, Mask, Points, Shape
@@ -50,8 +55,10 @@ _BLANK = 0.38
 """Grey behind the maps of an explanation that was loaded without its radiograph."""
 
 _DIMMED = 0.42
+_UNSEEN = 2  # the hatch of what the model did not see; over a class, it is never dimmed
 _HATCHES = 36  # lines of the hatch along the longer side
 _HATCH_OPACITY = 0.4
+_SIGN_OPACITY = 0.5
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
 
 
@@ -103,8 +110,10 @@ def grey(display: NDArray[np.uint8], shape: Shape) -> Floats:
 def fuse_over(
     background: ArrayLike,
     maps: Iterable[ArrayLike],
-    colours: Sequence[tuple[float, float, float]],
+    colours: Sequence[Rgb],
     *,
+    signs: Sequence[int] | None = None,
+    period: int = 12,
     max_opacity: float = MAX_OPACITY,
 ) -> Overlay:
     """Lay K maps over a grey image by the formula at the top of this module.
@@ -113,6 +122,8 @@ def fuse_over(
         background: (h, w) grey levels in [0, 1].
         maps: K maps (h, w), taken one at a time, so that K does not multiply the memory.
         colours: red, green and blue of the K maps, in [0, 1].
+        signs: second sign of each map, 0 for none, which all have by default.
+        period: distance in samples of the lines of a second sign.
         max_opacity: opacity of the strongest evidence.
 
     Raises:
@@ -124,7 +135,7 @@ def fuse_over(
     base = np.asarray(background, np.float32)
     total = np.zeros(base.shape, np.float32)
     mixed = np.zeros((3, *base.shape), np.float32)  # plane by plane: twice as fast as pixel by pixel
-    for values, colour in zip(maps, colours, strict=True):
+    for values, colour, sign in zip(maps, colours, signs or [0] * len(colours), strict=True):
         strength = np.maximum(np.asarray(values, np.float32), 0)
         if not np.isfinite(strength).all():
             raise OutputError("maps with values that are not finite", expected="finite maps")
@@ -132,6 +143,10 @@ def fuse_over(
             total += strength
             for plane, share in zip(mixed, colour, strict=True):
                 plane += strength * np.float32(share)
+            if sign:
+                lines = strength * hatch(base.shape, period, sign) * np.float32(_SIGN_OPACITY)
+                for plane, share in zip(mixed, colour, strict=True):
+                    plane += lines * np.float32((0.0 if reads_black(colour) else 1.0) - share)
     peak = float(total.max(initial=0.0))
     if peak == 0:
         return Overlay(to_bytes(np.repeat(base[..., None], 3, axis=2)), 0.0)
@@ -192,7 +207,7 @@ def maps_over(
         background: (h, w) in [0, 1], covering the whole radiograph.
         explanation: the explanation to draw.
         styles: how each of the K pathologies is drawn, in the order of their ranks.
-        period: distance in samples of the lines that hatch what the model did not see.
+        period: distance in samples of the lines that hatch what the model did not see, and second signs.
         maps: (K, I, J), other maps than the explanation's.
         shown: ranks to show, from 1; all by default.
         max_opacity: opacity of the strongest evidence.
@@ -200,7 +215,15 @@ def maps_over(
     geometry, maps = explanation.geometry, explanation.maps if maps is None else maps
     ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
     fields = (geometry.maps_to_radiograph(maps[rank - 1], background.shape) for rank in ranks)
-    over = fuse_over(background, fields, [styles[rank - 1].rgb for rank in ranks], max_opacity=max_opacity)
+    shown_styles = [styles[rank - 1] for rank in ranks]
+    over = fuse_over(
+        background,
+        fields,
+        [style.rgb for style in shown_styles],
+        signs=[style.sign for style in shown_styles],
+        period=period,
+        max_opacity=max_opacity,
+    )
     return Overlay(mark_unseen(over.rgb, geometry, period), over.peak)
 
 
@@ -245,13 +268,43 @@ def mark_unseen(rgb: NDArray[np.uint8], geometry: Geometry, period: int) -> NDAr
     unseen = unseen_mask(rgb.shape[:2], geometry)
     if not unseen.any():
         return rgb
-    rows, columns = np.ogrid[: unseen.shape[0], : unseen.shape[1]]
-    # A triangle wave across the diagonals, so that the lines have soft edges at any resolution.
-    distance = np.abs((rows + columns) % period - period / 2) / (period / 2)
-    lines = np.clip((distance - 0.72) / 0.2, 0, 1).astype(np.float32) * np.float32(_HATCH_OPACITY)
+    lines = hatch(unseen.shape, period, _UNSEEN) * np.float32(_HATCH_OPACITY)
     marked = rgb.astype(np.float32) / 255 * np.float32(_DIMMED)
     marked = marked * (1 - lines)[..., None] + lines[..., None] * np.float32(0.8)
     return np.where(unseen[..., None], to_bytes(marked), rgb)
+
+
+def hatch(shape: Shape, period: int, sign: int) -> Floats:
+    """(h, w) in [0, 1]: diagonal lines with soft edges, 1 in their middle.
+
+    Args:
+        shape: height and width in samples.
+        period: distance of the lines along a row, in samples.
+        sign: from 1: lines down, lines up, both; then from the start.
+
+    >>> hatch((2, 4), 4, 1)[0].round(2).tolist(), hatch((2, 4), 4, 1)[1].round(2).tolist()
+    ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0])
+    """
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    drawn = [(columns - rows,), (columns + rows,), (columns - rows, columns + rows)][(sign - 1) % 3]
+    # A triangle wave across the diagonals, so that the lines have soft edges at any resolution.
+    waves = [np.abs(across % period - period / 2) / (period / 2) for across in drawn]
+    lines: Floats = np.clip((np.maximum.reduce(waves) - 0.72) / 0.2, 0, 1).astype(np.float32)
+    return lines
+
+
+def swatch(style: ClassStyle, shape: Shape, period: int) -> NDArray[np.uint8]:
+    """(h, w, 3): the colour of a pathology with its second sign, as keys show it.
+
+    Args:
+        style: how the pathology is drawn.
+        shape: height and width in samples.
+        period: distance in samples of the lines of a second sign.
+    """
+    everywhere = np.ones(shape, np.float32)
+    return fuse_over(
+        np.zeros(shape), [everywhere], [style.rgb], signs=[style.sign], period=period, max_opacity=1
+    ).rgb
 
 
 def unseen_mask(shape: Shape, geometry: Geometry) -> Mask:
@@ -325,8 +378,10 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
     pictures = []
     for image, background in enumerate(_grey_of(inputs)):
         maps = batch.maps_in_inputs(image, shape).float().cpu().numpy()
-        colours = [style.rgb for style in class_styles(batch.rankings[image].pathologies)]
-        pictures.append(fuse_over(background, maps, colours).rgb)
+        styles = class_styles(batch.rankings[image].pathologies)
+        colours, signs = [style.rgb for style in styles], [style.sign for style in styles]
+        period = max(4, max(shape) // _HATCHES)
+        pictures.append(fuse_over(background, maps, colours, signs=signs, period=period).rgb)
     return np.stack(pictures)
 
 

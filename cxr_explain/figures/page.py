@@ -17,14 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import Align, Samples, TextLine
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.output import ExplanationFigure
-from cxr_explain.figures.palette import Dashes
+from cxr_explain.figures.palette import ClassStyle, Dashes
 from cxr_explain.figures.style import BODY, LIGHT, Style
 
 HEADING = 8.6
 SMALL = 6.4
+_SWATCH_PERIOD = 0.045
 
 
 class Block(Protocol):
@@ -108,6 +110,15 @@ class Page:
         if "linewidth" in style:
             style["linewidth"] = self.weight(style["linewidth"])
         self.axes.add_patch(Rectangle((x, y), width, height, **style))
+
+    def swatch(self, style: ClassStyle, x: float, y: float, width: float, height: float) -> None:
+        """A pathology's colour, with its second sign."""
+        if style.sign:
+            shape = self.samples(height), self.samples(width)
+            pixels = overlay.swatch(style, shape, self.samples(_SWATCH_PERIOD))
+            self.image(pixels, x, y, width, height)
+        else:
+            self.box(x, y, width, height, facecolor=style.colour, linewidth=0)
 
     def dot(self, x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> None:
         """A filled circle."""

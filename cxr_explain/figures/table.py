@@ -107,7 +107,7 @@ class PredictionTable(ContentBlock):
             page.text(x + 0.21, baseline, _NOTHING, colour=page.style.quiet, align="right")
             return
         style = self.content.styles[row.rank - 1]
-        page.box(x, y + _ROW / 2 - 0.04, 0.08, 0.08, facecolor=style.colour, linewidth=0)
+        page.swatch(style, x, y + _ROW / 2 - 0.04, 0.08, 0.08)
         page.text(x + 0.25, baseline, str(row.rank), face="bold", align="right")
 
     def _cells(self, row: ComparisonRow) -> dict[str, _Cell]:

@@ -24,8 +24,8 @@ from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.figures.banner import Notice, notice_of
 from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.overlay import fused_overlay, grey, shape_within
-from cxr_explain.figures.palette import class_styles
+from cxr_explain.figures.overlay import fused_overlay, grey, shape_within, swatch
+from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.texts import DISCLAIMER, format_probability, side_of_point, tally
 from cxr_explain.pages.templating import environment
 from cxr_explain.pathologies import LabelState
@@ -52,7 +52,7 @@ class Card:
         notice: a coloured band above the title, for phantoms.
         header: heads of the table's columns.
         rows: cells of the table; numbers stand on the right.
-        colours: colour of each row as "#RRGGBB"; none where the table is no colour key.
+        styles: how the picture draws what each row is of; none where the table is no colour key.
         closing: the last line.
     """
 
@@ -63,7 +63,7 @@ class Card:
     notice: Notice | None = None
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str | int]] = ()
-    colours: Sequence[str] = ()
+    styles: Sequence[ClassStyle] = ()
     closing: str = ""
 
     def to_html(self) -> str:
@@ -72,7 +72,7 @@ class Card:
         >>> Card("Mass & more").to_html().count("Mass &amp; more")
         1
         """
-        template = environment().get_template("card.html", globals={"swatch": _swatch})
+        template = environment().get_template("card.html", globals={"swatch": swatch_png})
         return template.render(card=self, most_rows=_MOST_ROWS)
 
 
@@ -165,7 +165,7 @@ def explanation_card(
         notice=notice_of(phantom=provenance.phantom, phantom_only=provenance.phantom_only),
         header=("Rank", "Pathology", "Probability", "Evidence")[:columns],
         rows=[row[:columns] for row in rows],
-        colours=[style.colour for style in class_styles(ranking.pathologies, colours)],
+        styles=class_styles(ranking.pathologies, colours),
         closing=DISCLAIMER,
     )
 
@@ -259,6 +259,6 @@ def _png(picture: NDArray[np.generic], *, compact: bool = True) -> bytes:
     return buffer.getvalue()
 
 
-def _swatch(colour: str) -> bytes:
-    rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return _png(np.full((_SWATCH, _SWATCH, 3), rgb, np.uint8))
+def swatch_png(style: ClassStyle) -> bytes:
+    """The colour of a pathology, with its second sign, as a small square."""
+    return _png(swatch(style, (_SWATCH, _SWATCH), _SWATCH // 2))

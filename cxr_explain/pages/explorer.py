@@ -16,7 +16,8 @@ from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import format_probability
-from cxr_explain.pages.displays import explanation_card, explanation_png
+from cxr_explain.pages.displays import explanation_card, explanation_png, swatch_png
+from cxr_explain.pages.templating import image_url
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.extras import require
 
@@ -119,10 +120,8 @@ class Explorer:
         return self._widgets.Checkbox(True, description=label, indent=False)
 
     def _swatch(self, rank: int) -> Any:
-        colour = self.styles[rank - 1].colour
-        return self._widgets.HTML(
-            f'<span style="display:inline-block;width:1em;height:1em;background:{colour}"></span>'
-        )
+        png = swatch_png(self.styles[rank - 1])
+        return self._widgets.HTML(f'<img src="{image_url(png)}" alt="" style="width:1em;height:1em">')
 
     def _redraw(self, _: object) -> None:
         for rank, box in enumerate(self.shown, start=1):

@@ -59,7 +59,7 @@ def test_maps_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("style", class_styles(PATHOLOGIES), ids=PATHOLOGIES)
 def test_the_key_has_the_overlays_colours(style):
-    ramp = ramp_pixels((style,), 0.6, 3)
+    ramp = ramp_pixels((style,), 0.6, (3, 256), 8)
     over = overlay.fuse_over(np.full((1, 1), 0.45), [np.ones((1, 1))], [style.rgb], max_opacity=0.6)
     assert (ramp[:, -1] == over.rgb[0, 0]).all()
     assert (ramp[:, 0] == int(0.45 * 255)).all()
