@@ -89,6 +89,17 @@ class Geometry:
         height, width = self.radiograph_shape
         return self.seen_box == (0, 0, width, height)
 
+    @property
+    def unseen_share(self) -> float:
+        """Share of the radiograph that the model did not see, 0 to 1.
+
+        >>> Geometry.fit_square((30, 40), 20).unseen_share
+        0.25
+        """
+        left, top, right, bottom = self.seen_box
+        height, width = self.radiograph_shape
+        return 1 - (right - left) * (bottom - top) / (width * height)
+
     def points_to_model(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map (..., 2) points (x, y) from the radiograph to the model's square."""
         return (np.asarray(points, np.float64) - (self.left, self.top)) * self.model_size / self.side

@@ -107,8 +107,9 @@ class Panels:
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
         texts = [view_text(self.content), ""]
-        if not self.content.explanation.geometry.sees_everything:
-            texts[1] = self.content.words("hatched share", share=percent(_unseen_share(self.content)))
+        geometry = self.content.explanation.geometry
+        if not geometry.sees_everything:
+            texts[1] = self.content.words("hatched share", share=percent(geometry.unseen_share))
         first, second = (
             self.content.look.typeface.wrap(text, self.panel_width, SMALL, lines=4) for text in texts
         )
@@ -271,10 +272,3 @@ def _message(content: Content, peak: float) -> str:
         return words("evidence in the margin alone")
     fused = explanation.provenance.map_settings.fused
     return words(f"no positive evidence in the {'fused map' if fused else 'class maps'}")
-
-
-def _unseen_share(content: Content) -> float:
-    geometry = content.explanation.geometry
-    left, top, right, bottom = geometry.seen_box
-    height, width_ = geometry.radiograph_shape
-    return 1 - (right - left) * (bottom - top) / (width_ * height)
