@@ -19,7 +19,8 @@ from cxr_explain.audit.curves import curves_of
 from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
-from cxr_explain.audit.notes import data_notes, not_complete, result_notes, training_overlap
+from cxr_explain.audit.notes import data_notes, result_notes
+from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
 from cxr_explain.measures.statistics.bootstrap import (

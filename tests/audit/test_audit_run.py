@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cxr_explain import Explainer, HookedClassifier, Outputs, read_radiograph
-from cxr_explain.audit.notes import not_complete
+from cxr_explain.audit.notices import not_complete
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import explanation_of
 from cxr_explain.audit.run import BatchProgress, RunSettings, run_audit

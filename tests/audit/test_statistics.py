@@ -17,7 +17,7 @@ from sklearn import metrics
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.measures import MEASURES, Scored
-from cxr_explain.audit.notes import image_sources, training_overlap
+from cxr_explain.audit.notices import image_sources, training_overlap
 from cxr_explain.audit.statistics import FLAGGED_FROM, statistics, statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cxr_explain.audit.notes import not_complete, training_overlap
+from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.sections import PERFORMANCE, Section, ShownEstimate, sections_of
 from cxr_explain.audit.store import AuditRun
