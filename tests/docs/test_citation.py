@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import cxr_explain
+from cxr_explain.figures.bibliography import bibliography
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,3 +49,14 @@ def test_the_method_s_paper_is_cited(citation: dict[str, Any]) -> None:
     (paper,) = (each for each in citation["references"] if each["title"].startswith("FM-G-CAM"))
     assert paper["url"] == "https://arxiv.org/abs/2312.05975"
     assert [author["family-names"] for author in paper["authors"]] == ["Silva", "Bird"]
+
+
+def test_the_papers_are_those_of_the_bibliography(citation: dict[str, Any]) -> None:
+    """Which says the same in BibTeX, for `methods_text`."""
+    for cited in citation["references"]:
+        entry = bibliography()[cited["title"].split(":")[0]].fields
+        people = [f"{each['family-names']}, {each['given-names']}" for each in cited["authors"]]
+        assert re.sub("[{}]", "", entry["title"]) == cited["title"]
+        assert entry["author"].split(" and ") == people
+        assert entry["year"] == str(cited["year"])
+        assert cited["url"] == f"https://arxiv.org/abs/{entry['eprint']}"
