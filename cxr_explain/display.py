@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cxr_explain.figures.methods import Methods
     from cxr_explain.figures.output import ExplanationFigure as ExplanationFigure
     from cxr_explain.pages.explorer import Explorer as Explorer
 
@@ -47,6 +48,20 @@ def figure_of(explanation: Any, radiograph: Any, **options: Any) -> ExplanationF
     from cxr_explain.figures.figure import draw_explanation
 
     return draw_explanation(explanation, radiograph, **options)
+
+
+def caption_of(explanation: Any, reference_labels: Any, **options: Any) -> str:
+    """The caption of the figure; see `cxr_explain.figures.caption.caption_of`."""
+    from cxr_explain.figures import caption
+
+    return caption.caption_of(explanation, reference_labels, **options)
+
+
+def methods_of(explanation: Any) -> Methods:
+    """How it was made, in sentences; see `cxr_explain.figures.methods.methods_of`."""
+    from cxr_explain.figures import methods
+
+    return methods.methods_of(explanation)
 
 
 def overlay_of(explanation: Any, radiograph: Any, **options: Any) -> NDArray[np.uint8]:

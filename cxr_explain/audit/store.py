@@ -6,11 +6,12 @@ import csv
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +41,9 @@ from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.spreadsheet import safe_cell
 from cxr_explain.support.strict_json import read_json
+
+if TYPE_CHECKING:
+    from cxr_explain.figures.methods import Methods
 
 RECORD, WHERE, MANIFEST = "run.json", "place.json", "manifest.csv"
 RESULTS, FAILURES, FAILURES_CSV = "results.parquet", "failures.parquet", "failures.csv"
@@ -324,6 +328,34 @@ class AuditRun:
         if not 0 <= at < len(self.results):
             raise AuditError(f"result {at}", expected=f"0 to {len(self.results) - 1}")
         return StoredCase(self, dict(self.results.slice(at, 1).to_pylist()[0]))
+
+    def methods_text(self) -> str:
+        """How it was made, for a paper's methods section: one paragraph of plain text.
+
+        Every statement is one of the run's record or a count of the results; `bibtex` has what it cites.
+        For the caption of an image's figure see `StoredCase.explanation`.
+        """
+        return self._methods.text
+
+    def bibtex(self) -> str:
+        """The entries that `methods_text` cites, and this software's, as a BibTeX file holds them."""
+        return self._methods.bibtex
+
+    @property
+    def _methods(self) -> Methods:
+        from cxr_explain.audit.methods import Done, methods_of_run  # with figures' words, and Matplotlib
+
+        rows = self.columns(["phantom", "gradient", "device", "outside_thorax"])
+        codes = Counter(self.failures["code"].to_pylist())
+        done = Done(
+            explained=len(rows),
+            failures=dict(codes.most_common()),
+            phantoms=pc.sum(rows["phantom"]).as_py() or 0,
+            gradients=sorted(set(rows["gradient"].to_pylist())),
+            devices=sorted(set(rows["device"].to_pylist())),
+            regions=rows["outside_thorax"].null_count < len(rows),
+        )
+        return methods_of_run(self.record, done)
 
     def _repr_html_(self) -> str:
         return html_of(self)

@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.display import explorer_of, figure_of, html_of, overlay_of, png_of
+from cxr_explain.display import caption_of, explorer_of, figure_of, html_of, methods_of, overlay_of, png_of
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
@@ -134,9 +134,45 @@ class Explanation:
         Raises:
             OutputError: no radiograph, or not the one that was explained.
         """
-        if reference_labels is None and self.reference is not None:
-            reference_labels = self.reference.labels
-        return figure_of(self, self._radiograph_or(radiograph), reference_labels=reference_labels, **options)
+        labels = self._labels_or(reference_labels)
+        return figure_of(self, self._radiograph_or(radiograph), reference_labels=labels, **options)
+
+    def caption(
+        self,
+        reference_labels: ReferenceLabelsLike = None,
+        *,
+        colours: Mapping[str, str] | None = None,
+        with_id: bool = False,
+    ) -> str:
+        """Describe the annotated figure, for the line below it in a paper: plain English on one line.
+
+        It says what each part shows, what colours and opacities mean, the pathologies with their
+        probabilities, method and model, and what must not be left out. The radiograph's pixels are not
+        needed, and its id is not named unless asked for.
+
+        Args:
+            reference_labels: reference labels and boxes that the figure was given, in any form
+                `ReferenceLabels.coerce` takes; by default those of the `reference`.
+            colours: colours that the figure was given, if any.
+            with_id: begin with the `id`, which may be a file's name.
+
+        Raises:
+            OptionError: a colour that is none.
+            ReferenceLabelError: labels that are in none of these forms.
+        """
+        return caption_of(self, self._labels_or(reference_labels), colours=colours, with_id=with_id)
+
+    def methods_text(self) -> str:
+        """How it was made, for a paper's methods section: one paragraph of plain text.
+
+        Every statement is one of the `provenance`, the `ranking` or the `geometry`; what they do not hold,
+        such as training sets that nobody named, is said to be unknown. `bibtex` has what it cites.
+        """
+        return methods_of(self).text
+
+    def bibtex(self) -> str:
+        """The entries that `methods_text` cites, and this software's, as a BibTeX file holds them."""
+        return methods_of(self).bibtex
 
     def overlay(
         self,
@@ -275,6 +311,9 @@ class Explanation:
             "provenance": asdict(self.provenance),
             "arrays_sha256": arrays_sha256,
         }
+
+    def _labels_or(self, given: ReferenceLabelsLike) -> ReferenceLabelsLike:
+        return self.reference.labels if given is None and self.reference is not None else given
 
     def _radiograph_or(self, given: Radiograph | None) -> Radiograph:
         radiograph = given or self.radiograph
