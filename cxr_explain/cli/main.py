@@ -26,8 +26,9 @@ from cxr_explain.cli.help import PanelCommand, PanelGroup
 from cxr_explain.cli.layers import layers
 from cxr_explain.cli.phantom import phantom
 from cxr_explain.cli.surroundings import make_good
+from cxr_explain.cli.words import words
 
-COMMANDS = (explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, bundle)
+COMMANDS = (explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, words, bundle)
 WEIGHTS_COMMANDS = (weights.list_, weights.path, weights.fetch, weights.verify)
 
 
