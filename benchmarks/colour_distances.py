@@ -13,6 +13,7 @@ import argparse
 import csv
 import gzip
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
@@ -42,6 +43,7 @@ VIENOT = {
     "deuteranopia": ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)),
     "protanopia": ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
 }
+FINDINGS = "Finding Labels"
 TABLES = Path(str(distribution("torchxrayvision").locate_file("torchxrayvision/data")))
 PAIRS = list(zip(*np.triu_indices(len(PATHOLOGIES), 1), strict=True))
 
@@ -61,21 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def co_occurrence(table: str) -> Floats:
     """(18, 18) share of a table's images that have both pathologies; the diagonal has each one's share."""
-    found, images = np.zeros((len(PATHOLOGIES),) * 2), 0
     with gzip.open(TABLES / table, "rt") as file:
-        for row in csv.DictReader(file):
-            there = [PATHOLOGIES.index(name) for name in positives(row) if name in PATHOLOGIES]
-            found[np.ix_(there, there)] += 1
-            images += 1
-    return found / images
-
-
-def positives(row: dict[str, str]) -> Iterator[str]:
-    """Names of what is positive: from NIH's one column, or from CheXpert's many."""
-    if "Finding Labels" in row:
-        yield from map(canonical_pathology, row["Finding Labels"].split("|"))
-    else:
-        yield from (canonical_pathology(name) for name, state in row.items() if state == "1.0")
+        header, *rows = csv.reader(file)
+    if FINDINGS in header:  # NIH names what is positive in one column
+        at = header.index(FINDINGS)
+        counts = Counter(tuple(row[at].split("|")) for row in rows)
+    else:  # CheXpert has a column for each
+        columns = [at for at, name in enumerate(header) if canonical_pathology(name) in PATHOLOGIES]
+        counts = Counter(tuple(header[at] for at in columns if row[at] == "1.0") for row in rows)
+    found = np.zeros((len(PATHOLOGIES),) * 2)
+    for names, images in counts.items():
+        known = [canonical_pathology(name) for name in names]
+        there = [PATHOLOGIES.index(name) for name in known if name in PATHOLOGIES]
+        found[np.ix_(there, there)] += images
+    return found / len(rows)
 
 
 def pair_weights(*tables: Floats) -> tuple[Floats, Floats]:

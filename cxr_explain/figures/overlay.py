@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
@@ -285,12 +286,12 @@ def hatch(shape: Shape, period: int, sign: int) -> Floats:
     >>> hatch((2, 4), 4, 1)[0].round(2).tolist(), hatch((2, 4), 4, 1)[1].round(2).tolist()
     ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0])
     """
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    drawn = [(columns - rows,), (columns + rows,), (columns - rows, columns + rows)][(sign - 1) % 3]
-    # A triangle wave across the diagonals, so that the lines have soft edges at any resolution.
-    waves = [np.abs(across % period - period / 2) / (period / 2) for across in drawn]
-    lines: Floats = np.clip((np.maximum.reduce(waves) - 0.72) / 0.2, 0, 1).astype(np.float32)
-    return lines
+    # A triangle wave along the row, so that the lines have soft edges at any resolution; each row is shifted.
+    wave = np.abs(np.arange(shape[1] + period) % period - period / 2) / (period / 2)
+    shifted = sliding_window_view(np.clip((wave - 0.72) / 0.2, 0, 1).astype(np.float32), shape[1])
+    rows = np.arange(shape[0])
+    drawn = [(-rows,), (rows,), (-rows, rows)][(sign - 1) % 3]
+    return np.maximum.reduce([shifted[each % period] for each in drawn])
 
 
 def swatch(style: ClassStyle, shape: Shape, period: int) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -11,12 +12,19 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from cxr_explain.errors import OutputError
 from cxr_explain.figures import draw_explanation, overlay
 from cxr_explain.figures.key import ramp_pixels
-from cxr_explain.figures.palette import class_styles
+from cxr_explain.figures.palette import PREFERRED, ClassStyle, class_styles, rgb_of
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import PATHOLOGIES
 
 
-def literal_overlay(grey, maps, colours, max_opacity):
+def literal_hatch(i, j, period, sign):
+    """The lines of a second sign at one sample: across columns minus rows, columns plus rows, or both."""
+    across = {1: (j - i,), 2: (j + i,), 3: (j - i, j + i)}[sign]
+    wave = max(abs(each % period - period / 2) / (period / 2) for each in across)
+    return min(max((wave - 0.72) / 0.2, 0.0), 1.0)
+
+
+def literal_overlay(grey, maps, colours, max_opacity, signs, period):
     """The formula of the module's docstring, pixel by pixel."""
     height, width = grey.shape
     total = [[sum(max(m[i, j], 0.0) for m in maps) for j in range(width)] for i in range(height)]
@@ -27,22 +35,59 @@ def literal_overlay(grey, maps, colours, max_opacity):
             opacity = max_opacity * (total[i][j] / peak) ** 0.75 if peak else 0.0
             for channel in range(3):
                 colour = 0.0
-                if total[i][j]:
-                    colour = sum(max(m[i, j], 0.0) * c[channel] for m, c in zip(maps, colours, strict=True))
-                    colour /= total[i][j]
+                for m, c, sign in zip(maps, colours, signs, strict=True):
+                    line = 0.5 * literal_hatch(i, j, period, sign) if sign else 0.0
+                    ink = 0.0 if 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] > 0.42 else 1.0
+                    own = (1 - line) * c[channel] + line * ink
+                    colour += max(m[i, j], 0.0) * own / total[i][j] if total[i][j] else 0.0
                 out[i, j, channel] = (1 - opacity) * grey[i, j] + opacity * colour
     return out
 
 
-@given(k=st.integers(0, 4), seed=st.integers(0, 10_000), max_opacity=st.floats(0.05, 1.0))
-def test_overlay_follows_its_formula(k, seed, max_opacity):
+@given(
+    signs=st.lists(st.integers(0, 3), max_size=4),
+    seed=st.integers(0, 10_000),
+    max_opacity=st.floats(0.05, 1.0),
+    period=st.integers(2, 9),
+)
+def test_overlay_follows_its_formula(signs, seed, max_opacity, period):
     rng = np.random.default_rng(seed)
     grey = rng.uniform(0, 1, (5, 4))
-    maps = rng.normal(0, 1, (k, 5, 4)) * rng.choice([1e-6, 1.0, 1e4])
-    colours = [style.rgb for style in class_styles(PATHOLOGIES[:k])]
-    drawn = overlay.fuse_over(grey, maps, colours, max_opacity=max_opacity).rgb
-    expected = literal_overlay(grey, maps, colours, max_opacity) * 255
+    maps = rng.normal(0, 1, (len(signs), 5, 4)) * rng.choice([1e-6, 1.0, 1e4])
+    colours = [tuple(colour) for colour in rng.uniform(0, 1, (len(signs), 3))]
+    drawn = overlay.fuse_over(grey, maps, colours, signs=signs, period=period, max_opacity=max_opacity).rgb
+    expected = literal_overlay(grey, maps, colours, max_opacity, signs, period) * 255
     assert np.abs(drawn - expected).max() <= 1.01  # truncation to bytes
+
+
+@pytest.mark.parametrize("sign", [1, 2, 3])
+@pytest.mark.parametrize("colour", PREFERRED.values())
+def test_a_second_sign_is_seen_in_grey(sign, colour):
+    """Its lines are lighter or darker than its colour, on dark and on bright lung alike."""
+    for level in (0.15, 0.45, 0.75):
+        grey, everywhere = np.full((24, 24), level), np.ones((24, 24))
+        drawn = overlay.fuse_over(grey, [everywhere], [rgb_of(colour)], signs=[sign], period=12).rgb
+        luminance = drawn @ (0.2126, 0.7152, 0.0722)
+        assert np.ptp(luminance) > 18, level
+        assert 0.1 < (np.abs(luminance - np.median(luminance)) > 9).mean() < 0.5
+
+
+def test_second_signs_differ():
+    drawn = [overlay.hatch((24, 36), 12, sign) for sign in (1, 2, 3)]
+    assert all(lines.min() == 0 and lines.max() == 1 for lines in drawn)
+    for one, other in itertools.combinations(drawn, 2):
+        assert np.abs(one - other).mean() > 0.1
+    assert (overlay.hatch((24, 36), 12, 4) == drawn[0]).all()
+
+
+@pytest.mark.parametrize("sign", [0, 1, 2, 3])
+def test_a_swatch_is_the_overlay_at_full_opacity(sign):
+    style = ClassStyle("Mass", 1, "#A86089", sign)
+    over = overlay.fuse_over(
+        np.zeros((9, 14)), [np.ones((9, 14))], [style.rgb], signs=[sign], period=5, max_opacity=1
+    )
+    assert (overlay.swatch(style, (9, 14), 5) == over.rgb).all()
+    assert (len(np.unique(over.rgb.reshape(-1, 3), axis=0)) > 1) == bool(sign)
 
 
 def test_without_positive_evidence_the_radiograph_stays_as_it_is():
