@@ -95,6 +95,7 @@ bench: install
 	$(BIN)/python -m benchmarks.audit_ray
 	$(BIN)/python -m benchmarks.audit_tables
 	$(BIN)/python -m benchmarks.regions_accuracy
+	$(BIN)/python -m benchmarks.colour_distances
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

@@ -14,20 +14,23 @@ import csv
 import gzip
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import lab2rgb, rgb2lab
 
-from cxr_explain.figures.colour_vision import VISIONS, distances, least_distances
+from cxr_explain.figures.colour_vision import VISIONS, distances, least_distances, through
 from cxr_explain.figures.palette import NEAR, OKABE_ITO, PREFERRED, UNKNOWN_BOX
 from cxr_explain.figures.style import DARK, LIGHT
 from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
 
 Floats = NDArray[np.float64]
+Pair = tuple[int, int]
 
 FAR = 30.0
 """Distance beyond which a pair gains nothing by being farther apart."""
@@ -35,17 +38,23 @@ FAR = 30.0
 EVEN = 0.2
 """Share of all weight that is spread evenly over the pairs: a model ranks together what no label does."""
 
-GREYS = [(level, level, level) for level in np.linspace(0, 1, 64)]
 LIGHTNESS, CHROMA = (50.0, 91.0), (33.0, 80.0)
+"""Of CIELAB: light enough for a dark lung and for a dark page, dark enough for paper, and no grey."""
+
 AVOIDED = (LIGHT.paper, DARK.paper, LIGHT.alert, UNKNOWN_BOX)
 AWAY, OFF_GREY = 12.0, 3.0
+"""Least distance from what is avoided, and from any grey."""
+
+GREYS = [(level, level, level) for level in np.linspace(0, 1, 64)]
 VIENOT = {
     "deuteranopia": ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)),
     "protanopia": ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
 }
+"""Matrices of Viénot, Brettel and Mollon (1999), as a second opinion."""
+
 FINDINGS = "Finding Labels"
 TABLES = Path(str(distribution("torchxrayvision").locate_file("torchxrayvision/data")))
-PAIRS = list(zip(*np.triu_indices(len(PATHOLOGIES), 1), strict=True))
+PAIRS: list[Pair] = list(itertools.combinations(range(len(PATHOLOGIES)), 2))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -168,77 +177,80 @@ def annealed(weights: Floats, anchors: list[str], seed: int, steps: int = 40_000
     return best[0], [colours[at] for at in best[1]]
 
 
+@dataclass
+class Seen:
+    """Distances between the same colours, in each vision and in the worst of them."""
+
+    by_vision: dict[str, Floats]
+
+    @classmethod
+    def of(cls, colours: Sequence[str]) -> Self:
+        return cls({vision: distances(rgb(colours), rgb(colours), vision) for vision in VISIONS})
+
+    @property
+    def least(self) -> Floats:
+        return np.minimum.reduce(list(self.by_vision.values()))
+
+    def worst(self, pairs: Iterable[Pair]) -> Pair:
+        return min(pairs, key=lambda pair: self.least[pair])
+
+    def row(self, *heads: str, pair: Pair) -> str:
+        values = (*(apart[pair] for apart in self.by_vision.values()), self.least[pair])
+        return "| " + " | ".join((*heads, *(f"{value:.1f}" for value in values))) + " |"
+
+
 def markdown(colours: dict[str, str], weights: Floats, most: int) -> str:
-    own = rgb([colours[name] for name in PATHOLOGIES])
-    seen = {vision: distances(own, own, vision) for vision in VISIONS}
-    least = np.min(list(seen.values()), axis=0)
+    seen = Seen.of([colours[name] for name in PATHOLOGIES])
     frequent = sorted(PAIRS, key=lambda pair: -weights[pair])[:most]
-    header = ["pair", "weight", *VISIONS, "least"]
     lines = [
-        "Frequent pairs, CIEDE2000:",
+        head("pair", "weight"),
+        *(seen.row(named(*pair), f"{weights[pair]:.3f}", pair=pair) for pair in frequent),
         "",
-        f"| {' | '.join(header)} |",
-        f"|---|{'---:|' * (len(header) - 1)}",
-        *(
-            f"| {named(*pair)} | {weights[pair]:.3f} | "
-            + " | ".join(f"{seen[vision][pair]:.1f}" for vision in VISIONS)
-            + f" | {least[pair]:.1f} |"
-            for pair in frequent
-        ),
+        head("colours", "worst pair of"),
+        *before(),
+        *after(seen, weights),
         "",
-        "| colours | worst of | least distance |",
-        "|---|---|---:|",
-        *(f"| by rank, before | {what} | {value} |" for what, value in before()),
-        *(f"| by pathology | {what} | {value} |" for what, value in after(own, weights)),
+        *limits(rgb([colours[name] for name in PATHOLOGIES])),
     ]
     return "\n".join(lines)
 
 
-def before() -> Iterator[tuple[str, str]]:
+def head(*names: str) -> str:
+    titles = " | ".join((*names, *VISIONS, "least"))
+    return f"| {titles} |\n{'|---' * len(names)}|{'---:|' * (len(VISIONS) + 1)}"
+
+
+def before() -> Iterator[str]:
     """Colours by rank: any two pathologies could have any two of them."""
-    apart = least_distances(rgb(OKABE_ITO), rgb(OKABE_ITO))
-    for k in (5, 7):
-        pair = min(itertools.combinations(range(k), 2), key=lambda pair: apart[pair])
-        yield f"any two of ranks 1 to {k} ({pair[0] + 1} and {pair[1] + 1})", f"{apart[pair]:.1f}"
-    at = min(range(len(OKABE_ITO) - 1), key=lambda at: apart[at, at + 1])
-    yield f"two neighbours in rank ({at + 1} and {at + 2})", f"{apart[at, at + 1]:.1f}"
-    yield "ranks 1 and 8, told apart by dashes", "0.0"
-
-
-def after(own: Floats, weights: Floats) -> Iterator[tuple[str, str]]:
-    least = least_distances(own, own)
-    share = {pair: weights[pair] for pair in PAIRS}
-    for lowest, what in (
-        (0.02, "pairs of weight 0.02 or more"),
-        (0.01, "0.01 or more"),
-        (0.005, "0.005 or more"),
+    ranks = Seen.of([*OKABE_ITO, *OKABE_ITO])
+    for what, pairs in (
+        ("neighbours in rank, up to 7", itertools.pairwise(range(7))),
+        ("ranks 1 to 5", itertools.combinations(range(5), 2)),
+        ("ranks 1 to 7", itertools.combinations(range(7), 2)),
+        ("ranks 1 to 10", itertools.combinations(range(10), 2)),
     ):
-        pair = min((pair for pair in PAIRS if share[pair] >= lowest), key=lambda pair: least[pair])
-        yield f"{what} ({named(*pair)})", f"{least[pair]:.1f}"
-    pair = min(PAIRS, key=lambda pair: least[pair])
-    yield f"all {len(PAIRS)} pairs ({named(*pair)}, weight {share[pair]:.4f})", f"{least[pair]:.1f}"
+        pair = ranks.worst(pairs)
+        yield ranks.row("by rank, before", f"{what}: {pair[0] + 1} and {pair[1] + 1}", pair=pair)
+
+
+def after(seen: Seen, weights: Floats) -> Iterator[str]:
+    for lowest in (0.02, 0.005, 0):
+        pair = seen.worst(pair for pair in PAIRS if weights[pair] >= lowest)
+        what = f"weight {lowest} or more" if lowest else f"all {len(PAIRS)}"
+        yield seen.row("by pathology", f"{what}: {named(*pair)}", pair=pair)
+
+
+def limits(own: Floats) -> Iterator[str]:
+    def least(apart: Floats) -> str:
+        return f"{min(apart[pair] for pair in PAIRS):.1f}"
+
     drawn = 0.6 * own + 0.4 * 0.45
-    yield (
-        "all pairs, as drawn at full opacity over mid grey",
-        f"{least_distances(drawn, drawn)[least > 0].min():.1f}",
-    )
+    yield f"- as drawn at full opacity over mid grey: {least(least_distances(drawn, drawn))}"
     for vision, matrix in VIENOT.items():
-        light = np.clip(linear(own) @ np.array(matrix).T, 0, 1)
-        apart = distances(encoded(light), encoded(light))
-        yield f"all pairs, {vision} by Viénot's matrix instead", f"{apart[least > 0].min():.1f}"
-    yield (
-        "distance to paper, to a box without a colour, to an alert",
-        f"{least_distances(own, rgb(AVOIDED)).min():.1f}",
-    )
-    yield "distance to a grey", f"{least_distances(own, GREYS).min():.1f}"
-
-
-def linear(values: Floats) -> Floats:
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def encoded(light: Floats) -> Floats:
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        simulated = through(own, matrix)
+        yield f"- {vision} as Viénot simulates it: {least(distances(simulated, simulated))}"
+    yield f"- from paper, an alert and a box without a colour: {least_distances(own, rgb(AVOIDED)).min():.1f}"
+    yield f"- from a grey: {least_distances(own, GREYS).min():.1f}"
 
 
 def named(first: int, second: int) -> str:

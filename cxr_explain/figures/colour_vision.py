@@ -1,9 +1,8 @@
 """How far apart two colours are for readers with any colour vision.
 
-What a dichromat sees of a colour is simulated by the matrices of Machado, Oliveira and Fernandes ("A
-physiologically-based model for simulation of color vision deficiency", IEEE TVCG 15(6), 2009) at full
-severity, on linear red, green and blue. Distances are CIEDE2000; about 2 is just noticeable in large patches
-side by side.
+What a dichromat sees of a colour is simulated by the matrices of Machado, Oliveira and Fernandes (IEEE TVCG
+15(6), 2009) at full severity, on linear red, green and blue. Distances are CIEDE2000; about 2 is just
+noticeable in large patches side by side.
 """
 
 from __future__ import annotations
@@ -45,9 +44,19 @@ def as_seen(rgb: ArrayLike, vision: str) -> NDArray[np.float64]:
     >>> as_seen([0.5, 0.5, 0.5], "deuteranopia").round(3).tolist()  # grey stays grey
     [0.5, 0.5, 0.5]
     """
+    return through(rgb, VISIONS[vision])
+
+
+def through(rgb: ArrayLike, matrix: ArrayLike) -> NDArray[np.float64]:
+    """Colours whose linear red, green and blue went through a matrix, cut to what a screen has.
+
+    Args:
+        rgb: (..., 3) sRGB in [0, 1].
+        matrix: (3, 3), rows for red, green and blue.
+    """
     values = np.asarray(rgb, np.float64)
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    light = np.clip(linear @ np.array(VISIONS[vision]).T, 0, 1)
+    light = np.clip(linear @ np.asarray(matrix, np.float64).T, 0, 1)
     seen: NDArray[np.float64] = np.where(
         light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055
     )

@@ -215,7 +215,7 @@ def ramp_pixels(
 
 
 def _swatch(page: Page, x: float, middle: float, style: ClassStyle, *, outlined: bool = True) -> None:
-    """A pathology's colour; with its second sign in a frame of its dashes."""
+    """A pathology's colour; a second sign is in a frame of the same dashes."""
     inset = _INSET if style.sign and outlined else 0.0
     page.swatch(style, x + inset, middle - 0.05 + inset, _SWATCH - 2 * inset, 0.1 - 2 * inset)
     if inset:

@@ -291,7 +291,8 @@ def hatch(shape: Shape, period: int, sign: int) -> Floats:
     shifted = sliding_window_view(np.clip((wave - 0.72) / 0.2, 0, 1).astype(np.float32), shape[1])
     rows = np.arange(shape[0])
     drawn = [(-rows,), (rows,), (-rows, rows)][(sign - 1) % 3]
-    return np.maximum.reduce([shifted[each % period] for each in drawn])
+    lines: Floats = np.maximum.reduce([shifted[each % period] for each in drawn])
+    return lines
 
 
 def swatch(style: ClassStyle, shape: Shape, period: int) -> NDArray[np.uint8]:
