@@ -172,6 +172,8 @@ def _given(names: tuple[str, ...], own: tuple[str | None, ...]) -> tuple[tuple[s
         own: for each, the colour that the user chose.
     """
     wanted = [chosen or _preferred(name) for name, chosen in zip(names, own, strict=True)]
+    if len(set(wanted)) == len(wanted) and set(wanted) <= set(PREFERRED.values()):
+        return tuple((colour, 0) for colour in wanted)  # none of the 18 is near another: nothing to measure
     there = _Given(wanted)
     for at, colour in enumerate(wanted):
         if own[at]:
