@@ -64,7 +64,9 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
     'one.png'
     """
     case = run.case(position_of(run, image_id))
-    return case.explanation.figure(case.reference_labels, radiograph=case.radiograph())
+    return case.explanation.figure(
+        case.reference_labels, radiograph=case.radiograph(), missing_letters="number"
+    )
 
 
 def position_of(run: AuditRun, image_id: str) -> int:

@@ -196,7 +196,7 @@ def save_outputs(
     explanation, radiograph = explained.explanation, explained.radiograph
     figure = size = None
     if figure_format is not None:
-        drawn = explanation.figure(labels, radiograph=radiograph)
+        drawn = explanation.figure(labels, radiograph=radiograph, missing_letters="number")
         figure = folder / f"{explanation.id}.{figure_format}"
         drawn.save(figure)
         size = (round(drawn.bbox.width), round(drawn.bbox.height))

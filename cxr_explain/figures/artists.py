@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from cxr_explain.figures.lettering import DEJAVU, Face, Typeface
+from cxr_explain.figures.lettering import DEJAVU, Face, Typeface, isolates
 from cxr_explain.figures.palette import INK
 
 Align = Literal["left", "center", "right"]
@@ -26,7 +26,8 @@ _WHOLE = 0.01  # of a pixel
 class TextLine(Text):
     """One line of clean text, never read as mathematics, whatever signs it has.
 
-    On the baseline it is drawn where it stands: Matplotlib would measure it first, several times.
+    On the baseline it is drawn where it stands: Matplotlib would measure it first, several times. A name in
+    an isolate is drawn by itself: within one text, Matplotlib's PDF misplaces what follows its mark.
 
     Args:
         x: place from the left, in the coordinates of the axes it is added to.
@@ -59,8 +60,10 @@ class TextLine(Text):
     ) -> None:
         if halo:
             style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
+        pieces = isolates(text)
+        shown = pieces[0] if len(pieces) == 1 else text
         super().__init__(
-            x, y, text, fontproperties=typeface.font(face, size, text), color=colour,
+            x, y, shown, fontproperties=typeface.font(face, size, text), color=colour,
             horizontalalignment=align, verticalalignment=vertical, parse_math=False, clip_on=False, **style,
         )  # fmt: skip
 
@@ -70,16 +73,21 @@ class TextLine(Text):
         if not plain or self.get_rotation() or not self.get_visible():
             super().draw(renderer)
             return
-        text, face = self.get_text(), self.get_fontproperties()
+        pieces, face = isolates(self.get_text()), self.get_fontproperties()
         x, y = self.get_transform().transform(self.get_position())
-        if share := _SHARE_LEFT[self.get_horizontalalignment()]:
-            x -= share * renderer.get_text_width_height_descent(text, face, False)[0]
+        share = _SHARE_LEFT[self.get_horizontalalignment()]
+        widths = [0.0]
+        if share or len(pieces) > 1:
+            widths = [renderer.get_text_width_height_descent(piece, face, False)[0] for piece in pieces]
+            x -= share * sum(widths)
         if renderer.flipy():
             y = renderer.get_canvas_width_height()[1] - y
         renderer.open_group("text", self.get_gid())
         graphics = renderer.new_gc()
         graphics.set_foreground(to_rgba(self.get_color()), isRGBA=True)
-        renderer.draw_text(graphics, x, y, text, face, 0.0, ismath=False, mtext=self)
+        for piece, width in zip(pieces, widths, strict=True):
+            renderer.draw_text(graphics, x, y, piece, face, 0.0, ismath=False, mtext=self)
+            x += width
         graphics.restore()
         renderer.close_group("text")
         self.stale = False

@@ -58,6 +58,7 @@ class Content:
         for box in self.boxes:
             _check_box(box)
         _ = self.styles  # a wrong colour is refused before anything is drawn
+        _ = self.unknown_letters
 
     @cached_property
     def rows(self) -> tuple[ComparisonRow, ...]:
@@ -66,11 +67,11 @@ class Content:
 
     @cached_property
     def unknown_letters(self) -> str:
-        """Letters of names, each once, that no font of this machine has."""
+        """Letters of names and of the language, each once, that no font of this machine has."""
         names = (row.pathology for row in self.rows)
         boxed = (box.pathology for box in self.boxes)
         shown = map(self.look.name_of, (*names, *boxed))
-        return self.look.typeface.unknown_letters((*shown, self.explanation.id))
+        return self.look.check_letters((*shown, self.explanation.id, *self.look.words.texts))
 
     @property
     def words(self) -> Wording:

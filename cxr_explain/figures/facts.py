@@ -149,7 +149,7 @@ class Closing(ContentBlock):
 
     @property
     def _letters_warning(self) -> tuple[str, ...]:
-        """Which letters are shown as a question mark; by their numbers, as they cannot be shown."""
+        """Which letters are shown by their numbers."""
         numbers = ", ".join(f"U+{ord(c):04X}" for c in self.content.unknown_letters)
         return (self.content.words("letters without a font", letters=numbers),) if numbers else ()
 

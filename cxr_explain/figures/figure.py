@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cxr_explain.errors import CxrExplainWarning, OptionError
+from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.banner import Banner
 from cxr_explain.figures.class_grid import ClassGrid
@@ -17,7 +16,7 @@ from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.page import Block, Page
 from cxr_explain.figures.panels import Panels
-from cxr_explain.figures.style import BODY, Style, StyleName, style_of
+from cxr_explain.figures.style import BODY, MissingLetters, Style, StyleName, style_of
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
@@ -56,6 +55,7 @@ def draw_explanation(
     contours: bool = True,
     style: Style | StyleName = "light",
     colours: Mapping[str, str] | None = None,
+    missing_letters: MissingLetters | None = None,
 ) -> ExplanationFigure:
     """Draw the radiograph beside the fused overlay, with predictions, reference labels and provenance.
 
@@ -74,13 +74,15 @@ def draw_explanation(
             The settings of Matplotlib do not count, so that a record is the same on every machine.
         colours: colour of a pathology by name, where it is not the package's own; see
             `cxr_explain.figures.palette.class_styles`.
+        missing_letters: what becomes of a name with letters that no font has: "error", or "number" for a
+            warning and the letter's number, such as [U+6F22], in the figure; by default as the style has it.
 
     Returns:
         A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.
 
     Raises:
         OptionError: a dpi or an opacity out of range, or a colour that is none.
-        OutputError: a radiograph of another size, or maps that are not finite.
+        OutputError: a radiograph of another size, maps that are not finite, or letters that no font has.
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
     >>> import numpy as np
@@ -96,14 +98,10 @@ def draw_explanation(
     predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
     labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
-    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, style_of(style), colours)
-    if letters := content.unknown_letters:
-        warnings.warn(
-            f"No font has the letters {', '.join(letters)}, which the figure shows as ?: install one, "
-            "such as Noto Sans or Noto Sans CJK.",
-            CxrExplainWarning,
-            stacklevel=2,
-        )
+    look = style_of(style)
+    if missing_letters is not None:
+        look = replace(look, missing_letters=missing_letters)
+    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, look, colours)
     placed, height = _lay_out(content)
     with own_style():
         page = Page(_PAGE / content.look.scale, height, dpi, content.look)

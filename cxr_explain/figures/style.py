@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
-from cxr_explain.errors import OptionError
-from cxr_explain.figures.lettering import Typeface, display_name, one_line
+from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
+from cxr_explain.figures.lettering import Typeface, display_name, isolated, one_line
 from cxr_explain.figures.wording import Wording
 from cxr_explain.pathologies import canonical_pathology
 
 StyleName = Literal["light", "dark", "print"]
 """Styles that come with the package."""
+
+MissingLetters = Literal["error", "number"]
+"""What becomes of a letter that no font has: no figure, or its number such as [U+6F22] in the figure."""
 
 BODY = 7.4
 """Size in points of ordinary text in the record figure; lengths of its layout are given for this size."""
@@ -33,15 +38,19 @@ class Style:
         alert: colour of warnings and of the intended use.
         track: colour behind a bar.
         bar: colour of a bar.
-        fonts: names of font families, the first choice first; none for the DejaVu Sans that Matplotlib ships,
-            which is the same on every machine.
+        fonts: names of installed font families, the first choice first, or paths of font files; "serif",
+            "sans-serif" and "monospace" stand for the one that Matplotlib's settings have now. None for the
+            DejaVu Sans that Matplotlib ships, which is the same on every machine. A letter that they have not
+            comes from DejaVu Sans, then from any other font of the machine.
         size: size of ordinary text in points, 4 to 16.
         line_width: factor of all line widths.
         language: language of the figure's words, such as "en", "de" or "zh".
         names: display names of pathologies. Labels still match by the pathology's own name.
+        missing_letters: what becomes of a name with letters that no font of this machine has: "error", or
+            "number" for a warning and the letter's number, such as [U+6F22], in the figure.
 
     Raises:
-        OptionError: a value out of range.
+        OptionError: a value out of range, or a font family that is not installed.
 
     >>> style_of("dark").paper, style_of(Style(names={"effusion": "Pleural effusion"})).name_of("Effusion")
     ('#14171A', 'Pleural effusion')
@@ -59,6 +68,7 @@ class Style:
     line_width: float = 1.0
     language: str = "en"
     names: Mapping[str, str] = field(default_factory=dict, hash=False)
+    missing_letters: MissingLetters = "error"
 
     def __post_init__(self) -> None:
         low, high = _SIZES
@@ -66,12 +76,16 @@ class Style:
             raise OptionError(f"size={self.size!r}", expected=f"{low:g} to {high:g} points")
         if not 0 < self.line_width <= 10:
             raise OptionError(f"line_width={self.line_width!r}", expected="a factor of up to 10")
-        _ = self.words  # refuses an unknown language
+        if self.missing_letters not in get_args(MissingLetters):
+            raise OptionError(
+                f"missing_letters={self.missing_letters!r}", expected=f"one of {get_args(MissingLetters)}"
+            )
+        _ = self.words, self.typeface  # refuse an unknown language, and fonts that are not there
 
     @cached_property
     def typeface(self) -> Typeface:
         """The fonts, as text is measured and drawn with them."""
-        return Typeface(self.fonts)
+        return Typeface(self.fonts, Path(self.language).stem)
 
     @cached_property
     def words(self) -> Wording:
@@ -84,11 +98,29 @@ class Style:
         return self.size / BODY
 
     def name_of(self, pathology: str) -> str:
-        """A pathology as the figure's reader expects it: a display name, the language's, or its own."""
+        """A pathology as the figure's reader expects it: a display name, the language's, or its own.
+
+        One that is read from right to left is isolated, so that it may stand in any sentence.
+        """
         given = {canonical_pathology(name): shown for name, shown in self.names.items()}
         own = canonical_pathology(pathology)
         shown = given.get(own) or self.words.pathology(own)
-        return one_line(shown) if shown else display_name(pathology)
+        return isolated(one_line(shown) if shown else display_name(pathology))
+
+    def check_letters(self, texts: Iterable[str]) -> str:
+        """The letters of some texts that no font has, each once, after a warning.
+
+        Raises:
+            OutputError: there are some, and `missing_letters` is "error".
+        """
+        letters = self.typeface.unknown_letters(texts)
+        if not letters:
+            return ""
+        said = self.typeface.no_font_has(letters)
+        if self.missing_letters == "error":
+            raise OutputError(f"{said}, or have them drawn by their numbers, with missing_letters='number'")
+        warnings.warn(f"{said}; the figure shows them by their numbers.", CxrExplainWarning, stacklevel=3)
+        return letters
 
 
 LIGHT = Style()

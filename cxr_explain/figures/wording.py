@@ -60,6 +60,11 @@ class Wording:
         text = self._texts["texts"][key]
         return text.format(**values) if values else text
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that figures say in this language, without its pathologies."""
+        return tuple(self._texts["texts"].values())
+
     def pathology(self, pathology: str) -> str | None:
         """A pathology's name in this language; None where the file has none."""
         return self._texts["pathologies"].get(canonical_pathology(pathology))

@@ -48,6 +48,7 @@ from cxr_explain import (  # noqa: E402
 )
 from cxr_explain.chest.segmentation import Segmenter  # noqa: E402
 from cxr_explain.errors import CxrExplainWarning, ReferenceLabelError  # noqa: E402
+from cxr_explain.figures.style import Style  # noqa: E402
 from cxr_explain.weights import fetch, verify  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "troubleshooting.md"
@@ -882,6 +883,21 @@ def _(place: Path) -> object:
     return next(iter(write_dataset(place, n=1, size=64)))
 
 
+@heading("No font has the letters")
+def _(place: Path) -> object:
+    explanation = replace(explain_with(Net()), id="\U0001fac1 of nobody's font")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPL_IGNORE_SYSTEM_FONTS", "1")
+        with pytest.warns(CxrExplainWarning, match="the figure shows them by their numbers"):
+            explanation.figure(missing_letters="number")
+        return explanation.figure()
+
+
+@heading("which is not installed")
+def _(place: Path) -> object:
+    return Style(fonts=("Tiems New Roman",))
+
+
 @heading("an explanation that was loaded without its radiograph")
 def _(place: Path) -> object:
     return Explanation.load(explain_with(Net()).save(place / "one")).figure()
@@ -932,16 +948,6 @@ def _(place: Path) -> object:
         patch.chdir(place / "gone")
         (place / "gone").rmdir()
         return _check_current_folder()
-
-
-@heading("No font has the letters")
-def _(place: Path) -> object:
-    explanation = replace(explain_with(Net()), id="\U0001fac1 of nobody's font")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cxr_explain.figures.lettering._other_fonts", tuple)
-        with pytest.warns(CxrExplainWarning) as told:
-            explanation.figure()
-    return str(told[0].message)
 
 
 @heading("passed over")
