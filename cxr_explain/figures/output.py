@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any, get_args
@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError
 from cxr_explain.figures.compact_png import compact_png
+from cxr_explain.figures.pdf_fonts import truetype_outlines
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.options import FigureFormat
 from cxr_explain.support.whole_file import output_errors, write_output, write_whole
@@ -153,7 +154,7 @@ class ExplanationFigure(Figure):
         metadata = {**_METADATA[kind], **(options.pop("metadata", None) or {})}
         options.setdefault("dpi", self.dpi)
         buffer = io.BytesIO()
-        with own_style():
+        with own_style(), truetype_outlines() if kind == "pdf" else nullcontext():
             super().savefig(buffer, format=kind, metadata=metadata, **options)
         return buffer.getvalue()
 

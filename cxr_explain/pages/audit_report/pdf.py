@@ -18,6 +18,7 @@ from cxr_explain.figures.figure import draw_explanation
 from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import HEADING, SMALL, Block, Page
 from cxr_explain.figures.palette import ALERT, QUIET
+from cxr_explain.figures.pdf_fonts import truetype_outlines
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
 from cxr_explain.pages.audit_report.overview import Overview
@@ -76,6 +77,7 @@ def write_pdf(
         output_errors("a report", path),
         growing(path) as file,
         own_style(),
+        truetype_outlines(),
         PdfPages(file, metadata=_METADATA) as pdf,
     ):
         for page in _paginated(list(_overview(contents.overview))):
@@ -96,7 +98,11 @@ def _case(run: AuditRun, contents: Contents, image: int) -> Figure:
     try:
         case = run.case(position)
         return draw_explanation(
-            case.explanation, case.radiograph(), reference_labels=case.reference_labels, dpi=_DPI
+            case.explanation,
+            case.radiograph(),
+            reference_labels=case.reference_labels,
+            dpi=_DPI,
+            missing_letters="number",
         )
     except CxrExplainError as error:
         title = Title(contents.listing.ids[image], _ROOM)
