@@ -21,10 +21,12 @@ from cxr_explain.figures.lettering import display_name, one_line
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_ROOMS = ("", ".viewer", ".audit_report", ".one_file")
+
 
 @cache
 def environment() -> Environment:
-    """The templates of index pages, cards and reports (`pages/templates`, `pages/audit_report/templates`)."""
+    """The templates of all pages: `pages/templates`, and those of the viewer and what has one."""
     # Imported here: every run of `explain` imports this module, and few write a page.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -32,9 +34,7 @@ def environment() -> Environment:
         return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     made = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("cxr_explain.pages"), PackageLoader("cxr_explain.pages.audit_report")]
-        ),
+        loader=ChoiceLoader([PackageLoader(f"cxr_explain.pages{room}") for room in _ROOMS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -16,7 +16,7 @@ from cxr_explain.pages.audit_report.cases import case_data
 from cxr_explain.pages.audit_report.contents import Contents
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
-from cxr_explain.pages.audit_report.script_data import as_script
+from cxr_explain.pages.viewer.script_data import as_script
 from cxr_explain.support.locks import exclusive
 from cxr_explain.support.whole_file import is_temporary, output_errors, staging_folder
 
@@ -102,9 +102,10 @@ def _write_case(folder: Path, run: AuditRun, listing: Listing, image: int) -> No
 
 
 def _write_static(folder: Path) -> None:
-    for item in files("cxr_explain.pages.audit_report").joinpath("static").iterdir():
-        if item.name.endswith((".js", ".css")):
-            _write(folder / item.name, item.read_bytes())
+    for room in ("viewer", "audit_report"):
+        for item in files(f"cxr_explain.pages.{room}").joinpath("static").iterdir():
+            if item.name.endswith((".js", ".css")):
+                _write(folder / item.name, item.read_bytes())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Self
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.figures.palette import OKABE_ITO
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
@@ -67,7 +66,6 @@ class Contents:
             },
             "queues": [queue.to_data() for queue in self.queues],
             "withPixels": sorted(int(self.listing.rows[image]) for image in self.chosen),
-            "colours": list(OKABE_ITO),
         }
 
     def cases(self, told_every: int, progress: Callable[[str], None] | None) -> Iterator[int]:

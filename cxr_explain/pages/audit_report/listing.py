@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cxr_explain.audit.rows import SHARES
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.options import ONE_LABEL
-from cxr_explain.pages.audit_report.script_data import column
+from cxr_explain.pages.viewer.script_data import column
 from cxr_explain.pathologies import canonical_pathology
 
 NOT_LABELLED = -3

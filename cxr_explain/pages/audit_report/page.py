@@ -22,8 +22,8 @@ Strings become neither markup nor scripts, except the name of a case's script (t
 
 _LONGEST_CHOICE = 60
 
-SCRIPTS = ("core", "listing", "text", "verdicts", "table", "maps", "viewer", "case", "main")
-"""In the order in which they need each other."""
+SCRIPTS = ("core", "loading", "text", "maps", "fusion", "viewer", "controls", "listing", "verdicts", "table", "case", "main")
+"""In the order in which they need each other; the viewer's are in its own room."""
 
 
 def render_page(contents: Contents) -> str:
@@ -40,6 +40,7 @@ def render_page(contents: Contents) -> str:
         images=len(listing),
         policy=POLICY,
         generator=GENERATOR,
+        styles=("viewer", "report"),
         scripts=SCRIPTS,
         not_estimable=NOT_ESTIMABLE,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.pages.audit_report.listing import Listing
-from cxr_explain.pages.audit_report.script_data import column
+from cxr_explain.pages.viewer.script_data import column
 
 QueueKey = Literal["disagreements", "near", "outside", "edges", "failures"]
 

@@ -23,7 +23,7 @@ from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
 from cxr_explain.pages.audit_report.cases import case_data
-from cxr_explain.pages.audit_report.images import LONGEST, case_jpeg
+from cxr_explain.pages.viewer.images import LONGEST, case_jpeg
 from cxr_explain.support.locks import exclusive
 
 

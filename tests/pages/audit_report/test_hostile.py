@@ -17,7 +17,7 @@ from asking import MISSING, until
 from synthetic_audit import SyntheticAudit, statistics
 
 from cxr_explain.pages.audit_report import build_report, write_pdf
-from cxr_explain.pages.audit_report.script_data import as_script
+from cxr_explain.pages.viewer.script_data import as_script
 
 HOSTILE = (
     "<script>document.title='owned'</script>",

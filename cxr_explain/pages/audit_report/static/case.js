@@ -4,7 +4,8 @@
 CXR.CasePage = class {
   constructor({ listing, verdicts, walk }) {
     Object.assign(this, { listing, verdicts, walk });
-    this.viewer = new CXR.Viewer(listing.about.colours);
+    this.viewer = new CXR.Viewer();
+    this.controls = new CXR.Controls(this.viewer);
     this.image = -1;
     this.listen();
   }
@@ -59,7 +60,7 @@ CXR.CasePage = class {
     missing.textContent = why || "";
     CXR.find("case").classList.toggle("without-pixels", Boolean(why));
     CXR.find("case").setAttribute("aria-busy", String(waiting));
-    if (why) this.setLayers(false);
+    if (why) this.controls.setLayers(false);
   }
 
   async drawCase(data) {
@@ -75,27 +76,8 @@ CXR.CasePage = class {
     this.viewer.drawMarks();
     this.drawTable();
     this.drawFacts();
-    this.drawTools();
-  }
-
-  drawTools() {
-    const { data } = this;
-    CXR.find("map-kind").replaceChildren(...this.viewer.kinds.map(([key, text]) => CXR.element("option", { value: key }, CXR.text.cut(text, 60))));
+    this.controls.draw();
     CXR.find("radiograph").setAttribute("aria-label", this.spoken());
-    const sides = data.sides || ["", ""];
-    CXR.find("side-left").textContent = sides[0];
-    CXR.find("side-right").textContent = sides[1];
-    CXR.find("look-note").textContent = this.lookNote();
-    this.setReadouts();
-  }
-
-  lookNote() {
-    const { data } = this;
-    const none = data.withoutEvidence.map(CXR.text.pathology).join(", ");
-    const boxes = data.boxes.length ? "" : " No reference boxes for this image.";
-    const side = data.sides ? "" : " Orientation unknown: the header does not say.";
-    const notes = none ? ` Ranked, but the strongest nowhere: ${none}.` : "";
-    return `Colours are relative within this image.${notes}${boxes}${side}`;
   }
 
   spoken() {
@@ -147,11 +129,9 @@ CXR.CasePage = class {
 
   layerCell(rank, name) {
     if (rank < 0) return CXR.element("td", { class: "quiet" }, "–");
-    const colour = this.listing.about.colours[rank % this.listing.about.colours.length];
-    const swatch = CXR.drawing("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, CXR.drawing("rect", { width: 10, height: 10, rx: 2, fill: colour }));
     const box = CXR.element("input", { type: "checkbox", id: "layer-" + rank, class: "layer", checked: true, "aria-label": "Layer " + (rank + 1) + ": " + CXR.text.pathology(name) });
     box.disabled = !this.data;
-    box.addEventListener("change", () => this.viewer.toggle(rank, box.checked));
+    const swatch = this.data?.styles ? CXR.Viewer.swatch(this.data.styles[rank]) : null; // without maps, no colours
     return CXR.element("td", { class: "layer-cell" }, CXR.element("label", { for: "layer-" + rank }, box, swatch, String(rank + 1)));
   }
 
@@ -223,42 +203,8 @@ CXR.CasePage = class {
     CXR.find("note-print").textContent = note;
   }
 
-  /** All layers on or off. */
-  setLayers(shown) {
-    for (const box of document.querySelectorAll("input.layer")) {
-      if (box.disabled || box.checked === shown) continue;
-      box.checked = shown;
-      this.viewer.toggle(+box.id.split("-")[1], shown);
-    }
-  }
-
-  setReadouts() {
-    const value = (id) => +CXR.find(id).value;
-    this.viewer.setOpacity(value("opacity") / 100);
-    this.viewer.setWindow(value("window"), value("level"));
-    CXR.find("opacity-value").textContent = value("opacity") + " %";
-    CXR.find("window-value").textContent = value("window");
-    CXR.find("level-value").textContent = value("level");
-  }
-
-  reset() {
-    for (const id of ["opacity", "window", "level"]) CXR.find(id).value = CXR.find(id).defaultValue;
-    this.setReadouts();
-    this.viewer.home();
-    this.setLayers(true);
-  }
-
   listen() {
     const on = (id, event, act) => CXR.find(id).addEventListener(event, act);
-    on("opacity", "input", () => this.setReadouts());
-    on("window", "input", () => this.setReadouts());
-    on("level", "input", () => this.setReadouts());
-    on("zoom-in", "click", () => this.viewer.zoomTo(this.viewer.zoom * 1.25));
-    on("zoom-out", "click", () => this.viewer.zoomTo(this.viewer.zoom / 1.25));
-    on("fit", "click", () => this.viewer.home());
-    on("reset", "click", () => this.reset());
-    for (const what of ["boxes", "peaks", "unseen"]) on("show-" + what, "change", () => this.viewer.drawMarks());
-    on("map-kind", "change", (event) => this.viewer.setKind(event.target.value));
     on("verdict", "change", () => this.keepNote());
     on("verdict-clear", "click", () => {
       for (const kind of CXR.Verdicts.KINDS) CXR.find("verdict-" + kind).checked = false;
@@ -275,13 +221,10 @@ CXR.CasePage = class {
   }
 
   key(event) {
-    if (CXR.find("view-case").hidden || !CXR.find("use-keys").checked || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, select, textarea, [contenteditable]") && !(event.target.type === "checkbox" && !event.key.startsWith("Arrow"))) return;
+    if (CXR.find("view-case").hidden || !CXR.Controls.isFree(event)) return;
     const walks = { j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 };
-    if (event.key in walks) this.walk(walks[event.key]);
-    else if (/^[1-9]$/.test(event.key)) CXR.find("layer-" + (event.key - 1))?.click();
-    else if (event.key === "0") this.setLayers(!document.querySelector("input.layer:checked"));
-    else return;
+    if (!(event.key in walks)) return;
+    this.walk(walks[event.key]);
     event.preventDefault();
   }
 };

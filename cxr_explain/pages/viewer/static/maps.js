@@ -56,12 +56,12 @@ CXR.maps = (() => {
     return peak;
   }
 
-  /** Colours and opacities (RGBA bytes) of the maps that are shown, mixed where they meet.
+  /** Colours and opacities of the maps that are shown, mixed where they meet, as RGBA bytes of a picture.
    *  The peak is that of all maps, so that hiding one leaves the others as they were. */
-  function mix(maps, colours, peak, pixels) {
-    const shown = maps.map((map, k) => [map, ...colours[k]]).filter(([map]) => map);
-    pixels.fill(0);
-    if (!(peak > 0)) return pixels;
+  function mix(maps, styles, peak, picture) {
+    const pixels = picture.data.fill(0);
+    if (!(peak > 0)) return;
+    const shown = maps.map((map, k) => [map, ...bytesOf(styles[k].colour)]).filter(([map]) => map);
     const size = pixels.length / 4;
     for (let at = 0; at < size; at++) {
       let total = 0, red = 0, green = 0, blue = 0;
@@ -80,7 +80,6 @@ CXR.maps = (() => {
       pixels[4 * at + 2] = blue / total;
       pixels[4 * at + 3] = 255 * Math.pow(total / peak, GAMMA);
     }
-    return pixels;
   }
 
   /** Grey values through a window (width) and a level (centre): linear between, flat beyond. */
@@ -98,5 +97,5 @@ CXR.maps = (() => {
   /** "#RRGGBB" as three bytes. */
   const bytesOf = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
-  return { upsample, peakOf, mix, windowed, bytesOf };
+  return { upsample, peakOf, mix, windowed };
 })();

@@ -1,4 +1,4 @@
-"""The pixels of a case: small enough for a folder that is handed on, without metadata."""
+"""The pixels of a case: small enough to be handed on, without metadata."""
 
 from __future__ import annotations
 

@@ -1,12 +1,17 @@
 "use strict";
-/* The radiograph with its layers: window and level, opacity, zoom and pan, boxes and peaks. */
+/* The radiograph with its layers: window and level, opacity, K, zoom and pan, boxes and peaks.
+   What it shows is a case: see pages/viewer/case.py. */
 
 CXR.Viewer = class {
   static MOST_ZOOM = 16;
 
-  constructor(colours) {
-    this.colours = colours.map(CXR.maps.bytesOf);
-    this.names = colours;
+  /** The sign of a pathology's style in a table. */
+  static swatch({ colour }) {
+    const field = CXR.drawing("rect", { width: 10, height: 10, rx: 2, fill: colour });
+    return CXR.drawing("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, field);
+  }
+
+  constructor() {
     this.stage = CXR.find("stage");
     this.sheet = CXR.find("sheet");
     this.grey = CXR.find("radiograph");
@@ -32,14 +37,12 @@ CXR.Viewer = class {
     for (const canvas of [this.grey, this.overlay]) Object.assign(canvas, { width, height });
     for (const box of [this.stage, this.sheet]) box.style.aspectRatio = `${width} / ${height}`;
     this.pixels = this.greyValues(image, width, height);
-    this.maps = CXR.decode(data.maps);
+    this.stored = CXR.decode(data.maps);
     this.classMaps = CXR.decode(data.classMaps);
     this.referenceMaps = data.referenceMaps && CXR.decode(data.referenceMaps.classMaps);
-    this.prepareMaps();
+    this.setTopK(data.ranked.length);
     this.home();
     this.drawGrey();
-    this.drawOverlay();
-    this.drawMarks();
   }
 
   greyValues(image, width, height) {
@@ -62,24 +65,40 @@ CXR.Viewer = class {
     ];
   }
 
+  /** Fuse the class maps of the first K pathologies; all of them were fused before, by Python. */
+  setTopK(topK) {
+    this.topK = topK;
+    this.fused = topK === this.data.ranked.length ? this.stored : CXR.fusion.fuse(this.classMaps, this.data.cells, topK, this.data.fusion);
+    this.redraw();
+  }
+
+  /** The pathologies of the first K that the fused map shows nowhere, though the layer is tied to their scores. */
+  get withoutEvidence() {
+    const { ranked, cells, withoutGradient } = this.data;
+    const size = cells[1] * cells[2];
+    const shown = (k) => this.fused.subarray(k * size, (k + 1) * size).some((value) => value > 0);
+    return ranked.slice(0, this.topK).filter((name, k) => !shown(k) && !withoutGradient.includes(name));
+  }
+
   /** Interpolate the maps of the chosen kind once; what is shown of them is mixed at each change. */
   prepareMaps() {
     const { width, height } = this.data.image;
     const [, I, J] = this.data.cells;
     const over = (values, k) => CXR.maps.upsample(values, k * I * J, [I, J], this.data, width, height);
     const [kind, at] = this.kind.split("-");
-    if (kind === "fused") this.layers = this.data.ranked.map((_, k) => over(this.maps, k));
+    this.styles = kind === "reference" ? [this.data.referenceMaps.styles[+at]] : this.data.styles;
+    if (kind === "fused") this.layers = this.data.ranked.slice(0, this.topK).map((_, k) => over(this.fused, k));
     else if (kind === "class") this.layers = this.data.ranked.map((_, k) => (k === +at ? over(this.classMaps, k) : null));
     else this.layers = [over(this.referenceMaps, +at)];
     this.peak = CXR.maps.peakOf(this.layers.filter(Boolean), width * height);
   }
 
-  colourOf(k) {
-    return this.colours[k % this.colours.length];
-  }
-
   setKind(kind) {
     this.kind = kind;
+    this.redraw();
+  }
+
+  redraw() {
     this.prepareMaps();
     this.drawOverlay();
     this.drawMarks();
@@ -98,7 +117,7 @@ CXR.Viewer = class {
     const picture = context.createImageData(this.overlay.width, this.overlay.height);
     const fused = this.kind === "fused";
     const shown = this.layers.map((map, k) => (fused && this.hidden.has(k) ? null : map));
-    CXR.maps.mix(shown, shown.map((_, k) => this.colourOf(k)), this.peak, picture.data);
+    CXR.maps.mix(shown, this.styles, this.peak, picture);
     context.putImageData(picture, 0, 0);
   }
 
@@ -145,28 +164,26 @@ CXR.Viewer = class {
   }
 
   boxMarks(unit) {
-    return this.data.boxes.flatMap(([pathology, x, y, width, height]) => {
-      const k = this.data.ranked.indexOf(pathology);
-      const colour = k < 0 ? "#FFFFFF" : this.names[k % this.names.length];
+    return this.data.boxes.flatMap(([pathology, x, y, width, height, colour]) => {
       const size = 12 * unit;
-      const label = letters({ class: "box-name", x, y: y > 1.4 * size ? y - 0.35 * size : y + height + 1.1 * size }, size,
-        CXR.text.cut(CXR.text.pathology(pathology), 40));
-      label.style.fill = colour;
+      const name = CXR.text.cut(CXR.text.pathology(pathology), 40);
       return [
         CXR.drawing("rect", { class: "box-rim", x, y, width, height }),
         CXR.drawing("rect", { class: "box", x, y, width, height, stroke: colour }),
-        label,
+        letters({ class: "box-name", x, y: y > 1.4 * size ? y - 0.35 * size : y + height + 1.1 * size }, size, name, colour),
       ];
     });
   }
 
   peakMarks(unit) {
-    return this.data.peaks.flatMap((peak, k) => {
+    const { cells, styles } = this.data;
+    return styles.slice(0, this.topK).flatMap(({ colour, ink }, k) => {
+      const peak = CXR.fusion.peakOf(this.fused, k, cells, this.data);
       if (!peak || this.hidden.has(k)) return [];
       const [x, y] = peak;
       return [
-        CXR.drawing("circle", { class: "peak", cx: x, cy: y, r: 8 * unit, fill: this.names[k % this.names.length] }),
-        letters({ class: "peak-name", x, y: y + 4 * unit }, 11.5 * unit, String(k + 1)),
+        CXR.drawing("circle", { class: "peak", cx: x, cy: y, r: 8 * unit, fill: colour }),
+        letters({ class: "peak-name", x, y: y + 4 * unit }, 11.5 * unit, String(k + 1), ink),
       ];
     });
   }
@@ -273,8 +290,8 @@ CXR.Viewer = class {
 };
 
 /** SVG text of a size in the radiograph's pixels. */
-function letters(attributes, size, text) {
+function letters(attributes, size, text, colour) {
   const made = CXR.drawing("text", attributes, text);
-  made.style.fontSize = size + "px";
+  Object.assign(made.style, { fontSize: size + "px", fill: colour });
   return made;
 }
