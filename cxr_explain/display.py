@@ -6,6 +6,7 @@ the radiograph to the page in one direction. Nothing is imported before somethin
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,6 +63,20 @@ def methods_of(explanation: Any) -> Methods:
     from cxr_explain.figures import methods
 
     return methods.methods_of(explanation)
+
+
+def html_file_of(path: Any, explanation: Any, radiograph: Any, labels: Any, **options: Any) -> Path:
+    """One page in one file; see `Explanation.to_html`."""
+    from cxr_explain.pages.one_file import write_html
+
+    return write_html(path, explanation, radiograph, labels, **options)
+
+
+def animation_of(path: Any, explanation: Any, radiograph: Any, **options: Any) -> Path:
+    """A picture that fades; see `Explanation.animation`."""
+    from cxr_explain.figures.animation import write_animation
+
+    return write_animation(path, explanation, radiograph, **options)
 
 
 def overlay_of(explanation: Any, radiograph: Any, **options: Any) -> NDArray[np.uint8]:

@@ -17,7 +17,17 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.display import caption_of, explorer_of, figure_of, html_of, methods_of, overlay_of, png_of
+from cxr_explain.display import (
+    animation_of,
+    caption_of,
+    explorer_of,
+    figure_of,
+    html_file_of,
+    html_of,
+    methods_of,
+    overlay_of,
+    png_of,
+)
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
@@ -221,6 +231,90 @@ class Explanation:
         """
         below = None if radiograph is None else self._radiograph_or(radiograph)
         return explorer_of(self, below, colours=colours)
+
+    def to_html(
+        self,
+        path: str | PathLike[str],
+        reference_labels: ReferenceLabelsLike = None,
+        *,
+        radiograph: Radiograph | None = None,
+        max_opacity: float = 0.6,
+        colours: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write one HTML file to send to somebody: opened from a disk, without a network or a server.
+
+        It has the radiograph, reduced to 1024 pixels, and sliders for opacity, K, window and level; switches
+        for each pathology, boxes and peaks; each class map; predictions beside reference labels; and what
+        the provenance says. It names the explanation's id, and no path or file. After `load`, which does not
+        store pixels, the maps lie on plain grey, and the page says so.
+
+        Args:
+            path: the file to write, whole or not at all.
+            reference_labels: reference labels and boxes, in any form `ReferenceLabels.coerce` takes; by
+                default those of the `reference`.
+            radiograph: wanted after `load`; its SHA-256 must match.
+            max_opacity: opacity of the strongest evidence when the page opens, in (0, 1].
+            colours: as for `overlay`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            OptionError: an opacity out of range, or a colour that is none.
+            OutputError: not the radiograph that was explained, or a folder that cannot be written to.
+            ReferenceLabelError: labels that cannot be read.
+        """
+        below = None if radiograph is None else self._radiograph_or(radiograph)
+        labels = self._labels_or(reference_labels)
+        return html_file_of(path, self, below, labels, max_opacity=max_opacity, colours=colours)
+
+    def animation(
+        self,
+        path: str | PathLike[str],
+        *,
+        radiograph: Radiograph | None = None,
+        seconds: float = 4.0,
+        longest: int = 512,
+        max_opacity: float = 0.6,
+        key: bool = True,
+        notice: bool = True,
+        colours: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write a picture that fades from the radiograph to the fused map and back, for ever, for a slide.
+
+        Below it stand the colours of the pathologies and what the picture may be used for. After `load`,
+        which does not store pixels, the maps lie on plain grey.
+
+        Args:
+            path: the file to write, whole or not at all; `.gif`, or `.png` for an animated PNG, which keeps
+                all colours.
+            radiograph: wanted after `load`; its SHA-256 must match.
+            seconds: length of one round, 1 to 60.
+            longest: pixels along the longer side, 64 to 2048, no more than the radiograph has.
+            max_opacity: opacity of the strongest evidence, in (0, 1].
+            key: the names of the pathologies beside their colours.
+            notice: "research use only", and that it is a phantom where it is one.
+            colours: as for `overlay`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            OptionError: another ending, a number out of range, or a colour that is none.
+            OutputError: not the radiograph that was explained, or a folder that cannot be written to.
+        """
+        below = None if radiograph is None else self._radiograph_or(radiograph)
+        return animation_of(
+            path,
+            self,
+            below,
+            seconds=seconds,
+            longest=longest,
+            max_opacity=max_opacity,
+            key=key,
+            notice=notice,
+            colours=colours,
+        )
 
     def _repr_html_(self) -> str:
         return html_of(self)

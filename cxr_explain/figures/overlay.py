@@ -52,7 +52,7 @@ FAINT = 0.15
 """A map whose peak is below this share of the strongest one gets no outline: half of next to nothing is
 noise, and a line would give it the weight of the evidence beside it."""
 
-_BLANK = 0.38
+BLANK = 0.38
 """Grey behind the maps of an explanation that was loaded without its radiograph."""
 
 _DIMMED = 0.42
@@ -187,7 +187,7 @@ def fused_overlay(
     styles = class_styles(explanation.ranking.pathologies, colours)
     radiograph = radiograph or explanation.radiograph
     shape = shape_within(explanation.geometry.radiograph_shape, longest)
-    base = np.full(shape, _BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
+    base = np.full(shape, BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
     period = max(4, max(shape) // _HATCHES)
     return maps_over(base, explanation, styles, period, maps=maps, shown=shown, max_opacity=max_opacity).rgb
 

@@ -113,7 +113,9 @@ def phantom_texts(phantoms: int, images: int, *, phantom_only: bool) -> list[str
     ['These images are computed chest phantoms with known findings. No patient is in them.']
     """
     texts = []
-    if phantoms:
+    if images == phantoms == 1:
+        texts.append("This image is a computed chest phantom with known findings. No patient is in it.")
+    elif phantoms:
         which = "These images are" if phantoms == images else f"{phantoms:,} of {images:,} images are"
         texts.append(f"{which} computed chest phantoms with known findings. No patient is in them.")
     if phantom_only:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxr_explain.audit.sections import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.pages.audit_report.contents import Contents
 from cxr_explain.pages.templating import environment
 
@@ -40,6 +41,7 @@ def render_page(contents: Contents) -> str:
         images=len(listing),
         policy=POLICY,
         generator=GENERATOR,
+        opacity=round(100 * MAX_OPACITY),
         styles=("viewer", "report"),
         scripts=SCRIPTS,
         not_estimable=NOT_ESTIMABLE,

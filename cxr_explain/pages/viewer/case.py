@@ -40,9 +40,10 @@ def viewer_case(
     geometry, provenance = explanation.geometry, explanation.provenance
     ranked = explanation.ranking.pathologies
     beside = () if reference is None else reference.ranking.pathologies
-    # What comes later leaves the colours of the ranked ones as they are.
-    names = tuple(dict.fromkeys((*ranked, *beside)))
-    styles = dict(zip(names, class_styles(names, colours), strict=True))
+    # The ranked ones as every figure has them; the others beside them, as none of these lies under another.
+    styles = dict(zip(ranked, class_styles(ranked, colours), strict=True))
+    further = tuple(name for name in beside if name not in styles)
+    styles |= dict(zip(further, class_styles((*ranked, *further), colours)[len(ranked) :], strict=True))
     settings = provenance.map_settings
     sides = image_sides(provenance.patient_orientation)
     return {

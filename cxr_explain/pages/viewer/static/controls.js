@@ -12,7 +12,7 @@ CXR.Controls = class {
     const { data } = this.viewer;
     const K = data.ranked.length;
     CXR.find("map-kind").replaceChildren(...this.viewer.kinds.map(([key, text]) => CXR.element("option", { value: key }, CXR.text.cut(text, 60))));
-    Object.assign(CXR.find("top-k"), { max: K, defaultValue: K, value: K });
+    Object.assign(CXR.find("top-k"), { min: Math.min(1, K), max: K, defaultValue: K, value: K });
     CXR.find("top-k").closest(".slider").hidden = K < 2;
     const sides = data.sides || ["", ""];
     CXR.find("side-left").textContent = sides[0];

@@ -27,6 +27,7 @@ CXR.Viewer = class {
   /** Load the pixels of a case; resolves when it is drawn. */
   async show(data) {
     this.data = data;
+    this.fused = null; // until its pixels are there
     this.kind = "fused";
     this.hidden.clear();
     const image = new Image();
@@ -141,7 +142,7 @@ CXR.Viewer = class {
   }
 
   drawMarks() {
-    if (!this.data?.image.url) return;
+    if (!this.fused) return;
     const [H, W] = this.data.shape;
     this.marks.setAttribute("viewBox", `0 0 ${W} ${H}`);
     const unit = W / Math.max(1, this.sheet.clientWidth); // radiograph pixels in a pixel of the screen
