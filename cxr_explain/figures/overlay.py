@@ -108,6 +108,16 @@ def grey(display: NDArray[np.uint8], shape: Shape) -> Floats:
     return np.asarray(resized, np.float32) / np.float32(255)
 
 
+def grey_or_plain(radiograph: Radiograph | None, shape: Shape) -> Floats:
+    """The radiograph's display image in [0, 1] at another size; plain grey without a radiograph."""
+    return np.full(shape, BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
+
+
+def hatch_period(shape: Shape) -> int:
+    """Distance in samples of the lines that hatch what the model did not see, in a picture of (h, w)."""
+    return max(4, max(shape) // _HATCHES)
+
+
 def fuse_over(
     background: ArrayLike,
     maps: Iterable[ArrayLike],
@@ -134,8 +144,38 @@ def fuse_over(
     [[153, 0, 0], [90, 0, 0]]
     """
     base = np.asarray(background, np.float32)
-    total = np.zeros(base.shape, np.float32)
-    mixed = np.zeros((3, *base.shape), np.float32)  # plane by plane: twice as fast as pixel by pixel
+    layer = layer_of(base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity)
+    planes = layer.colour + (1 - layer.opacity) * base
+    return Overlay(np.stack([to_bytes(plane) for plane in planes], axis=-1), layer.peak)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What is laid over an image, before it is.
+
+    Args:
+        colour: (3, h, w), the colours times the opacity, a c.
+        opacity: (h, w), the opacity a.
+        peak: as in `Overlay`.
+    """
+
+    colour: Floats
+    opacity: Floats
+    peak: float
+
+
+def layer_of(
+    shape: Shape,
+    maps: Iterable[ArrayLike],
+    colours: Sequence[Rgb],
+    *,
+    signs: Sequence[int] | None = None,
+    period: int = 12,
+    max_opacity: float = MAX_OPACITY,
+) -> Layer:
+    """The colours and opacities of K maps (h, w); for the options see `fuse_over`."""
+    total = np.zeros(shape, np.float32)
+    mixed = np.zeros((3, *shape), np.float32)  # plane by plane: twice as fast as pixel by pixel
     for values, colour, sign in zip(maps, colours, signs or [0] * len(colours), strict=True):
         strength = np.maximum(np.asarray(values, np.float32), 0)
         if not np.isfinite(strength).all():
@@ -145,16 +185,15 @@ def fuse_over(
             for plane, share in zip(mixed, colour, strict=True):
                 plane += strength * np.float32(share)
             if sign:
-                lines = strength * hatch(base.shape, period, sign) * np.float32(_SIGN_OPACITY)
+                lines = strength * hatch(shape, period, sign) * np.float32(_SIGN_OPACITY)
                 for plane, share in zip(mixed, colour, strict=True):
                     plane += lines * np.float32((0.0 if reads_black(colour) else 1.0) - share)
     peak = float(total.max(initial=0.0))
     if peak == 0:
-        return Overlay(to_bytes(np.repeat(base[..., None], 3, axis=2)), 0.0)
+        return Layer(mixed, total, 0.0)
     opacity = np.float32(max_opacity) * (total / np.float32(peak)) ** np.float32(GAMMA)
     mixed *= opacity / np.maximum(total, np.finfo(np.float32).tiny)  # a c
-    mixed += (1 - opacity) * base
-    return Overlay(np.stack([to_bytes(plane) for plane in mixed], axis=-1), peak)
+    return Layer(mixed, opacity, peak)
 
 
 def fused_overlay(
@@ -187,9 +226,10 @@ def fused_overlay(
     styles = class_styles(explanation.ranking.pathologies, colours)
     radiograph = radiograph or explanation.radiograph
     shape = shape_within(explanation.geometry.radiograph_shape, longest)
-    base = np.full(shape, BLANK, np.float32) if radiograph is None else grey(radiograph.display, shape)
-    period = max(4, max(shape) // _HATCHES)
-    return maps_over(base, explanation, styles, period, maps=maps, shown=shown, max_opacity=max_opacity).rgb
+    base = grey_or_plain(radiograph, shape)
+    return maps_over(
+        base, explanation, styles, hatch_period(shape), maps=maps, shown=shown, max_opacity=max_opacity
+    ).rgb
 
 
 def maps_over(
@@ -382,7 +422,7 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
         maps = batch.maps_in_inputs(image, shape).float().cpu().numpy()
         styles = class_styles(batch.rankings[image].pathologies)
         colours, signs = [style.rgb for style in styles], [style.sign for style in styles]
-        period = max(4, max(shape) // _HATCHES)
+        period = hatch_period(shape)
         pictures.append(fuse_over(background, maps, colours, signs=signs, period=period).rgb)
     return np.stack(pictures)
 

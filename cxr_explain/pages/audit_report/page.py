@@ -23,7 +23,20 @@ Strings become neither markup nor scripts, except the name of a case's script (t
 
 _LONGEST_CHOICE = 60
 
-SCRIPTS = ("core", "loading", "text", "maps", "fusion", "viewer", "controls", "listing", "verdicts", "table", "case", "main")
+SCRIPTS = (
+    "core",
+    "loading",
+    "text",
+    "maps",
+    "fusion",
+    "viewer",
+    "controls",
+    "listing",
+    "verdicts",
+    "table",
+    "case",
+    "main",
+)
 """In the order in which they need each other; the viewer's are in its own room."""
 
 

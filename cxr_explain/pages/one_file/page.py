@@ -97,9 +97,7 @@ def explanation_page(
         **viewer_case(explanation, labels.boxes, colours=colours),
         "spoken": spoken,
     }
-    still = fused_overlay(
-        explanation, radiograph, max_opacity=max_opacity, longest=_STILL, colours=colours
-    )
+    still = fused_overlay(explanation, radiograph, max_opacity=max_opacity, longest=_STILL, colours=colours)
     style, script = _style(), _script()
     return environment().get_template("one_file.html").render(
         explanation=explanation,
@@ -230,7 +228,7 @@ def _text(room: str, name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """This very style, this very script and pixels within the page; no network, and no text becomes markup."""
+    """This very style, this very script, pixels within the page; no network, and no text becomes markup."""
     return (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"

@@ -1,4 +1,4 @@
-"""One explanation as the viewer is told of it: where its maps lie, in which colours, and how they were fused."""
+"""One explanation as the viewer is told of it: where its maps lie, their colours, and how they were fused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Data for scripts: a page that was opened from a disk may not fetch files, but may load scripts.
 
-A script holds one call with JSON text in it; a page by itself holds the JSON text. All that is not ASCII, and the signs that HTML reads, are
-written as escapes: no name can end the script, open a tag or break a line, whatever it holds.
+A script holds one call with JSON text in it; a page by itself holds the text. All that is not ASCII, and the
+signs that HTML reads, are written as escapes: no name can end the script, open a tag or break a line,
+whatever it holds.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ def safe_json(value: Any) -> str:
 
 
 def as_script(name: str, value: Any) -> bytes:
-    """A script that hands a value to the report's page.
+    r"""A script that hands a value to the report's page.
 
     Args:
         name: name of the value, of letters, digits and hyphens.
         value: a value of JSON's types, with finite numbers only.
 
     >>> as_script("a", [1, None]).decode()
-    'CXR.receive("a",[1,null]);\\n'
+    'CXR.receive("a",[1,null]);\n'
     """
     return f'CXR.receive("{name}",{safe_json(value)});\n'.encode("ascii")
 

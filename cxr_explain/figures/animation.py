@@ -1,0 +1,324 @@
+"""A picture that fades from the radiograph to the fused map and back: an animated GIF, or an animated PNG.
+
+At a share s of the way, which rises and falls as a cosine does, a pixel is::
+
+    out = (1 - s a) g + s a c       g grey, c and a the colour and the opacity of the overlay
+
+An animated PNG has the radiograph once, and c and s a for each step: a viewer lays one over the other, and
+the smooth layers are small. A GIF has no opacity and 256 colours a frame: here greys for the radiograph,
+the same in each frame, and others for what is coloured, found among those pixels alone.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from os import PathLike, fspath
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from cxr_explain.errors import OptionError
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.banner import notice_of
+from cxr_explain.figures.output import own_style
+from cxr_explain.figures.overlay import (
+    MAX_OPACITY,
+    grey_or_plain,
+    hatch_period,
+    layer_of,
+    mark_unseen,
+    shape_within,
+    to_bytes,
+)
+from cxr_explain.figures.page import SMALL, Page
+from cxr_explain.figures.palette import ClassStyle, class_styles
+from cxr_explain.figures.style import Style, StyleName, style_of
+from cxr_explain.figures.texts import DISCLAIMER
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.arrays import Floats
+from cxr_explain.support.whole_file import write_output
+
+Pixels = NDArray[np.uint8]
+
+_SECONDS = (1.0, 20.0)
+_LONGEST = (64, 2048)
+_FADING = 0.7  # share of a round in which the opacity changes; the rest is for looking
+_STEP = 0.17  # seconds that a step takes: 18 frames in 4 s, some 2 MB of a GIF of 512 pixels
+_STEPS = (4, 16)
+
+_STRIP = 3.6  # inches of the page below the picture: letters grow with the picture
+_ROW = 0.14
+_SWATCH = 0.1
+
+_FAINTEST = 0.02  # opacity below which nobody sees a colour
+_COLOUR_STEP = 8
+_OPACITY_STEP = 3
+
+_GREYS = 64
+_BELOW = 32  # colours of what stands below the picture
+_COLOURED = 255 - _GREYS - _BELOW  # the last one of 256 is for what stays as it was
+_HUE = 1.5  # weight of a difference in hue against one in brightness
+
+
+def write_animation(
+    path: str | PathLike[str],
+    explanation: Explanation,
+    radiograph: Radiograph | None = None,
+    *,
+    seconds: float = 4.0,
+    longest: int = 512,
+    max_opacity: float = MAX_OPACITY,
+    key: bool = True,
+    notice: bool = True,
+    colours: Mapping[str, str] | None = None,
+    style: Style | StyleName = "dark",
+) -> Path:
+    """Write the animation, whole or not at all; see `Explanation.animation`."""
+    target = Path(fspath(path))
+    write = _WRITERS.get(target.suffix.lower())
+    if write is None:
+        raise OptionError(
+            f"an animation named {target.name!r}", expected="the ending .gif, or .png for an animated PNG"
+        )
+    for name, value, (low, high) in (("seconds", seconds, _SECONDS), ("longest", longest, _LONGEST)):
+        if not low <= value <= high:
+            raise OptionError(f"{name}={value!r}", expected=f"{low:g} to {high:g}")
+    if not 0 < max_opacity <= 1:
+        raise OptionError(f"max_opacity={max_opacity!r}", expected="a number in (0, 1]")
+    radiograph = radiograph or explanation.radiograph
+    styles = class_styles(explanation.ranking.pathologies, colours)
+    fading = _fading(explanation, radiograph, styles, longest, max_opacity)
+    phantom = explanation.provenance.phantom or (radiograph is not None and radiograph.phantom)
+    strip = _strip(explanation, styles if key else (), fading.width, style_of(style), notice, phantom)
+    return write_output(target, write(fading, strip, _timed(seconds)), "an animation")
+
+
+@dataclass(frozen=True, eq=False)
+class Fading:
+    """The two pictures between which an animation fades.
+
+    Args:
+        base: (h, w, 3), the radiograph.
+        colour: (h, w, 3), colours of the overlay.
+        opacity: (h, w), opacities of the overlay in [0, 1].
+    """
+
+    base: Pixels
+    colour: Pixels
+    opacity: Floats
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.base.shape[1])
+
+    def at(self, share: float) -> Pixels:
+        """(h, w, 3), the picture at a share of the way."""
+        opacity = (np.float32(share) * self.opacity)[..., None]
+        mixed = (1 - opacity) * self.base + opacity * self.colour
+        return mixed.round().astype(np.uint8)
+
+
+def _fading(
+    explanation: Explanation,
+    radiograph: Radiograph | None,
+    styles: Sequence[ClassStyle],
+    longest: int,
+    max_opacity: float,
+) -> Fading:
+    geometry = explanation.geometry
+    shape = shape_within(geometry.radiograph_shape, longest)
+    grey = np.repeat(to_bytes(grey_or_plain(radiograph, shape))[..., None], 3, axis=2)
+    base = mark_unseen(grey, geometry, hatch_period(shape))
+    fields = geometry.maps_to_radiograph(explanation.maps, shape)
+    layer = layer_of(
+        shape,
+        fields,
+        [style.rgb for style in styles],
+        signs=[style.sign for style in styles],
+        period=hatch_period(shape),
+        max_opacity=max_opacity,
+    )
+    opacity = np.where(layer.opacity < _FAINTEST, 0, layer.opacity)
+    colour = np.where(opacity > 0, layer.colour / np.maximum(opacity, _FAINTEST), 0)
+    return Fading(base, np.moveaxis(_stepped(colour, _COLOUR_STEP), 0, -1), opacity)
+
+
+def _stepped(values: Floats, step: int) -> Pixels:
+    """[0, 1] to bytes that are multiples of a step: what changes slowly then takes few bytes of a PNG."""
+    return np.clip(np.round(values * 255 / step) * step, 0, 255).astype(np.uint8)
+
+
+def _timed(seconds: float) -> list[tuple[float, int]]:
+    """Shares of the way, and for how many milliseconds each is shown; a GIF counts them in tens."""
+    fade = seconds * _FADING / 2
+    steps = min(max(round(fade / _STEP), _STEPS[0]), _STEPS[1])
+    step = max(20, round(fade / steps * 100) * 10)
+    rest = max(20, round((seconds * 1000 - 2 * steps * step) / 20) * 10)
+    rising = [0.5 - 0.5 * math.cos(math.pi * at / (steps + 1)) for at in range(1, steps + 1)]
+    there = [(share, step) for share in rising]
+    return [(0.0, rest), *there, (1.0, rest), *reversed(there)]
+
+
+def _strip(
+    explanation: Explanation,
+    styles: Sequence[ClassStyle],
+    width: int,
+    style: Style,
+    notice: bool,
+    phantom: bool,
+) -> Pixels:
+    """(h, w, 3), what stands below the picture: the key, and what it is for; no height without them."""
+    typeface, right = style.typeface, _STRIP - 0.05
+    rows: list[list[tuple[float, ClassStyle]]] = []
+    x = math.inf
+    for each in styles:
+        length = min(_SWATCH + 0.11 + typeface.width(_label(each, style), SMALL), right)
+        if x + length > right:
+            rows.append([])
+            x = 0.05
+        rows[-1].append((x, each))
+        x += length
+    lines: list[str] = []
+    if notice:
+        told = notice_of(phantom=phantom, phantom_only=explanation.provenance.phantom_only)
+        said = [DISCLAIMER, *([told.title] if told else [])]
+        lines = [line for text in said for line in typeface.wrap(text, right - 0.05, SMALL, "bold")]
+    if not rows and not lines:
+        return np.zeros((0, width, 3), np.uint8)
+    height = _ROW * (len(rows) + len(lines)) + 0.06
+    dpi = width / _STRIP
+    with own_style():
+        page = Page((width - 0.01) / dpi, height, dpi / style.scale, style)
+        y = 0.03
+        for row in rows:
+            for x, each in row:
+                page.box(x, y + 0.03, _SWATCH, 0.085, facecolor=each.colour, linewidth=0)
+                page.text(
+                    x + _SWATCH + 0.03, y + 0.105, _label(each, style), size=SMALL, room=right - x - _SWATCH
+                )
+            y += _ROW
+        for line in lines:
+            page.text(0.05, y + 0.105, line, size=SMALL, face="bold", colour=style.alert)
+            y += _ROW
+        with Image.open(io.BytesIO(page.figure.to_bytes("png"))) as image:
+            return np.asarray(image.convert("RGB"))
+
+
+def _label(style: ClassStyle, look: Style) -> str:
+    return f"{style.rank} {look.name_of(style.pathology)}"
+
+
+def _gif(fading: Fading, strip: Pixels, timed: Sequence[tuple[float, int]]) -> bytes:
+    first, *others = _reduced(fading, strip, [share for share, _ in timed])
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=others,
+        duration=[time for _, time in timed],
+        loop=0,
+        disposal=1,
+        optimize=True,
+        comment=f"cxr-explain. {DISCLAIMER}.".encode(),
+    )
+    return buffer.getvalue()
+
+
+def _reduced(fading: Fading, strip: Pixels, shares: Sequence[float]) -> Iterator[Image.Image]:
+    """Each frame in 255 colours; a pixel that no map colours is the same in all of them."""
+    greys = np.repeat(np.linspace(0, 255, _GREYS).round().astype(np.uint8)[:, None], 3, axis=1)
+    below, below_at = _quantised(strip.reshape(-1, 3), _BELOW)
+    base_at = np.round(fading.base[..., 0] / 255 * (_GREYS - 1)).astype(np.uint8)
+    coloured = fading.opacity > 0
+    for share in shares:
+        picture = base_at.copy()
+        fixed = np.concatenate([greys, below])
+        found, found_at = _quantised(fading.at(share)[coloured] if share else strip[:0, 0], _COLOURED)
+        if len(found):
+            picture[coloured] = found_at + len(fixed)
+        indices = np.concatenate([picture, (below_at + _GREYS).reshape(strip.shape[:2])])
+        image = Image.fromarray(indices.astype(np.uint8), "P")
+        image.putpalette(np.concatenate([fixed, found]).tobytes())
+        yield image
+
+
+def _quantised(pixels: Pixels, most: int) -> tuple[Pixels, NDArray[np.intp]]:
+    """(n, 3) colours that stand for pixels (m, 3), and for each pixel which of them.
+
+    Median cut spends its colours on what differs most, which is grey from grey: faint evidence would turn grey.
+    So it is shown brightness, and hue at more than its own scale.
+    """
+    if not len(pixels):
+        return np.zeros((0, 3), np.uint8), np.zeros(0, np.intp)
+    red, green, blue = pixels.astype(np.float32).T
+    bright, warm, cold = (red + green + blue) / 3, _HUE * (red - green), _HUE * (blue - (red + green) / 2)
+    shown = np.stack([bright, 128 + warm, 128 + cold], axis=1).clip(0, 255).astype(np.uint8)
+    clusters = Image.fromarray(shown[None]).quantize(most, dither=Image.Dither.NONE)
+    _, at = np.unique(np.asarray(clusters)[0], return_inverse=True)
+    count = np.bincount(at)
+    means = [np.bincount(at, channel) / count for channel in (red, green, blue)]
+    return np.stack(means, axis=1).round().astype(np.uint8), at
+
+
+def _png(fading: Fading, strip: Pixels, timed: Sequence[tuple[float, int]]) -> bytes:
+    """The PNG specification, third edition, 11.3.6: acTL, and fcTL with fdAT for each frame."""
+    about = PngInfo()
+    about.add_text("Software", "cxr-explain")
+    about.add_text("Disclaimer", DISCLAIMER)
+    base = np.concatenate([fading.base, strip])
+    opaque = np.concatenate([base, np.full((*base.shape[:2], 1), 255, np.uint8)], axis=2)
+    still = io.BytesIO()
+    Image.fromarray(opaque).save(still, "PNG", pnginfo=about)
+    chunks = [*_chunks(still.getvalue())]
+    pixels = [chunk for chunk in chunks if chunk[0] == b"IDAT"]
+    written = [*chunks[: chunks.index(pixels[0])], (b"acTL", struct.pack(">II", len(timed), 0))]
+    height, width = fading.opacity.shape
+    number = 0
+
+    @cache  # it comes twice, on the way there and on the way back
+    def layer(share: float) -> list[bytes]:
+        alpha = _stepped(np.float32(share) * fading.opacity, _OPACITY_STEP)[..., None]
+        buffer = io.BytesIO()
+        Image.fromarray(np.concatenate([fading.colour, alpha], axis=2)).save(buffer, "PNG")
+        return [data for kind, data in _chunks(buffer.getvalue()) if kind == b"IDAT"]
+
+    for at, (share, time) in enumerate(timed):
+        size = (width, height) if at else opaque.shape[1::-1]
+        # After a layer comes the radiograph again, below the next one.
+        ways = (2, 1) if at else (0, 0)  # APNG_DISPOSE_OP_PREVIOUS and APNG_BLEND_OP_OVER
+        frame = struct.pack(">IIIIHHBB", *size, 0, 0, time, 1000, *ways)
+        pieces = [(b"fdAT", data) for data in layer(share)] if at else pixels
+        for kind, data in ((b"fcTL", frame), *pieces):
+            numbered = kind != b"IDAT"
+            written.append((kind, struct.pack(">I", number) + data if numbered else data))
+            number += numbered
+    written.append((b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in written
+    )
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+_WRITERS: dict[str, Callable[[Fading, Pixels, Sequence[tuple[float, int]]], bytes]] = {
+    ".gif": _gif,
+    ".png": _png,
+}
