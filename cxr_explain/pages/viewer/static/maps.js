@@ -3,6 +3,8 @@
 
 CXR.maps = (() => {
   const GAMMA = 0.75;
+  const HATCHES = 36; // lines along the longer side
+  const SIGN_OPACITY = 0.5;
 
   /** For each of `samples` pixels: the two cells it lies between, and how far it is towards the second.
    *  Half-pixel centres; -1 where the model did not see the pixel. */
@@ -56,29 +58,49 @@ CXR.maps = (() => {
     return peak;
   }
 
+  /** For each pixel from 0 to 1: the soft lines of a second sign, down, up or both ways. */
+  function hatch(width, height, sign) {
+    const period = Math.max(4, Math.floor(Math.max(width, height) / HATCHES));
+    const wave = (across) => Math.abs((((across % period) + period) % period) - period / 2) / (period / 2);
+    const ways = [[-1], [1], [-1, 1]][(sign - 1) % 3];
+    const lines = new Float32Array(width * height);
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const crest = Math.max(...ways.map((way) => wave(x + way * y)));
+        lines[y * width + x] = Math.min(Math.max((crest - 0.72) / 0.2, 0), 1);
+      }
+    }
+    return lines;
+  }
+
   /** Colours and opacities of the maps that are shown, mixed where they meet, as RGBA bytes of a picture.
    *  The peak is that of all maps, so that hiding one leaves the others as they were. */
   function mix(maps, styles, peak, picture) {
     const pixels = picture.data.fill(0);
     if (!(peak > 0)) return;
-    const shown = maps.map((map, k) => [map, ...bytesOf(styles[k].colour)]).filter(([map]) => map);
     const size = pixels.length / 4;
+    const totals = new Float32Array(size), mixed = [0, 1, 2].map(() => new Float32Array(size));
+    maps.forEach((map, k) => map && add(map, styles[k], picture, totals, mixed));
     for (let at = 0; at < size; at++) {
-      let total = 0, red = 0, green = 0, blue = 0;
-      for (const [map, r, g, b] of shown) {
-        const strength = map[at];
-        if (strength > 0) {
-          total += strength;
-          red += strength * r;
-          green += strength * g;
-          blue += strength * b;
-        }
-      }
+      const total = totals[at];
       if (total === 0) continue;
-      pixels[4 * at] = red / total;
-      pixels[4 * at + 1] = green / total;
-      pixels[4 * at + 2] = blue / total;
+      for (let channel = 0; channel < 3; channel++) pixels[4 * at + channel] = mixed[channel][at] / total;
       pixels[4 * at + 3] = 255 * Math.pow(total / peak, GAMMA);
+    }
+  }
+
+  /** Add the evidence of one map in its colour, with lines across it where the style has a second sign. */
+  function add(map, { colour, ink, sign }, { width, height }, totals, mixed) {
+    const lines = sign ? hatch(width, height, sign) : null;
+    const [own, line] = [bytesOf(colour), bytesOf(ink)];
+    for (let at = 0; at < map.length; at++) {
+      const strength = map[at];
+      if (!(strength > 0)) continue;
+      const drawn = lines ? SIGN_OPACITY * lines[at] : 0;
+      totals[at] += strength;
+      for (let channel = 0; channel < 3; channel++) {
+        mixed[channel][at] += strength * (own[channel] + drawn * (line[channel] - own[channel]));
+      }
     }
   }
 

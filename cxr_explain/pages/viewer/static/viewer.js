@@ -5,10 +5,13 @@
 CXR.Viewer = class {
   static MOST_ZOOM = 16;
 
-  /** The sign of a pathology's style in a table. */
-  static swatch({ colour }) {
+  static SIGNS = ["M0 0L10 10M0 5L5 10M5 0L10 5", "M0 10L10 0M0 5L5 0M5 10L10 5", "M0 0L10 10M0 10L10 0"];
+
+  /** How a table shows a pathology's colour and second sign. */
+  static swatch({ colour, ink, sign }) {
     const field = CXR.drawing("rect", { width: 10, height: 10, rx: 2, fill: colour });
-    return CXR.drawing("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, field);
+    const lines = sign ? CXR.drawing("path", { d: this.SIGNS[(sign - 1) % 3], stroke: ink, "stroke-opacity": 0.5 }) : null;
+    return CXR.drawing("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, field, lines);
   }
 
   constructor() {
