@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
-from cxr_explain.explaining.output_names import is_figure_file
+from cxr_explain.explaining.output_names import check_replaceable
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.support.whole_file import safe_stem
 
@@ -113,10 +112,5 @@ def default_figure(run: AuditRun, image_id: str) -> Path:
         OptionError: something else than a figure of this package is there.
     """
     path = safe_name(image_id, run.manifest.ids, ".png")
-    if os.path.lexists(path) and not is_figure_file(path):
-        raise OptionError(
-            f"{path}, which is no figure of this package, and would be replaced",
-            expected="another name for the figure",
-            remedy="Name one with --out.",
-        )
+    check_replaceable(path)
     return path

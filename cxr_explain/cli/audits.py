@@ -1,4 +1,4 @@
-"""The commands of an audit: manifest, audit, stats, report, figure."""
+"""The commands of an audit: manifest, audit, stats, report."""
 
 from __future__ import annotations
 
@@ -268,36 +268,6 @@ def report(
     else:
         from cxr_explain.pages.audit_report import build_report as write
     console.say(f"Look at {write(opened, target, statistics=found.document, **options)}.")
-
-
-def figure(
-    run: Run,
-    image_id: Annotated[str, typer.Argument(metavar="ID")],
-    *,
-    images: RunImages = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", show_default="ID.png, made a safe name", rich_help_panel="Output"),
-    ] = None,
-) -> None:
-    """Draw the figure of one image of an audit from the maps that are stored.
-
-    Args:
-        run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
-        image_id: identifier of the image in the manifest.
-        images: folder of the audit's images, or its URL.
-        output: file to write; its ending says the format: png, pdf or svg.
-
-    Example:
-        cxr-explain figure run phantom-000001 --out case.png
-    """
-    from cxr_explain.audit.results import default_figure, figure_of
-    from cxr_explain.audit.store import AuditRun
-
-    opened = AuditRun.open(run, images=images)
-    path = output or default_figure(opened, image_id)
-    figure_of(opened, image_id).save(path)
-    console.say(f"Look at {path}.")
 
 
 def _beside(run: AuditRun, name: str) -> Path:

@@ -38,10 +38,13 @@ class FigurePanel(Panel, title="Figure"):
 
     Args:
         figure_format: file format of the figures.
+        html: also write ID.html for each radiograph, one file to send to somebody: the map with controls for
+            opacity, K, pathologies, window and level.
         page: also write a page that shows all figures, index.html in the folder of results.
     """
 
     figure_format: Annotated[FigureFormat, typer.Option("--format")] = "png"
+    html: bool = False
     page: bool = False
 
 
@@ -85,7 +88,7 @@ def explain(
         check_page(output)
     explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
     console.name_weights(explainer.classifier)
-    labels_for = _labels_for(files.labels or None, files.boxes, paths, explainer.classifier.pathologies)
+    labels_for = reference_labels(files.labels or None, files.boxes, paths, explainer.classifier.pathologies)
     results = explain_files(
         explainer,
         paths,
@@ -94,6 +97,7 @@ def explain(
         reading=reading,
         labels_for=labels_for or unlabelled,
         figure_format=figures.figure_format,
+        html=figures.html,
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
     )
@@ -127,6 +131,7 @@ def _show(
                     result.labels,
                     figure=result.figure.name if result.figure else "",
                     saved=result.json.name,
+                    html=result.html.name if result.html else None,
                     figure_size=result.figure_size,
                 )
                 index.add(card)
@@ -149,7 +154,7 @@ def _write_page(page: IndexPage, folder: Path) -> None:
     console.say(f"Look at {page.write(folder)} in a browser.")
 
 
-def _labels_for(
+def reference_labels(
     labels: str | None, boxes: Path | None, files: Sequence[Path], pathologies: Sequence[str]
 ) -> LabelsFor | None:
     """The reference labels of a file of that path and shape; None where none are given at all."""

@@ -16,11 +16,12 @@ import typer
 
 from cxr_explain._version import __version__
 from cxr_explain.cli import weights
-from cxr_explain.cli.audits import audit, figure, manifest, report, stats
+from cxr_explain.cli.audits import audit, manifest, report, stats
 from cxr_explain.cli.bundle import bundle
 from cxr_explain.cli.console import errors_as_lines, say
 from cxr_explain.cli.evaluate import evaluate
 from cxr_explain.cli.explain import explain
+from cxr_explain.cli.figure import figure
 from cxr_explain.cli.flatten import flattened
 from cxr_explain.cli.help import PanelCommand, PanelGroup
 from cxr_explain.cli.layers import layers

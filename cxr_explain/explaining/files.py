@@ -81,6 +81,7 @@ def explain_files(
     reading: ReadSettings | None = None,
     labels_for: LabelsFor = unlabelled,
     figure_format: FigureFormat = "png",
+    html: bool = False,
     hashed_ids: bool = False,
     batch_size: int = 8,
 ) -> Iterator[tuple[Path, Saved | CxrExplainError]]:
@@ -95,6 +96,7 @@ def explain_files(
         reading: how to read the files; by default as the explainer prepares them.
         labels_for: gives the reference labels of a file.
         figure_format: "png", "pdf" or "svg".
+        html: also write `<id>.html`; see `Explanation.to_html`.
         hashed_ids: name outputs after the SHA-256 of the file rather than after its name.
         batch_size: images in one forward pass.
 
@@ -107,14 +109,14 @@ def explain_files(
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)
     explainer.settings.check_read_alike(reading.xrv_compatible)
     make_output_folder(output)
-    names = OutputNames(output, hashed=hashed_ids, figure_format=figure_format)
+    names = OutputNames(output, hashed=hashed_ids, figure_format=figure_format, html=html)
 
     def prepared(path: Path) -> ModelInput:
         return explainer.prepare(names.give(reading.read(path), os.path.realpath(path)))
 
     def saved(path: Path, explained: Explained) -> Saved:
         labels = labels_for(path, explained.radiograph.shape)
-        return save_outputs(explained, output, labels=labels, figure_format=figure_format)
+        return save_outputs(explained, output, labels=labels, figure_format=figure_format, html=html)
 
     images = ((path, attempt(partial(prepared, path))) for path in files)
     for outcomes in explain_in_batches(explainer, images, asked or RankingSettings(), batch_size):

@@ -59,6 +59,7 @@ class Saved:
         json: the explanation's file.
         figure: the figure's file; None where none was asked for.
         figure_size: width and height of the figure in pixels.
+        html: the file of the page with controls; None where none was asked for.
     """
 
     explanation: Explanation
@@ -67,6 +68,7 @@ class Saved:
     json: Path
     figure: Path | None
     figure_size: tuple[int, int] | None
+    html: Path | None = None
 
 
 def attempt(work: Callable[[], T]) -> T | CxrExplainError:
@@ -181,6 +183,7 @@ def save_outputs(
     *,
     labels: ReferenceLabels | None = None,
     figure_format: FigureFormat | None = "png",
+    html: bool = False,
 ) -> Saved:
     """Write the figure first, the JSON last: where a JSON file is, everything is.
 
@@ -189,6 +192,7 @@ def save_outputs(
         folder: folder for `<id>.png`, `<id>.json` and `<id>.npz`.
         labels: reference labels to show in the figure.
         figure_format: None writes no figure.
+        html: also write `<id>.html`, the page with controls.
 
     Raises:
         OutputError: a folder that cannot be written to.
@@ -200,6 +204,9 @@ def save_outputs(
         figure = folder / f"{explanation.id}.{figure_format}"
         drawn.save(figure)
         size = (round(drawn.bbox.width), round(drawn.bbox.height))
+    page = folder / f"{explanation.id}.html" if html else None
+    if page is not None:
+        explanation.to_html(page, labels, radiograph=radiograph)
     json = explanation.save(folder / f"{explanation.id}.json")
     bare = replace(explanation, radiograph=None)
-    return Saved(bare, radiograph.without_pixels(), labels, json, figure, size)
+    return Saved(bare, radiograph.without_pixels(), labels, json, figure, size, page)

@@ -11,11 +11,16 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from cxr_explain.errors import OptionError
 from cxr_explain.loaders.sniff import is_own_figure
 from cxr_explain.options import FigureFormat
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.whole_file import safe_stem
 
+PAGE_GENERATOR = "cxr-explain explanation"
+"""By which the page of one explanation is known, of the kind that `Explanation.to_html` writes."""
+
+_INDEX = "index"  # the name of the page on all radiographs of a run
 _ARRAYS = {"class_maps.npy", "maps.npy"}
 _MOST_JSON = 2**24
 _HEAD = 2048
@@ -32,6 +37,7 @@ class OutputNames:
         folder: where the outputs are written; None keeps apart those of one run only.
         hashed: name outputs after the SHA-256 of the file rather than after its name.
         figure_format: ending of the figures; None where none are written.
+        html: whether a page is written for each, `<id>.html`.
 
     >>> import numpy as np
     >>> names = OutputNames()
@@ -41,10 +47,16 @@ class OutputNames:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, hashed: bool = False, figure_format: FigureFormat | None = None
+        self,
+        folder: Path | None = None,
+        *,
+        hashed: bool = False,
+        figure_format: FigureFormat | None = None,
+        html: bool = False,
     ) -> None:
         self._folder = folder
         self._hashed = hashed
+        self._html = html
         self._figure_format = figure_format
         self._sources: dict[str, Hashable] = {}
 
@@ -64,6 +76,8 @@ class OutputNames:
         return replace(radiograph, id=name)
 
     def _may_have(self, name: str, radiograph: Radiograph, source: Hashable) -> bool:
+        if self._html and name.casefold() == _INDEX:
+            return False
         known = self._sources.get(name.casefold())
         if known is not None:
             return known == source
@@ -71,6 +85,9 @@ class OutputNames:
 
     def _is_of_another(self, path: Path, radiograph: Radiograph) -> bool:
         """Whether files lie there that this radiograph's would replace, and that are not its own."""
+        page = path.with_name(f"{path.name}.html")
+        if self._html and _is_there(page) and not is_page_file(page):
+            return True
         saved = path.with_name(f"{path.name}.json")
         if _is_there(saved):
             return not _explains(saved, radiograph)
@@ -129,6 +146,36 @@ def is_figure_file(path: Path) -> bool:
             return b"cxr-explain" in file.read(_MOST_JSON)
     except OSError:
         return False
+
+
+def is_page_file(path: Path) -> bool:
+    """Whether the page of one explanation lies there.
+
+    >>> is_page_file(Path("nowhere.html"))
+    False
+    """
+    try:
+        with path.open("rb") as file:
+            return f'content="{PAGE_GENERATOR}"'.encode() in file.read(_HEAD)
+    except OSError:
+        return False
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to write a figure, under a name that nobody chose, over something else than a figure of ours.
+
+    Args:
+        path: where it is to be written.
+
+    Raises:
+        OptionError: something else is there.
+    """
+    if os.path.lexists(path) and not is_figure_file(path):
+        raise OptionError(
+            f"{path}, which is no figure of this package, and would be replaced",
+            expected="another name for the figure",
+            remedy="Name one with --out.",
+        )
 
 
 def _is_of_maps(path: Path) -> bool:

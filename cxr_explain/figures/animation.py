@@ -256,7 +256,7 @@ def _reduced(fading: Fading, strip: Pixels, shares: Sequence[float]) -> Iterator
 def _quantised(pixels: Pixels, most: int) -> tuple[Pixels, NDArray[np.intp]]:
     """(n, 3) colours that stand for pixels (m, 3), and for each pixel which of them.
 
-    Median cut spends its colours on what differs most, which is grey from grey: faint evidence would turn grey.
+    Median cut spends its colours on what differs most, grey from grey, and faint evidence turns grey.
     So it is shown brightness, and hue at more than its own scale.
     """
     if not len(pixels):

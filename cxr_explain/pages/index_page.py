@@ -67,6 +67,7 @@ class IndexEntry:
         ranked_by: "probability" or "calibrated".
         provenance: how the explanation came about.
         figure_size: width and height of the figure in pixels, so that a browser can lay out before it loads.
+        html: file name of the page with controls, beside this one; None where it was not written.
     """
 
     id: str
@@ -81,6 +82,7 @@ class IndexEntry:
     ranked_by: str
     provenance: Provenance
     figure_size: tuple[int, int] | None = None
+    html: str | None = None
 
     @classmethod
     def of(
@@ -92,6 +94,7 @@ class IndexEntry:
         figure: str,
         saved: str | None = None,
         figure_size: tuple[int, int] | None = None,
+        html: str | None = None,
     ) -> Self:
         """Take from an explanation what the page says of it.
 
@@ -102,6 +105,7 @@ class IndexEntry:
             figure: file name of the figure.
             saved: file name of the explanation's JSON.
             figure_size: width and height of the figure in pixels.
+            html: file name of the page with controls.
         """
         predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
         labels = ReferenceLabels.coerce(reference_labels, further=predicted)
@@ -119,6 +123,7 @@ class IndexEntry:
             ranked_by=explanation.ranking.by,
             provenance=explanation.provenance,
             figure_size=figure_size,
+            html=html,
         )
 
     @property

@@ -17,6 +17,7 @@ from PIL import Image
 
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.output_names import PAGE_GENERATOR
 from cxr_explain.figures.comparison import comparison_rows
 from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name
@@ -37,9 +38,6 @@ from cxr_explain.pages.viewer.script_data import safe_json
 from cxr_explain.pathologies import ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
 from cxr_explain.support.whole_file import write_output
-
-GENERATOR = "cxr-explain explanation"
-"""By which a file is known to be such a page."""
 
 _SCRIPTS = ("core", "text", "maps", "fusion", "viewer", "controls")
 _STILL = 512  # pixels of the picture for those whose mail program runs no script
@@ -117,21 +115,8 @@ def explanation_page(
         script=script,
         data=Markup(safe_json(data)),  # noqa: S704 - nothing in it ends a script
         policy=_policy(style, script),
-        generator=GENERATOR,
+        generator=PAGE_GENERATOR,
     )  # fmt: skip
-
-
-def is_page_file(path: Path) -> bool:
-    """Whether a page of this kind lies there.
-
-    >>> is_page_file(Path("nowhere.html"))
-    False
-    """
-    try:
-        with path.open("rb") as file:
-            return f'content="{GENERATOR}"'.encode() in file.read(2048)
-    except OSError:
-        return False
 
 
 def _display(explanation: Explanation, radiograph: Radiograph | None) -> Any:
