@@ -190,8 +190,9 @@ def _strip(
         x += length
     lines: list[str] = []
     if notice:
-        told = notice_of(phantom=phantom, phantom_only=explanation.provenance.phantom_only)
-        said = [DISCLAIMER, *([told.title] if told else [])]
+        words, phantom_only = style.words, explanation.provenance.phantom_only
+        told = notice_of(phantom=phantom, phantom_only=phantom_only, words=words)
+        said = [words("research use only"), *([told.title] if told else [])]
         lines = [line for text in said for line in typeface.wrap(text, right - 0.05, SMALL, "bold")]
     if not rows and not lines:
         return np.zeros((0, width, 3), np.uint8)
@@ -202,7 +203,7 @@ def _strip(
         y = 0.03
         for row in rows:
             for x, each in row:
-                page.box(x, y + 0.03, _SWATCH, 0.085, facecolor=each.colour, linewidth=0)
+                page.swatch(each, x, y + 0.03, _SWATCH, 0.085)
                 page.text(
                     x + _SWATCH + 0.03, y + 0.105, _label(each, style), size=SMALL, room=right - x - _SWATCH
                 )
