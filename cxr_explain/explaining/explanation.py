@@ -42,7 +42,7 @@ from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
-    from cxr_explain.display import ExplanationFigure, Explorer
+    from cxr_explain.display import ExplanationFigure, Explorer, Style, StyleName
 
 _SCHEMA = "cxr-explain/explanation/3"
 _LONGEST_NPZ = 8 * MOST_VALUES + 2**20  # bytes: two arrays and what is around them
@@ -279,6 +279,7 @@ class Explanation:
         key: bool = True,
         notice: bool = True,
         colours: Mapping[str, str] | None = None,
+        style: Style | StyleName = "dark",
     ) -> Path:
         """Write a picture that fades from the radiograph to the fused map and back, for ever, for a slide.
 
@@ -295,6 +296,8 @@ class Explanation:
             key: the names of the pathologies beside their colours.
             notice: "research use only", and that it is a phantom where it is one.
             colours: as for `overlay`.
+            style: how what is below the picture looks, and its language: "light", "dark", "print", or a
+                `Style`.
 
         Returns:
             The path written.
@@ -314,6 +317,7 @@ class Explanation:
             key=key,
             notice=notice,
             colours=colours,
+            style=style,
         )
 
     def _repr_html_(self) -> str:

@@ -8,61 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import until
+from asking import FAINT, NOWHERE, TWICE, UNLABELLED, until
 
 pytestmark = pytest.mark.browser
 Opened = Callable[..., Any]
 
 ADDRESSES = ("#overview", "#cases", "#queue=edges", "#case=8", "#case=5")
-
-UNLABELLED = """() => Array.from(document.querySelectorAll(
-    'main button, main input, main select, main textarea, main a, [tabindex="0"]'))
-  .filter((e) => e.offsetParent !== null)
-  .filter((e) => {
-    const by = e.getAttribute('aria-labelledby');
-    const name = e.getAttribute('aria-label') || (by && document.getElementById(by)?.textContent)
-      || (e.labels?.length && Array.from(e.labels, (l) => l.textContent).join(' ')) || e.textContent;
-    return !(name || '').trim();
-  }).map((e) => e.outerHTML.slice(0, 120))"""
-
-FAINT = """() => {
-  const channel = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const numbers = (text) => (text.match(/[0-9.]+/g) || []).map(Number);
-  const behind = (e) => {
-    for (; e; e = e.parentElement) {
-      const colour = numbers(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0.5) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const e = node.parentElement;
-    if (!node.data.trim() || e.closest('#stage, [hidden], script, noscript, option')) continue;
-    if (e.offsetParent === null && !e.closest('svg')) continue;
-    if (e.closest(':disabled')) continue;
-    const svg = e.closest('svg');
-    if (svg && !svg.getBoundingClientRect().width) continue;
-    const style = getComputedStyle(e);
-    const a = light(numbers(svg ? style.fill : style.color));
-    const b = light(behind(svg ? svg.parentElement : e));
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < 4.5) found.push([contrast.toFixed(2), node.data.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
-
-
-TWICE = """() => {
-  const ids = Array.from(document.querySelectorAll('[id]'), (e) => e.id);
-  return ids.filter((id, at) => ids.indexOf(id) !== at);
-}"""
-
-NOWHERE = """() => Array.from(document.querySelectorAll('[aria-labelledby], label[for], output[for]'))
-  .flatMap((e) => (e.getAttribute('aria-labelledby') || e.getAttribute('for')).split(' '))
-  .filter((id) => !document.getElementById(id))"""
 
 OUTLINE = """() => {
   const e = document.activeElement, style = getComputedStyle(e);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import MISSING, until
+from asking import MISSING, array_of, overlay_bytes, until
 from synthetic_audit import SyntheticAudit
 
 from cxr_explain.pages.audit_report.listing import Listing
@@ -33,25 +32,6 @@ def first_of(audit: SyntheticAudit, key: str) -> int:
     listing = Listing.of(audit)
     queue = next(queue for queue in queues_of(listing) if queue.key == key)
     return int(listing.rows[queue.images[0]])
-
-
-def array_of(page: Any, said: str, kind: str) -> np.ndarray:
-    """A typed array of the page; in base64, as JSON takes seconds."""
-    text = page.evaluate(
-        f"""() => {{
-          const bytes = new Uint8Array({said}.slice().buffer);
-          let text = "";
-          for (let at = 0; at < bytes.length; at++) text += String.fromCharCode(bytes[at]);
-          return btoa(text);
-        }}"""
-    )
-    return np.frombuffer(base64.b64decode(text), kind)
-
-
-def overlay_bytes(page: Any) -> np.ndarray:
-    canvas = "document.getElementById('overlay')"
-    area = f"0, 0, {canvas}.width, {canvas}.height"
-    return array_of(page, f"{canvas}.getContext('2d').getImageData({area}).data", "u1").reshape(-1, 4)
 
 
 def test_the_overview_says_what_must_be_known_first(opened: Opened, report: Path) -> None:
