@@ -182,3 +182,21 @@ def test_a_page_of_somebody_elses_stays(tmp_path: Path) -> None:
     assert page.read_text() == "<html>my page</html>"
     page.unlink()
     assert IndexPage().write(tmp_path) == IndexPage().write(tmp_path) == page
+
+
+def test_a_page_takes_neither_the_place_of_anothers_nor_of_the_index(
+    explainer: Explainer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "x.html").write_text("<!doctype html><title>somebody's</title>")
+    files = [image(tmp_path / "a" / "x.png", 1), image(tmp_path / "a" / "Index.png", 2)]
+    names = run(explainer, files, out, html=True)
+    assert "x" not in names
+    assert "index" not in {name.casefold() for name in names}
+    assert (out / "x.html").read_text() == "<!doctype html><title>somebody's</title>"
+    assert all((out / f"{name}.html").is_file() for name in names)
+    before = {path.name for path in out.iterdir()}
+    assert run(explainer, files, out, html=True) == names, "their own pages are replaced"
+    assert {path.name for path in out.iterdir()} == before
+    assert run(explainer, files, tmp_path / "without") == ["x", "Index"]
