@@ -34,9 +34,9 @@ from cxr_explain.figures.overlay import (
     MAX_OPACITY,
     grey_or_plain,
     hatch_period,
-    layer_of,
     mark_unseen,
     shape_within,
+    tint_of,
     to_bytes,
 )
 from cxr_explain.figures.page import SMALL, Page
@@ -140,7 +140,7 @@ def _fading(
     grey = np.repeat(to_bytes(grey_or_plain(radiograph, shape))[..., None], 3, axis=2)
     base = mark_unseen(grey, geometry, hatch_period(shape))
     fields = geometry.maps_to_radiograph(explanation.maps, shape)
-    layer = layer_of(
+    tint = tint_of(
         shape,
         fields,
         [style.rgb for style in styles],
@@ -148,8 +148,8 @@ def _fading(
         period=hatch_period(shape),
         max_opacity=max_opacity,
     )
-    opacity = np.where(layer.opacity < _FAINTEST, 0, layer.opacity)
-    colour = np.where(opacity > 0, layer.colour / np.maximum(opacity, _FAINTEST), 0)
+    opacity = np.where(tint.opacity < _FAINTEST, 0, tint.opacity)
+    colour = np.where(opacity > 0, tint.colour / np.maximum(opacity, _FAINTEST), 0)
     return Fading(base, np.moveaxis(_stepped(colour, _COLOUR_STEP), 0, -1), opacity)
 
 

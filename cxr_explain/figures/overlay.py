@@ -144,13 +144,13 @@ def fuse_over(
     [[153, 0, 0], [90, 0, 0]]
     """
     base = np.asarray(background, np.float32)
-    layer = layer_of(base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity)
-    planes = layer.colour + (1 - layer.opacity) * base
-    return Overlay(np.stack([to_bytes(plane) for plane in planes], axis=-1), layer.peak)
+    tint = tint_of(base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity)
+    planes = tint.colour + (1 - tint.opacity) * base
+    return Overlay(np.stack([to_bytes(plane) for plane in planes], axis=-1), tint.peak)
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Tint:
     """What is laid over an image, before it is.
 
     Args:
@@ -164,7 +164,7 @@ class Layer:
     peak: float
 
 
-def layer_of(
+def tint_of(
     shape: Shape,
     maps: Iterable[ArrayLike],
     colours: Sequence[Rgb],
@@ -172,7 +172,7 @@ def layer_of(
     signs: Sequence[int] | None = None,
     period: int = 12,
     max_opacity: float = MAX_OPACITY,
-) -> Layer:
+) -> Tint:
     """The colours and opacities of K maps (h, w); for the options see `fuse_over`."""
     total = np.zeros(shape, np.float32)
     mixed = np.zeros((3, *shape), np.float32)  # plane by plane: twice as fast as pixel by pixel
@@ -190,10 +190,10 @@ def layer_of(
                     plane += lines * np.float32((0.0 if reads_black(colour) else 1.0) - share)
     peak = float(total.max(initial=0.0))
     if peak == 0:
-        return Layer(mixed, total, 0.0)
+        return Tint(mixed, total, 0.0)
     opacity = np.float32(max_opacity) * (total / np.float32(peak)) ** np.float32(GAMMA)
     mixed *= opacity / np.maximum(total, np.finfo(np.float32).tiny)  # a c
-    return Layer(mixed, opacity, peak)
+    return Tint(mixed, opacity, peak)
 
 
 def fused_overlay(

@@ -201,7 +201,8 @@ def test_phantoms_and_a_model_that_knows_nothing_else_are_named() -> None:
     phantom = entry(phantom=True, phantom_only=True)
     text = Document(page_of(phantom).html()).text
     assert "Explained chest phantoms" in text
-    assert "These images are computed chest phantoms" in text
+    assert "This image is a computed chest phantom" in text
+    assert "These images are computed chest phantoms" in Document(page_of(phantom, phantom).html()).text
     assert "has never seen a radiograph" in text
     assert "phantom, not a patient" in text
     mixed = Document(page_of(phantom, entry()).html()).text
