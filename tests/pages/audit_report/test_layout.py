@@ -38,8 +38,10 @@ def test_nothing_runs_off_the_side(opened: Opened, report: Path) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
 
 
-def test_every_control_has_a_label_and_every_text_contrast(opened: Opened, report: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_control_has_a_label_and_every_text_contrast(opened: Opened, report: Path, scheme: str) -> None:
     page = opened(report, "#overview")
+    page.emulate_media(color_scheme=scheme)
     for address in ADDRESSES:
         page.evaluate(f"location.hash = '{address}'")
         settled(page)
@@ -91,10 +93,11 @@ def test_print_shows_the_content_and_no_controls(opened: Opened, report: Path) -
     settled(page)
     page.get_by_label("Agree with the model", exact=True).check()
     page.get_by_label(re.compile("Note")).fill("seen on paper")
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
     page.wait_for_timeout(500)
     assert page.locator("nav").first.is_hidden()
     assert page.get_by_role("button").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.get_by_text("seen on paper").last.is_visible()
     box = page.locator("#radiograph").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(400 / 300, rel=0.01)

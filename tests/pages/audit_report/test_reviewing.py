@@ -144,6 +144,56 @@ def test_the_maps_are_those_of_the_printed_figure(
     assert np.abs(mine - on_white).max() <= 2.5
 
 
+def test_a_pathology_has_its_colour_in_each_case(opened: Opened, report: Path, audit: SyntheticAudit) -> None:
+    """The same as in figures, wherever it ranks: in the table, at the peak, and around the box."""
+    from cxr_explain.figures.palette import class_styles
+
+    page = opened(report, "#cases")
+    until(page, "CXR.app")
+    ranks: dict[str, set[int]] = {}
+    for row in page.evaluate("CXR.app.listing.about.withPixels"):
+        page.evaluate(f"location.hash = 'case={row}'")
+        until(page, f"CXR.app.page.row === {row} && CXR.app.page.data")
+        ranked = audit.case(audit.explained.index(row)).explanation.ranking.pathologies
+        expected = {style.pathology: style for style in class_styles(ranked)}
+        for rank, name in enumerate(ranked):
+            ranks.setdefault(name, set()).add(rank)
+            line = page.locator("#predictions tr", has=page.locator(f"#layer-{rank}"))
+            assert name.replace("_", " ") in line.inner_text()
+            assert line.locator(".swatch rect").get_attribute("fill") == expected[name].colour
+            assert line.locator(".swatch path").count() == bool(expected[name].sign)
+        peaks = page.locator("#marks circle.peak").evaluate_all(
+            "all => all.map((e) => e.getAttribute('fill'))"
+        )
+        numbers = [int(text) for text in page.locator("#marks .peak-name").all_text_contents()]
+        assert peaks == [expected[ranked[number - 1]].colour for number in numbers]
+        if page.locator("#marks rect.box").count() and "Effusion" in expected:
+            stroke = page.locator("#marks rect.box").first.get_attribute("stroke")
+            assert stroke == expected["Effusion"].colour
+    assert max(map(len, ranks.values())) > 1, "one of them ranks differently in two cases"
+
+
+def test_k_fuses_the_class_maps_anew(opened: Opened, report: Path, audit: SyntheticAudit) -> None:
+    import torch
+
+    from cxr_explain.cam.fusion import fuse
+
+    row = first_of(audit, "disagreements")
+    page = opened(report, f"#case={row}")
+    shown_case(page)
+    explanation = audit.case(audit.explained.index(row)).explanation
+    for k in (1, 2, 3):
+        page.get_by_label("Top K").fill(str(k))
+        maps = array_of(page, "CXR.app.page.viewer.fused", "<f4").reshape(k, 7, 7)
+        expected = fuse(torch.from_numpy(explanation.class_maps[:k].copy())[None]).maps[0].numpy()
+        np.testing.assert_allclose(maps, expected, rtol=2e-6, atol=1e-9)
+        assert page.locator("#marks .peak-name").count() <= k
+        assert page.locator("#layer-2").is_disabled() is (k < 3)
+    page.get_by_role("button", name="Next").click()
+    until(page, "CXR.app.page.data && CXR.app.page.viewer.topK === 3")
+    assert page.get_by_label("Top K").input_value() == "3"
+
+
 def test_numbers_read_as_in_the_printed_figures(opened: Opened, report: Path) -> None:
     from cxr_explain.figures.texts import format_probability
 
