@@ -18,9 +18,11 @@ from PIL import Image
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.output_names import PAGE_GENERATOR
+from cxr_explain.figures.caption import caption_of
 from cxr_explain.figures.comparison import comparison_rows
 from cxr_explain.figures.facts import map_facts, model_facts
 from cxr_explain.figures.lettering import display_name
+from cxr_explain.figures.methods import methods_of
 from cxr_explain.figures.overlay import BLANK, MAX_OPACITY, fused_overlay
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import (
@@ -109,6 +111,8 @@ def explanation_page(
         reading=_reading(explanation),
         facts=_facts(explanation, radiograph, phantom=phantom),
         notes=_notes(explanation, radiograph),
+        caption=caption_of(explanation, labels, colours=colours),
+        methods=methods_of(explanation),
         opacity=round(100 * max_opacity),
         still=image_url(_jpeg(still), "jpeg"),
         style=style,

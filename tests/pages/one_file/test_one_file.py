@@ -409,6 +409,10 @@ def test_predictions_stand_beside_reference_labels(
     )
     assert swatches == [style.colour for style in class_styles(explanation.ranking.pathologies)]
     page.locator("summary", has_text="How this file was read").click()
+    page.locator("summary", has_text="Words for a paper").click()
+    words = page.locator("main > details").inner_text()
+    for text in (explanation.caption(LABELS), explanation.methods_text(), explanation.bibtex()):
+        assert "".join(text.split()) in "".join(words.split())
     assert page.locator("ol li").all_text_contents() == list(explanation.provenance.steps)
 
 
