@@ -78,30 +78,35 @@ CXR.maps = (() => {
   function mix(maps, styles, peak, picture) {
     const pixels = picture.data.fill(0);
     if (!(peak > 0)) return;
+    const shown = maps.map((map, k) => map && drawn(map, styles[k], picture)).filter(Boolean);
     const size = pixels.length / 4;
-    const totals = new Float32Array(size), mixed = [0, 1, 2].map(() => new Float32Array(size));
-    maps.forEach((map, k) => map && add(map, styles[k], picture, totals, mixed));
     for (let at = 0; at < size; at++) {
-      const total = totals[at];
+      let total = 0, red = 0, green = 0, blue = 0;
+      for (let k = 0; k < shown.length; k++) {
+        const { map, own, line, lines } = shown[k];
+        const strength = map[at];
+        if (!(strength > 0)) continue;
+        total += strength;
+        red += strength * own[0];
+        green += strength * own[1];
+        blue += strength * own[2];
+        if (lines === null || lines[at] === 0) continue;
+        const across = strength * SIGN_OPACITY * lines[at];
+        red += across * (line[0] - own[0]);
+        green += across * (line[1] - own[1]);
+        blue += across * (line[2] - own[2]);
+      }
       if (total === 0) continue;
-      for (let channel = 0; channel < 3; channel++) pixels[4 * at + channel] = mixed[channel][at] / total;
+      pixels[4 * at] = red / total;
+      pixels[4 * at + 1] = green / total;
+      pixels[4 * at + 2] = blue / total;
       pixels[4 * at + 3] = 255 * Math.pow(total / peak, GAMMA);
     }
   }
 
-  /** Add the evidence of one map in its colour, with lines across it where the style has a second sign. */
-  function add(map, { colour, ink, sign }, { width, height }, totals, mixed) {
-    const lines = sign ? hatch(width, height, sign) : null;
-    const [own, line] = [bytesOf(colour), bytesOf(ink)];
-    for (let at = 0; at < map.length; at++) {
-      const strength = map[at];
-      if (!(strength > 0)) continue;
-      const drawn = lines ? SIGN_OPACITY * lines[at] : 0;
-      totals[at] += strength;
-      for (let channel = 0; channel < 3; channel++) {
-        mixed[channel][at] += strength * (own[channel] + drawn * (line[channel] - own[channel]));
-      }
-    }
+  /** A map with its colour, and the lines across it where its style has a second sign. */
+  function drawn(map, { colour, ink, sign }, { width, height }) {
+    return { map, own: bytesOf(colour), line: bytesOf(ink), lines: sign ? hatch(width, height, sign) : null };
   }
 
   /** Grey values through a window (width) and a level (centre): linear between, flat beyond. */
