@@ -22,8 +22,10 @@ _FIGURES = (".png", ".pdf", ".svg")
 
 
 def figure(
-    source: Annotated[str, typer.Argument(metavar="SOURCE")],
-    image_id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    source: Annotated[str, typer.Argument(metavar="INPUT")],
+    image_id: Annotated[
+        str | None, typer.Argument(metavar="ID", show_default="none, for a saved explanation")
+    ] = None,
     *,
     images: RunImages = None,
     radiograph: Annotated[Path | None, typer.Option(show_default="none")] = None,
@@ -36,11 +38,12 @@ def figure(
 ) -> None:
     """Draw one explanation, from the maps that are stored: a figure, a page with controls, or an animation.
 
-    SOURCE is an audit, whose image ID is drawn, or the JSON file of an explanation that was saved.
+    Of an image of an audit, by its ID, or of an explanation that was saved.
 
     Args:
-        source: folder of an audit, or its URL; or the JSON file of a saved explanation.
-        image_id: identifier of the image in the audit's manifest.
+        source: JSON file of one explanation, as `cxr-explain explain` wrote it; or folder of an audit, or its
+            URL.
+        image_id: identifier of the image in the manifest.
         images: folder of the audit's images, or its URL.
         radiograph: image file that a saved explanation is of; without it, a page and an animation show the
             maps on plain grey.
