@@ -146,6 +146,22 @@ class Geometry:
         left, top, right, bottom = self.seen_box
         return left <= point[0] <= right and top <= point[1] <= bottom
 
+    def seen_shares(self, cells: tuple[int, int]) -> NDArray[np.float64]:
+        """(I, J): the share of each of a map's cells that lies in the radiograph, and not in a margin.
+
+        Args:
+            cells: I and J of the map, which covers the model's square.
+
+        >>> Geometry.fit_square((10, 20), 20, "pad").seen_shares((4, 1)).ravel().tolist()
+        [0.0, 1.0, 1.0, 0.0]
+        """
+        height, width = self.radiograph_shape
+        rows, columns = (
+            np.diff(np.clip(np.linspace(start, start + self.side, count + 1), 0, extent)) * count / self.side
+            for count, start, extent in ((cells[0], self.top, height), (cells[1], self.left, width))
+        )
+        return np.clip(np.outer(rows, columns), 0, 1)
+
     def maps_to_radiograph(
         self, maps: ArrayLike, shape: tuple[int, int] | None = None, *, outside: float = 0.0
     ) -> NDArray[np.float32]:

@@ -227,7 +227,7 @@ class ReferenceBox:
 
 @dataclass(frozen=True)
 class ReferenceLabels:
-    """Reference labels of one image: a state for each pathology, boxes, and where they come from.
+    """Reference labels of one image: a state for each pathology, boxes, the view, and where they come from.
 
     A pathology that is not named is "not labelled".
 
@@ -235,6 +235,7 @@ class ReferenceLabels:
         states: state of each pathology by name.
         boxes: boxes of the reference standard.
         source: where the labels come from, in a few words.
+        view: the projection as the labels' table has it, such as "PA"; None where it does not say.
 
     Raises:
         ReferenceLabelError: two states for one pathology, or an unknown state.
@@ -247,13 +248,14 @@ class ReferenceLabels:
     states: Mapping[str, LabelState] = field(default_factory=dict)
     boxes: tuple[ReferenceBox, ...] = ()
     source: str = "given by the caller"
+    view: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", MappingProxyType(_settled(self.states.items())))
         object.__setattr__(self, "boxes", tuple(self.boxes))
 
     def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled
-        return ReferenceLabels, (dict(self.states), self.boxes, self.source)
+        return ReferenceLabels, (dict(self.states), self.boxes, self.source, self.view)
 
     def __getitem__(self, pathology: str) -> LabelState:
         return self.states.get(canonical_pathology(pathology), LabelState.NOT_LABELLED)

@@ -17,6 +17,13 @@ from cxr_explain.pages.index_page import IndexEntry
 _PLAIN: tuple[str, ...] = ("image", "top pathologies (probability)", "reference positive", "figure")
 _LABELLED = ("image", "", "pathology", "prob.", "prediction", "reference", "agreement")
 
+_BRIEFLY = {"+": "+ at or above its operating point", "-": "- below its operating point"}
+_IN_FULL = (
+    "above: at or above its operating point",
+    "– before a name: labelled, but not among the top K",
+    "– as agreement: without an operating point, or without a positive or negative label",
+)
+
 MOST_LABELLED = 100
 """Images in a table with a line for each pathology; the others are counted."""
 
@@ -36,6 +43,7 @@ class ResultTable:
         self.columns = _LABELLED if labelled else _PLAIN
         self._table = Table(*self.columns, box=None, pad_edge=False)
         self._agreements: Counter[Agreement] = Counter()
+        self._meanings: set[str] = set()
         self._shown = self._left_out = 0
         self._table.columns[0].overflow = "fold"
         if labelled:
@@ -50,7 +58,8 @@ class ResultTable:
         """One more explained image."""
         if not self.labelled:
             top = "  ".join(map(_briefly, card.explained)) or "none above its operating point"
-            positives = ", ".join(card.positives) or "none given"
+            self._meanings.update(meaning for row in card.explained if (meaning := _BRIEFLY.get(_sign(row))))
+            positives = ", ".join(map(display_name, card.positives)) or "none given"
             self._table.add_row(*map(escape, (card.id, top, positives, card.figure)))
             return
         self._agreements.update(row.agreement for row in card.rows)
@@ -59,6 +68,7 @@ class ResultTable:
             return
         self._shown += 1
         for number, row in enumerate(card.rows):
+            self._meanings.update(_meanings(row))
             self._table.add_row("" if number else f"[bold]{escape(card.id)}[/]", *_cells(row))
 
     def print(self, console: Console) -> None:
@@ -70,15 +80,17 @@ class ResultTable:
             console.print(f"[dim]{line}[/]")
 
     def _remarks(self) -> Sequence[str]:
+        meanings = "; ".join(text for text in (*_BRIEFLY.values(), *_IN_FULL) if text in self._meanings)
+        closing = f"{meanings}. {DISCLAIMER}." if meanings else f"{DISCLAIMER}."
         if not self.labelled:
-            return [f"+ at or above its operating point, - below it. {DISCLAIMER}."]
+            return [closing]
         agrees, disagrees = (self._agreements[a] for a in (Agreement.AGREES, Agreement.DISAGREES))
         more = [f"{self._left_out} more images are in the output folder."] if self._left_out else []
         return [
             *more,
             f"{agrees} agree with their reference label, {disagrees} disagree, among pathologies that the "
             "model's own ranking chose: no measure of its accuracy.",
-            f"above: at or above its operating point; –: labelled, but not among the top K. {DISCLAIMER}.",
+            closing,
         ]
 
 
@@ -95,10 +107,21 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
     )
 
 
+def _meanings(row: ComparisonRow) -> list[str]:
+    """What the signs of a row stand for, of those that say it not by themselves."""
+    above = None if row.prediction is None else row.prediction.above
+    there = (above is True, row.rank is None, row.agreement is Agreement.UNDEFINED)
+    return [meaning for meaning, is_there in zip(_IN_FULL, there, strict=True) if is_there]
+
+
 def _briefly(row: ComparisonRow) -> str:
-    prediction = row.prediction
-    sign = {True: "+", False: "-", None: ""}[prediction.above] if prediction else ""
-    return f"{row.pathology} {prediction.probability:.2f}{sign}" if prediction else row.pathology
+    name = display_name(row.pathology)
+    return f"{name} {row.prediction.probability:.2f}{_sign(row)}" if row.prediction else name
+
+
+def _sign(row: ComparisonRow) -> str:
+    above = None if row.prediction is None else row.prediction.above
+    return {True: "+", False: "-", None: ""}[above]
 
 
 def _side(above: bool | None) -> str:

@@ -14,7 +14,7 @@ from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Typeface
-from cxr_explain.figures.page import SMALL, Page
+from cxr_explain.figures.page import HEADING, SMALL, Page
 from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
@@ -25,6 +25,8 @@ _REMARKS = 0.15
 _ON_IMAGE: dict[str, Any] = {"colour": "white", "align": "center", "vertical": "center", "halo": "black"}
 _TINY = SMALL - 0.4
 _SMALLEST = 5.2
+_WIDEST_WORD = 0.95
+_RAMP = 0.8
 
 
 @dataclass
@@ -42,17 +44,18 @@ class ClassGrid(ContentBlock):
         """Height in inches; 0 where there is nothing to show."""
         if not self.content.styles:
             return 0.0
-        return _TITLE + sum(map(self._row_height, self._name_lines)) - _GAP + _REMARKS
+        rows = sum(map(self._row_height, self._name_lines)) - _GAP
+        return self._title_height + rows + self._scale_height
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         if not self.content.styles:
             return
-        words = self.content.words
-        fused = self.content.explanation.provenance.map_settings.fused
-        aside = words("class maps, before fusion" if fused else "class maps, one by one")
-        page.heading(x, y, words("class maps"), aside=aside, room=self.width)
-        y += _TITLE
+        title, beside, below = self._title
+        page.heading(x, y, title, aside=beside, room=self.width)
+        for number, line in enumerate(below):
+            page.text(x, y + _TITLE + _LINE * number, line, size=SMALL, colour=page.style.quiet)
+        y += self._title_height
         shape = (page.samples(self._image[1]), page.samples(self._image[0]))
         background = overlay.grey(self.content.radiograph.display, shape)
         for row, name_lines in enumerate(self._name_lines):
@@ -81,7 +84,9 @@ class ClassGrid(ContentBlock):
         for number, line in enumerate(lines):
             page.text(x, baseline + _LINE * (number + 1), line, size=size)
         top = baseline + _LINE * name_lines + 0.05
-        field = self.content.explanation.geometry.maps_to_radiograph(values, background.shape)
+        # Of the evidence alone: a strong cell among negatives would shrink to a speck between them.
+        evidence = np.maximum(values, 0)
+        field = self.content.explanation.geometry.maps_to_radiograph(evidence, background.shape)
         page.image(overlay.colour_map_over(background, field), x, top, *self._image)
         peak = self._peak(values)
         if peak is None:
@@ -89,7 +94,7 @@ class ClassGrid(ContentBlock):
             why = "no gradient reaches this layer" if unreached else "no positive evidence"
             self._say(page, x, top, self.content.words(why))
             return
-        if len(self.content.styles) == 1:
+        if self._single:
             return
         place = (x, top + self._image[1] + 0.095)
         text = self.content.words("peak of the strongest", share=f"{100 * peak:.0f}")
@@ -119,17 +124,57 @@ class ClassGrid(ContentBlock):
 
     def _scale(self, page: Page, x: float, y: float) -> None:
         ramp = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (8, 1))
-        page.image(overlay.colour_map_over(np.full_like(ramp, 0.35), ramp), x + 0.31, y, 0.8, 0.07)
-        words = self.content.words
-        page.text(x, y + 0.07, words("none"), size=SMALL, colour=page.style.quiet)
-        text = words("own peak" if len(self.content.styles) == 1 else "own peak, of the strongest")
-        page.text(x + 1.17, y + 0.07, text, size=SMALL, colour=page.style.quiet, room=self.width - 1.17)
+        colours = overlay.colour_map_over(np.full_like(ramp, 0.35), ramp)
+        page.text(x, y + 0.07, self.content.words("none"), size=SMALL, colour=page.style.quiet)
+        page.image(colours, x + self._ramp, y, _RAMP, 0.07)
+        for number, line in enumerate(self._scale_lines):
+            baseline = y + 0.07 + _LINE * number
+            page.text(x + self._beside_ramp, baseline, line, size=SMALL, colour=page.style.quiet)
+
+    @property
+    def _ramp(self) -> float:
+        """Where the ramp begins, after the word for its start."""
+        return max(0.31, self.content.look.typeface.width(self.content.words("none"), SMALL) + 0.06)
+
+    @property
+    def _beside_ramp(self) -> float:
+        return self._ramp + _RAMP + 0.06
+
+    @cached_property
+    def _scale_lines(self) -> list[str]:
+        text = self.content.words("own peak" if self._single else "own peak, of the strongest")
+        return self.content.look.typeface.wrap(text, self.width - self._beside_ramp, SMALL)
+
+    @property
+    def _scale_height(self) -> float:
+        return _REMARKS + _LINE * (len(self._scale_lines) - 1)
+
+    @property
+    def _single(self) -> bool:
+        return len(self.content.styles) == 1
+
+    @cached_property
+    def _title(self) -> tuple[str, str, list[str]]:
+        """The title, and what is said beside it, or below where that is too long."""
+        words, typeface = self.content.words, self.content.look.typeface
+        title = words("class map" if self._single else "class maps")
+        which = "one" if self._single else "before fusion" if self.content.fused else "one by one"
+        aside = words(f"class maps, {which}")
+        used = typeface.width(typeface.clean(title), HEADING, "bold") + 0.09
+        if used + typeface.width(aside, SMALL) <= self.width:
+            return title, aside, []
+        return title, "", typeface.wrap(aside, self.width, SMALL)
+
+    @property
+    def _title_height(self) -> float:
+        return _TITLE + _LINE * len(self._title[2])
 
     @cached_property
     def _layout(self) -> tuple[int, tuple[float, float]]:
         """Columns and image size: the largest images that fit the room, else the flattest grid."""
         k = len(self.content.styles)
-        sizes = [(columns, self._size(columns)) for columns in range(1, k + 1)]
+        columns_with_names = [n for n in range(1, k + 1) if self._free(n) >= self._widest_word] or [1]
+        sizes = [(columns, self._size(columns)) for columns in columns_with_names]
         fitting = [
             (size[0], columns, size)
             for columns, size in sizes
@@ -145,13 +190,12 @@ class ClassGrid(ContentBlock):
 
     def _size(self, columns: int) -> tuple[float, float]:
         height, width_ = self.content.radiograph.shape
-        widest = (self.width - _GAP * (columns - 1)) / columns
-        scale = min(widest / width_, _LARGEST / max(height, width_))
+        scale = min(self._free(columns) / width_, _LARGEST / max(height, width_))
         return max(width_ * scale, 0.02), max(height * scale, 0.02)
 
     def _total(self, columns: int, size: tuple[float, float]) -> float:
         rows = math.ceil(len(self.content.styles) / columns)
-        return _TITLE + rows * (_cell_extra(2) + size[1] + _GAP) - _GAP + _REMARKS
+        return self._title_height + rows * (_cell_extra(2) + size[1] + _GAP) - _GAP + self._scale_height
 
     @property
     def image_width(self) -> float:
@@ -169,8 +213,20 @@ class ClassGrid(ContentBlock):
     @property
     def _cell_width(self) -> float:
         """The image's, and more where the block has the room for longer names."""
-        free = (self.width - _GAP * (self._columns - 1)) / self._columns
-        return min(free, max(self._image[0], 0.95))
+        return min(self._free(self._columns), max(self._image[0], 0.95))
+
+    def _free(self, columns: int) -> float:
+        """Width that each of so many columns has."""
+        return (self.width - _GAP * (columns - 1)) / columns
+
+    @cached_property
+    def _widest_word(self) -> float:
+        """Width of the widest word of a name in the smallest letters, of those that a column is made for."""
+        names = [self.content.look.name_of(p.pathology) for p in self.content.explanation.ranking.top]
+        widths = [
+            self.content.look.typeface.width(word, _SMALLEST) for name in names for word in name.split()
+        ]
+        return min(max(widths), _WIDEST_WORD)
 
     def _row_height(self, name_lines: int) -> float:
         return _cell_extra(name_lines) + self._image[1] + _GAP

@@ -89,6 +89,11 @@ class Content:
         return self.explanation.provenance.phantom_only
 
     @property
+    def fused(self) -> bool:
+        """Several class maps were fused into what is shown; one alone is not."""
+        return self.explanation.provenance.map_settings.fused and self.explanation.ranking.k > 1
+
+    @property
     def subject(self) -> str:
         """What the image is of, for headings."""
         return self.words("phantom" if self.phantom else "radiograph")

@@ -17,6 +17,7 @@ from cxr_explain.figures.texts import (
     ranked_by_text,
     software_text,
     training_text,
+    view_text,
     weights_text,
 )
 from cxr_explain.figures.wording import ENGLISH, Wording
@@ -39,7 +40,7 @@ class FactLists:
         lists: titles, and the facts below each.
         width: width of the block in inches.
         stacked: one list below the other rather than beside it.
-        label_width: width of the facts' names in inches.
+        label_width: width of the facts' names in inches, or more where they need it.
         look: how the figure looks.
     """
 
@@ -70,9 +71,9 @@ class FactLists:
         page.heading(x, y, title, room=self._column_width)
         y += _TITLE
         for name, lines in facts:
-            page.text(x, y + 0.09, name, size=SMALL, colour=page.style.quiet, room=self.label_width - 0.05)
+            page.text(x, y + 0.09, name, size=SMALL, colour=page.style.quiet, room=self._names_width - 0.05)
             for number, line in enumerate(lines):
-                page.text(x + self.label_width, y + 0.09 + _LINE * number, line, size=SMALL)
+                page.text(x + self._names_width, y + 0.09 + _LINE * number, line, size=SMALL)
             y += _LINE * len(lines) + _GAP
         return y
 
@@ -82,15 +83,21 @@ class FactLists:
         return (self.width - _COLUMN_GAP * (columns - 1)) / columns
 
     @cached_property
+    def _names_width(self) -> float:
+        names = [name for _, facts in self.lists for name, _ in facts]
+        widest = max((self.look.typeface.width(name, SMALL) for name in names), default=0.0)
+        return min(max(self.label_width, widest + 0.08), 0.4 * self._column_width)
+
+    @cached_property
     def _wrapped(self) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-        limit = self._column_width - self.label_width
+        limit = self._column_width - self._names_width
         return [
             (
                 title,
                 [
                     (
                         name,
-                        self.look.typeface.wrap(text, limit, SMALL, lines=2 if name == "id" else _MOST_LINES)
+                        self.look.typeface.wrap(text, limit, SMALL, lines=2 if name == self.look.words("fact: id") else _MOST_LINES)
                         or ["–"],
                     )
                     for name, text in facts
@@ -186,15 +193,15 @@ def model_facts(provenance: Provenance, words: Wording = ENGLISH) -> list[Fact]:
     ]
 
 
-def map_facts(provenance: Provenance, words: Wording = ENGLISH) -> list[Fact]:
-    """How the class maps were made and fused."""
+def map_facts(provenance: Provenance, k: int, words: Wording = ENGLISH) -> list[Fact]:
+    """How the class maps of K pathologies were made and fused."""
     layer, gradient = provenance.target_layer, provenance.gradient
     if gradient == "none":
         source = (words("fact: layer"), words("layer without gradient", layer=layer))
     else:
         source = (words("fact: gradient"), words("gradient at a layer", gradient=gradient, layer=layer))
     settings = provenance.map_settings
-    fusion = fusion_text(settings.normalisation, settings.activation, words, fused=settings.fused)
+    fusion = fusion_text(settings, k, words)
     return [(words("fact: fusion"), fusion), source]
 
 
@@ -207,7 +214,7 @@ def _method(content: Content) -> list[Fact]:
     return [
         (words("fact: method"), explanation.provenance.method),
         (words("fact: K"), words(how_many, k=k, asked=asked, by=ranked_by)),
-        *map_facts(explanation.provenance, words),
+        *map_facts(explanation.provenance, k, words),
         (words("fact: maps"), words("cells", cells=cells)),
     ]
 
@@ -220,7 +227,7 @@ def _radiograph(content: Content) -> list[Fact]:
     return [
         (words("fact: id"), content.explanation.id),
         (words("fact: file"), file),
-        (words("fact: view"), from_header(radiograph.view, words)),
+        (words("fact: view"), view_text(radiograph.view, content.labels.view, words)),
         (words("fact: laterality"), from_header(radiograph.laterality, words)),
         (words("fact: preprocessing"), "; ".join(content.explanation.provenance.steps)),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from cxr_explain.support.arrays import Shape
 
 _TITLE = 0.27
 _LINE = 0.155
+_WRAPPED = 0.11  # from one line of a text to the next
 _SWATCH = 0.26
 _BAND = 0.062
 _MOST_BANDS = 7  # of full height; more are as high together
@@ -27,6 +29,7 @@ _INSET = 0.022
 _TEXT = _SWATCH + 0.1
 _COLUMN_GAP = 0.3
 _RAMP_GREY = 0.45
+_LINES = tuple(name for name, _ in LINE_STYLES)
 
 
 @dataclass
@@ -36,7 +39,8 @@ class ColourKey(ContentBlock):
     @property
     def height(self) -> float:
         """Height in inches."""
-        hollow = _LINE if self._shows_hollow else 0.0
+        lines = len(self._hollow_lines)
+        hollow = _LINE + _WRAPPED * (lines - 1) if lines else 0.0
         return _TITLE + self._row * max(1, len(self.content.styles)) + hollow
 
     def draw(self, page: Page, x: float, y: float) -> None:
@@ -57,24 +61,25 @@ class ColourKey(ContentBlock):
         for style in self.content.styles:
             self._pathology(page, x, y, style)
             y += self._row
-        if self._shows_hollow:
+        if self._hollow_lines:
             _hollow(page, x, y + _LINE / 2, page.style.quiet)
-            page.text(
-                x + _TEXT,
-                y + 0.11,
-                self.content.words(f"hollow: {self._why_hollow}"),
-                size=SMALL,
-                colour=page.style.quiet,
-                room=self.width - _TEXT,
-            )
+        for number, line in enumerate(self._hollow_lines):
+            page.text(x + _TEXT, y + 0.11 + _WRAPPED * number, line, size=SMALL, colour=page.style.quiet)
+
+    @cached_property
+    def _hollow_lines(self) -> list[str]:
+        """Why a pathology has no colour in the map; nothing where each has."""
+        if not self.content.explanation.shown_nowhere:
+            return []
+        text = self.content.words(f"hollow: {self._why_hollow}")
+        return self.content.look.typeface.wrap(text, self.width - _TEXT, SMALL)
 
     @property
     def _why_hollow(self) -> str:
-        """Why a pathology has no colour in the map."""
         explanation = self.content.explanation
         if not explanation.without_evidence:
             return "no gradient"
-        fused = explanation.provenance.map_settings.fused
+        fused = self.content.fused
         if explanation.without_gradient:
             return "no gradient, or wins nowhere" if fused else "no gradient, or no evidence"
         return "wins nowhere" if fused else "no evidence"
@@ -82,10 +87,6 @@ class ColourKey(ContentBlock):
     @property
     def _row(self) -> float:
         return 0.235 if len(self.content.styles) <= 9 else 0.163
-
-    @property
-    def _shows_hollow(self) -> bool:
-        return bool(self.content.explanation.shown_nowhere)
 
     def _pathology(self, page: Page, x: float, y: float, style: ClassStyle) -> None:
         prediction = self.content.explanation.ranking.top[style.rank - 1]
@@ -120,35 +121,46 @@ class Legend(ContentBlock):
     @property
     def height(self) -> float:
         """Height in inches; 0 where there is nothing to explain."""
+        heights = [sum(map(_mark_height, column)) for column in self._mark_columns]
         if self.columns == 1:
-            return self._scale_height + _LINE * len(self._marks)
-        return max(self._scale_height, _LINE * self._marks_a_column)
+            return self._scale_height + sum(heights)
+        return max(self._scale_height, *heights)
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
-        column = (self.width - _COLUMN_GAP * (self.columns - 1)) / self.columns
-        if self._shown:
-            self._scale(page, x, y, column)
+        if self._bands:
+            self._scale(page, x, y)
         if self.columns == 1:
             y += self._scale_height
-        for index, (mark, text) in enumerate(self._marks):
-            turn, place = divmod(index, self._marks_a_column)
-            left = x + (turn + (self.columns > 1)) * (column + _COLUMN_GAP)
-            middle = y + _LINE * (place + 0.5)
-            _MARKS[mark](page, left, middle)
-            page.text(
-                left + _TEXT, middle + 0.032, text, size=SMALL, colour=page.style.quiet, room=column - _TEXT
-            )
+        for turn, column in enumerate(self._mark_columns):
+            left = x + (turn + (self.columns > 1)) * (self._column + _COLUMN_GAP)
+            top = y
+            for mark, lines in column:
+                middle = top + _LINE / 2
+                _MARKS[mark](page, left, middle)
+                for number, line in enumerate(lines):
+                    baseline = middle + 0.032 + _WRAPPED * number
+                    page.text(left + _TEXT, baseline, line, size=SMALL, colour=page.style.quiet)
+                top += _mark_height((mark, lines))
 
     @property
-    def _marks_a_column(self) -> int:
-        return math.ceil(len(self._marks) / max(self.columns - 1, 1)) or 1
+    def _column(self) -> float:
+        """Width of a column in inches."""
+        return (self.width - _COLUMN_GAP * (self.columns - 1)) / self.columns
+
+    @cached_property
+    def _mark_columns(self) -> list[list[tuple[str, list[str]]]]:
+        """Marks and the lines beside them, by column."""
+        wrap = self.content.look.typeface.wrap
+        marks = [(mark, wrap(text, self._column - _TEXT, SMALL)) for mark, text in self._marks]
+        each = math.ceil(len(marks) / max(self.columns - 1, 1)) or 1
+        return [marks[start : start + each] for start in range(0, len(marks), each)] or [[]]
 
     @property
     def _shown(self) -> tuple[ClassStyle, ...]:
-        """All styles, or none where the fused map is empty: there is no opacity to explain then."""
-        empty = len(self.content.explanation.shown_nowhere) == len(self.content.styles)
-        return () if empty else self.content.styles
+        """The styles of the pathologies that the overlay shows somewhere."""
+        nowhere = self.content.explanation.shown_nowhere
+        return tuple(style for style in self.content.styles if style.pathology not in nowhere)
 
     @property
     def _scale_height(self) -> float:
@@ -160,39 +172,44 @@ class Legend(ContentBlock):
 
     @property
     def _marks(self) -> list[tuple[str, str]]:
+        """What is drawn, and what it means."""
         words = self.content.words
-        marks = []
-        k = len(self._shown)
-        if k:
-            marks.append(("number", words("strongest cell")))
-        if k and self.content.contours:
-            marks.append(("outline", words("outline")))
-        nowhere = self.content.explanation.shown_nowhere
-        if any(style.sign and style.pathology not in nowhere for style in self._shown):
-            drawn = "second sign" if self.content.contours else "second sign, no outlines"
-            marks.append(("sign", words(drawn)))
+        marks = [("number", words("strongest cell"))] if self._shown else []
+        if outlined := self._outlined:
+            faint = len(outlined) < len(self._shown)
+            meaning = words("outline, unless faint" if faint else "outline")
+            lines = sorted({style.line for style in outlined}, key=_LINES.index)
+            marks.append((lines[0], meaning))
+            marks += [(line, words("outline, hatched")) for line in lines[1:]]
         if not self.content.explanation.geometry.sees_everything:
             marks.append(("unseen", words("not seen by the model")))
         if self.content.boxes:
             marks.append(("box", words("reference box")))
         return marks
 
-    def _scale(self, page: Page, x: float, y: float, width: float) -> None:
-        words = self.content.words
+    @property
+    def _outlined(self) -> tuple[ClassStyle, ...]:
+        """The styles of the pathologies that have an outline."""
+        maps = self.content.explanation.maps
+        faint = overlay.FAINT * maps.max(initial=0)
+        strong = [style for style in self._shown if maps[style.rank - 1].max(initial=0) >= faint]
+        return tuple(strong) if self.content.contours else ()
+
+    def _scale(self, page: Page, x: float, y: float) -> None:
+        words, quiet, width = self.content.words, page.style.quiet, self._column
         page.text(x, y + 0.08, words("opacity"), size=SMALL, room=width)
         height = self._ramps_height
         shape = page.samples(height), page.samples(width)
         pixels = ramp_pixels(self._shown, self.content.max_opacity, shape, page.samples(HATCH_PERIOD))
         page.image(pixels, x, y + 0.12, width, height)
-        page.text(x, y + height + 0.22, words("none"), size=SMALL, colour=page.style.quiet)
+        page.text(x, y + height + 0.22, words("none"), size=SMALL, colour=quiet)
         page.text(
-            x + width,
-            y + height + 0.22,
-            words("strongest here"),
-            size=SMALL,
-            colour=page.style.quiet,
-            align="right",
+            x + width, y + height + 0.22, words("strongest here"), size=SMALL, colour=quiet, align="right"
         )
+
+
+def _mark_height(mark: tuple[str, list[str]]) -> float:
+    return _LINE + _WRAPPED * (len(mark[1]) - 1)
 
 
 def ramp_pixels(

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
+from cxr_explain.figures.image_captions import overlay_caption, radiograph_caption
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.page import SMALL, Page, dot
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement
 from cxr_explain.figures.style import BODY, Style
-from cxr_explain.figures.texts import from_header
 from cxr_explain.pathologies import ReferenceBox
-from cxr_explain.support.shares import percent
 
 HATCH_PERIOD = 0.075
 
@@ -95,21 +94,14 @@ class Panels:
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
         words, k = self.content.words, self.content.explanation.ranking.k
         page.heading(first, y - 0.01, self.content.subject, room=self.panel_width)
-        title = "overlay" if k == 1 else "fused overlay" if self._fused else "overlay of class maps"
+        title = "overlay" if k == 1 else "fused overlay" if self.content.fused else "overlay of class maps"
         how_many = {0: "nothing to explain", 1: "one pathology"}.get(k, "several pathologies")
         aside = words(how_many, k=k)
         page.heading(second, y - 0.01, words(title), aside=aside, room=self.panel_width)
 
-    @property
-    def _fused(self) -> bool:
-        return self.content.explanation.provenance.map_settings.fused
-
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
-        texts = [view_text(self.content), ""]
-        geometry = self.content.explanation.geometry
-        if not geometry.sees_everything:
-            texts[1] = self.content.words("hatched share", share=percent(geometry.unseen_share))
+        texts = radiograph_caption(self.content, self.panel_width), overlay_caption(self.content)
         first, second = (
             self.content.look.typeface.wrap(text, self.panel_width, SMALL, lines=4) for text in texts
         )
@@ -246,17 +238,6 @@ class _Panel:
         return points * self.look.scale * self.look.line_width
 
 
-def view_text(content: Content) -> str:
-    """View, laterality and orientation as the header has them; "unknown", never a guess."""
-    radiograph, words = content.radiograph, content.words
-    return words(
-        "view, laterality, orientation",
-        view=from_header(radiograph.view, words),
-        laterality=from_header(radiograph.laterality, words),
-        orientation=from_header(" | ".join(content.sides or ()), words),
-    )
-
-
 def _message(content: Content, peak: float) -> str:
     """Why there is no overlay, or none that shows where; '' where there is one."""
     explanation, words = content.explanation, content.words
@@ -270,5 +251,5 @@ def _message(content: Content, peak: float) -> str:
         return ""
     if explanation.maps.max() > 0:  # what is shown has none, but the model saw more
         return words("evidence in the margin alone")
-    fused = explanation.provenance.map_settings.fused
-    return words(f"no positive evidence in the {'fused map' if fused else 'class maps'}")
+    maps = "class map" if explanation.ranking.k == 1 else "fused map" if content.fused else "class maps"
+    return words(f"no positive evidence in the {maps}")

@@ -21,6 +21,7 @@ _ROW = 0.178
 _REMARK = 0.115
 _MOST_ROWS = 40
 _SIGNS = {Agreement.AGREES: "✓", Agreement.DISAGREES: "✗"}
+_SILENT = (LabelState.NOT_MENTIONED, LabelState.NOT_LABELLED)
 _NOTHING = "–"
 
 # Widths of the columns in inches, where their words need no more.
@@ -113,7 +114,7 @@ class PredictionTable(ContentBlock):
     def _cells(self, row: ComparisonRow) -> dict[str, _Cell]:
         """The words of a row, by column."""
         words = self.content.words
-        known = row.state in (LabelState.POSITIVE, LabelState.NEGATIVE, LabelState.UNCERTAIN)
+        known = row.state is not None and row.state not in _SILENT
         state = words("none given" if row.state is None else row.state)
         return {
             "pathology": _Cell(self.content.look.name_of(row.pathology)),
@@ -191,9 +192,8 @@ class PredictionTable(ContentBlock):
         dashes = [words("rank: –")] if any(row.rank is None for row in rows) else []
         if any(row.agreement is Agreement.UNDEFINED for row in rows):
             dashes.append(words("agreement: –"))
-        for state in (LabelState.NOT_MENTIONED, LabelState.NOT_LABELLED):
-            if any(row.state is state for row in rows):
-                dashes.append(words(f"{state}, explained"))
+        silent = [state for state in _SILENT if any(row.state is state for row in rows)]
+        dashes += [words(f"{state}, explained") for state in silent]
         return [" ".join(texts) for texts in (signs, dashes) if texts]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cxr_explain.explaining.settings import MapSettings
 from cxr_explain.figures.wording import ENGLISH, Wording
 from cxr_explain.options import ONE_LABEL, OutputKind
 
@@ -15,6 +16,8 @@ NO_LABEL = ENGLISH("none given")
 
 OPERATING_POINT = ENGLISH("what an operating point is")
 """What an operating point is."""
+
+_VIEWS = {"frontal": ("pa", "ap"), "lateral": ("ll", "rl", "l", "lat")}
 
 Fact = tuple[str, str]
 """A name, and what is to be said under it."""
@@ -90,10 +93,16 @@ def probability_text(output_kind: OutputKind, words: Wording = ENGLISH) -> str:
     return words("softmax of the scores" if output_kind in ONE_LABEL else "sigmoid of the score")
 
 
-def fusion_text(normalisation: str, activation: str, words: Wording = ENGLISH, *, fused: bool) -> str:
-    """How class maps became fused maps; or that they were only scaled together."""
-    how = "how fused" if fused else "not fused"
-    return words(how, normalisation=normalisation, activation=activation)
+def fusion_text(settings: MapSettings, k: int, words: Wording = ENGLISH) -> str:
+    """How K class maps became fused maps; or that they were only scaled.
+
+    >>> fusion_text(MapSettings(), 5)
+    'normalisation joint, activation relu'
+    >>> fusion_text(MapSettings(), 1)
+    'none: a single class map, normalisation joint, activation relu'
+    """
+    how = "not fused, one map" if k == 1 else "how fused" if settings.fused else "not fused"
+    return words(how, normalisation=settings.normalisation, activation=settings.activation)
 
 
 def software_text(package_version: str, torch_version: str) -> str:
@@ -129,6 +138,33 @@ def phantom_texts(phantoms: int, images: int, *, phantom_only: bool) -> list[str
 def from_header(value: str | None, words: Wording = ENGLISH) -> str:
     """What a header says; "unknown" where it says nothing, never a guess."""
     return words("from header", value=value) if value else words("unknown")
+
+
+def view_text(header: str | None, reference: str | None, words: Wording = ENGLISH) -> str:
+    """The view and where it is known from; the header's counts, and a table that says another is named.
+
+    Args:
+        header: as the radiograph's header has it; None where it does not say.
+        reference: as the table of reference labels has it, or the manifest; None where it does not say.
+        words: the language.
+
+    >>> view_text(None, "PA"), view_text("AP", "frontal"), view_text("AP", "PA")
+    ('PA (from reference table)', 'AP (from header)', 'AP (from header; reference table: PA)')
+    """
+    if not header:
+        return words("from reference table", value=reference) if reference else words("unknown")
+    if not reference or _are_one_view(header, reference):
+        return words("from header", value=header)
+    return words("from header, and another", value=header, other=reference)
+
+
+def _are_one_view(one: str, other: str) -> bool:
+    """Whether one of two views may be the other, less exactly: AP is frontal, and "AP supine" is AP."""
+    first, second = one.casefold().split()[:1], other.casefold().split()[:1]
+    return first == second or any(
+        [general] in (first, second) and {*first, *second} <= {general, *exact}
+        for general, exact in _VIEWS.items()
+    )
 
 
 def tally(values: Sequence[str | None], most: int = 6) -> str:

@@ -31,6 +31,7 @@ from cxr_explain.figures.texts import (
     phantom_texts,
     probability_text,
     ranked_by_text,
+    view_text,
 )
 from cxr_explain.pages.templating import environment, spoken_list
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
@@ -62,7 +63,7 @@ class IndexEntry:
         label_source: where the reference labels come from; None where none were given.
         boxes: pathologies whose reference boxes the figure outlines.
         file: format and size of the radiograph.
-        view: the projection as the header has it, for example "PA"; None where it does not say.
+        view: the projection and where it is known from, for example "PA (from header)".
         without_evidence: ranked pathologies that have a map, and that the fused map does not show anywhere.
         ranked_by: "probability" or "calibrated".
         provenance: how the explanation came about.
@@ -77,7 +78,7 @@ class IndexEntry:
     label_source: str | None
     boxes: tuple[str, ...]
     file: str
-    view: str | None
+    view: str
     without_evidence: tuple[str, ...]
     ranked_by: str
     provenance: Provenance
@@ -118,7 +119,7 @@ class IndexEntry:
             label_source=labels.source if labels.states else None,
             boxes=tuple(dict.fromkeys(box.pathology for box in labels.boxes)),
             file=f"{radiograph.format}, {width} × {height} pixels",
-            view=radiograph.view,
+            view=view_text(radiograph.view, labels.view),
             without_evidence=explanation.without_evidence,
             ranked_by=explanation.ranking.by,
             provenance=explanation.provenance,
@@ -135,6 +136,11 @@ class IndexEntry:
     def styles(self) -> tuple[ClassStyle, ...]:
         """How the figure draws each of the K pathologies, in the order of their ranks."""
         return class_styles([row.pathology for row in self.explained])
+
+    @property
+    def fused(self) -> bool:
+        """Several class maps were fused into what the figure shows."""
+        return self.provenance.map_settings.fused and len(self.explained) > 1
 
     @property
     def positives(self) -> tuple[str, ...]:
@@ -157,11 +163,13 @@ class IndexEntry:
         """What the figure shows, for those who do not see it."""
         shown = "; ".join(_spoken(row) for row in self.explained) or "no pathology to explain"
         kind = "Computed chest phantom" if self.provenance.phantom else "Chest radiograph"
-        maps = "fused map" if self.provenance.map_settings.fused else "class maps"
+        k = len(self.explained)
+        of_them = "pathology" if k == 1 else f"{k} pathologies"
+        maps = "fused map" if self.fused else "class map" if k == 1 else "class maps"
         boxes = f" Reference boxes are outlined for {spoken_list(self.boxes)}." if self.boxes else ""
         return (
             f"{kind} {self.id}, beside the same image under the {maps} of its "
-            f"{len(self.explained)} ranked pathologies: {shown}.{boxes}"
+            f"ranked {of_them}: {shown}.{boxes}"
         )
 
 
@@ -261,6 +269,8 @@ class IndexPage:
                 facts=_facts(self.entries),
                 shared_steps=_shared_steps(self.entries),
                 labelled=labelled,
+                unranked=any(row.rank is None for entry in self.entries for row in entry.rows),
+                fused=any(entry.fused for entry in self.entries),
                 columns=_COLUMNS if labelled else _COLUMNS[:3],
                 label_sources=tuple(
                     dict.fromkeys(entry.label_source for entry in self.entries if entry.label_source)
@@ -315,7 +325,12 @@ def _facts(entries: Sequence[IndexEntry]) -> list[Fact]:
     ranked_by = ranked_by_text(entries[0].ranked_by, provenance.output_kind)
     method = ("method", f"{methods}, K = {provenance.ranking_settings.top_k}, ranked by {ranked_by}")
     probability = ("probability", probability_text(provenance.output_kind))
-    facts = (*model_facts(provenance), probability, method, *map_facts(provenance))
+    facts = (
+        *model_facts(provenance),
+        probability,
+        method,
+        *map_facts(provenance, provenance.ranking_settings.top_k),
+    )
     return [(name.capitalize(), text) for name, text in facts]
 
 

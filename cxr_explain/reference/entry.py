@@ -149,7 +149,7 @@ class Entry:
         return found
 
     def labels_in(self, shape: tuple[int, int]) -> ReferenceLabels:
-        """The labels, with the boxes in a radiograph's pixels.
+        """The labels with the view, and with the boxes in a radiograph's pixels.
 
         Args:
             shape: the radiograph's height and width (H, W) in pixels.
@@ -157,7 +157,7 @@ class Entry:
         Raises:
             ReferenceLabelError: boxes that do not fit the radiograph.
         """
-        return replace(self.labels, boxes=self.boxes_in(shape))
+        return replace(self.labels, boxes=self.boxes_in(shape), view=self.view)
 
 
 def box_fits(box: ReferenceBox, space: tuple[int, int] | None) -> bool:

@@ -32,6 +32,7 @@ from cxr_explain.figures.texts import (
 from cxr_explain.models.loaded import TRAINED_UNKNOWN
 from cxr_explain.options import RULES
 from cxr_explain.pages.audit_report.listing import Listing
+from cxr_explain.pages.templating import spoken_list
 
 _NO_STATISTICS = Section(
     "performance",
@@ -185,7 +186,7 @@ def _model(record: Record) -> tuple[Fact, ...]:
         ("Model", record.model),
         ("Weights", weights_text(record.weights_sha256)),
         ("Trained on", training_text(record.training_sets, phantom_only=record.phantom_only)),
-        (_outputs_title(record), f"{len(record.pathologies)}: {', '.join(record.pathologies)}"),
+        (_outputs_title(record), f"{len(record.pathologies)}: {spoken_list(record.pathologies)}"),
         ("Probability", probability_text(record.output_kind)),
         ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
         ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
@@ -195,7 +196,7 @@ def _model(record: Record) -> tuple[Fact, ...]:
 def _record(record: Record) -> tuple[Fact, ...]:
     asked, maps = record.ranking_settings, record.map_settings
     settings = f" ({record.rule_settings})" if record.rule_settings else ""
-    fusion = fusion_text(maps.normalisation, maps.activation, fused=maps.fused)
+    fusion = fusion_text(maps, asked.top_k)
     above = ", only those at or above their operating point" if asked.above_operating_point else ""
     reading = record.read_settings
     how_read = f"voi: {reading.voi}" + (", as torchxrayvision" if reading.xrv_compatible else "")
