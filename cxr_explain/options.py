@@ -44,6 +44,13 @@ RULES = "rules"
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of a figure."""
 
+StyleName = Literal["light", "dark", "print"]
+"""Styles of figures that come with the package."""
+
+FigurePart = Literal["table", "class maps", "facts", "notes"]
+"""What a figure has below and beside its images: predictions and reference labels, the K class maps, facts on
+method, model and radiograph, and warnings and notes."""
+
 
 def check_option(option: str, value: object, choices: Any) -> None:
     """Refuse a value that is none of the choices.

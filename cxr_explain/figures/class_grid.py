@@ -14,7 +14,7 @@ from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Typeface
-from cxr_explain.figures.page import HEADING, SMALL, Page
+from cxr_explain.figures.page import HEADING, SMALL, SMALLEST, Page
 from cxr_explain.figures.texts import format_probability
 
 _TITLE = 0.27
@@ -24,7 +24,6 @@ _LINE = 0.11
 _REMARKS = 0.15
 _ON_IMAGE: dict[str, Any] = {"colour": "white", "align": "center", "vertical": "center", "halo": "black"}
 _TINY = SMALL - 0.4
-_SMALLEST = 5.2
 _WIDEST_WORD = 0.95
 _RAMP = 0.8
 
@@ -127,9 +126,10 @@ class ClassGrid(ContentBlock):
         colours = overlay.colour_map_over(np.full_like(ramp, 0.35), ramp)
         page.text(x, y + 0.07, self.content.words("none"), size=SMALL, colour=page.style.quiet)
         page.image(colours, x + self._ramp, y, _RAMP, 0.07)
-        for number, line in enumerate(self._scale_lines):
-            baseline = y + 0.07 + _LINE * number
-            page.text(x + self._beside_ramp, baseline, line, size=SMALL, colour=page.style.quiet)
+        beside, lines = self._scale_lines
+        left, top = (x + self._beside_ramp, y) if beside else (x, y + _LINE)
+        for number, line in enumerate(lines):
+            page.text(left, top + 0.07 + _LINE * number, line, size=SMALL, colour=page.style.quiet)
 
     @property
     def _ramp(self) -> float:
@@ -141,13 +141,18 @@ class ClassGrid(ContentBlock):
         return self._ramp + _RAMP + 0.06
 
     @cached_property
-    def _scale_lines(self) -> list[str]:
+    def _scale_lines(self) -> tuple[bool, list[str]]:
+        """Whether what the ramp means stands beside it and not below, and its lines."""
+        typeface = self.content.look.typeface
         text = self.content.words("own peak" if self._single else "own peak, of the strongest")
-        return self.content.look.typeface.wrap(text, self.width - self._beside_ramp, SMALL)
+        room = self.width - self._beside_ramp
+        beside = all(typeface.width(word, SMALL) <= room for word in text.split())
+        return beside, typeface.wrap(text, room if beside else self.width, SMALL)
 
     @property
     def _scale_height(self) -> float:
-        return _REMARKS + _LINE * (len(self._scale_lines) - 1)
+        beside, lines = self._scale_lines
+        return _REMARKS + _LINE * (len(lines) - beside)
 
     @property
     def _single(self) -> bool:
@@ -223,9 +228,7 @@ class ClassGrid(ContentBlock):
     def _widest_word(self) -> float:
         """Width of the widest word of a name in the smallest letters, of those that a column is made for."""
         names = [self.content.look.name_of(p.pathology) for p in self.content.explanation.ranking.top]
-        widths = [
-            self.content.look.typeface.width(word, _SMALLEST) for name in names for word in name.split()
-        ]
+        widths = [self.content.look.typeface.width(word, SMALLEST) for name in names for word in name.split()]
         return min(max(widths), _WIDEST_WORD)
 
     def _row_height(self, name_lines: int) -> float:
@@ -252,7 +255,7 @@ def _fit_name(name: str, limit: float, typeface: Typeface) -> tuple[list[str], f
     """A name on one line or two, in a smaller size where a word would not fit, and that size."""
     longest = max(name.split(), key=len)
     size = SMALL
-    while size > _SMALLEST and typeface.width(longest, size) > limit:
+    while size > SMALLEST and typeface.width(longest, size) > limit:
         size -= 0.2
     if typeface.width(longest, size) > limit:
         first, _, rest = name.partition(" ")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.style import LIGHT, Style
 from cxr_explain.figures.wording import Wording
+from cxr_explain.options import FigurePart, check_option
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
@@ -34,6 +36,8 @@ class Content:
         contours: whether to outline each pathology at half the peak of that pathology.
         look: how the figure looks.
         colours: colour of a pathology by name, where it is not the package's own.
+        parts: what the figure has below and beside its images.
+        disclaimer: whether the figure says what it is for.
     """
 
     explanation: Explanation
@@ -44,6 +48,8 @@ class Content:
     contours: bool
     look: Style = LIGHT
     colours: Mapping[str, str] | None = None
+    parts: tuple[FigurePart, ...] = get_args(FigurePart)
+    disclaimer: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
@@ -57,6 +63,8 @@ class Content:
             raise OutputError("maps with values that are not finite", expected="finite maps")
         for box in self.boxes:
             _check_box(box)
+        for part in self.parts:
+            check_option("parts", part, FigurePart)
         _ = self.styles  # a wrong colour is refused before anything is drawn
         _ = self.unknown_letters
 

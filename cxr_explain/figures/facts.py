@@ -97,7 +97,12 @@ class FactLists:
                 [
                     (
                         name,
-                        self.look.typeface.wrap(text, limit, SMALL, lines=2 if name == self.look.words("fact: id") else _MOST_LINES)
+                        self.look.typeface.wrap(
+                            text,
+                            limit,
+                            SMALL,
+                            lines=2 if name == self.look.words("fact: id") else _MOST_LINES,
+                        )
                         or ["–"],
                     )
                     for name, text in facts
@@ -109,13 +114,13 @@ class FactLists:
 
 @dataclass
 class Closing(ContentBlock):
-    """Warnings and notes, then the intended use."""
+    """Warnings and notes, then the intended use and the version, as far as the figure has them."""
 
     @property
     def height(self) -> float:
         """Height in inches."""
         warnings = sum(len(lines) for lines in self._warnings)
-        return (_TITLE + _LINE * warnings + 0.12 if warnings else 0.0) + 0.22
+        return (_TITLE + _LINE * warnings + 0.12 if warnings else 0.0) + (0.22 if self._has_footer else 0.0)
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
@@ -129,14 +134,23 @@ class Closing(ContentBlock):
                 page.text(x + 0.12, y + 0.09, line, size=SMALL)
                 y += _LINE
         y += 0.12 if self._warnings else 0.0
-        page.rule(x, y, self.width)
-        intended = self.content.words("research use only")
-        page.text(x, y + 0.17, intended, size=BODY, face="bold", colour=page.style.alert)
-        version = f"cxr-explain {self.content.explanation.provenance.package_version}"
-        page.text(x + self.width, y + 0.17, version[:40], size=SMALL, colour=page.style.quiet, align="right")
+        if self._has_footer:
+            page.rule(x, y, self.width)
+        if self.content.disclaimer:
+            intended = self.content.words("research use only")
+            page.text(x, y + 0.17, intended, size=BODY, face="bold", colour=page.style.alert)
+        if "facts" in self.content.parts:
+            version = f"cxr-explain {self.content.explanation.provenance.package_version}"[:40]
+            page.text(x + self.width, y + 0.17, version, size=SMALL, colour=page.style.quiet, align="right")
+
+    @property
+    def _has_footer(self) -> bool:
+        return self.content.disclaimer or "facts" in self.content.parts
 
     @cached_property
     def _warnings(self) -> list[list[str]]:
+        if "notes" not in self.content.parts:
+            return []
         explanation = self.content.explanation
         every = (
             *self._letters_warning,

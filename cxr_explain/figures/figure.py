@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
@@ -16,8 +17,9 @@ from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.page import Block, Page
 from cxr_explain.figures.panels import Panels
-from cxr_explain.figures.style import BODY, MissingLetters, Style, StyleName, style_of
+from cxr_explain.figures.style import BODY, MissingLetters, Style, style_of
 from cxr_explain.figures.table import TABLE_WIDTH, PredictionTable
+from cxr_explain.options import FigurePart, StyleName
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 
@@ -28,6 +30,7 @@ DPI = 200
 
 _DPI_RANGE = (40, 1200)
 _PAGE = 11.69
+_NARROWEST_PAGE = 8.65  # in units that grow with the text: a page is wider from 10 points on
 _MARGIN = 0.45
 _HEADER = 0.52
 _TITLES = 0.46  # of the header: its two lines
@@ -38,6 +41,8 @@ _LEGEND_GAP = 0.14
 _PANEL_HEIGHT = 4.5
 _KEY = 2.52
 _NARROWEST_GRID = 2.0
+_GRID_HEIGHT = 1.75
+_NARROWEST_SIDE = 2.4
 _SMALLEST_IMAGE = 0.7
 
 PlacedBlock = tuple[Block, float, float]
@@ -56,11 +61,14 @@ def draw_explanation(
     style: Style | StyleName = "light",
     colours: Mapping[str, str] | None = None,
     missing_letters: MissingLetters | None = None,
+    parts: Iterable[FigurePart] = get_args(FigurePart),
+    disclaimer: bool = True,
 ) -> ExplanationFigure:
     """Draw the radiograph beside the fused overlay, with predictions, reference labels and provenance.
 
-    The figure is as wide as an A4 page in landscape; its height follows from its content. Opacities are
-    relative within the image, and are not comparable between images.
+    The figure is as wide as an A4 page in landscape, and wider where its text has more than 10 points; its
+    height follows from its content. Opacities are relative within the image, and are not comparable between
+    images.
 
     Args:
         explanation: the explanation to draw.
@@ -76,12 +84,16 @@ def draw_explanation(
             `cxr_explain.figures.palette.class_styles`.
         missing_letters: what becomes of a name with letters that no font has: "error", or "number" for a
             warning and the letter's number, such as [U+6F22], in the figure; by default as the style has it.
+        parts: what the figure has beside its images and their key: "table", "class maps", "facts" (method,
+            model, radiograph, software), "notes" (warnings and notes); all of them by default. That an image
+            is a phantom, or that a model has seen nothing else, is always said.
+        disclaimer: say that the figure is for research alone.
 
     Returns:
         A Matplotlib figure without pyplot; `savefig` and `save` write the same bytes for the same content.
 
     Raises:
-        OptionError: a dpi or an opacity out of range, or a colour that is none.
+        OptionError: a dpi or an opacity out of range, a colour that is none, or another part.
         OutputError: a radiograph of another size, maps that are not finite, or letters that no font has.
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
@@ -98,43 +110,54 @@ def draw_explanation(
     predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
     labels = ReferenceLabels.coerce(reference_labels, further=predicted)
     drawn = labels.boxes if boxes is None else tuple(boxes)
-    look = style_of(style)
+    look, parts = style_of(style), tuple(parts)
     if missing_letters is not None:
         look = replace(look, missing_letters=missing_letters)
-    content = Content(explanation, radiograph, labels, drawn, max_opacity, contours, look, colours)
-    placed, height = _lay_out(content)
+    content = Content(
+        explanation, radiograph, labels, drawn, max_opacity, contours, look, colours, parts, disclaimer
+    )
+    across = max(_PAGE / look.scale, _NARROWEST_PAGE)
+    placed, height = _lay_out(content, across)
     with own_style():
-        page = Page(_PAGE / content.look.scale, height, dpi, content.look)
+        page = Page(across, height, dpi, look)
         for block, x, y in placed:
             block.draw(page, x, y)
     return page.figure
 
 
-def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
+def _lay_out(content: Content, across: float) -> tuple[list[PlacedBlock], float]:
     """Bands from the top: header and banner, images and key, table and class maps, facts, closing."""
-    across = _PAGE / content.look.scale
     room = across - 2 * _MARGIN
     placed: list[PlacedBlock] = [(_Heading(content, room), _MARGIN, _MARGIN)]
     banner = Banner(content, room)
     placed.append((banner, _MARGIN, _MARGIN + _TITLES))
-    grid_is_placed, y = _lay_out_images(content, placed, _MARGIN + _HEADER + banner.height)
+    with_grid = bool(content.styles) and "class maps" in content.parts
+    y = _MARGIN + _HEADER + banner.height
+    grid_is_placed, y = _lay_out_images(content, placed, across - _MARGIN, y, with_grid)
+    grid_follows = with_grid and not grid_is_placed
 
-    table = PredictionTable(content)
-    side_x = _MARGIN + TABLE_WIDTH + _GUTTER
-    side_width = across - _MARGIN - side_x
-    side: Block | None = None
-    facts = FactLists(figure_facts(content), room, look=content.look)
-    if content.styles and not grid_is_placed:
-        side = ClassGrid(content, side_width, max(table.height, 1.75))
-    else:
-        column = FactLists(facts.lists, side_width, stacked=True, look=content.look)
-        if max(table.height, column.height) < table.height + _BAND_GAP + facts.height:
-            side = column
-    placed.append((table, _MARGIN, y))
-    if side is not None:
-        placed.append((side, side_x, y))
-    y += max(table.height, side.height if side else 0.0) + _BAND_GAP
-    if not isinstance(side, FactLists):
+    facts = FactLists(figure_facts(content), room, look=content.look) if "facts" in content.parts else None
+    if "table" in content.parts:
+        table = PredictionTable(content)
+        side_x = _MARGIN + TABLE_WIDTH + _GUTTER
+        side_width = across - _MARGIN - side_x
+        side: Block | None = None
+        beside = side_width >= _NARROWEST_SIDE
+        if grid_follows and beside:
+            side, grid_follows = ClassGrid(content, side_width, max(table.height, _GRID_HEIGHT)), False
+        elif facts is not None and beside and not grid_follows:
+            column = FactLists(facts.lists, side_width, stacked=True, look=content.look)
+            if max(table.height, column.height) < table.height + _BAND_GAP + facts.height:
+                side, facts = column, None
+        placed.append((table, _MARGIN, y))
+        if side is not None:
+            placed.append((side, side_x, y))
+        y += max(table.height, side.height if side else 0.0) + _BAND_GAP
+    if grid_follows:
+        grid = ClassGrid(content, room, _GRID_HEIGHT)
+        placed.append((grid, _MARGIN, y))
+        y += grid.height + _BAND_GAP
+    if facts is not None:
         placed.append((facts, _MARGIN, y))
         y += facts.height + 0.12
     closing = Closing(content, room)
@@ -142,17 +165,18 @@ def _lay_out(content: Content) -> tuple[list[PlacedBlock], float]:
     return placed, y + closing.height + 0.6 * _MARGIN
 
 
-def _lay_out_images(content: Content, placed: list[PlacedBlock], y: float) -> tuple[bool, float]:
-    """Place images, key and legend, and the class maps where they fit beside.
+def _lay_out_images(
+    content: Content, placed: list[PlacedBlock], right: float, y: float, with_grid: bool
+) -> tuple[bool, float]:
+    """Place images, key and legend, and the class maps where they are wanted and fit beside.
 
     Returns:
         Whether the class maps did, and where the next band starts.
     """
-    right = _PAGE / content.look.scale - _MARGIN
     panels = _panels(content, right - _MARGIN - _KEY - _GUTTER)
     key_x = _MARGIN + panels.width + _GUTTER
     grid_x = key_x + _KEY + _GUTTER
-    grid_beside_key = bool(content.styles) and right - grid_x >= _NARROWEST_GRID
+    grid_beside_key = with_grid and right - grid_x >= _NARROWEST_GRID
     key_width = _KEY if grid_beside_key else min(right - key_x, 1.5 * _KEY)
     key, legend = ColourKey(content, key_width), Legend(content, key_width)
     placed += [(panels, _MARGIN, y), (key, key_x, y)]
@@ -172,7 +196,7 @@ def _lay_out_images(content: Content, placed: list[PlacedBlock], y: float) -> tu
         return True, max(*bottoms, y + grid.height) + _BAND_GAP
     grid_y = max(bottoms[1:]) + _LEGEND_GAP + 0.06
     grid = ClassGrid(content, key_width, bottoms[0] - grid_y)
-    if content.styles and grid_y + grid.height <= bottoms[0] and grid.image_width >= _SMALLEST_IMAGE:
+    if with_grid and grid_y + grid.height <= bottoms[0] and grid.image_width >= _SMALLEST_IMAGE:
         placed.append((grid, key_x, grid_y))
         return True, bottoms[0] + _BAND_GAP
     return False, max(bottoms) + _BAND_GAP
@@ -194,9 +218,15 @@ class _Heading(ContentBlock):
         return _HEADER
 
     def draw(self, page: Page, x: float, y: float) -> None:
+        room = self.width - (self._intended_use(page, x + self.width, y) if self.content.disclaimer else 0)
+        page.text(x, y + 0.15, self.content.explanation.id, size=12.5, face="bold", room=room)
+        page.text(x, y + 0.33, self._summary, size=BODY, colour=page.style.quiet, room=room)
+
+    def _intended_use(self, page: Page, right: float, y: float) -> float:
+        """Say it in a frame that ends at the right edge; gives the width that it takes."""
         intended = self.content.words("research use only")
         notice = page.style.typeface.width(intended, BODY + 0.8, "bold") + 0.2
-        left = x + self.width - notice
+        left = right - notice
         page.box(left, y + 0.015, notice, 0.23, facecolor="none", edgecolor=page.style.alert, linewidth=0.9)
         page.text(
             left + notice / 2,
@@ -207,9 +237,7 @@ class _Heading(ContentBlock):
             colour=page.style.alert,
             align="center",
         )
-        room = self.width - notice - 0.3
-        page.text(x, y + 0.15, self.content.explanation.id, size=12.5, face="bold", room=room)
-        page.text(x, y + 0.33, self._summary, size=BODY, colour=page.style.quiet, room=room)
+        return notice + 0.3
 
     @property
     def _summary(self) -> str:

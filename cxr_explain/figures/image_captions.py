@@ -21,7 +21,7 @@ def radiograph_caption(content: Content, width: float) -> str:
 
     Args:
         content: the content of the figure.
-        width: width of the image in inches on the page.
+        width: width of the image on the page, in the page's units.
     """
     radiograph, words = content.radiograph, content.words
     text = words(
@@ -30,7 +30,7 @@ def radiograph_caption(content: Content, width: float) -> str:
         laterality=from_header(radiograph.laterality, words),
         orientation=from_header(" | ".join(content.sides or ()), words),
     )
-    pixel = width * _MM_PER_INCH / radiograph.shape[1]
+    pixel = width * content.look.scale * _MM_PER_INCH / radiograph.shape[1]
     if pixel <= _ENLARGED:
         return text
     return f"{text} · {words('enlarged', width=f'{pixel:.2g}')}"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
-from cxr_explain.figures.page import SMALL, Page
-from cxr_explain.figures.palette import ClassStyle
+from cxr_explain.figures.page import SMALL, SMALLEST, Page
+from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, ClassStyle, Dashes
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
@@ -101,9 +101,8 @@ class ColourKey(ContentBlock):
         left = _SWATCH + 0.27
         colour = page.style.quiet if absent else page.style.ink
         room = self.width - left - 0.40
-        page.text(
-            x + left, baseline, self.content.look.name_of(prediction.pathology), colour=colour, room=room
-        )
+        name = self.content.look.name_of(prediction.pathology)
+        page.text(x + left, baseline, name, colour=colour, room=room, smallest=SMALLEST)
         value = format_probability(prediction.probability)
         page.text(x + self.width, baseline, value, colour=colour, align="right")
 
@@ -250,7 +249,7 @@ def _hollow(page: Page, x: float, middle: float, colour: str) -> None:
 
 
 def _number(page: Page, x: float, middle: float) -> None:
-    page.dot(x + _SWATCH / 2, middle, 0.115, face_colour="white", edge_colour=page.style.quiet)
+    page.dot(x + _SWATCH / 2, middle, 0.115, face_colour=page.style.paper, edge_colour=page.style.quiet)
     page.text(
         x + _SWATCH / 2,
         middle + 0.022,

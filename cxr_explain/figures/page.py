@@ -26,7 +26,8 @@ from cxr_explain.figures.style import BODY, LIGHT, Style
 
 HEADING = 8.6
 SMALL = 6.4
-_SWATCH_PERIOD = 0.045
+SMALLEST = 5.2
+"""Size down to which the letters of a long name go before it is cut."""
 
 
 class Block(Protocol):
@@ -74,9 +75,24 @@ class Page:
         colour: str | None = None,
         align: Align = "left",
         room: float | None = None,
+        smallest: float | None = None,
     ) -> None:
-        """Put one line of text on the baseline y, cut to `room` where given; in ink by default."""
+        """Put one line of text on the baseline y, in ink by default.
+
+        Args:
+            x: where it begins, or ends, or has its middle.
+            y: the baseline.
+            text: one line of text.
+            size: size in points.
+            face: face of the letters.
+            colour: colour of the letters.
+            align: which end of the line is at x.
+            room: width to which it is cut.
+            smallest: size that it may be set in before it is cut.
+        """
         typeface = self.style.typeface
+        while room and smallest and size > smallest and typeface.width(text, size, face) > room:
+            size = max(size - 0.2, smallest)
         line = typeface.clean(text, face) if room is None else typeface.shorten(text, room, size, face)
         if line:
             colour = colour or self.style.ink

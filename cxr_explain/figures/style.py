@@ -12,10 +12,8 @@ from typing import Literal, get_args
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
 from cxr_explain.figures.lettering import Typeface, display_name, isolated, one_line
 from cxr_explain.figures.wording import Wording
+from cxr_explain.options import StyleName
 from cxr_explain.pathologies import canonical_pathology
-
-StyleName = Literal["light", "dark", "print"]
-"""Styles that come with the package."""
 
 MissingLetters = Literal["error", "number"]
 """What becomes of a letter that no font has: no figure, or its number such as [U+6F22] in the figure."""

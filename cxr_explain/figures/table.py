@@ -10,7 +10,7 @@ from typing import Literal
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.lettering import Face
-from cxr_explain.figures.page import SMALL, Page
+from cxr_explain.figures.page import SMALL, SMALLEST, Page
 from cxr_explain.figures.style import BODY
 from cxr_explain.figures.texts import format_probability, probability_text, side_of_point
 from cxr_explain.pathologies import LabelState
@@ -70,7 +70,8 @@ class PredictionTable(ContentBlock):
         y += _TITLE
         for name, (left, room) in self._places.items():
             head = self.content.words(name)
-            page.text(x + left, y + 0.10, head, size=SMALL, colour=page.style.quiet, room=room)
+            quiet = page.style.quiet
+            page.text(x + left, y + 0.10, head, size=SMALL, colour=quiet, room=room, smallest=SMALLEST)
         page.rule(x, y + _HEAD - 0.035, self.width, colour=page.style.ink, weight=0.7)
         y += _HEAD
         for index, row in enumerate(self._rows):
@@ -101,7 +102,8 @@ class PredictionTable(ContentBlock):
             if cell.to:
                 room = sum(self._places[cell.to]) - left
             colour = getattr(page.style, cell.ink)
-            page.text(x + left, baseline, cell.text, room=room, colour=colour, face=cell.face)
+            look = {"colour": colour, "face": cell.face}
+            page.text(x + left, baseline, cell.text, room=room, smallest=SMALLEST, **look)
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
@@ -145,9 +147,13 @@ class PredictionTable(ContentBlock):
     def _places(self) -> dict[str, tuple[float, float]]:
         """Left edge and room of each column: what its words need more comes from the names and the bars."""
         widths = {name: max(usual, self._needed(name)) for name, usual in _COLUMNS.items()}
-        name = max(_NARROWEST_NAME, self._needed("pathology"))
         bar = max(_NUMBER + _SHORTEST_BAR + 0.1, self._needed("probability"))
-        for column, least in {"pathology": name, "probability": bar}.items():
+        steps = [
+            ("pathology", self._needed("pathology")),
+            ("probability", bar),
+            ("pathology", _NARROWEST_NAME),
+        ]
+        for column, least in steps:
             excess = max(sum(widths.values()) - self.width, 0.0)
             widths[column] -= min(excess, max(widths[column] - least, 0.0))
         lefts = accumulate(widths.values(), initial=0.0)
