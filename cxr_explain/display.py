@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cxr_explain.figures.methods import Methods
     from cxr_explain.figures.output import ExplanationFigure as ExplanationFigure
     from cxr_explain.figures.style import Style as Style
-    from cxr_explain.figures.style import StyleName as StyleName
     from cxr_explain.pages.explorer import Explorer as Explorer
 
 

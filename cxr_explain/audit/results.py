@@ -41,7 +41,7 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
     return found
 
 
-def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
+def figure_of(run: AuditRun, image_id: str, **options: Any) -> ExplanationFigure:
     """Draw the figure of one image from the maps that are stored, with its reference labels and boxes.
 
     It shows what the figure of `Explainer.explain` shows; opacities may differ by the rounding of float16.
@@ -49,6 +49,7 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
     Args:
         run: an audit, finished or not.
         image_id: the image's name in the manifest.
+        **options: those of `cxr_explain.figures.draw_explanation`, such as `style`.
 
     Raises:
         OptionError: no such image, or one that failed.
@@ -63,9 +64,8 @@ def figure_of(run: AuditRun, image_id: str) -> ExplanationFigure:
     'one.png'
     """
     case = run.case(position_of(run, image_id))
-    return case.explanation.figure(
-        case.reference_labels, radiograph=case.radiograph(), missing_letters="number"
-    )
+    options = {"missing_letters": "number", **options}
+    return case.explanation.figure(case.reference_labels, radiograph=case.radiograph(), **options)
 
 
 def position_of(run: AuditRun, image_id: str) -> int:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxr_explain.cli import console
-from cxr_explain.cli.flatten import Panel
-from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, OutPath
+from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, LookPanel, OutPath
 from cxr_explain.errors import CxrExplainError, OptionError, legible
 from cxr_explain.options import FigureFormat
 
@@ -33,7 +32,7 @@ class FilePanel(BoxPanel):
     frame: Annotated[int | None, typer.Option(min=0, show_default="the only frame")] = None
 
 
-class FigurePanel(Panel, title="Figure"):
+class FigurePanel(LookPanel, title="Figure"):
     """What is drawn.
 
     Args:
@@ -82,7 +81,7 @@ def explain(
     from cxr_explain.explaining.files import explain_files, unlabelled
     from cxr_explain.pages.index_page import check_page
 
-    reading = explaining.reading.settings(frame=files.frame)
+    reading, look = explaining.reading.settings(frame=files.frame), figures.look()
     paths = console.files_of(inputs)
     if figures.page:
         check_page(output)
@@ -98,6 +97,7 @@ def explain(
         labels_for=labels_for or unlabelled,
         figure_format=figures.figure_format,
         html=figures.html,
+        style=look,
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
     )

@@ -10,7 +10,7 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import FilePanel, reference_labels
-from cxr_explain.cli.panels import ReadingPanel
+from cxr_explain.cli.panels import LookPanel, ReadingPanel
 from cxr_explain.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def figure(
     radiograph: Annotated[Path | None, typer.Option(show_default="none")] = None,
     files: FilePanel,
     reading: ReadingPanel,
+    look: LookPanel,
     output: Annotated[
         Path | None,
         typer.Option("--out", "-o", show_default="ID.png, made a safe name", rich_help_panel="Output"),
@@ -49,6 +50,7 @@ def figure(
             maps on plain grey.
         files: what is read beside the pixels, for a saved explanation.
         reading: how the radiograph is read, for a saved explanation.
+        look: how a figure or an animation looks.
         output: file to write; its ending says what: png, pdf or svg for the figure, html for one page to send
             to somebody, gif for a picture that fades from the radiograph to the map and back.
 
@@ -60,14 +62,14 @@ def figure(
     if source.lower().endswith(".json"):
         if image_id is not None or images is not None:
             raise OptionError("an image of an audit beside a saved explanation", expected="one of the two")
-        _draw(*_saved(Path(source), radiograph, files, reading, output))
+        _draw(*_saved(Path(source), radiograph, files, reading, output), look)
     else:
         if radiograph is not None or files != FilePanel() or reading != ReadingPanel():
             raise OptionError(
                 "options that say how a radiograph is read, for an audit, which knows that",
                 expected="them beside the JSON file of a saved explanation only",
             )
-        _draw(*_audited(source, image_id, images, output))
+        _draw(*_audited(source, image_id, images, output), look)
 
 
 def _audited(
@@ -108,13 +110,22 @@ def _saved(
 
 
 def _draw(
-    explanation: Explanation, labels: ReferenceLabels | None, radiograph: Radiograph | None, path: Path
+    explanation: Explanation,
+    labels: ReferenceLabels | None,
+    radiograph: Radiograph | None,
+    path: Path,
+    look: LookPanel,
 ) -> None:
     match path.suffix.lower():
         case ".html":
+            if look != LookPanel():
+                raise OptionError(
+                    "--style or --language for a page", expected="them for .png, .pdf, .svg or .gif"
+                )
             explanation.to_html(path, labels, radiograph=radiograph)
         case ".gif":
-            explanation.animation(path, radiograph=radiograph)
+            explanation.animation(path, radiograph=radiograph, style=look.look("dark"))
         case _:
-            explanation.figure(labels, radiograph=radiograph).save(path)
+            options = {"style": look.look(), "missing_letters": "number"}
+            explanation.figure(labels, radiograph=radiograph, **options).save(path)
     console.say(f"Look at {path}.")

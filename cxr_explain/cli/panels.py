@@ -15,11 +15,12 @@ import typer
 from cxr_explain.cam.registry import Method
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
-from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy
+from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, StyleName
 
 if TYPE_CHECKING:
     from cxr_explain.chest.segmentation import PretrainedSegmenter
     from cxr_explain.explaining.explainer import Pretrained
+    from cxr_explain.figures.style import Style
     from cxr_explain.loaders.settings import ReadSettings
 
 Natural = Annotated[int, typer.Option(min=0)]
@@ -54,6 +55,31 @@ class BoxPanel(Panel):
     """
 
     boxes: Path | None = None
+
+
+class LookPanel(Panel, title="Figure"):
+    """How figures look.
+
+    Args:
+        style: colours of the figures.
+        language: language of the figures' words, such as en, de or zh, or a TOML file with a translation.
+    """
+
+    style: Annotated[StyleName | None, typer.Option(show_default="light, and dark for an animation")] = None
+    language: str = "en"
+
+    def look(self, otherwise: StyleName = "light") -> Style:
+        """The style of the figures.
+
+        Args:
+            otherwise: the style where none was asked for.
+
+        Raises:
+            OptionError: a language that there is not.
+        """
+        from cxr_explain.figures.style import style_of
+
+        return style_of(self.style or otherwise, language=self.language)
 
 
 class ReadingPanel(Panel):

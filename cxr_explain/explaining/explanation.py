@@ -34,7 +34,7 @@ from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.explaining.samples import SampleReference
 from cxr_explain.explaining.stored_maps import MOST_VALUES, packed_maps, unpacked_maps
 from cxr_explain.geometry import Geometry
-from cxr_explain.options import RankBy
+from cxr_explain.options import RankBy, StyleName
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.bounded import LONGEST_JSON, read_bounded
@@ -42,7 +42,7 @@ from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
-    from cxr_explain.display import ExplanationFigure, Explorer, Style, StyleName
+    from cxr_explain.display import ExplanationFigure, Explorer, Style
 
 _SCHEMA = "cxr-explain/explanation/3"
 _LONGEST_NPZ = 8 * MOST_VALUES + 2**20  # bytes: two arrays and what is around them

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explained, Explainer
@@ -23,8 +24,11 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.formats import ENDINGS
 from cxr_explain.loaders.search import FIGURES, INDEX, FolderSearch, kind_of
 from cxr_explain.loaders.settings import ReadSettings
-from cxr_explain.options import FigureFormat
+from cxr_explain.options import FigureFormat, StyleName
 from cxr_explain.pathologies import ReferenceLabels
+
+if TYPE_CHECKING:
+    from cxr_explain.display import Style
 
 _PASSED_OVER = {"DICOMDIR": INDEX, "figure": FIGURES}
 _GLOB_SIGNS = frozenset("*?[")
@@ -82,6 +86,7 @@ def explain_files(
     labels_for: LabelsFor = unlabelled,
     figure_format: FigureFormat = "png",
     html: bool = False,
+    style: Style | StyleName = "light",
     hashed_ids: bool = False,
     batch_size: int = 8,
 ) -> Iterator[tuple[Path, Saved | CxrExplainError]]:
@@ -97,6 +102,7 @@ def explain_files(
         labels_for: gives the reference labels of a file.
         figure_format: "png", "pdf" or "svg".
         html: also write `<id>.html`; see `Explanation.to_html`.
+        style: how the figures look.
         hashed_ids: name outputs after the SHA-256 of the file rather than after its name.
         batch_size: images in one forward pass.
 
@@ -116,7 +122,9 @@ def explain_files(
 
     def saved(path: Path, explained: Explained) -> Saved:
         labels = labels_for(path, explained.radiograph.shape)
-        return save_outputs(explained, output, labels=labels, figure_format=figure_format, html=html)
+        return save_outputs(
+            explained, output, labels=labels, figure_format=figure_format, style=style, html=html
+        )
 
     images = ((path, attempt(partial(prepared, path))) for path in files)
     for outcomes in explain_in_batches(explainer, images, asked or RankingSettings(), batch_size):

@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cxr_explain.errors import CxrExplainError, OptionError, fault
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
-from cxr_explain.options import FigureFormat
+from cxr_explain.options import FigureFormat, StyleName
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.whole_file import output_errors, tidy
+
+if TYPE_CHECKING:
+    from cxr_explain.display import Style
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -184,6 +187,7 @@ def save_outputs(
     labels: ReferenceLabels | None = None,
     figure_format: FigureFormat | None = "png",
     html: bool = False,
+    style: Style | StyleName = "light",
 ) -> Saved:
     """Write the figure first, the JSON last: where a JSON file is, everything is.
 
@@ -193,6 +197,7 @@ def save_outputs(
         labels: reference labels to show in the figure.
         figure_format: None writes no figure.
         html: also write `<id>.html`, the page with controls.
+        style: how the figure looks.
 
     Raises:
         OutputError: a folder that cannot be written to.
@@ -200,7 +205,7 @@ def save_outputs(
     explanation, radiograph = explained.explanation, explained.radiograph
     figure = size = None
     if figure_format is not None:
-        drawn = explanation.figure(labels, radiograph=radiograph, missing_letters="number")
+        drawn = explanation.figure(labels, radiograph=radiograph, style=style, missing_letters="number")
         figure = folder / f"{explanation.id}.{figure_format}"
         drawn.save(figure)
         size = (round(drawn.bbox.width), round(drawn.bbox.height))

@@ -41,8 +41,9 @@ from cxr_explain.figures.overlay import (
 )
 from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import ClassStyle, class_styles
-from cxr_explain.figures.style import Style, StyleName, style_of
+from cxr_explain.figures.style import Style, style_of
 from cxr_explain.figures.texts import DISCLAIMER
+from cxr_explain.options import StyleName
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Floats
 from cxr_explain.support.whole_file import write_output

@@ -26,6 +26,7 @@ _ON_IMAGE: dict[str, Any] = {"colour": "white", "align": "center", "vertical": "
 _TINY = SMALL - 0.4
 _WIDEST_WORD = 0.95
 _RAMP = 0.8
+_NARROWEST_HEAD = 0.5  # of a cell: its rank and probability
 
 
 @dataclass
@@ -76,9 +77,8 @@ class ClassGrid(ContentBlock):
         page.swatch(style, x, baseline - 0.07, 0.07, 0.07)
         page.text(x + 0.11, baseline, str(style.rank), size=SMALL, face="bold")
         probability = format_probability(prediction.probability)
-        page.text(
-            x + self._image[0], baseline, probability, size=_TINY, colour=page.style.quiet, align="right"
-        )
+        right = max(self._image[0], min(self._cell_width, _NARROWEST_HEAD))
+        page.text(x + right, baseline, probability, size=_TINY, colour=page.style.quiet, align="right")
         lines, size = self._names[index]
         for number, line in enumerate(lines):
             page.text(x, baseline + _LINE * (number + 1), line, size=size)

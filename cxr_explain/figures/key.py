@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, SMALLEST, Page
-from cxr_explain.figures.palette import LINE_STYLES, OKABE_ITO, ClassStyle, Dashes
+from cxr_explain.figures.palette import LINE_STYLES, ClassStyle
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import TextLine
-from cxr_explain.figures.image_captions import overlay_caption, radiograph_caption
 from cxr_explain.figures.content import Content
+from cxr_explain.figures.image_captions import overlay_caption, radiograph_caption
 from cxr_explain.figures.page import SMALL, Page, dot
 from cxr_explain.figures.palette import UNKNOWN_BOX, Dashes
 from cxr_explain.figures.placement import Placement

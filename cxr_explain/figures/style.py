@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -141,12 +141,21 @@ PRINT = Style(ink="#000000", quiet="#404040", rule="#9A9A9A", alert="#7A1F00", b
 STYLES: dict[StyleName, Style] = {"light": LIGHT, "dark": DARK, "print": PRINT}
 
 
-def style_of(style: Style | StyleName) -> Style:
+def style_of(style: Style | StyleName, *, language: str | None = None) -> Style:
     """A style, or the one of that name.
 
+    Args:
+        style: a style, or "light", "dark" or "print".
+        language: language of the words, where it shall be another one.
+
     Raises:
-        OptionError: another name.
+        OptionError: another name, or a language that there is not.
+
+    >>> style_of("print", language="de").words("radiograph")
+    'Röntgenbild'
     """
+    if language is not None:
+        return replace(style_of(style), language=language)
     if isinstance(style, Style):
         return style
     if style not in STYLES:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from cxr_explain import Explainer, ReferenceLabels, read_radiograph
+from cxr_explain import Explainer, read_radiograph
 from cxr_explain.audit.results import figure_of, write_statistics
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
@@ -33,7 +33,7 @@ def test_a_figure_from_the_store_is_the_one_made_directly(
     """Up to float16's rounding of the maps: a few pixels at an outline's edge, by a few levels of grey."""
     entry = manifest[at]
     radiograph = read_radiograph(phantoms / "images" / entry.path)
-    labels = ReferenceLabels(entry.labels.states, entry.boxes_in(radiograph.shape), entry.labels.source)
+    labels = entry.labels_in(radiograph.shape)
     direct = drawn(explainer.explain(radiograph).figure(labels, dpi=100))
     at_stored = finished.position[entry.image_id]
     case = finished.case(at_stored)
