@@ -64,7 +64,8 @@ class ClassGrid(ContentBlock):
                 left = x + (index - first) * (self._cell_width + _GAP)
                 self._cell(page, left, y, index, name_lines, background)
             y += self._row_height(name_lines)
-        self._scale(page, x, y - _GAP + 0.07)
+        if self._shows_any:
+            self._scale(page, x, y - _GAP + 0.07)
 
     def _cell(
         self, page: Page, x: float, y: float, index: int, name_lines: int, background: NDArray[np.float32]
@@ -152,7 +153,11 @@ class ClassGrid(ContentBlock):
     @property
     def _scale_height(self) -> float:
         beside, lines = self._scale_lines
-        return _REMARKS + _LINE * (len(lines) - beside)
+        return _REMARKS + _LINE * (len(lines) - beside) if self._shows_any else 0.0
+
+    @property
+    def _shows_any(self) -> bool:
+        return bool(self.content.explanation.class_maps.max(initial=0) > 0)
 
     @property
     def _single(self) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, SMALLEST, Page
-from cxr_explain.figures.palette import LINE_STYLES, ClassStyle
+from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
@@ -29,7 +29,6 @@ _INSET = 0.022
 _TEXT = _SWATCH + 0.1
 _COLUMN_GAP = 0.3
 _RAMP_GREY = 0.45
-_LINES = tuple(name for name, _ in LINE_STYLES)
 
 
 @dataclass
@@ -127,7 +126,7 @@ class Legend(ContentBlock):
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
-        if self._bands:
+        if self._shown:
             self._scale(page, x, y)
         if self.columns == 1:
             y += self._scale_height
@@ -176,10 +175,10 @@ class Legend(ContentBlock):
         marks = [("number", words("strongest cell"))] if self._shown else []
         if outlined := self._outlined:
             faint = len(outlined) < len(self._shown)
-            meaning = words("outline, unless faint" if faint else "outline")
-            lines = sorted({style.line for style in outlined}, key=_LINES.index)
-            marks.append((lines[0], meaning))
-            marks += [(line, words("outline, hatched")) for line in lines[1:]]
+            marks.append(("outline", words("outline, unless faint" if faint else "outline")))
+        if any(style.sign for style in self._shown):
+            drawn = "second sign" if self.content.contours else "second sign, no outlines"
+            marks.append(("sign", words(drawn)))
         if not self.content.explanation.geometry.sees_everything:
             marks.append(("unseen", words("not seen by the model")))
         if self.content.boxes:

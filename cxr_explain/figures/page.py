@@ -29,6 +29,8 @@ SMALL = 6.4
 SMALLEST = 5.2
 """Size down to which the letters of a long name go before it is cut."""
 
+_SWATCH_PERIOD = 0.045
+
 
 class Block(Protocol):
     """A part of the page that knows its height and can draw itself at a place."""

@@ -27,6 +27,7 @@ HATCH_PERIOD = 0.075
 
 _TITLE = 0.2
 _CAPTION = 0.17
+_NARROWEST = 1.6
 _BADGE = 0.135
 _LINE = SMALL / 72 * 1.3
 _SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]  # around lines
@@ -58,7 +59,12 @@ class Panels:
     @property
     def width(self) -> float:
         """Width in inches."""
-        return 2 * self.panel_width + self.gap
+        return 2 * self.room + self.gap
+
+    @property
+    def room(self) -> float:
+        """Width of one image, or more for what is written around a narrow one."""
+        return max(self.panel_width, _NARROWEST)
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw both panels and what is written around them."""
@@ -69,7 +75,7 @@ class Panels:
         fused = overlay.maps_over(
             background, explanation, self.content.styles, page.samples(HATCH_PERIOD), max_opacity=opacity
         )
-        second = x + self.panel_width + self.gap
+        second = x + self.room + self.gap
         self._titles(page, x, second, y)
         for left, pixels, has_map in ((x, plain, False), (second, fused.rgb, True)):
             panel = self._panel(page, left, y + _TITLE, pixels)
@@ -93,17 +99,17 @@ class Panels:
 
     def _titles(self, page: Page, first: float, second: float, y: float) -> None:
         words, k = self.content.words, self.content.explanation.ranking.k
-        page.heading(first, y - 0.01, self.content.subject, room=self.panel_width)
-        title = "overlay" if k == 1 else "fused overlay" if self.content.fused else "overlay of class maps"
+        page.heading(first, y - 0.01, self.content.subject, room=self.room)
+        title = "overlay" if k <= 1 else "fused overlay" if self.content.fused else "overlay of class maps"
         how_many = {0: "nothing to explain", 1: "one pathology"}.get(k, "several pathologies")
         aside = words(how_many, k=k)
-        page.heading(second, y - 0.01, words(title), aside=aside, room=self.panel_width)
+        page.heading(second, y - 0.01, words(title), aside=aside, room=self.room)
 
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
         texts = radiograph_caption(self.content, self.panel_width), overlay_caption(self.content)
         first, second = (
-            self.content.look.typeface.wrap(text, self.panel_width, SMALL, lines=4) for text in texts
+            self.content.look.typeface.wrap(text, self.room, SMALL, lines=6) for text in texts
         )
         return first, second
 
