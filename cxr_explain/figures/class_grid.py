@@ -188,13 +188,13 @@ class ClassGrid(ContentBlock):
         fitting = [
             (size[0], columns, size)
             for columns, size in sizes
-            if self._total(columns, size) <= self.room and size[0] >= 0.5
+            if self._total(columns, size) <= self.room and self._free(columns) >= _NARROWEST_HEAD
         ]
         if fitting:
             _, columns, size = max(fitting, key=lambda entry: (round(entry[0], 3), -entry[1]))
             return columns, size
         return min(
-            (entry for entry in sizes if entry[1][0] >= 0.5 or entry[0] == 1),
+            (entry for entry in sizes if self._free(entry[0]) >= _NARROWEST_HEAD or entry[0] == 1),
             key=lambda entry: self._total(*entry),
         )
 

@@ -27,7 +27,7 @@ HATCH_PERIOD = 0.075
 
 _TITLE = 0.2
 _CAPTION = 0.17
-_NARROWEST = 1.6
+_NARROWEST = 1.75
 _BADGE = 0.135
 _LINE = SMALL / 72 * 1.3
 _SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]  # around lines
@@ -108,9 +108,7 @@ class Panels:
     @cached_property
     def _captions(self) -> tuple[list[str], list[str]]:
         texts = radiograph_caption(self.content, self.panel_width), overlay_caption(self.content)
-        first, second = (
-            self.content.look.typeface.wrap(text, self.room, SMALL, lines=6) for text in texts
-        )
+        first, second = (self.content.look.typeface.wrap(text, self.room, SMALL, lines=6) for text in texts)
         return first, second
 
 
