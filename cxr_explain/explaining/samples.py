@@ -84,6 +84,7 @@ def reference_of(sample: Sample, data_set: Any = None) -> SampleReference | None
         boxes=tuple(box for name, mask in masks.items() for box in _rectangles(name, mask)),
         source="the sample's"
         + (f", of {type(data_set).__name__}" if hasattr(data_set, "pathologies") else ""),
+        view=_view_of(sample, data_set),
     )
     return SampleReference(labels, masks)
 
@@ -103,6 +104,20 @@ def _names_of(data_set: Any) -> Any:
     while not hasattr(data_set, "pathologies") and hasattr(data_set, "dataset"):
         data_set = data_set.dataset
     return getattr(data_set, "pathologies", data_set)
+
+
+def _view_of(sample: Sample, data_set: Any) -> str | None:
+    """The view in the table of TorchXRayVision's data set; None where that has none for the sample."""
+    while hasattr(data_set, "dataset"):  # a subset, whose samples have their numbers in the whole
+        data_set = data_set.dataset
+    table: Any = getattr(data_set, "csv", None)
+    at = np.asarray(sample.get("idx", ""))
+    if "view" not in getattr(table, "columns", ()) or at.size != 1 or at.dtype.kind not in "iu":
+        return None
+    if hasattr(data_set, "datasets") or not 0 <= at.item() < len(table):  # merged ones number each their own
+        return None
+    view = table["view"].iloc[at.item()]
+    return view if isinstance(view, str) and view != "UNKNOWN" else None
 
 
 def _states(names: Sequence[str], values: Sequence[float]) -> dict[str, LabelState]:

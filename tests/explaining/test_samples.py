@@ -72,6 +72,23 @@ def test_samples_and_radiographs_may_stand_in_one_batch(nih) -> None:
     assert [explanation.id for explanation in both] == ["sample-0", "sample-2"]
 
 
+def test_the_view_is_that_of_the_data_sets_table(nih) -> None:
+    import torchxrayvision as xrv
+
+    views = nih.csv["view"].tolist()
+    assert {"PA", "AP"} >= set(views)
+    part = xrv.datasets.SubsetDataset(nih, [4, 2])
+    for at, whole in ((0, 4), (1, 2)):
+        assert reference_of(nih[whole], nih).labels.view == views[whole]
+        assert reference_of(part[at], part).labels.view == views[whole]
+        assert reference_of(nih[whole], nih.pathologies).labels.view is None
+    merged = xrv.datasets.MergeDataset([part, nih])
+    assert reference_of(merged[3], merged).labels.view is None
+    found = Explainer(small_xrv()).explain(nih[0], top_k=1, data_set=nih)
+    said = "\n".join(text.get_text() for text in found.figure(dpi=40).findobj(Text))
+    assert f"view {views[0]} (from reference table)" in said
+
+
 def test_a_model_for_phantoms_refuses_samples(nih) -> None:
     explainer = Explainer.from_pretrained("phantom")
     with pytest.raises(PhantomWeightsError, match="radiograph sample-0"):

@@ -71,8 +71,8 @@ def padded(inside: float) -> Odd:
         inside: evidence in the radiograph, beside 1 in the margin.
     """
     explanation, radiograph, labels = plain(2, (160, 80), labels="Mass", fit="pad")
-    maps = np.zeros((2, 4, 4), np.float32)
-    maps[0, 1, 0], maps[1, 2, 1] = 1, inside
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, 3, 0], maps[1, 4, 4] = 1, inside
     return replace(explanation, maps=maps, class_maps=maps), radiograph, labels
 
 
