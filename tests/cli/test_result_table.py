@@ -69,3 +69,28 @@ def test_a_large_run_prints_what_fits_and_counts_the_rest(monkeypatch: pytest.Mo
 
 def test_nothing_explained_prints_nothing() -> None:
     assert printed(ResultTable(labelled=True)) == ""
+
+
+def test_signs_are_explained_where_they_are_and_nowhere_else() -> None:
+    table = ResultTable(labelled=True)
+    table.add(result({"Effusion": 1, "Cardiomegaly": 0}, k=2))
+    text = " ".join(printed(table).split())
+    assert "above: at or above its operating point" in text
+    assert "–" not in text
+    table.add(result({"Effusion": 1, "Support Devices": 1}, k=1))
+    text = " ".join(printed(table).split())
+    assert "– before a name: labelled, but not among the top K" in text
+    assert "– as agreement: without an operating point" in text
+    below = ResultTable(labelled=False)
+    below.add(replace(result("", k=18), rows=result("", k=18).rows[-1:]))
+    text = " ".join(printed(below).split())
+    assert "- below its operating point" in text
+    assert "+ at or above" not in text
+
+
+def test_names_are_spelt_as_in_figures() -> None:
+    for labelled in (True, False):
+        table = ResultTable(labelled=labelled)
+        table.add(result("Pleural_Thickening", k=8))
+        assert "Pleural_Thickening" not in printed(table, 300)
+        assert "Pleural Thickening" in printed(table, 300)
