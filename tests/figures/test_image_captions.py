@@ -13,8 +13,8 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from test_figure import written
 
 from cxr_explain.figures import ExplanationFigure, draw_explanation
-from cxr_explain.figures.captions import margin_share
 from cxr_explain.figures.content import Content
+from cxr_explain.figures.image_captions import margin_share
 from cxr_explain.figures.style import Style
 from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import ReferenceLabels
