@@ -102,6 +102,15 @@ def canonical_pathology(name: str) -> str:
     return _BY_FOLDED_NAME.get(_folded(name)) or " ".join(name.split())
 
 
+def readable(pathology: str) -> str:
+    """A pathology as a reader expects it; its name, as files have it, may have underscores.
+
+    >>> readable("Pleural_Thickening")
+    'Pleural Thickening'
+    """
+    return pathology.replace("_", " ")
+
+
 def says_no_finding(name: str) -> bool:
     """Whether a name is one of the spellings of "No Finding".
 

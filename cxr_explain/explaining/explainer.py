@@ -33,6 +33,7 @@ from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.survey import layers_that_do
 from cxr_explain.models.wrappers import unwrapped
+from cxr_explain.pathologies import readable
 from cxr_explain.radiograph import Radiograph
 
 RadiographLike = Radiograph | Sample | str | PathLike[str]
@@ -548,7 +549,7 @@ def _margin_notes(ranking: Ranking, maps: NDArray[np.float32], geometry: Geometr
     beyond = [name for name, peak in peaks if peak is not None and not geometry.sees(peak)]
     if not beyond:
         return ()
-    return (f"strongest in the black margin, outside of the radiograph: {', '.join(beyond)}",)
+    return (f"strongest in the black margin, outside of the radiograph: {', '.join(map(readable, beyond))}",)
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.models.base import ForwardPass
 from cxr_explain.models.grids import remark_on
+from cxr_explain.pathologies import readable
 
 
 def notes_on_layers(
@@ -49,5 +50,5 @@ def _on_gradients(
     for layer, states in zip(layers, unreached, strict=True):
         absent = [name for name, state in zip(ranking.pathologies, states, strict=False) if state]
         if absent:
-            whose = "" if len(absent) == ranking.k else f" of {', '.join(absent)}"
+            whose = "" if len(absent) == ranking.k else f" of {', '.join(map(readable, absent))}"
             yield f"No gradient{whose} reaches {layer}: there is no map, for or against. {way_out()}".strip()

@@ -18,6 +18,7 @@ from matplotlib.font_manager import FontProperties
 
 from cxr_explain.figures.fonts import Face as Face
 from cxr_explain.figures.fonts import Letters, font_files, installed_families, letters_of, stock, tried
+from cxr_explain.pathologies import readable
 
 _ELLIPSIS = "…"
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
@@ -83,7 +84,7 @@ def display_name(pathology: str) -> str:
     >>> display_name("Pleural_Thickening")
     'Pleural Thickening'
     """
-    return one_line(pathology.replace("_", " ")) or "(no name)"
+    return one_line(readable(pathology)) or "(no name)"
 
 
 @dataclass(frozen=True)
