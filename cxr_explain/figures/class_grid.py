@@ -70,7 +70,7 @@ class ClassGrid(ContentBlock):
     def _cell(
         self, page: Page, x: float, y: float, index: int, name_lines: int, background: NDArray[np.float32]
     ) -> None:
-        """Rank and probability, name, image, and the peak beside the strongest map's."""
+        """Rank and probability, name, image, and how strong the peak is beside the strongest map's."""
         style = self.content.styles[index]
         prediction = self.content.explanation.ranking.top[index]
         values = self.content.explanation.class_maps[index]
@@ -94,11 +94,20 @@ class ClassGrid(ContentBlock):
             why = "no gradient reaches this layer" if unreached else "no positive evidence"
             self._say(page, x, top, self.content.words(why))
             return
-        if self._single:
+        hidden = self._is_hidden(values)
+        if self._single and not hidden:
             return
         place = (x, top + self._image[1] + 0.095)
-        text = self.content.words("peak of the strongest", share=f"{100 * peak:.0f}")
-        page.text(*place, text, size=_TINY, colour=page.style.quiet, room=self._cell_width)
+        said = "peak in the margin" if hidden else "peak of the strongest"
+        text = self.content.words(said, share=f"{100 * peak:.0f}")
+        room, quiet = self._cell_width, page.style.quiet
+        page.text(*place, text, size=_TINY, colour=quiet, room=room, smallest=SMALLEST)
+
+    def _is_hidden(self, values: NDArray[np.float32]) -> bool:
+        """Whether a map is strongest in the margin, outside of the radiograph."""
+        geometry = self.content.explanation.geometry
+        peak = geometry.peak_of(values)
+        return peak is not None and not geometry.sees(peak)
 
     def _say(self, page: Page, x: float, y: float, text: str) -> None:
         """Say why there is no map, on the image with the top left corner (x, y)."""

@@ -42,8 +42,8 @@ class Style:
             comes from DejaVu Sans, then from any other font of the machine.
         size: size of ordinary text in points, 4 to 16.
         line_width: factor of all line widths.
-        language: language of the figure's words, such as "en", "de" or "zh", or the path of a translation; see
-            `cxr_explain.figures.wording.Wording`.
+        language: language of the figure's words, such as "en", "de" or "zh", or the path of a file with a
+            translation; see `cxr_explain.figures.wording.Wording`.
         names: display names of pathologies. Labels still match by the pathology's own name.
         missing_letters: what becomes of a name with letters that no font of this machine has: "error", or
             "number" for a warning and the letter's number, such as [U+6F22], in the figure.

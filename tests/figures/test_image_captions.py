@@ -69,6 +69,8 @@ def test_a_strongest_cell_in_the_margin_is_named_by_its_rank():
     )
     assert "margin" not in of(plain(5))
     assert "margin" not in of(plain(5, (SIDE, 200)))
+    assert "in the margin, 100 %" in text  # below the first class map
+    assert "peak 50 %" in text  # and the second
     assert "Evidence in the margin alone" in of(padded(0.0))
 
 
