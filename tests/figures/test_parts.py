@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -88,6 +89,16 @@ def test_styles_and_sizes_keep_the_layout(size, name):
     assert body.get_size() == pytest.approx(size)
     width = figure.get_figwidth()
     assert width == pytest.approx(11.69, abs=0.02) if size <= 10 else width > 11.7
+
+
+@pytest.mark.parametrize("size", [6.0, 8.0, 10.0])
+@pytest.mark.parametrize("fonts", [("DejaVu Serif",), ("DejaVu Sans Mono",), ("STIXGeneral",)])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_other_fonts_keep_the_layout(fonts, size, language):
+    figure = figure_of(18, style=Style(fonts=fonts, size=size, language=language))
+    assert_legible(figure)
+    drawn_with = {text.get_fontfamily()[0] for text in figure.axes[0].texts}
+    assert all(fonts[0].replace(" ", "") in Path(file).stem for file in drawn_with)
 
 
 def test_lines_are_as_wide_as_the_style_has_them():
