@@ -241,9 +241,14 @@ class ClassGrid(ContentBlock):
     @cached_property
     def _widest_word(self) -> float:
         """Width of the widest word of a name in the smallest letters, of those that a column is made for."""
-        names = [self.content.look.name_of(p.pathology) for p in self.content.explanation.ranking.top]
-        widths = [self.content.look.typeface.width(word, SMALLEST) for name in names for word in name.split()]
-        return min(max(widths), _WIDEST_WORD)
+        measure = self.content.look.typeface.width
+        words = (word for name in self._clean_names for word in name.split())
+        return min(max(measure(word, SMALLEST) for word in words), _WIDEST_WORD)
+
+    @cached_property
+    def _clean_names(self) -> list[str]:
+        clean, name_of = self.content.look.typeface.clean, self.content.look.name_of
+        return [clean(name_of(each.pathology)) for each in self.content.explanation.ranking.top]
 
     def _row_height(self, name_lines: int) -> float:
         return _cell_extra(name_lines) + self._image[1] + _GAP
@@ -256,8 +261,8 @@ class ClassGrid(ContentBlock):
 
     @cached_property
     def _names(self) -> list[tuple[list[str], float]]:
-        names = (self.content.look.name_of(p.pathology) for p in self.content.explanation.ranking.top)
-        return [_fit_name(name, self._cell_width, self.content.look.typeface) for name in names]
+        typeface = self.content.look.typeface
+        return [_fit_name(name, self._cell_width, typeface) for name in self._clean_names]
 
 
 def _cell_extra(name_lines: int) -> float:

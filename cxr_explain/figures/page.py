@@ -30,6 +30,7 @@ SMALLEST = 5.2
 """Size down to which the letters of a long name go before it is cut."""
 
 _SWATCH_PERIOD = 0.045
+_LONGEST = 500  # letters that are measured: no line has as many
 
 
 class Block(Protocol):
@@ -93,9 +94,10 @@ class Page:
             smallest: size that it may be set in before it is cut.
         """
         typeface = self.style.typeface
-        while room and smallest and size > smallest and typeface.width(text, size, face) > room:
+        line = typeface.clean(text, face)
+        while room and smallest and size > smallest and typeface.width(line[:_LONGEST], size, face) > room:
             size = max(size - 0.2, smallest)
-        line = typeface.clean(text, face) if room is None else typeface.shorten(text, room, size, face)
+        line = line if room is None else typeface.shorten(line, room, size, face)
         if line:
             colour = colour or self.style.ink
             size *= self.scale

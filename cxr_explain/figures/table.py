@@ -165,9 +165,9 @@ class PredictionTable(ContentBlock):
     def _needed(self, column: str) -> float:
         """Width of a column's widest words, with the space after them."""
         cells = [cell for row in self._rows if (cell := self._cells(row).get(column)) and not cell.to]
-        measure = self.content.look.typeface.width
-        widths = [measure(cell.text, BODY, cell.face) for cell in cells]
-        return max([measure(self.content.words(column), SMALL), *widths]) + _GUTTER
+        typeface = self.content.look.typeface
+        widths = [typeface.width(typeface.clean(cell.text, cell.face), BODY, cell.face) for cell in cells]
+        return max([typeface.width(self.content.words(column), SMALL), *widths]) + _GUTTER
 
     @cached_property
     def _remarks(self) -> list[str]:

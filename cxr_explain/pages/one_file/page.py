@@ -33,6 +33,7 @@ from cxr_explain.figures.texts import (
     phantom_texts,
     probability_text,
     ranked_by_text,
+    view_text,
 )
 from cxr_explain.pages.templating import environment, image_url
 from cxr_explain.pages.viewer.case import viewer_case, viewer_image
@@ -109,7 +110,7 @@ def explanation_page(
         styles=class_styles(ranking.pathologies, colours),
         labels=labels,
         reading=_reading(explanation),
-        facts=_facts(explanation, radiograph, phantom=phantom),
+        facts=_facts(explanation, radiograph, labels.view, phantom=phantom),
         notes=_notes(explanation, radiograph),
         caption=caption_of(explanation, labels, colours=colours),
         methods=methods_of(explanation),
@@ -158,7 +159,7 @@ def _reading(explanation: Explanation) -> str:
 
 
 def _facts(
-    explanation: Explanation, radiograph: Radiograph | None, *, phantom: bool
+    explanation: Explanation, radiograph: Radiograph | None, view: str | None, *, phantom: bool
 ) -> list[tuple[str, list[Fact]]]:
     provenance, ranking = explanation.provenance, explanation.ranking
     ranked_by = ranked_by_text(ranking.by, provenance.output_kind)
@@ -166,7 +167,7 @@ def _facts(
     method = [
         ("method", provenance.method),
         ("K", f"{ranking.k}, ranked by {ranked_by}"),
-        *map_facts(provenance),
+        *map_facts(provenance, ranking.k),
         ("maps", f"{cells} cells"),
     ]
     model = [
@@ -178,7 +179,7 @@ def _facts(
     kind = f"{radiograph.format}, " if radiograph is not None else ""
     image = [
         ("file", f"{kind}{width} × {height} pixels, SHA-256 {provenance.radiograph_sha256[:12]}"),
-        ("view", from_header(provenance.view)),
+        ("view", view_text(provenance.view, view)),
         ("laterality", from_header(provenance.laterality)),
     ]
     lists = [("Phantom" if phantom else "Radiograph", image), ("Method", method), ("Model", model)]
