@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -118,6 +119,7 @@ def draw_explanation(
     )
     across = max(_PAGE / look.scale, _NARROWEST_PAGE)
     placed, height = _lay_out(content, across)
+    gc.collect(1)  # the last figure, if it is garbage: 10 MB that would stay for a hundred figures
     with own_style():
         page = Page(across, height, dpi, look)
         for block, x, y in placed:

@@ -12,16 +12,18 @@ from typing import IO, Any, get_args
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.cbook import open_file_cm
 from matplotlib.figure import Figure
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError
 from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.pdf_fonts import truetype_outlines
+from cxr_explain.figures.quick_png import quick_png
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.options import FigureFormat
+from cxr_explain.support.collection import without_collection
 from cxr_explain.support.whole_file import output_errors, write_output, write_whole
 
 FORMATS = get_args(FigureFormat)
@@ -47,13 +49,14 @@ _LOCK = threading.RLock()
 def own_style() -> Iterator[None]:
     """Matplotlib's defaults and nothing of the caller's style, for the time of a block.
 
-    The settings are global to the process: the lock keeps two threads from restoring each other's.
+    The settings are global to the process: the lock keeps two threads from restoring each other's. A figure
+    is ten thousand objects: the search for garbage among those of torch would take a seventh of its time.
     """
     settings: Any = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(_NOT_STYLE)
     }
     settings.update(_STYLE)
-    with _LOCK, matplotlib.rc_context(settings):
+    with _LOCK, matplotlib.rc_context(settings), without_collection():
         yield
 
 
@@ -62,7 +65,7 @@ NOTEBOOK_DPI = 100
 
 
 class _Canvas(FigureCanvasAgg):
-    """Agg's canvas with another PNG writer: half the time of Matplotlib's, and no larger a file."""
+    """Agg's canvas with another writer of opaque PNGs: a quarter of the time of Matplotlib's."""
 
     def print_png(
         self,
@@ -73,19 +76,15 @@ class _Canvas(FigureCanvasAgg):
         **_: Any,  # what `savefig` passes for other formats
     ) -> None:
         """Write the figure; an opaque one without its alpha channel."""
-        self.draw()  # type: ignore[no-untyped-call]  # Matplotlib's, without types
-        pixels = np.asarray(self.buffer_rgba())  # type: ignore[no-untyped-call]
-        image = Image.fromarray(pixels)
-        if (pixels[..., 3] == 255).all():
-            image = image.convert("RGB")
-        about = PngInfo()
-        for name, value in (metadata or {}).items():
-            if value is not None:
-                about.add_text(name, value)
-        dpi = (self.figure.dpi, self.figure.dpi)
-        # RGB at level 1 is smaller than RGBA at level 3; level 6, the usual one, takes twice as long.
-        options = {"pnginfo": about, "dpi": dpi, "compress_level": 1, **(pil_kwargs or {})}
-        image.save(filename_or_obj, format="png", **options)
+        # Not the canvas's own, which would stay with the figure: 20 MB at 200 dpi.
+        renderer = RendererAgg(*self.get_width_height(physical=True), self.figure.dpi)
+        self.figure.draw(renderer)
+        pixels = np.asarray(renderer.buffer_rgba())
+        if pil_kwargs or pixels[..., 3].min() < 255:
+            super().print_png(filename_or_obj, metadata=metadata, pil_kwargs=pil_kwargs)  # type: ignore[no-untyped-call]
+            return
+        with open_file_cm(filename_or_obj, "wb") as file:
+            file.write(quick_png(pixels, self.figure.dpi, metadata or {}))
 
 
 class ExplanationFigure(Figure):
