@@ -9,6 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from cxr_explain.figures.artists import Samples, TextLine
+from cxr_explain.figures.letter_shapes import line_shape
 from cxr_explain.figures.lettering import Typeface
 from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.page import Page
@@ -33,35 +34,68 @@ def noise(rows, columns):
     return np.random.default_rng(5).integers(0, 256, (rows, columns, 3), np.uint8)
 
 
-@pytest.mark.parametrize("vertical", ["baseline", "center"])
-@pytest.mark.parametrize("align", ["left", "center", "right"])
-@pytest.mark.parametrize("rotation", [0.0, 90.0])
-def test_a_line_has_the_pixels_of_matplotlibs_text(align, vertical, rotation):
+def drawn_by_both(words, *, align="left", vertical="baseline", rotation=0.0, dpi=100, size=6.4, face="bold"):
+    """The pixels of a line of this package, and of Matplotlib's text."""
     drawn = []
     for kind in (TextLine, Text):
         with own_style():
             figure, axes = empty()
+            figure.set_dpi(dpi)
             if kind is TextLine:
                 style = {
-                    "size": 6.4,
-                    "face": "bold",
+                    "size": size,
+                    "face": face,
                     "colour": "#A32A00",
                     "align": align,
                     "vertical": vertical,
                 }
             else:
                 style = {
-                    "fontproperties": Typeface().font("bold", 6.4),
+                    "fontproperties": Typeface().font(face, size, words),
                     "color": "#A32A00",
                     "horizontalalignment": align,
                     "verticalalignment": vertical,
                     "parse_math": False,
                 }
-            text = kind(0.913, 0.517, WORDS, rotation=rotation, **style)
-            axes.add_artist(text)
-        drawn.append(pixels_of(figure))
+            axes.add_artist(kind(0.913, 0.517, words, rotation=rotation, **style))
+        drawn.append(pixels_of(figure).astype(int))
     assert (drawn[0] != 255).any()
-    assert (drawn[0] == drawn[1]).all()
+    return drawn
+
+
+@pytest.mark.parametrize(("vertical", "rotation"), [("center", 0.0), ("baseline", 90.0), ("center", 90.0)])
+@pytest.mark.parametrize("align", ["left", "center", "right"])
+def test_a_line_off_the_baseline_has_the_pixels_of_matplotlibs_text(align, vertical, rotation):
+    ours, theirs = drawn_by_both(WORDS, align=align, vertical=vertical, rotation=rotation)
+    assert (ours == theirs).all()
+
+
+@pytest.mark.parametrize("align", ["left", "center", "right"])
+@pytest.mark.parametrize("face", ["regular", "bold", "oblique"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        WORDS,
+        "AVATAR To. Ta, P.",
+        "fluffy official flow",
+        "Ödem; œdème, Ёлка",
+        "\u2713 agrees \u2013 \u00b7 \u2026",
+    ],
+)
+def test_a_line_on_the_baseline_is_as_matplotlibs_text_to_a_part_of_a_pixel(words, face, align):
+    """Filled as one outline: the same letters, kerning and ligatures, with starts that are not rounded."""
+    ours, theirs = drawn_by_both(words, align=align, dpi=200, face=face)
+    ink = 255 * 3 - theirs.sum(axis=2)
+    shifts = [np.abs(np.roll(255 * 3 - ours.sum(axis=2), shift, axis=1) - ink).sum() for shift in (-1, 0, 1)]
+    assert np.argmin(shifts) == 1
+    assert shifts[1] < 0.35 * ink.sum()
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.001)
+
+
+@pytest.mark.parametrize("words", ["Mass \u05e9\u05dc", "e\u0301", "\ufb03\u0e01", "\u6f22"])
+def test_what_needs_more_than_letters_in_a_row_is_left_to_matplotlib(words):
+    assert line_shape(Typeface().font().get_file(), words) is None
+    assert line_shape(None, "Mass") is None
 
 
 def test_a_hidden_line_is_not_drawn():
