@@ -12,6 +12,7 @@ import math
 from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -101,7 +102,7 @@ class Page:
         if line:
             colour = colour or self.style.ink
             size *= self.scale
-            self.axes.add_artist(
+            self._add(
                 TextLine(x, y, line, size=size, face=face, colour=colour, align=align, typeface=typeface)
             )
 
@@ -123,13 +124,13 @@ class Page:
         self, x: list[float], y: list[float], *, colour: str, weight: float, dashes: Dashes = "solid"
     ) -> None:
         """A line through points."""
-        self.axes.add_line(Line2D(x, y, color=colour, linewidth=self.weight(weight), linestyle=dashes))
+        self._add(Line2D(x, y, color=colour, linewidth=self.weight(weight), linestyle=dashes))
 
     def box(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
         """A rectangle; the style is Matplotlib's."""
         if "linewidth" in style:
             style["linewidth"] = self.weight(style["linewidth"])
-        self.axes.add_patch(Rectangle((x, y), width, height, **style))
+        self._add(Rectangle((x, y), width, height, **style))
 
     def swatch(self, style: ClassStyle, x: float, y: float, width: float, height: float) -> None:
         """A pathology's colour, with its second sign."""
@@ -142,7 +143,7 @@ class Page:
 
     def dot(self, x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> None:
         """A filled circle."""
-        self.axes.add_line(dot(x, y, diameter * self.scale, face_colour=face_colour, edge_colour=edge_colour))
+        self._add(dot(x, y, diameter * self.scale, face_colour=face_colour, edge_colour=edge_colour))
 
     def image(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
         """An image (h, w, 3) with its top left corner at (x, y), aligned to whole pixels of the page."""
@@ -182,6 +183,10 @@ class Page:
         axes.set_ylim(*extent[2:])
         axes.add_image(Samples(axes, pixels, extent))
         return axes
+
+    def _add(self, artist: Artist) -> None:
+        """Put something on the page; unlike `add_line` and `add_patch` not looking how far it reaches."""
+        self.axes.add_artist(artist)
 
     def weight(self, points: float) -> float:
         """The width of a line in points, as the style has it."""
