@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from os import PathLike, cpu_count
+from os import PathLike
 from typing import Any, Unpack
 
 import numpy as np
@@ -42,6 +42,7 @@ from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.options import Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
+from cxr_explain.support.cores import available_cores
 
 SECONDS_OF_A_PART = 30.0
 """A part is written after so long, whatever the number of its rows: what a kill can cost."""
@@ -80,7 +81,7 @@ class RunSettings:
     @property
     def threads(self) -> int:
         """Threads that read ahead."""
-        return self.workers or min(4, cpu_count() or 1)
+        return self.workers or min(4, available_cores())
 
 
 @dataclass(frozen=True)

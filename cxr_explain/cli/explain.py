@@ -47,6 +47,16 @@ class FigurePanel(LookPanel, title="Figure"):
     page: bool = False
 
 
+class DrawingPanel(BatchPanel):
+    """How the work is done.
+
+    Args:
+        workers: processes that draw figures while the next images are explained; 1 draws in turn.
+    """
+
+    workers: Annotated[int, typer.Option(min=0, show_default="one a core, for 16 files and more")] = 0
+
+
 def explain(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
     *,
@@ -58,7 +68,7 @@ def explain(
     figures: FigurePanel,
     output: OutPath = Path("figures"),
     ids: Annotated[Literal["name", "sha256"], typer.Option(rich_help_panel="Output")] = "name",
-    run: BatchPanel,
+    run: DrawingPanel,
 ) -> None:
     """Explain radiographs: one figure, one JSON and one NPZ file for each.
 
@@ -100,6 +110,7 @@ def explain(
         style=look,
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
+        workers=run.workers,
     )
     if _show(results, paths, labelled=labels_for is not None, page_in=output if figures.page else None):
         raise typer.Exit(console.EXIT_SOME_FAILED)

@@ -160,7 +160,7 @@ class Explainer:
             settings = replace(settings, method=self.rule.title)  # one's own
         return ExplainerFacts(
             package_version=__version__,
-            torch_version=torch.__version__,
+            torch_version=str(torch.__version__),
             model=classifier.name,
             weights_sha256=classifier.weights_sha256,
             training_sets=tuple(classifier.training_sets),

@@ -31,7 +31,6 @@ from cxr_explain.display import (
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
-from cxr_explain.explaining.samples import SampleReference
 from cxr_explain.explaining.stored_maps import MOST_VALUES, packed_maps, unpacked_maps
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import RankBy, StyleName
@@ -43,6 +42,7 @@ from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
     from cxr_explain.display import ExplanationFigure, Explorer, Style
+    from cxr_explain.explaining.samples import SampleReference
 
 _SCHEMA = "cxr-explain/explanation/3"
 _LONGEST_NPZ = 8 * MOST_VALUES + 2**20  # bytes: two arrays and what is around them

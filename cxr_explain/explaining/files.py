@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_explain.errors import CxrExplainError, OptionError
+from cxr_explain.explaining.drawing import Drawers, processes_for
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import (
+    Outcome,
     Saved,
     attempt,
     explain_in_batches,
@@ -89,6 +93,7 @@ def explain_files(
     style: Style | StyleName = "light",
     hashed_ids: bool = False,
     batch_size: int = 8,
+    workers: int = 1,
 ) -> Iterator[tuple[Path, Saved | CxrExplainError]]:
     """Read, explain, draw and save file by file.
 
@@ -105,6 +110,9 @@ def explain_files(
         style: how the figures look.
         hashed_ids: name outputs after the SHA-256 of the file rather than after its name.
         batch_size: images in one forward pass.
+        workers: processes that draw; 0 takes one a core for 16 files and more, and none for fewer. With 1
+            this process draws. A script that asks for others guards its own work by `__name__ == "__main__"`,
+            since they import it.
 
     Raises:
         OutputError: an output folder that cannot be made; every other error is the value of one file.
@@ -120,22 +128,40 @@ def explain_files(
     def prepared(path: Path) -> ModelInput:
         return explainer.prepare(names.give(reading.read(path), os.path.realpath(path)))
 
-    def saved(path: Path, explained: Explained) -> Saved:
-        labels = labels_for(path, explained.radiograph.shape)
-        return save_outputs(
-            explained, output, labels=labels, figure_format=figure_format, style=style, html=html
-        )
+    def begun(path: Path, explained: Explained) -> Callable[[], Saved]:
+        """Have the figure drawn; what is left to do once it is there needs no pixels, but for a page."""
+        explanation, radiograph = explained.explanation, explained.radiograph
+        labels = labels_for(path, radiograph.shape)
+        drawing = drawers.begin(explanation, radiograph, labels, figure_format, style)
+        if not html:
+            explained = Explained(radiograph.without_pixels(), replace(explanation, radiograph=None))
+        saving = partial(save_outputs, explained, output, drawing=drawing)
+        return partial(saving, labels=labels, figure_format=figure_format, html=html)
 
     images = ((path, attempt(partial(prepared, path))) for path in files)
-    for outcomes in explain_in_batches(explainer, images, asked or RankingSettings(), batch_size):
-        while outcomes:  # emptied as it goes, for the memory that pixels take
-            outcome = outcomes.pop(0)
-            path, found = outcome.item, outcome.found
-            if isinstance(found, CxrExplainError):
-                yield path, found.at(path)
-                continue
-            result = attempt(partial(saved, path, found))
-            yield path, result.at(path) if isinstance(result, CxrExplainError) else result
+    waiting: deque[tuple[Path, Callable[[], Saved] | CxrExplainError]] = deque()
+    with Drawers(processes_for(len(files), workers)) as drawers:
+        for outcomes in explain_in_batches(explainer, images, asked or RankingSettings(), batch_size):
+            while outcomes:  # emptied as it goes, for the memory that pixels take
+                waiting.append(_begun(outcomes.pop(0), begun))
+                while len(waiting) > drawers.ahead:
+                    yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+
+
+def _begun(
+    outcome: Outcome[Path], begin: Callable[[Path, Explained], Callable[[], Saved]]
+) -> tuple[Path, Callable[[], Saved] | CxrExplainError]:
+    path, found = outcome.item, outcome.found
+    return path, found if isinstance(found, CxrExplainError) else attempt(partial(begin, path, found))
+
+
+def _finished(
+    path: Path, saving: Callable[[], Saved] | CxrExplainError
+) -> tuple[Path, Saved | CxrExplainError]:
+    result = saving if isinstance(saving, CxrExplainError) else attempt(saving)
+    return path, result.at(path) if isinstance(result, CxrExplainError) else result
 
 
 def _check_apart(files: Sequence[Path], output: Path, figure_format: FigureFormat) -> None:

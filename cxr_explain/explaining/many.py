@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cxr_explain.errors import CxrExplainError, OptionError, fault
+from cxr_explain.explaining.drawing import FigureFile, draw_file
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.preprocessing import ModelInput
@@ -21,7 +22,7 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.options import FigureFormat, StyleName
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
-from cxr_explain.support.whole_file import output_errors, tidy
+from cxr_explain.support.whole_file import output_errors, tidy, write_output
 
 if TYPE_CHECKING:
     from cxr_explain.display import Style
@@ -188,6 +189,7 @@ def save_outputs(
     figure_format: FigureFormat | None = "png",
     html: bool = False,
     style: Style | StyleName = "light",
+    drawing: Callable[[], FigureFile] | None = None,
 ) -> Saved:
     """Write the figure first, the JSON last: where a JSON file is, everything is.
 
@@ -198,6 +200,7 @@ def save_outputs(
         figure_format: None writes no figure.
         html: also write `<id>.html`, the page with controls.
         style: how the figure looks.
+        drawing: gives the figure; by default it is drawn here, in the style.
 
     Raises:
         OutputError: a folder that cannot be written to.
@@ -205,10 +208,9 @@ def save_outputs(
     explanation, radiograph = explained.explanation, explained.radiograph
     figure = size = None
     if figure_format is not None:
-        drawn = explanation.figure(labels, radiograph=radiograph, style=style, missing_letters="number")
-        figure = folder / f"{explanation.id}.{figure_format}"
-        drawn.save(figure)
-        size = (round(drawn.bbox.width), round(drawn.bbox.height))
+        drawn = drawing() if drawing else draw_file(explanation, radiograph, labels, figure_format, style)
+        figure = write_output(folder / f"{explanation.id}.{figure_format}", drawn.content, "a figure")
+        size = drawn.size
     page = folder / f"{explanation.id}.html" if html else None
     if page is not None:
         explanation.to_html(page, labels, radiograph=radiograph)

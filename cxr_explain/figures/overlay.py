@@ -22,22 +22,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from torch import Tensor
 
 from cxr_explain.errors import OptionError, OutputError
-from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.palette import ClassStyle, Rgb, class_styles, reads_black
 from cxr_explain.geometry import Geometry
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Floats, Mask, Points, Shape
+
+if TYPE_CHECKING:  # whoever draws figures alone need not wait for torch
+    from torch import Tensor
+
+    from cxr_explain.explaining.batch_maps import BatchMaps
 
 MAX_OPACITY = 0.6
 """Opacity of the strongest evidence: the anatomy below stays readable."""
@@ -432,6 +435,7 @@ def batch_overlays(batch: BatchMaps, inputs: Tensor) -> NDArray[np.uint8]:
 
 def _grey_of(inputs: Tensor) -> Floats:
     """(B, H, W) in [0, 1]."""
-    grey = inputs.detach().to("cpu", torch.float32).mean(dim=1)
-    low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
-    return np.asarray(((grey - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).numpy())
+    grey = np.asarray(inputs.detach().cpu().float()).mean(axis=1, dtype=np.float32)
+    low, high = grey.min(axis=(1, 2), keepdims=True), grey.max(axis=(1, 2), keepdims=True)
+    stretched: Floats = (grey - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return stretched

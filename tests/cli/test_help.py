@@ -114,6 +114,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--seed",  # of the bootstrap; of a phantom
         "--size",  # of CheXpert's images; of a phantom
         "--uncertain",  # in an audit; in its statistics, which know what the audit took
+        "--workers",  # threads that read; processes that draw
     }
 
 

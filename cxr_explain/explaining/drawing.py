@@ -1,0 +1,213 @@
+"""Figures drawn by processes of their own, on all cores, while the next images are explained.
+
+Threads would wait for each other. These processes do not load torch, write nothing and know no names: each
+is given an explanation with its grey image, and gives the figure's file back, with the bytes that this
+process would have written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from multiprocessing import connection, get_context, parent_process
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.options import FigureFormat, StyleName
+from cxr_explain.pathologies import ReferenceLabels
+from cxr_explain.radiograph import Radiograph
+from cxr_explain.support.cores import available_cores
+
+if TYPE_CHECKING:
+    from cxr_explain.display import Style
+
+WORTHWHILE = 16
+"""Files from which processes save more time than their start takes, which is a second each."""
+
+_AHEAD = 2  # figures for each process: the one that is drawn, and the next
+_Said = list[tuple[str, type[Warning], str, int]]
+_shown: dict[Any, Any] = {}  # as the registry of a module has it: each warning is shown once
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A figure, drawn and not yet written.
+
+    Args:
+        content: the file's content.
+        size: width and height of the figure in pixels.
+    """
+
+    content: bytes
+    size: tuple[int, int]
+
+
+_Drawn = tuple[FigureFile, _Said]
+
+
+def draw_file(
+    explanation: Explanation,
+    radiograph: Radiograph,
+    labels: ReferenceLabels | None,
+    kind: FigureFormat,
+    style: Style | StyleName = "light",
+) -> FigureFile:
+    """Draw the annotated figure of an explanation, with the numbers of letters that no font has.
+
+    Args:
+        explanation: the explanation to draw.
+        radiograph: the radiograph that was explained.
+        labels: reference labels to show.
+        kind: format of the file.
+        style: how the figure looks.
+    """
+    figure = explanation.figure(labels, radiograph=radiograph, style=style, missing_letters="number")
+    return FigureFile(figure.to_bytes(kind), (round(figure.bbox.width), round(figure.bbox.height)))
+
+
+def processes_for(files: int, asked: int = 0) -> int:
+    """How many processes draw the figures of so many files; 1 for this one alone.
+
+    Args:
+        files: number of files.
+        asked: number of processes that the user asks for; 0 leaves it to what pays: one a core, or none.
+
+    >>> processes_for(2), processes_for(2, asked=3)
+    (1, 3)
+    """
+    return asked or (available_cores() if files >= WORTHWHILE else 1)
+
+
+class Drawers:
+    """Processes that draw figures; they start as they are needed, and end with the block or this process.
+
+    Args:
+        processes: number of processes; with 1 this process draws.
+
+    >>> with Drawers(1) as drawers:
+    ...     drawers.ahead
+    0
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.ahead = 0 if processes == 1 else _AHEAD * processes
+        """Figures that may be begun before the first of them is asked for."""
+
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:
+            context = get_context("spawn")  # a fork of a process with torch's threads may hang
+            self._pool = ProcessPoolExecutor(processes, context, initializer=_start)
+
+    def begin(
+        self,
+        explanation: Explanation,
+        radiograph: Radiograph,
+        labels: ReferenceLabels | None,
+        kind: FigureFormat,
+        style: Style | StyleName = "light",
+    ) -> Callable[[], FigureFile]:
+        """Have a figure drawn; `draw_file` says what the arguments are.
+
+        Returns:
+            What gives the figure once it is there, or raises what drawing it raised.
+        """
+        if labels is None and explanation.reference is not None:
+            labels = explanation.reference.labels
+        bare = replace(explanation, radiograph=None, reference=None)
+        if self._pool is None:
+            return partial(draw_file, bare, radiograph, labels, kind, style)
+        work = partial(_draw, bare, *_packed(radiograph), labels, kind, style)
+        try:
+            with _without_interrupts():  # for the processes, which inherit it
+                return partial(_fetch, self._pool.submit(work), work)
+        except BrokenProcessPool:
+            return lambda: _told(*work())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _fetch(future: Future[_Drawn], work: Callable[[], _Drawn]) -> FigureFile:
+    try:
+        drawn = future.result()
+    except BrokenProcessPool:  # a process was killed, such as for memory
+        drawn = work()
+    return _told(*drawn)
+
+
+def _told(figure: FigureFile, said: _Said) -> FigureFile:
+    """Show here what was warned of there."""
+    for text, category, file, line in said:
+        warnings.warn_explicit(text, category, file, line, registry=_shown)
+    return figure
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C is for this process, which ends the others; here it comes a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _packed(radiograph: Radiograph) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """What is drawn of a radiograph: what is known of it, and its grey image, a fifth of the memory."""
+    apart = ("pixels", "display")
+    known = {
+        each.name: getattr(radiograph, each.name) for each in fields(radiograph) if each.name not in apart
+    }
+    return known, radiograph.display
+
+
+# -- in another process ----
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process that is killed closes nothing that the ones it started would wait for."""
+    if (parent := parent_process()) is not None:
+        connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _draw(
+    explanation: Explanation,
+    known: dict[str, Any],
+    display: NDArray[np.uint8],
+    labels: ReferenceLabels | None,
+    kind: FigureFormat,
+    style: Style | StyleName,
+) -> _Drawn:
+    black = np.broadcast_to(np.float32(0), display.shape)
+    radiograph = Radiograph(pixels=black, display=display, **known)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        figure = draw_file(explanation, radiograph, labels, kind, style)
+    return figure, [(str(each.message), each.category, each.filename, each.lineno) for each in said]
