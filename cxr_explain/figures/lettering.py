@@ -70,7 +70,7 @@ def isolated(name: str) -> str:
 
 
 def isolates(line: str) -> list[str]:
-    r"""The parts of a line from left to right, each of which has a direction of its own.
+    r"""The parts of a line from left to right, each with one direction.
 
     >>> isolates("\u2068\u05e9\u05dc\u05d5\u05dd\u2069: 93 %") == ["\u05e9\u05dc\u05d5\u05dd", ": 93 %"]
     True

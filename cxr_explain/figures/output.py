@@ -50,7 +50,7 @@ def own_style() -> Iterator[None]:
     """Matplotlib's defaults and nothing of the caller's style, for the time of a block.
 
     The settings are global to the process: the lock keeps two threads from restoring each other's. A figure
-    is ten thousand objects: the search for garbage among those of torch would take a seventh of its time.
+    is ten thousand objects: the search for garbage among those of torch would take a seventh of the time.
     """
     settings: Any = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(_NOT_STYLE)

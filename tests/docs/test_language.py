@@ -153,7 +153,8 @@ def test_the_texts_are_spelled() -> None:
 
 
 FOREIGN = (
-    "*/spelling.py,*/ordinary_names.py,*/test_spelled_otherwise.py"  # months and names of other languages
+    "*/spelling.py,*/ordinary_names.py,*/test_spelled_otherwise.py,"  # months and names of other languages
+    "*/languages/de.toml"  # a figure's words in German
 )
 SKIPPED = (
     "*/_build/*,*/__pycache__/*,*.ipynb,*.safetensors,*.png,*.npz,*.csv,*.json,*.svg,*.js,*/words.txt,"
