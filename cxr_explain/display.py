@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes as Axes
     from numpy.typing import NDArray
 
     from cxr_explain.figures.methods import Methods
@@ -92,3 +93,11 @@ def overlays_of(batch: Any, inputs: Any) -> NDArray[np.uint8]:
     from cxr_explain.figures.overlay import batch_overlays
 
     return batch_overlays(batch, inputs)
+
+
+def draw_on(axes: Any, piece: str, explanation: Any, *arguments: Any, **options: Any) -> Axes:
+    """A piece of a figure on given axes; see `cxr_explain.figures.on_axes`."""
+    from cxr_explain.figures import on_axes
+
+    drawn: Axes = getattr(on_axes, f"draw_{piece}")(axes, explanation, *arguments, **options)
+    return drawn

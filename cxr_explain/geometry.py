@@ -7,7 +7,7 @@ size covers the same region as the pixels it was computed from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,6 +54,19 @@ class Geometry:
         check_option("fit", fit, Fit)
         side = min(height, width) if fit == "crop" else max(height, width)
         return cls((height, width), model_size, width // 2 - side // 2, height // 2 - side // 2, side, fit)
+
+    def within(self, box: tuple[int, int, int, int]) -> Geometry:
+        """The same square in a part of the radiograph.
+
+        Args:
+            box: (left, top, right, bottom) of the part, in radiograph pixels.
+
+        >>> Geometry.fit_square((2320, 2828), 224).within((1000, 0, 2000, 500)).left
+        -746
+        """
+        left, top, right, bottom = box
+        shape = (bottom - top, right - left)
+        return replace(self, radiograph_shape=shape, left=self.left - left, top=self.top - top)
 
     @property
     def scale(self) -> float:
@@ -205,9 +218,26 @@ class Geometry:
         """Map a mask (..., I, J) of the model's square to the radiograph by nearest cell."""
         values = np.asarray(mask, bool)
         height, width = self.radiograph_shape
-        rows, rows_seen = self._nearest(values.shape[-2], self.top, height)
-        columns, columns_seen = self._nearest(values.shape[-1], self.left, width)
+        rows, rows_seen = self.nearest_cells(values.shape[-2], 0, height)
+        columns, columns_seen = self.nearest_cells(values.shape[-1], 1, width)
         return values[..., rows[:, None], columns] & rows_seen[:, None] & columns_seen
+
+    def nearest_cells(
+        self, cells: int, axis: int, samples: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The cell of a map that each sample of the radiograph lies in, and which samples the model saw.
+
+        Args:
+            cells: I or J of the map.
+            axis: 0 for rows, 1 for columns.
+            samples: number of samples over the radiograph.
+
+        >>> Geometry.fit_square((4, 8), 4).nearest_cells(2, 1, 8)[0].tolist()
+        [0, 0, 0, 0, 1, 1, 1, 1]
+        """
+        start, extent = (self.top, self.left)[axis], self.radiograph_shape[axis]
+        centres, seen = self._centres(start, samples, extent)
+        return np.clip(np.floor(centres * cells), 0, cells - 1).astype(np.intp), seen
 
     def _centres(
         self, start: int, samples: int, extent: int
@@ -229,10 +259,6 @@ class Geometry:
         weights[index, lower] = 1 - fraction
         np.add.at(weights, (index, upper), fraction)
         return weights, seen
-
-    def _nearest(self, cells: int, start: int, extent: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        centres, seen = self._centres(start, extent, extent)
-        return np.clip(np.floor(centres * cells), 0, cells - 1).astype(np.intp), seen
 
     def _cell_shares(self, cells: int, start: int, extent: int) -> NDArray[np.float32]:
         """(cells, extent): the share of each cell that each radiograph pixel covers."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cxr_explain.display import (
     animation_of,
     caption_of,
+    draw_on,
     explorer_of,
     figure_of,
     html_file_of,
@@ -41,7 +42,7 @@ from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
-    from cxr_explain.display import ExplanationFigure, Explorer, Style
+    from cxr_explain.display import Axes, ExplanationFigure, Explorer, Style
     from cxr_explain.explaining.samples import SampleReference
 
 _SCHEMA = "cxr-explain/explanation/3"
@@ -145,7 +146,7 @@ class Explanation:
             OutputError: no radiograph, or not the one that was explained.
         """
         labels = self._labels_or(reference_labels)
-        return figure_of(self, self._radiograph_or(radiograph), reference_labels=labels, **options)
+        return figure_of(self, self.own_radiograph(radiograph), reference_labels=labels, **options)
 
     def caption(
         self,
@@ -211,8 +212,36 @@ class Explanation:
             OptionError: a colour that is none.
             OutputError: not the radiograph that was explained.
         """
-        below = None if radiograph is None else self._radiograph_or(radiograph)
+        below = None if radiograph is None else self.own_radiograph(radiograph)
         return overlay_of(self, below, max_opacity=max_opacity, longest=longest, colours=colours)
+
+    def draw_radiograph(self, axes: Axes, **options: Any) -> Axes:
+        """Draw the radiograph on given axes; see `cxr_explain.figures.on_axes.draw_radiograph`."""
+        return draw_on(axes, "radiograph", self, **options)
+
+    def draw_overlay(self, axes: Axes, **options: Any) -> Axes:
+        """Draw the fused overlay on given axes; see `cxr_explain.figures.on_axes.draw_overlay`."""
+        return draw_on(axes, "overlay", self, **options)
+
+    def draw_class_map(self, axes: Axes, pathology: str, **options: Any) -> Axes:
+        """Draw one class map on given axes; see `cxr_explain.figures.on_axes.draw_class_map`."""
+        return draw_on(axes, "class_map", self, pathology, **options)
+
+    def draw_winners(self, axes: Axes, **options: Any) -> Axes:
+        """Draw which class map wins where on given axes; see `cxr_explain.figures.on_axes.draw_winners`."""
+        return draw_on(axes, "winners", self, **options)
+
+    def draw_boxes(self, axes: Axes, reference_labels: ReferenceLabelsLike = None, **options: Any) -> Axes:
+        """Draw reference boxes on given axes; see `cxr_explain.figures.on_axes.draw_boxes`."""
+        return draw_on(axes, "boxes", self, reference_labels, **options)
+
+    def draw_key(self, axes: Axes, **options: Any) -> Axes:
+        """Draw the colour key on given axes; see `cxr_explain.figures.on_axes.draw_key`."""
+        return draw_on(axes, "key", self, **options)
+
+    def draw_predictions(self, axes: Axes, **options: Any) -> Axes:
+        """Draw predictions as bars on given axes; see `cxr_explain.figures.on_axes.draw_predictions`."""
+        return draw_on(axes, "predictions", self, **options)
 
     def explore(
         self, radiograph: Radiograph | None = None, *, colours: Mapping[str, str] | None = None
@@ -229,7 +258,7 @@ class Explanation:
             OptionError: a colour that is none.
             OutputError: not the radiograph that was explained.
         """
-        below = None if radiograph is None else self._radiograph_or(radiograph)
+        below = None if radiograph is None else self.own_radiograph(radiograph)
         return explorer_of(self, below, colours=colours)
 
     def to_html(
@@ -264,7 +293,7 @@ class Explanation:
             OutputError: not the radiograph that was explained, or a folder that cannot be written to.
             ReferenceLabelError: labels that cannot be read.
         """
-        below = None if radiograph is None else self._radiograph_or(radiograph)
+        below = None if radiograph is None else self.own_radiograph(radiograph)
         labels = self._labels_or(reference_labels)
         return html_file_of(path, self, below, labels, max_opacity=max_opacity, colours=colours)
 
@@ -306,7 +335,7 @@ class Explanation:
             OptionError: another ending, a number out of range, or a colour that is none.
             OutputError: not the radiograph that was explained, or a folder that cannot be written to.
         """
-        below = None if radiograph is None else self._radiograph_or(radiograph)
+        below = None if radiograph is None else self.own_radiograph(radiograph)
         return animation_of(
             path,
             self,
@@ -413,7 +442,15 @@ class Explanation:
     def _labels_or(self, given: ReferenceLabelsLike) -> ReferenceLabelsLike:
         return self.reference.labels if given is None and self.reference is not None else given
 
-    def _radiograph_or(self, given: Radiograph | None) -> Radiograph:
+    def own_radiograph(self, given: Radiograph | None = None) -> Radiograph:
+        """The radiograph that was explained.
+
+        Args:
+            given: wanted after `load`, which does not store pixels; its SHA-256 must match.
+
+        Raises:
+            OutputError: no radiograph, or not the one that was explained.
+        """
         radiograph = given or self.radiograph
         if radiograph is None:
             raise OutputError(

@@ -68,7 +68,8 @@ class TextLine(Text):
         shown = pieces[0] if len(pieces) == 1 else text
         super().__init__(
             x, y, shown, fontproperties=typeface.font(face, size, text), color=colour,
-            horizontalalignment=align, verticalalignment=vertical, parse_math=False, clip_on=False, **style,
+            horizontalalignment=align, verticalalignment=vertical, parse_math=False, usetex=False,
+            clip_on=False, **style,
         )  # fmt: skip
 
     def set_clip_path(self, path: Any, transform: Any = None) -> None:
@@ -109,7 +110,7 @@ class TextLine(Text):
 
 
 class Samples(AxesImage):
-    """An image that is not resampled where each sample is one pixel of the page.
+    """An image that is not resampled where each sample is one pixel of the page, nor in a PDF or SVG.
 
     Args:
         axes: the axes that the image is drawn in and clipped to.
@@ -123,6 +124,9 @@ class Samples(AxesImage):
         super().__init__(axes, extent=extent, origin="upper")
         self.set_data(pixels)
         self.set_clip_path(axes.patch)
+
+    def _check_unsampled_image(self) -> bool:
+        return True  # in a PDF or SVG the samples stand as they are
 
     def make_image(
         self, renderer: RendererBase, magnification: float = 1.0, unsampled: bool = False

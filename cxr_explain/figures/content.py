@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
+from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.style import LIGHT, Style
 from cxr_explain.figures.wording import Wording
 from cxr_explain.options import FigurePart, check_option
-from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, canonical_pathology
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
@@ -38,18 +40,57 @@ class Content:
         colours: colour of a pathology by name, where it is not the package's own.
         parts: what the figure has below and beside its images.
         disclaimer: whether the figure says what it is for.
+        shared: how pathologies are drawn in a figure of several explanations.
     """
 
     explanation: Explanation
     radiograph: Radiograph
     labels: ReferenceLabels
     boxes: tuple[ReferenceBox, ...]
-    max_opacity: float
-    contours: bool
+    max_opacity: float = MAX_OPACITY
+    contours: bool = True
     look: Style = LIGHT
     colours: Mapping[str, str] | None = None
     parts: tuple[FigurePart, ...] = get_args(FigurePart)
     disclaimer: bool = True
+    shared: tuple[ClassStyle, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        explanation: Explanation,
+        radiograph: Radiograph | None = None,
+        reference_labels: ReferenceLabelsLike = None,
+        *,
+        boxes: Iterable[ReferenceBox] | None = None,
+        needs_pixels: bool = True,
+        **look: Any,
+    ) -> Self:
+        """What there is to draw of an explanation.
+
+        Args:
+            explanation: the explanation to draw.
+            radiograph: the radiograph that it explains; by default its own.
+            reference_labels: in any form that `ReferenceLabels.coerce` takes; by default those that the
+                explanation brought with it.
+            boxes: reference boxes; those of the reference labels by default.
+            needs_pixels: whether a radiograph is drawn; without, none need be there.
+            **look: the other fields.
+
+        Raises:
+            OutputError: no radiograph, or not the one that was explained.
+            ReferenceLabelError: labels that cannot be read.
+        """
+        if reference_labels is None and explanation.reference is not None:
+            reference_labels = explanation.reference.labels
+        predicted = [prediction.pathology for prediction in explanation.ranking.predictions]
+        labels = ReferenceLabels.coerce(reference_labels, further=predicted)
+        drawn = labels.boxes if boxes is None else tuple(boxes)
+        if needs_pixels or radiograph is not None:
+            radiograph = explanation.own_radiograph(radiograph)
+        else:
+            radiograph = explanation.radiograph or _no_pixels(explanation)
+        return cls(explanation, radiograph, labels, drawn, **look)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
@@ -109,12 +150,29 @@ class Content:
     @cached_property
     def styles(self) -> tuple[ClassStyle, ...]:
         """One style for each of the K pathologies, in the order of their ranks."""
+        if self.shared:
+            known = {canonical_pathology(style.pathology): style for style in self.shared}
+            ranked = enumerate(self.explanation.ranking.pathologies, start=1)
+            return tuple(
+                replace(known[canonical_pathology(name)], pathology=name, rank=rank) for rank, name in ranked
+            )
         return class_styles(self.explanation.ranking.pathologies, self.colours)
 
     @cached_property
     def sides(self) -> tuple[str, str] | None:
         """What the left and the right edge of the image point to; None where the header does not say."""
         return image_sides(self.radiograph.patient_orientation)
+
+    def colour_of(self, pathology: str) -> str | None:
+        """The colour of a pathology in this figure; None where the figure has none for it."""
+        name = canonical_pathology(pathology)
+        styles = (*self.styles, *self.shared)
+        return next((each.colour for each in styles if canonical_pathology(each.pathology) == name), None)
+
+    def prediction_of(self, pathology: str) -> Prediction | None:
+        """What the model says of a pathology, ranked or not; None where it does not predict it."""
+        name, all_of_them = canonical_pathology(pathology), self.explanation.ranking.predictions
+        return next((each for each in all_of_them if canonical_pathology(each.pathology) == name), None)
 
     def style_of(self, pathology: str) -> ClassStyle | None:
         """The style of a pathology; None where it is not among the K."""
@@ -136,6 +194,19 @@ def image_sides(orientation: tuple[str, str] | None) -> tuple[str, str] | None:
     if not 0 < len(right) <= 3 or not set(right) <= set(_OPPOSITE):
         return None
     return "".join(_OPPOSITE[letter] for letter in right), right
+
+
+def _no_pixels(explanation: Explanation) -> Radiograph:
+    """What is known of a radiograph that is not at hand."""
+    shape, provenance = explanation.geometry.radiograph_shape, explanation.provenance
+    return Radiograph(
+        np.broadcast_to(np.float32(0), shape),
+        np.broadcast_to(np.uint8(0), shape),
+        provenance.radiograph_sha256,
+        explanation.id,
+        "none",
+        phantom=provenance.phantom,
+    )
 
 
 def _check_box(box: ReferenceBox) -> None:

@@ -14,7 +14,7 @@ from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.page import SMALL, SMALLEST, Page
 from cxr_explain.figures.palette import ClassStyle
-from cxr_explain.figures.panels import BOX_DASHES, HATCH_PERIOD
+from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
 from cxr_explain.support.arrays import Shape

@@ -51,6 +51,10 @@ GAMMA = 0.75
 CONTOUR_LEVEL = 0.5
 """Outlines enclose what reaches this share of the pathology's own peak."""
 
+SLIVER = 0.001
+"""An outline around less than this share of the model's square, or narrower than a tenth of a cell, is not
+drawn unless it is the pathology's largest: it would be a dot or a stray line, and no region."""
+
 FAINT = 0.15
 """A map whose peak is below this share of the strongest one gets no outline: half of next to nothing is
 noise, and a line would give it the weight of the evidence beside it."""
@@ -63,6 +67,7 @@ _UNSEEN = 2  # the hatch of what the model did not see; over a class, it is neve
 _HATCHES = 36  # lines of the hatch along the longer side
 _HATCH_OPACITY = 0.4
 _SIGN_OPACITY = 0.5
+_FLAT_OPACITY = 0.45
 _CONTOUR_SIDE = 320  # bilinear maps of a few cells need no more for a smooth outline
 
 
@@ -131,6 +136,7 @@ def fuse_over(
     signs: Sequence[int] | None = None,
     period: int = 12,
     max_opacity: float = MAX_OPACITY,
+    peak: float | None = None,
 ) -> Overlay:
     """Lay K maps over a grey image by the formula at the top of this module.
 
@@ -141,6 +147,7 @@ def fuse_over(
         signs: second sign of each map, 0 for none, which all have by default.
         period: distance in samples of the lines of a second sign.
         max_opacity: opacity of the strongest evidence.
+        peak: the sum of evidence to which the opacity is relative; by default the largest that is there.
 
     Raises:
         OutputError: maps that are not finite.
@@ -149,7 +156,9 @@ def fuse_over(
     [[153, 0, 0], [90, 0, 0]]
     """
     base = np.asarray(background, np.float32)
-    tint = tint_of(base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity)
+    tint = tint_of(
+        base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity, peak=peak
+    )
     planes = tint.colour + (1 - tint.opacity) * base
     return Overlay(np.stack([to_bytes(plane) for plane in planes], axis=-1), tint.peak)
 
@@ -177,6 +186,7 @@ def tint_of(
     signs: Sequence[int] | None = None,
     period: int = 12,
     max_opacity: float = MAX_OPACITY,
+    peak: float | None = None,
 ) -> Tint:
     """The colours and opacities of K maps (h, w); for the options see `fuse_over`."""
     total = np.zeros(shape, np.float32)
@@ -193,10 +203,10 @@ def tint_of(
                 lines = strength * hatch(shape, period, sign) * np.float32(_SIGN_OPACITY)
                 for plane, share in zip(mixed, colour, strict=True):
                     plane += lines * np.float32((0.0 if reads_black(colour) else 1.0) - share)
-    peak = float(total.max(initial=0.0))
-    if peak == 0:
+    peak = float(total.max(initial=0.0)) if peak is None else peak
+    if not peak > 0:
         return Tint(mixed, total, 0.0)
-    opacity = np.float32(max_opacity) * (total / np.float32(peak)) ** np.float32(GAMMA)
+    opacity = np.float32(max_opacity) * np.minimum(total / np.float32(peak), 1) ** np.float32(GAMMA)
     mixed *= opacity / np.maximum(total, np.finfo(np.float32).tiny)  # a c
     return Tint(mixed, opacity, peak)
 
@@ -246,6 +256,7 @@ def maps_over(
     maps: NDArray[np.float32] | None = None,
     shown: Iterable[int] | None = None,
     max_opacity: float = MAX_OPACITY,
+    peak: float | None = None,
 ) -> Overlay:
     """Lay the maps of an explanation over a grey image, in the colours of their pathologies.
 
@@ -257,10 +268,12 @@ def maps_over(
         maps: (K, I, J), other maps than the explanation's.
         shown: ranks to show, from 1; all by default.
         max_opacity: opacity of the strongest evidence.
+        peak: as for `fuse_over`.
     """
     geometry, maps = explanation.geometry, explanation.maps if maps is None else maps
     ranks = sorted(range(1, len(maps) + 1) if shown is None else shown)
-    fields = (geometry.maps_to_radiograph(maps[rank - 1], background.shape) for rank in ranks)
+    # Of the evidence alone: a strong cell among negatives would shrink to a speck between its neighbours.
+    fields = (geometry.maps_to_radiograph(np.maximum(maps[rank - 1], 0), background.shape) for rank in ranks)
     shown_styles = [styles[rank - 1] for rank in ranks]
     over = fuse_over(
         background,
@@ -269,8 +282,49 @@ def maps_over(
         signs=[style.sign for style in shown_styles],
         period=period,
         max_opacity=max_opacity,
+        peak=peak,
     )
     return Overlay(mark_unseen(over.rgb, geometry, period), over.peak)
+
+
+def winners_over(
+    background: Floats, explanation: Explanation, styles: Sequence[ClassStyle], period: int
+) -> NDArray[np.uint8]:
+    """Fill each cell with the flat colour of the pathology whose class map is largest there.
+
+    A cell where no class map is positive keeps its grey: nothing speaks for any of them there.
+
+    Args:
+        background: (h, w) in [0, 1], covering the whole radiograph.
+        explanation: the explanation to draw.
+        styles: how each of the K pathologies is drawn, in the order of their ranks.
+        period: distance in samples of the lines that hatch what the model did not see.
+    """
+    geometry, class_maps = explanation.geometry, explanation.class_maps
+    rgb = np.repeat(background[..., None], 3, axis=2)
+    if explanation.ranking.k:
+        winner = np.where(class_maps.max(axis=0) > 0, explanation.winner, -1)
+        (rows, rows_seen), (columns, columns_seen) = (
+            geometry.nearest_cells(cells, axis, samples)
+            for axis, (cells, samples) in enumerate(zip(winner.shape, background.shape, strict=True))
+        )
+        shown = np.where(rows_seen[:, None] & columns_seen, winner[rows[:, None], columns], -1)
+        for at, style in enumerate(styles):
+            where = shown == at
+            rgb[where] = (1 - _FLAT_OPACITY) * rgb[where] + _FLAT_OPACITY * np.array(style.rgb, np.float32)
+    return mark_unseen(to_bytes(rgb), geometry, period)
+
+
+def evidence_peak(maps: NDArray[np.float32], geometry: Geometry) -> float:
+    """The largest sum of evidence anywhere in the radiograph, to which opacities are relative.
+
+    Args:
+        maps: (K, I, J).
+        geometry: where the maps lie.
+    """
+    total = np.maximum(maps, 0).sum(axis=0) if len(maps) else np.zeros((1, 1), np.float32)
+    shape = shape_within(geometry.radiograph_shape, _CONTOUR_SIDE)
+    return float(geometry.maps_to_radiograph(total, shape).max())
 
 
 def colour_map_over(
@@ -366,6 +420,8 @@ def unseen_mask(shape: Shape, geometry: Geometry) -> Mask:
 def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL) -> list[Points]:
     """Lines (n, 2) of (x, y) in the radiograph's pixels around what reaches a share of the map's own peak.
 
+    Those of specks are left out, see `SLIVER`.
+
     Args:
         values: (I, J), one map.
         geometry: where the map lies on the radiograph.
@@ -386,7 +442,33 @@ def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
     scale = (width / shape[1], height / shape[0])
     padded = np.pad(field, 1, mode="edge")  # the outline may then run off the image's edge, not stop short
     lines = find_contours(padded, level * float(field.max()))
-    return [np.clip((line[:, ::-1] - 0.5) * scale, 0, (width, height)) for line in lines]
+    found = [np.clip((line[:, ::-1] - 0.5) * scale, 0, (width, height)) for line in lines]
+    areas = [_area(line) for line in found]
+    least, narrowest = SLIVER * geometry.side**2, 0.1 * geometry.side / max(np.shape(values))
+    return [
+        line
+        for line, area in zip(found, areas, strict=True)
+        if area == max(areas) or area >= max(least, narrowest * _length(line) / 2)
+    ]
+
+
+def mask_outlines(mask: Mask) -> list[Points]:
+    """Lines (n, 2) of (x, y) in the radiograph's pixels around the parts of a mask (H, W)."""
+    from skimage.measure import find_contours
+
+    step = max(1, max(mask.shape) // (4 * _CONTOUR_SIDE))
+    padded = np.pad(mask[::step, ::step].astype(np.float32), 1)
+    return [(line[:, ::-1] - 0.5) * step for line in find_contours(padded, 0.5)]
+
+
+def _area(line: Points) -> float:
+    """Area inside a closed line; of an open one, which ends at the image's edge, as if it were closed."""
+    x, y = line.T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+def _length(line: Points) -> float:
+    return float(np.hypot(*np.diff(line, axis=0).T).sum())
 
 
 def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cxr_explain.figures import overlay
 from cxr_explain.figures.artists import Align, Samples, TextLine
 from cxr_explain.figures.lettering import Face
+from cxr_explain.figures.marks import dot
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, Dashes
 from cxr_explain.figures.style import BODY, LIGHT, Style
@@ -32,6 +33,8 @@ SMALLEST = 5.2
 
 _SWATCH_PERIOD = 0.045
 _LONGEST = 500  # letters that are measured: no line has as many
+
+_WHOLE = 1e-6  # of a pixel: what arithmetic may add to a width that is whole
 
 
 class Block(Protocol):
@@ -59,8 +62,8 @@ class Page:
         self.style = style
         self.scale = style.scale
         self._pixels = dpi * self.scale  # in a unit of length
-        self.width = math.ceil(width * self._pixels) / self._pixels
-        self.height = math.ceil(height * self._pixels) / self._pixels
+        self.width = math.ceil(width * self._pixels - _WHOLE) / self._pixels
+        self.height = math.ceil(height * self._pixels - _WHOLE) / self._pixels
         size = (self.width * self.scale, self.height * self.scale)
         self.figure = ExplanationFigure(figsize=size, dpi=dpi, facecolor=style.paper)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
@@ -151,18 +154,11 @@ class Page:
         self.axes.add_image(Samples(self.axes, pixels, (left, right, bottom, top)))
 
     def panel(
-        self,
-        pixels: NDArray[np.uint8],
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        extent: tuple[float, float, float, float],
+        self, x: float, y: float, width: float, height: float, extent: tuple[float, float, float, float]
     ) -> Axes:
-        """An image in axes that hold nothing else, aligned to whole pixels of the page.
+        """Empty axes for an image, aligned to whole pixels of the page.
 
         Args:
-            pixels: (h, w, 3) red, green and blue.
             x: left edge.
             y: top edge.
             width: width of the image.
@@ -181,12 +177,27 @@ class Page:
         axes.set_axis_off()
         axes.set_xlim(*extent[:2])
         axes.set_ylim(*extent[2:])
-        axes.add_image(Samples(axes, pixels, extent))
         return axes
 
     def _add(self, artist: Artist) -> None:
         """Put something on the page; unlike `add_line` and `add_patch` not looking how far it reaches."""
         self.axes.add_artist(artist)
+
+    def blank(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Empty axes for text and signs, exactly where they are asked for."""
+        axes = self.figure.add_axes(
+            (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
+        )
+        axes.set_axis_off()
+        return axes
+
+    def upright(self, x: float, y: float, text: str, *, room: float) -> None:
+        """Text that is turned to be read from below, with its middle at (x, y)."""
+        typeface = self.style.typeface
+        line = typeface.shorten(text, room, BODY)
+        look: dict[str, Any] = {"align": "center", "vertical": "center", "rotation": 90.0}
+        size, colour = BODY * self.scale, self.style.ink
+        self.axes.add_artist(TextLine(x, y, line, size=size, colour=colour, typeface=typeface, **look))
 
     def weight(self, points: float) -> float:
         """The width of a line in points, as the style has it."""
@@ -202,17 +213,3 @@ class Page:
         right, bottom = left + self.samples(width), top + self.samples(height)
         pixels = self._pixels
         return left / pixels, top / pixels, right / pixels, bottom / pixels
-
-
-def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: str) -> Line2D:
-    """A filled circle of a diameter in inches around a point in any axes."""
-    return Line2D(
-        [x],
-        [y],
-        marker="o",
-        linestyle="none",
-        markersize=diameter * 72 - 0.6,
-        markerfacecolor=face_colour,
-        markeredgecolor=edge_colour,
-        markeredgewidth=0.6,
-    )

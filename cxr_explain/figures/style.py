@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
 from cxr_explain.figures.lettering import Typeface, display_name, isolated, one_line
@@ -20,6 +20,12 @@ MissingLetters = Literal["error", "number"]
 
 BODY = 7.4
 """Size in points of ordinary text in the record figure; lengths of its layout are given for this size."""
+
+SMALL_SHARE = 6.4 / BODY
+"""Size of text that matters less, as a share of ordinary text."""
+
+SMALLEST = 5.0
+"""Points below which no text goes that `small_size` makes smaller: the least that journals print."""
 
 _SIZES = (4.0, 16.0)
 
@@ -90,6 +96,50 @@ class Style:
     def words(self) -> Wording:
         """The figure's words in its language."""
         return Wording(self.language)
+
+    @classmethod
+    def from_rcparams(cls, **changes: Any) -> Style:
+        """The style that Matplotlib's settings have now: `plt.style.use`, `rc_context`, a matplotlibrc.
+
+        The fonts are those of `font.family` that are installed, the size is `font.size`, the ink is
+        `text.color`, the paper is `figure.facecolor`, and line widths follow `lines.linewidth`.
+
+        Args:
+            **changes: arguments of a `Style` that shall be others.
+
+        Raises:
+            OptionError: a value out of range.
+
+        >>> import matplotlib
+        >>> with matplotlib.rc_context({"font.size": 7, "text.color": "white", "figure.facecolor": "black"}):
+        ...     style = Style.from_rcparams()
+        >>> style.size, style.ink, style.paper
+        (7.0, '#FFFFFF', '#000000')
+        """
+        import matplotlib
+        from matplotlib.colors import to_hex, to_rgb
+
+        rc = matplotlib.rcParams
+        ink, paper = to_rgb(rc["text.color"]), to_rgb(rc["figure.facecolor"])
+        own = DARK if sum(ink) > sum(paper) else LIGHT
+
+        def between(share: float) -> str:
+            red, green, blue = (share * i + (1 - share) * p for i, p in zip(ink, paper, strict=True))
+            return to_hex((red, green, blue)).upper()
+
+        found: dict[str, Any] = {
+            "paper": between(0.0),
+            "ink": between(1.0),
+            "quiet": between(0.7),
+            "rule": between(0.25),
+            "alert": own.alert,
+            "track": between(0.1),
+            "bar": own.bar,
+            "fonts": installed_families(rc["font.family"]),
+            "size": min(max(float(rc["font.size"]), _SIZES[0]), _SIZES[1]),
+            "line_width": rc["lines.linewidth"] / matplotlib.rcParamsDefault["lines.linewidth"],
+        }
+        return cls(**(found | changes))
 
     @property
     def scale(self) -> float:
@@ -162,3 +212,27 @@ def style_of(style: Style | StyleName, *, language: str | None = None) -> Style:
     if style not in STYLES:
         raise OptionError(f"style={style!r}", expected=f"a Style, or one of {', '.join(get_args(StyleName))}")
     return STYLES[style]
+
+
+def installed_families(families: Sequence[str]) -> tuple[str, ...]:
+    """The families that this machine has, generic ones ("serif") as Matplotlib's settings spell them out.
+
+    >>> installed_families(["no such family", "DejaVu Sans"])
+    ('DejaVu Sans',)
+    """
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    there = {entry.name for entry in fontManager.ttflist}
+    settings: dict[Any, Any] = {**matplotlib.rcParams}
+    spelt = [name for each in families for name in settings.get(f"font.{each}", [each])]
+    return tuple(dict.fromkeys(name for name in spelt if name in there))
+
+
+def small_size(style: Style) -> float:
+    """Size in points of text that matters less: a share of ordinary text, and no less than `SMALLEST`.
+
+    >>> round(small_size(Style(size=7.0)), 2), small_size(Style(size=5.5)), small_size(Style(size=4.5))
+    (6.05, 5.0, 4.5)
+    """
+    return min(style.size, max(style.size * SMALL_SHARE, SMALLEST))

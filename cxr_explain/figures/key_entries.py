@@ -1,0 +1,240 @@
+"""A key as a list of signs and words, laid out in lines that fill a width: one for any number of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cxr_explain.figures import overlay
+from cxr_explain.figures.content import Content
+from cxr_explain.figures.key import ramp_pixels
+from cxr_explain.figures.marks import Field, Point, arrow_head
+from cxr_explain.figures.palette import ClassStyle, Dashes
+from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, Window
+from cxr_explain.figures.style import Style, small_size
+from cxr_explain.geometry import Geometry
+
+Sign = Literal["class", "ramp", "number", "beyond", "outline", "unseen", "box", "mask", "winner", "point"]
+
+SWATCH = 0.24
+TEXT = SWATCH + 0.07
+LINE = 0.165
+GAP = 0.2
+_HEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """One sign and what it means.
+
+    Args:
+        sign: what is drawn.
+        text: what it means.
+        colour: colour of the pathology that it stands for; '' for a sign of all of them.
+        rank: the pathology's rank, in a key of one picture.
+    """
+
+    sign: Sign
+    text: str
+    colour: str = ""
+    rank: int | None = None
+
+    def width(self, look: Style) -> float:
+        """Width of sign and words."""
+        return TEXT + look.typeface.width(look.typeface.clean(self.text), self.size(look)) + self._rank_room
+
+    def size(self, look: Style) -> float:
+        """Size of the words in points, where ordinary text has 7.4."""
+        return 7.4 if self.sign == "class" else small_size(look) / look.scale
+
+    @property
+    def _rank_room(self) -> float:
+        return 0.0 if self.rank is None else 0.13
+
+    def draw(self, field: Field, x: float, y: float, *, ink: str, room: float) -> None:
+        """Draw with the left end at x and the middle at y."""
+        _SIGNS[self.sign](field, (x, y), self, ink)
+        left = x + TEXT
+        if self.rank is not None:
+            look = {"face": "bold", "align": "right", "colour": ink}
+            field.text(left + 0.07, y, str(self.rank), size=self.size(field.style), **look)
+            left += self._rank_room
+        text = field.style.typeface.shorten(self.text, room - (left - x), self.size(field.style))
+        field.text(left, y, text, size=self.size(field.style), align="left", colour=ink)
+
+
+def class_entries(styles: Sequence[ClassStyle], look: Style, *, ranked: bool) -> list[KeyEntry]:
+    """An entry for each pathology.
+
+    Args:
+        styles: how each is drawn.
+        look: how the figure looks.
+        ranked: whether the ranks are those of one picture, and are to be named.
+    """
+    return [
+        KeyEntry("class", look.name_of(style.pathology), style.colour, style.rank if ranked else None)
+        for style in styles
+    ]
+
+
+def sign_entries(
+    contents: Sequence[Content],
+    columns: Sequence[str],
+    look: Style,
+    windows: Sequence[Window | None] | None = None,
+) -> list[KeyEntry]:
+    """An entry for each sign that some pictures have.
+
+    Args:
+        contents: what the pictures show.
+        columns: kinds of pictures: "fused", "class", "winner", "boxes", "masks", "predictions".
+        look: how the figure looks.
+        windows: for each of the contents, the part that is shown; all of it by default.
+    """
+    words, shown = look.words, {*columns}
+    maps = bool(shown & {"fused", "class"}) and any(c.styles for c in contents)
+    geometries = [content.explanation.geometry for content in contents]
+    shown_parts = windows or [None] * len(contents)
+    beyond = any(map(_has_peak_beyond, contents, shown_parts))
+    boxes = bool(shown & {"boxes"}) and any(content.boxes for content in contents)
+    wanted: list[tuple[Sign, bool, str]] = [
+        ("ramp", maps, "weakest to strongest evidence in that picture"),
+        ("number", maps, "strongest cell, with the rank"),
+        ("beyond", maps and beyond, "strongest cell beyond the edge"),
+        ("outline", maps and any(c.contours for c in contents), "outline"),
+        ("winner", "winner" in shown, "the class map that is largest"),
+        ("unseen", maps and not all(g.sees_everything for g in geometries), "not seen by the model"),
+        ("box", boxes, "reference box"),
+        ("mask", "masks" in shown, "reference mask"),
+        ("point", "predictions" in shown, "operating point"),
+    ]
+    first = next((content.styles[0].colour for content in contents if content.styles), "")
+    return [KeyEntry(sign, words(text), first) for sign, is_there, text in wanted if is_there]
+
+
+def _has_peak_beyond(content: Content, window: Window | None) -> bool:
+    geometry = content.explanation.geometry
+    geometry = geometry if window is None else geometry.within(window)
+    height, width = geometry.radiograph_shape
+    peaks = (geometry.peak_of(values) for values in content.explanation.class_maps)
+    return any(peak and not (0 <= peak[0] <= width and 0 <= peak[1] <= height) for peak in peaks)
+
+
+def lines_of(entries: Sequence[KeyEntry], width: float, look: Style) -> list[list[KeyEntry]]:
+    """Entries in lines no wider than a width; one that is wider has a line of its own."""
+    lines: list[list[KeyEntry]] = []
+    used = 0.0
+    for entry in entries:
+        needed = entry.width(look)
+        if not lines or used + GAP + needed > width:
+            lines.append([])
+            used = -GAP
+        lines[-1].append(entry)
+        used += GAP + needed
+    return lines
+
+
+def key(field: Field, *, groups: Sequence[Sequence[KeyEntry]], ink: str) -> None:
+    """Draw groups of entries from the top left corner, each group from a new line on."""
+    y = LINE / 2
+    for entries in groups:
+        for line in lines_of(entries, field.width, field.style):
+            x = 0.0
+            for entry in line:
+                entry.draw(field, x, y, ink=ink, room=field.width - x)
+                x += entry.width(field.style) + GAP
+            y += LINE
+
+
+def key_height(groups: Sequence[Sequence[KeyEntry]], width: float, look: Style) -> float:
+    """Height of what `key` draws."""
+    return LINE * sum(len(lines_of(entries, width, look)) for entries in groups)
+
+
+def inset_key(field: Field, *, entries: Sequence[KeyEntry], loc: str) -> None:
+    """A key on a dark plate in a corner of a picture, one entry a line."""
+    shown = list(entries)[: max(1, int((field.height - 0.1) / LINE))]
+    width = min(max(entry.width(field.style) for entry in shown) + 0.12, field.width)
+    height = LINE * len(shown) + 0.08
+    left = field.width - width - 0.04 if "right" in loc else 0.04
+    top = field.height - height - 0.04 if "lower" in loc else 0.04
+    x, y = field.placement.centred(left + width / 2, top + height / 2, width, height)
+    field.plate(x, y, width, height)
+    for at, entry in enumerate(shown):
+        line = y - height / 2 + 0.04 + LINE * (at + 0.5)
+        entry.draw(field, x - width / 2 + 0.06, line, ink="#FFFFFF", room=width - 0.08)
+
+
+def _swatch(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
+    x, y = at
+    look = {"facecolor": entry.colour, "linewidth": 0}
+    field.box(x, y - _HEIGHT / 2, SWATCH, _HEIGHT, **look)
+
+
+def _ramp(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
+    pixels = ramp_pixels((ClassStyle("", 1, entry.colour),), overlay.MAX_OPACITY, 8)
+    field.image(pixels, at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT)
+
+
+def _number(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+    x, y = at[0] + SWATCH / 2, at[1]
+    field.dot(x, y, 0.125, face_colour="none", edge_colour=ink)
+    field.text(x, y, "n", size=field.small - 0.8, face="bold", colour=ink)
+
+
+def _beyond(field: Field, at: Point, entry: KeyEntry, ink: str) -> None:
+    _number(field, at, entry, ink)
+    field.draw(arrow_head((at[0] + SWATCH / 2, at[1]), (1.0, 0.0), ink))
+
+
+def _outline(dashes: Dashes, *, boxed: bool = False) -> Callable[[Field, Point, KeyEntry, str], None]:
+    def draw(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+        x, y = at
+        if boxed:
+            look = {"facecolor": "none", "edgecolor": ink, "linewidth": 0.9, "linestyle": dashes}
+            field.box(x, y - 0.045, SWATCH, 0.09, **look)
+        else:
+            field.line([x, x + SWATCH], [y, y], colour=ink, weight=1.0, dashes=dashes, shadow=False)
+
+    return draw
+
+
+def _unseen(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
+    """The hatch as it is drawn on the image, by the same code."""
+    rows, columns = field.samples(_HEIGHT), field.samples(SWATCH)
+    nothing_seen = Geometry((rows, columns), 1, columns, rows, 1)
+    grey = np.full((rows, columns, 3), 128, np.uint8)
+    pixels = overlay.mark_unseen(grey, nothing_seen, field.samples(HATCH_PERIOD))
+    field.image(pixels, at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT)
+
+
+def _mask(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+    look = {"facecolor": (0.5, 0.5, 0.5, 0.35), "edgecolor": ink, "linewidth": 0.9}
+    field.box(at[0], at[1] - 0.045, SWATCH, 0.09, **look)
+
+
+def _winner(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
+    look = {"facecolor": (0.5, 0.5, 0.5, 0.45), "linewidth": 0}
+    field.box(at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT, **look)
+
+
+def _point(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+    x, y = at[0] + SWATCH / 2, at[1]
+    field.line([x, x], [y - 0.055, y + 0.055], colour=ink, weight=1.1, shadow=False)
+
+
+_SIGNS: dict[Sign, Callable[[Field, Point, KeyEntry, str], None]] = {
+    "class": _swatch,
+    "ramp": _ramp,
+    "number": _number,
+    "beyond": _beyond,
+    "outline": _outline("solid"),
+    "unseen": _unseen,
+    "box": _outline(BOX_DASHES, boxed=True),
+    "mask": _mask,
+    "winner": _winner,
+    "point": _point,
+}
