@@ -234,11 +234,14 @@ def strip_label(field: Field, *, corners: tuple[float, float, float, float], tex
 
 def message(field: Field, *, text: str) -> None:
     """What there is to say in place of a map."""
-    line = field.style.typeface.shorten(text, field.width - 0.2, BODY, "bold")
-    size = field.text_width(line, BODY, "bold") + 0.16
-    x, y = field.placement.centred(field.width / 2, field.height / 2, size, 0.26)
-    field.plate(x, y, size, 0.26)
-    field.text(x, y, line, size=BODY, face="bold", colour="white")
+    lines = field.style.typeface.wrap(text, field.width - 0.24, BODY, "bold", lines=4)
+    w = max(field.text_width(line, BODY, "bold") for line in lines) + 0.16
+    h = 0.14 * len(lines) + 0.12
+    x, y = field.placement.centred(field.width / 2, field.height / 2, w, h)
+    field.plate(x, y, w, h)
+    for at, line in enumerate(lines):
+        middle = y + 0.14 * (at - (len(lines) - 1) / 2)
+        field.text(x, middle, line, size=BODY, face="bold", colour="white")
 
 
 def notice(field: Field, *, text: str) -> None:

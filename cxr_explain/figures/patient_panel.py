@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from string import ascii_lowercase, ascii_uppercase
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,19 +14,15 @@ from cxr_explain.errors import OptionError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures import bars, key_entries
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.marks import Marks
+from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, Grid, Letters, Note
 from cxr_explain.figures.on_axes import paint_class_map, paint_overlay
-from cxr_explain.figures.output import ExplanationFigure, own_style
-from cxr_explain.figures.page import HEADING, Page
+from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, class_styles
-from cxr_explain.figures.pieces import HATCH_PERIOD, Pieces, Window
-from cxr_explain.figures.style import BODY, Style, StyleName, small_size, style_of
+from cxr_explain.figures.pieces import Pieces, Window
+from cxr_explain.figures.style import Style, StyleName, style_of
 from cxr_explain.figures.texts import format_probability, weights_text
 from cxr_explain.options import check_option
-from cxr_explain.pathologies import (
-    ReferenceLabelsLike,
-    canonical_pathology,
-)
+from cxr_explain.pathologies import ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
 Kind = Literal["radiograph", "fused", "boxes", "masks", "winner", "predictions"]
@@ -38,23 +33,6 @@ Crop = tuple[float, float, float, float] | str | None
 
 CropUnit = Literal["px", "mm"]
 
-Letters = bool | Literal["a", "A"]
-
-WIDTH_MM = 180.0
-"""The width of a page of most journals."""
-
-DPI = 300
-
-_MM = 25.4  # in an inch
-_DPI_RANGE = (150, 1200)  # below, half a pixel would be more than 0.08 mm
-_WIDTHS = (20.0, 1000.0)
-_MARGIN = 0.02
-_COLUMN_GAP = 0.08
-_ROW_GAP = 0.07
-_STRIP = 0.17
-_NAME_STRIP = 0.2
-_CAPTION_LINES = 4
-_KEY_GAP = 0.1
 _AROUND_A_BOX = 0.35  # of the longer side, shown around the box that is cropped to
 
 
@@ -127,7 +105,7 @@ def panel(
     120.0
     """
     look = Style.from_rcparams() if style is None else style_of(style)
-    _check(width_mm, dpi, crop_unit, letters)
+    check_option("crop_unit", crop_unit, CropUnit)
     given = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     if not given:
         raise OptionError("no explanation", expected="one for each row")
@@ -148,22 +126,33 @@ def panel(
     ]
     shared = _shared_styles(contents, all_masks, colours)
     contents = [replace(content, shared=shared) for content in contents]
-    layout = _Panel(
-        look=look,
-        shared=shared,
-        rows=[_Row(*each) for each in zip(contents, windows, all_masks, strict=True)],
-        kinds=kinds,
-        width=width_mm / _MM / look.scale,
+    patients = [_Row(*each) for each in zip(contents, windows, all_masks, strict=True)]
+    names = _each(row_names, rows, "row_names") if row_names else None
+    above = _titles(titles, kinds, contents, look)
+    grid = Grid(
+        look,
+        [
+            patient.cells(
+                kinds, above if at == 0 else [""] * len(kinds), captions=captions, scale_bar=scale_bar
+            )
+            for at, patient in enumerate(patients)
+        ],
+        width_mm,
+        dpi,
         letters=letters,
-        titles=_titles(titles, kinds, contents, look),
-        captions=captions,
-        names=_each(row_names, rows, "row_names") if row_names else None,
-        scale_bar=scale_bar,
-        key=key,
-        provenance=provenance,
-        disclaimer=disclaimer,
+        names=names,
+        key=_key_of(patients, kinds, look) if key else (),
+        notes=notes_of(
+            contents,
+            look,
+            names=names,
+            scale_bar=scale_bar and set(kinds) != {"predictions"},
+            class_maps=any(kind not in get_args(Kind) for kind in kinds),
+            provenance=provenance,
+            disclaimer=disclaimer,
+        ),
     )
-    return layout.draw(width_mm, dpi)
+    return grid.draw()
 
 
 @dataclass
@@ -180,284 +169,172 @@ class _Row:
     window: Window | None
     masks: Mapping[str, ArrayLike]
 
-    @property
-    def aspect(self) -> float:
-        """Height of what is shown by its width."""
-        height, width = self.content.radiograph.shape
-        left, top, right, bottom = self.window or (0, 0, width, height)
-        return (bottom - top) / (right - left)
-
-
-@dataclass
-class _Panel:
-    """The layout, in inches of a page whose ordinary text has 7.4 points."""
-
-    look: Style
-    shared: tuple[ClassStyle, ...]
-    rows: list[_Row]
-    kinds: list[str]
-    width: float
-    letters: Letters
-    titles: Sequence[str]
-    captions: bool
-    names: Sequence[str | None] | None
-    scale_bar: bool
-    key: bool
-    provenance: bool
-    disclaimer: bool
-
-    def draw(self, width_mm: float, dpi: float) -> ExplanationFigure:
-        """Draw it on a page of its own."""
-        pixels = dpi * self.look.scale
-        # To the nearest pixel: rounded up, a page of 180.0 mm might have 180.1.
-        width = round(width_mm / _MM * dpi) / pixels
-        heights = [self._row_height(row, at) for at, row in enumerate(self.rows)]
-        bottom = sum(heights) + _ROW_GAP * (len(heights) - 1)
-        groups = self._key_groups
-        key_height = key_entries.key_height(groups, self._room, self.look)
-        notes = self._notes
-        below = (_KEY_GAP + key_height if groups else 0.0) + (
-            0.05 + self._line * len(notes) if notes else 0.0
-        )
-        with own_style():
-            page = Page(width, _MARGIN + bottom + below + _MARGIN, dpi, self.look)
-            y = _MARGIN
-            for at, (row, height) in enumerate(zip(self.rows, heights, strict=True)):
-                self._draw_row(page, y, row, at)
-                y += height + _ROW_GAP
-            y += _KEY_GAP - _ROW_GAP
-            if groups:
-                axes = page.blank(_MARGIN, y, self._room, key_height)
-                Marks(axes, self.look).add(key_entries.key, groups=groups, ink=self.look.ink)
-                y += key_height
-            y += 0.05
-            for text, note in notes:
-                y += self._line
-                page.text(_MARGIN, y - 0.03, text, size=self._small, **note)
-        return page.figure
-
-    @property
-    def _room(self) -> float:
-        return self.width - 2 * _MARGIN
-
-    @property
-    def _small(self) -> float:
-        return small_size(self.look) / self.look.scale
-
-    @property
-    def _line(self) -> float:
-        return self._small / 72 * 1.3
-
-    @property
-    def _left(self) -> float:
-        return _MARGIN + (_NAME_STRIP if self.names else 0.0)
-
-    @property
-    def _column(self) -> float:
-        """Width of a column."""
-        n = len(self.kinds)
-        return (self.width - _MARGIN - self._left - _COLUMN_GAP * (n - 1)) / n
-
-    def _strip(self, at: int) -> float:
-        """Height of the letters and titles above a row."""
-        return _STRIP if self.letters or (at == 0 and any(self.titles)) else 0.0
-
-    def _image_height(self, row: _Row) -> float:
-        if any(kind != "predictions" for kind in self.kinds):
-            return self._column * row.aspect
-        return bars.ROW * max(1, row.content.explanation.ranking.k)
-
-    def _row_height(self, row: _Row, at: int) -> float:
-        lines = max(len(self._caption(row, kind)) for kind in self.kinds)
-        return self._strip(at) + self._image_height(row) + (0.02 + self._line * lines if lines else 0.0)
-
-    def _draw_row(self, page: Page, y: float, row: _Row, at: int) -> None:
-        top, height = y + self._strip(at), self._image_height(row)
-        like: Pieces | None = None
-        for number, kind in enumerate(self.kinds):
-            x = self._left + number * (self._column + _COLUMN_GAP)
-            self._draw_title(
-                page, x, y, at * len(self.kinds) + number, self.titles[number] if at == 0 else ""
-            )
+    def cells(
+        self, kinds: Sequence[str], titles: Sequence[str], *, captions: bool, scale_bar: bool
+    ) -> list[Cell]:
+        """One for each column; the first picture has what is said once a row."""
+        first = next((at for at, kind in enumerate(kinds) if kind != "predictions"), -1)
+        cells = []
+        for at, (kind, title) in enumerate(zip(kinds, titles, strict=True)):
+            caption = self._caption(kind) if captions else ""
             if kind == "predictions":
-                axes = page.blank(x, top, self._column, height)
-                Marks(axes, self.look).add(bars.predictions, content=row.content)
+                height = bars.ROW * max(1, self.content.explanation.ranking.k)
+                mark = partial(bars.predictions, content=self.content)
+                cells.append(Cell(self.content, mark=mark, height=height, title=title, caption=caption))
             else:
-                pieces = self._pieces(page, x, top, height, row, like)
-                self._draw_picture(pieces, kind, row, is_first=like is None)
-                like = like or pieces
-            for line, text in enumerate(self._caption(row, kind)):
-                baseline = top + height + 0.02 + self._line * (line + 1) - 0.03
-                page.text(x, baseline, text, size=self._small, colour=self.look.quiet)
-        if self.names and (name := self.names[at]):
-            page.upright(_MARGIN + _NAME_STRIP / 2 - 0.03, top + height / 2, name, room=height)
+                paint = partial(self._paint, kind=kind, is_first=at == first, scale_bar=scale_bar)
+                cells.append(Cell(self.content, paint, self.window, title=title, caption=caption))
+        return cells
 
-    def _draw_title(self, page: Page, x: float, y: float, number: int, title: str) -> None:
-        if self.letters:
-            letter = _letter(number, capital=self.letters == "A")
-            page.text(x, y + 0.12, letter, size=HEADING, face="bold")
-            used = 0.06 + self.look.typeface.width(letter, HEADING, "bold")
-            x, room = x + used, self._column - used
-        else:
-            room = self._column
-        page.text(x, y + 0.12, title, size=BODY, room=room)
-
-    def _pieces(
-        self, page: Page, x: float, y: float, height: float, row: _Row, like: Pieces | None
-    ) -> Pieces:
-        rows, columns = row.content.radiograph.shape
-        left, top, right, bottom = row.window or (0, 0, columns, rows)
-        axes = page.panel(x, y, self._column, height, (left, right, bottom, top))
-        shape = (page.samples(height), page.samples(self._column))
-        pieces = Pieces(axes, row.content, shape, page.samples(HATCH_PERIOD), row.window)
-        if like is not None:
-            pieces.background = like.background
-        return pieces
-
-    def _draw_picture(self, pieces: Pieces, kind: str, row: _Row, *, is_first: bool) -> None:
-        content = row.content
-        if is_first and content.phantom:
-            pieces.notice(self.look.words("phantom banner"))
-        if is_first and self.scale_bar:
-            pieces.scale_bar()
+    def _paint(self, pieces: Pieces, *, kind: str, is_first: bool, scale_bar: bool) -> None:
+        if is_first:
+            head(pieces, scale_bar=scale_bar)
+        words = self.content.words
         if kind == "fused":
             paint_overlay(pieces, sides=is_first)
         elif kind == "winner":
             pieces.winners()
             pieces.unseen()
         elif kind == "masks":
-            pieces.masks(row.masks)
-            if not row.masks:
-                pieces.message(self.look.words("no masks"))
-        elif kind in ("radiograph", "boxes"):
+            pieces.masks(self.masks)
+            if not self.masks:
+                pieces.message(words("no masks"))
+        elif kind == "boxes":
+            pieces.radiograph()
+            pieces.reference_boxes()
+            if not self.content.boxes:
+                pieces.message(words("no boxes"))
+        elif kind == "radiograph":
             pieces.radiograph()
             if is_first:
                 pieces.sides()
-            if kind == "boxes":
-                pieces.reference_boxes()
-                if not content.boxes:
-                    pieces.message(self.look.words("no boxes"))
-        elif (style := content.style_of(kind)) is not None:
-            paint_class_map(pieces, style, sides=is_first)
         else:
-            pieces.radiograph()
-            pieces.message(self._why_unranked(content, kind))
-        pieces.frame()
+            paint_pathology(pieces, kind, sides=is_first)
 
-    def _why_unranked(self, content: Content, pathology: str) -> str:
-        prediction = content.prediction_of(pathology)
-        if prediction is None:
-            return self.look.words("not predicted")
+    def _caption(self, kind: str) -> str:
+        words, radiograph = self.content.words, self.content.radiograph
+        if kind == "radiograph" and radiograph.view:
+            return words("view of a radiograph", view=radiograph.view)
+        if kind in ("fused", "winner"):
+            return ranks_of(self.content)
+        style = self.content.style_of(kind)
+        return "" if style is None else class_caption(self.content, style)
+
+
+def head(pieces: Pieces, *, scale_bar: bool) -> None:
+    """What the first picture of a radiograph says: that it is a phantom, and its scale."""
+    if pieces.content.phantom:
+        pieces.notice(pieces.content.words("phantom banner"))
+    if scale_bar:
+        pieces.scale_bar()
+
+
+def paint_pathology(pieces: Pieces, pathology: str, *, sides: bool = False) -> None:
+    """The class map of a pathology; or the radiograph, and why there is no class map."""
+    content = pieces.content
+    if (style := content.style_of(pathology)) is not None:
+        paint_class_map(pieces, style, sides=sides)
+        return
+    pieces.radiograph()
+    prediction, words = content.prediction_of(pathology), content.words
+    if prediction is None:
+        pieces.message(words("not predicted"))
+    else:
         value = format_probability(prediction.probability)
-        return self.look.words("ranked below K", k=content.explanation.ranking.k, value=value)
+        pieces.message(words("ranked below K", k=content.explanation.ranking.k, value=value))
 
-    def _caption(self, row: _Row, kind: str) -> list[str]:
-        if not self.captions:
-            return []
-        text, words = "", self.look.words
-        if kind == "radiograph" and row.content.radiograph.view:
-            text = words("view of a radiograph", view=row.content.radiograph.view)
-        elif kind in ("fused", "winner"):
-            ranked = enumerate(row.content.explanation.ranking.top, start=1)
-            text = " · ".join(
-                words(
-                    "ranked pathology",
-                    rank=rank,
-                    pathology=self.look.name_of(each.pathology),
-                    value=format_probability(each.probability),
-                )
-                for rank, each in ranked
-            )
-        elif (style := row.content.style_of(kind)) is not None:
-            text = self._class_caption(row.content, style)
-        return self.look.typeface.wrap(text, self._column, self._small, lines=_CAPTION_LINES)
 
-    def _class_caption(self, content: Content, style: ClassStyle) -> str:
-        prediction = content.explanation.ranking.top[style.rank - 1]
-        value, point = format_probability(prediction.probability), prediction.operating_point
-        if point is None:
-            return self.look.words("rank and probability", rank=style.rank, value=value)
-        return self.look.words(
-            "rank, probability and point", rank=style.rank, value=value, point=format_probability(point)
+def ranks_of(content: Content) -> str:
+    """The ranked pathologies with their probabilities, in words."""
+    return " · ".join(
+        content.words(
+            "ranked pathology",
+            rank=rank,
+            pathology=content.look.name_of(each.pathology),
+            value=format_probability(each.probability),
         )
+        for rank, each in enumerate(content.explanation.ranking.top, start=1)
+    )
 
-    @cached_property
-    def _key_groups(self) -> list[list[key_entries.KeyEntry]]:
-        if not self.key:
-            return []
-        known = [kind if kind in get_args(Kind) else "class" for kind in self.kinds]
-        if not set(known) - {"radiograph"}:
-            return []
-        contents = [row.content for row in self.rows]
-        windows = [row.window for row in self.rows]
-        classes = key_entries.class_entries(self._shown_styles(known), self.look, ranked=False)
-        return [
-            group
-            for group in (classes, key_entries.sign_entries(contents, known, self.look, windows))
-            if group
-        ]
 
-    def _shown_styles(self, known: list[str]) -> list[ClassStyle]:
-        """Those of the pathologies that some picture has."""
-        shown: set[str] = set()
-        for row in self.rows:
-            for kind in known:
-                if kind in ("fused", "winner", "predictions"):
-                    shown |= {
-                        canonical_pathology(name) for name in row.content.explanation.ranking.pathologies
-                    }
-                elif kind == "boxes":
-                    shown |= {box.pathology for box in row.content.boxes}
-                elif kind == "masks":
-                    shown |= {canonical_pathology(name) for name in row.masks}
-        shown |= {canonical_pathology(kind) for kind in self.kinds}
-        return [style for style in self.shared if canonical_pathology(style.pathology) in shown]
+def class_caption(content: Content, style: ClassStyle) -> str:
+    """Rank, probability and operating point of a pathology, in words."""
+    prediction = content.explanation.ranking.top[style.rank - 1]
+    value, point = format_probability(prediction.probability), prediction.operating_point
+    if point is None:
+        return content.words("rank and probability", rank=style.rank, value=value)
+    shown = format_probability(point)
+    return content.words("rank, probability and point", rank=style.rank, value=value, point=shown)
 
-    @cached_property
-    def _notes(self) -> list[tuple[str, dict[str, Any]]]:
-        """Lines below the key, and how each is written."""
-        words, quiet = self.look.words, {"colour": self.look.quiet}
-        texts: list[tuple[str, dict[str, Any]]] = []
-        sources = {
-            row.content.radiograph.pixel_spacing_source
-            for row in self.rows
-            if row.content.radiograph.pixel_spacing and any(kind != "predictions" for kind in self.kinds)
-        }
-        if self.scale_bar:
-            named = (source or "another source" for source in sorted(sources, key=str))
-            texts += [(words(f"scale bars by {source}"), quiet) for source in named]
-        if any(self._is_class(kind) for kind in self.kinds):
-            texts.append((words("class maps of the panel"), quiet))
-        if self.provenance:
-            made = dict.fromkeys(_how_made(row.content.explanation, self.look) for row in self.rows)
-            texts += [(text, quiet) for text in made]
-        strong = {"colour": self.look.ink, "face": "bold"}
-        texts += [(text, strong) for text in self._phantom_notes()]
-        if self.disclaimer:
-            texts.append((words("research use only"), {"colour": self.look.alert, "face": "bold"}))
-        return [
-            (line, note)
-            for text, note in texts
-            for line in self.look.typeface.wrap(text, self._room, self._small, note.get("face", "regular"))
-        ]
 
-    def _is_class(self, kind: str) -> bool:
-        return kind not in get_args(Kind)
+def _key_of(rows: Sequence[_Row], kinds: Sequence[str], look: Style) -> list[list[key_entries.KeyEntry]]:
+    known = [kind if kind in get_args(Kind) else "class" for kind in kinds]
+    if not set(known) - {"radiograph"}:
+        return []
+    shown = {canonical_pathology(kind) for kind in kinds}
+    for row in rows:
+        if set(known) & {"fused", "winner", "predictions"}:
+            shown |= {canonical_pathology(style.pathology) for style in row.content.styles}
+        if "boxes" in known:
+            shown |= {box.pathology for box in row.content.boxes}
+        if "masks" in known:
+            shown |= {canonical_pathology(name) for name in row.masks}
+    styles = [each for each in rows[0].content.shared if canonical_pathology(each.pathology) in shown]
+    contents, windows = [row.content for row in rows], [row.window for row in rows]
+    classes = key_entries.class_entries(styles, look, ranked=False)
+    return [group for group in (classes, key_entries.sign_entries(contents, known, look, windows)) if group]
 
-    def _phantom_notes(self) -> list[str]:
-        words = self.look.words
-        phantoms = [at for at, row in enumerate(self.rows) if row.content.phantom]
-        notes = []
-        if len(phantoms) == len(self.rows):
-            notes.append(words("phantoms in all rows"))
-        elif phantoms:
-            given = self.names or [None] * len(self.rows)
-            names = [given[at] or words("row of a figure", row=at + 1) for at in phantoms]
-            notes.append(words("phantoms in some rows", rows=", ".join(names)))
-        models = dict.fromkeys(
-            row.content.explanation.provenance.model for row in self.rows if row.content.phantom_only
-        )
-        return notes + [words("model of phantoms", model=model) for model in models]
+
+def notes_of(
+    contents: Sequence[Content],
+    look: Style,
+    *,
+    names: Sequence[str | None] | None = None,
+    scale_bar: bool,
+    class_maps: bool,
+    provenance: bool,
+    disclaimer: bool,
+) -> list[Note]:
+    """What a figure says below its key.
+
+    Args:
+        contents: what its rows show.
+        look: how it looks.
+        names: names of the rows.
+        scale_bar: whether scale bars are drawn.
+        class_maps: whether class maps are drawn.
+        provenance: whether to say how maps were made.
+        disclaimer: whether to say what the figure is for.
+    """
+    words, notes = look.words, []
+    radiographs = [content.radiograph for content in contents]
+    sources = {each.pixel_spacing_source or "another source" for each in radiographs if each.pixel_spacing}
+    if scale_bar:
+        notes += [Note(words(f"scale bars by {source}")) for source in sorted(sources)]
+    if class_maps:
+        notes.append(Note(words("class maps of the panel")))
+    if provenance:
+        made = dict.fromkeys(_how_made(content.explanation, look) for content in contents)
+        notes += [Note(text) for text in made]
+    notes += [Note(text, look.ink, "bold") for text in _phantom_notes(contents, look, names)]
+    if disclaimer:
+        notes.append(Note(words("research use only"), look.alert, "bold"))
+    return notes
+
+
+def _phantom_notes(contents: Sequence[Content], look: Style, names: Sequence[str | None] | None) -> list[str]:
+    words, notes = look.words, []
+    phantoms = [at for at, content in enumerate(contents) if content.phantom]
+    if len(phantoms) == len(contents):
+        notes.append(words("phantoms in all rows"))
+    elif phantoms:
+        given = names or [None] * len(contents)
+        rows = [given[at] or words("row of a figure", row=at + 1) for at in phantoms]
+        notes.append(words("phantoms in some rows", rows=", ".join(rows)))
+    models = dict.fromkeys(
+        content.explanation.provenance.model for content in contents if content.phantom_only
+    )
+    return notes + [words("model of phantoms", model=model) for model in models]
 
 
 def _masks_of(content: Content, given: Mapping[str, ArrayLike] | None) -> Mapping[str, ArrayLike]:
@@ -491,27 +368,6 @@ def _how_made(explanation: Explanation, look: Style) -> str:
         weights=weights_text(provenance.weights_sha256),
         version=provenance.package_version,
     )
-
-
-def _letter(number: int, *, capital: bool) -> str:
-    """A to z, then aa to az and so on.
-
-    >>> _letter(0, capital=False), _letter(27, capital=True)
-    ('a', 'AB')
-    """
-    letters = ascii_uppercase if capital else ascii_lowercase
-    turn, at = divmod(number, len(letters))
-    return (letters[turn - 1] if turn else "") + letters[at]
-
-
-def _check(width_mm: float, dpi: float, crop_unit: str, letters: object) -> None:
-    if not _WIDTHS[0] <= width_mm <= _WIDTHS[1]:
-        raise OptionError(f"width_mm={width_mm!r}", expected=f"{_WIDTHS[0]:g} to {_WIDTHS[1]:g}")
-    if not _DPI_RANGE[0] <= dpi <= _DPI_RANGE[1]:
-        raise OptionError(f"dpi={dpi!r}", expected=f"{_DPI_RANGE[0]} to {_DPI_RANGE[1]}")
-    if letters not in (True, False, "a", "A"):
-        raise OptionError(f"letters={letters!r}", expected="True, False, 'a' or 'A'")
-    check_option("crop_unit", crop_unit, CropUnit)
 
 
 def _each(given: Sequence[Any] | None, rows: int, name: str) -> Sequence[Any]:
