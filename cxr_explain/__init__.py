@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cxr_explain.explaining.ranking import Prediction as Prediction
     from cxr_explain.explaining.ranking import Ranking as Ranking
     from cxr_explain.explaining.ranking import rank as rank
+    from cxr_explain.figures.model_comparison import compare as compare
     from cxr_explain.figures.patient_panel import panel as panel
     from cxr_explain.geometry import Geometry as Geometry
     from cxr_explain.loaders import read_radiograph as read_radiograph
@@ -67,6 +68,7 @@ _HOMES = {
     "explaining.explainer": ("Explainer", "explain"),
     "explaining.explanation": ("Explanation",),
     "explaining.ranking": ("Prediction", "Ranking", "rank"),
+    "figures.model_comparison": ("compare",),
     "figures.patient_panel": ("panel",),
     "geometry": ("Geometry",),
     "loaders": ("read_radiograph",),

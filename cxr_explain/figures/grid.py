@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase, ascii_uppercase
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from cxr_explain.errors import OptionError
 from cxr_explain.figures import key_entries
@@ -16,6 +16,8 @@ from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.page import HEADING, Block, Page
 from cxr_explain.figures.pieces import HATCH_PERIOD, Pieces, Window
 from cxr_explain.figures.style import BODY, Style, small_size
+
+F = TypeVar("F", bound=ExplanationFigure)
 
 Letters = bool | Literal["a", "A"]
 """How pictures are named: a, b, c or A, B, C; or not at all."""
@@ -136,8 +138,8 @@ class Grid:
         self.small = small_size(self.look) / self.look.scale
         self.line = self.small / 72 * 1.3
 
-    def draw(self) -> ExplanationFigure:
-        """Draw it on a page of its own."""
+    def draw(self, kind: type[F]) -> F:
+        """Draw it on a page of its own, a figure of a kind."""
         blocks = [make(self.room) for make in self.blocks]
         key_height = key_entries.key_height(self.key, self.room, self.look)
         notes = [
@@ -151,7 +153,7 @@ class Grid:
         height += _KEY_GAP + key_height if self.key else 0.0
         height += 0.05 + self.line * len(notes) if notes else 0.0
         with own_style():
-            page = Page(self.width, height + 2 * MARGIN, self.dpi, self.look)
+            page = Page(self.width, height + 2 * MARGIN, self.dpi, self.look, kind)
             y = MARGIN
             for at, row_height in enumerate(heights):
                 self._draw_row(page, y, at)
@@ -169,7 +171,7 @@ class Grid:
                 y += self.line
                 colour = note.colour or self.look.quiet
                 page.text(MARGIN, y - 0.03, text, size=self.small, colour=colour, face=note.face)
-        return page.figure
+        return cast(F, page.figure)
 
     def _strip(self, row: Sequence[Cell]) -> float:
         """Height of the letters and titles above a row."""

@@ -35,12 +35,14 @@ class KeyEntry:
         text: what it means.
         colour: colour of the pathology that it stands for; '' for a sign of all of them.
         rank: the pathology's rank, in a key of one picture.
+        dashes: style of an outline.
     """
 
     sign: Sign
     text: str
     colour: str = ""
     rank: int | None = None
+    dashes: Dashes = "solid"
 
     def width(self, look: Style) -> float:
         """Width of sign and words."""
@@ -190,16 +192,14 @@ def _beyond(field: Field, at: Point, entry: KeyEntry, ink: str) -> None:
     field.draw(arrow_head((at[0] + SWATCH / 2, at[1]), (1.0, 0.0), ink))
 
 
-def _outline(dashes: Dashes, *, boxed: bool = False) -> Callable[[Field, Point, KeyEntry, str], None]:
-    def draw(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
-        x, y = at
-        if boxed:
-            look = {"facecolor": "none", "edgecolor": ink, "linewidth": 0.9, "linestyle": dashes}
-            field.box(x, y - 0.045, SWATCH, 0.09, **look)
-        else:
-            field.line([x, x + SWATCH], [y, y], colour=ink, weight=1.0, dashes=dashes, shadow=False)
+def _outline(field: Field, at: Point, entry: KeyEntry, ink: str) -> None:
+    x, y = at
+    field.line([x, x + SWATCH], [y, y], colour=ink, weight=1.0, dashes=entry.dashes, shadow=False)
 
-    return draw
+
+def _box(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+    look = {"facecolor": "none", "edgecolor": ink, "linewidth": 0.9, "linestyle": BOX_DASHES}
+    field.box(at[0], at[1] - 0.045, SWATCH, 0.09, **look)
 
 
 def _unseen(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
@@ -231,9 +231,9 @@ _SIGNS: dict[Sign, Callable[[Field, Point, KeyEntry, str], None]] = {
     "ramp": _ramp,
     "number": _number,
     "beyond": _beyond,
-    "outline": _outline("solid"),
+    "outline": _outline,
     "unseen": _unseen,
-    "box": _outline(BOX_DASHES, boxed=True),
+    "box": _box,
     "mask": _mask,
     "winner": _winner,
     "point": _point,

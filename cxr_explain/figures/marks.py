@@ -53,6 +53,7 @@ class Field:
     def __init__(self, axes: Axes, style: Style) -> None:
         self.axes, self.style = axes, style
         self.artists: list[Artist] = []
+        self.under: list[Artist] = []
         box = axes.bbox
         self.unit = axes.figure.dpi * style.scale
         self.width, self.height = box.width / self.unit, box.height / self.unit
@@ -69,11 +70,11 @@ class Field:
         x, y = self._to_display.inverted().transform(self.axes.transData.transform(point)).tolist()
         return x, y
 
-    def draw(self, artist: Artist) -> None:
-        """Add an artist whose coordinates are lengths of this field."""
+    def draw(self, artist: Artist, *, under: bool = False) -> None:
+        """Add an artist whose coordinates are lengths of this field; `under` all that is not."""
         artist.set_figure(self.axes.figure)
         artist.set_transform(self._to_display)
-        self.artists.append(artist)
+        (self.under if under else self.artists).append(artist)
 
     def text(self, x: float, y: float, text: str, *, size: float, **look: Any) -> None:
         """Draw one line of text, centred unless another `align` and `vertical` are given."""
@@ -98,11 +99,13 @@ class Field:
         weight: float,
         dashes: Dashes = "solid",
         shadow: bool = True,
+        under: bool = False,
     ) -> None:
         """Draw a line through points; the weight is in points."""
         effects = SHADOW if shadow else None
         weight *= self.style.scale * self.style.line_width
-        self.draw(Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=effects))
+        line = Line2D(x, y, color=colour, linewidth=weight, linestyle=dashes, path_effects=effects)
+        self.draw(line, under=under)
 
     def box(self, x: float, y: float, width: float, height: float, **look: Any) -> None:
         """Draw a rectangle from its top left corner; the look is Matplotlib's."""
@@ -161,7 +164,7 @@ class Marks(Artist):
             field = Field(axes, self.style)
             for mark in self.marks:
                 mark(field)
-            self._state, self._children = state, field.artists
+            self._state, self._children = state, field.under + field.artists
         return self._children
 
     def draw(self, renderer: RendererBase) -> None:
@@ -179,15 +182,24 @@ def side(field: Field, *, text: str, at_right: bool) -> None:
     field.text(x, y, text, size=BODY + 1.5, face="bold", colour="white", halo="black")
 
 
-def badge(field: Field, *, point: Point, style: ClassStyle) -> None:
-    """A pathology's number at its strongest cell; an arrow where that lies beyond what the axes show."""
+def badge(field: Field, *, point: Point, style: ClassStyle, text: str | None = None) -> None:
+    """A pathology's number, or another text, at its strongest cell; with an arrow where that is not shown."""
     true_x, true_y = field.at(point)
     inside = -1e-6 <= true_x <= field.width + 1e-6 and -1e-6 <= true_y <= field.height + 1e-6
     if inside:
         x, y = field.placement.centred(true_x, true_y, _BADGE, _BADGE)
         if math.hypot(x - true_x, y - true_y) > _MOVED * _BADGE:
-            field.line([true_x, x], [true_y, y], colour=style.colour, weight=0.8)
-            field.dot(true_x, true_y, 0.05, face_colour=style.colour, edge_colour=_BADGE_EDGE)
+            field.line([true_x, x], [true_y, y], colour=style.colour, weight=0.9, under=True)
+            field.draw(
+                dot(
+                    true_x,
+                    true_y,
+                    0.05 * field.style.scale,
+                    face_colour=style.colour,
+                    edge_colour=_BADGE_EDGE,
+                ),
+                under=True,
+            )
     else:
         room = _BADGE * 1.75
         x, y = field.placement.centred(
@@ -198,7 +210,13 @@ def badge(field: Field, *, point: Point, style: ClassStyle) -> None:
         )
         field.draw(arrow_head((x, y), (true_x - x, true_y - y), style.colour))
     field.dot(x, y, _BADGE, face_colour=style.colour, edge_colour=_BADGE_EDGE)
-    field.text(x, y, str(style.rank), size=field.small - 0.2, face="bold", colour=style.ink)
+    field.text(x, y, text or str(style.rank), size=field.small - 0.2, face="bold", colour=style.ink)
+
+
+def link(field: Field, *, points: tuple[Point, Point], colour: str) -> None:
+    """A thin line from one point to another."""
+    (x0, y0), (x1, y1) = map(field.at, points)
+    field.line([x0, x1], [y0, y1], colour=colour, weight=0.7, under=True)
 
 
 def box_label(field: Field, *, corners: tuple[float, float, float, float], text: str, colour: str) -> None:

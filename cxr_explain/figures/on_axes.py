@@ -64,7 +64,7 @@ def draw_radiograph(
     Raises:
         OutputError: no radiograph, or not the one that was explained.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> axes = draw_radiograph(Figure().add_subplot(), example_explanation())
     >>> [*map(float, axes.get_xlim()), *map(float, axes.get_ylim())]
@@ -113,7 +113,7 @@ def draw_overlay(
         OptionError: an opacity out of range, or a colour that is none.
         OutputError: no radiograph, or not the one that was explained.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> len(draw_overlay(Figure().add_subplot(), example_explanation()).images)
     1
@@ -161,7 +161,7 @@ def draw_class_map(
         OptionError: a pathology that is not ranked, an opacity out of range, or a colour that is none.
         OutputError: no radiograph, or not the one that was explained.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> explanation = example_explanation()
     >>> axes = draw_class_map(Figure().add_subplot(), explanation, explanation.ranking.pathologies[0])
@@ -199,7 +199,7 @@ def draw_winners(
         OptionError: a colour that is none.
         OutputError: no radiograph, or not the one that was explained.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> axes = draw_winners(Figure().add_subplot(), example_explanation())
     """
@@ -237,7 +237,7 @@ def draw_boxes(
         ReferenceLabelError: labels that cannot be read, or a box without an extent.
 
     >>> from cxr_explain import ReferenceBox, ReferenceLabels
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> labels = ReferenceLabels(boxes=(ReferenceBox("Mass", 20, 30, 25, 25),))
     >>> len(draw_boxes(Figure().add_subplot(), example_explanation(), labels).lines)
@@ -275,7 +275,7 @@ def draw_key(
     Raises:
         OptionError: another corner, or a colour that is none.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> axes = draw_key(Figure().add_subplot(), example_explanation())
     """
@@ -315,7 +315,7 @@ def draw_predictions(
     Raises:
         OptionError: a colour that is none.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> from matplotlib.figure import Figure
     >>> axes = draw_predictions(Figure().add_subplot(), example_explanation())
     """

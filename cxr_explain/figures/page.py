@@ -56,16 +56,24 @@ class Page:
         height: height of the page, rounded up to a whole pixel.
         dpi: pixels in an inch of the figure, on which images are aligned.
         style: how the page looks; its size scales all lengths.
+        kind: what the figure is.
     """
 
-    def __init__(self, width: float, height: float, dpi: float, style: Style = LIGHT) -> None:
+    def __init__(
+        self,
+        width: float,
+        height: float,
+        dpi: float,
+        style: Style = LIGHT,
+        kind: type[ExplanationFigure] = ExplanationFigure,
+    ) -> None:
         self.style = style
         self.scale = style.scale
         self._pixels = dpi * self.scale  # in a unit of length
         self.width = math.ceil(width * self._pixels - _WHOLE) / self._pixels
         self.height = math.ceil(height * self._pixels - _WHOLE) / self._pixels
         size = (self.width * self.scale, self.height * self.scale)
-        self.figure = ExplanationFigure(figsize=size, dpi=dpi, facecolor=style.paper)
+        self.figure = kind(figsize=size, dpi=dpi, facecolor=style.paper)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.axes.set_xlim(0, self.width)

@@ -99,9 +99,9 @@ def panel(
         OutputError: a loaded explanation without its radiograph.
         ReferenceLabelError: labels that cannot be read, or a crop to a box that is not there.
 
-    >>> from cxr_explain.figures.example import example_explanation
+    >>> from cxr_explain.explaining.example import example_explanation
     >>> figure = panel([example_explanation()] * 2, ["radiograph", "fused", "predictions"], width_mm=120)
-    >>> round(figure.get_figwidth() * 25.4, 1)
+    >>> round(float(figure.get_figwidth()) * 25.4, 1)
     120.0
     """
     look = Style.from_rcparams() if style is None else style_of(style)
@@ -118,7 +118,7 @@ def panel(
     kinds = _kinds(columns, contents)
     crops = list(crop) if isinstance(crop, list) else [crop] * rows
     windows = [
-        _window(content, each, crop_unit)
+        window_of(content, each, crop_unit)
         for content, each in zip(contents, _each(crops, rows, "crop"), strict=True)
     ]
     all_masks = [
@@ -152,7 +152,7 @@ def panel(
             disclaimer=disclaimer,
         ),
     )
-    return grid.draw()
+    return grid.draw(ExplanationFigure)
 
 
 @dataclass
@@ -246,7 +246,7 @@ def paint_pathology(pieces: Pieces, pathology: str, *, sides: bool = False) -> N
 
 def ranks_of(content: Content) -> str:
     """The ranked pathologies with their probabilities, in words."""
-    return " · ".join(
+    return ", ".join(
         content.words(
             "ranked pathology",
             rank=rank,
@@ -294,6 +294,7 @@ def notes_of(
     class_maps: bool,
     provenance: bool,
     disclaimer: bool,
+    measures: str = "",
 ) -> list[Note]:
     """What a figure says below its key.
 
@@ -305,8 +306,9 @@ def notes_of(
         class_maps: whether class maps are drawn.
         provenance: whether to say how maps were made.
         disclaimer: whether to say what the figure is for.
+        measures: how the numbers of the figure are measured.
     """
-    words, notes = look.words, []
+    words, notes = look.words, [Note(measures)] if measures else []
     radiographs = [content.radiograph for content in contents]
     sources = {each.pixel_spacing_source or "another source" for each in radiographs if each.pixel_spacing}
     if scale_bar:
@@ -422,7 +424,7 @@ def _titles(
     return [usual.get(kind) or look.name_of(kind) for kind in kinds]
 
 
-def _window(content: Content, crop: Crop, unit: CropUnit) -> Window | None:
+def window_of(content: Content, crop: Crop, unit: CropUnit) -> Window | None:
     """The part of a radiograph that is shown, in whole pixels."""
     if crop is None:
         return None

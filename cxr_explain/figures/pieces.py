@@ -19,6 +19,7 @@ from cxr_explain.figures.artists import Samples
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.marks import SHADOW, Marks
 from cxr_explain.figures.palette import UNKNOWN_BOX, ClassStyle, Dashes
+from cxr_explain.geometry import Geometry
 from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.support.arrays import Floats, Mask, Points, Shape, as_mask
 
@@ -120,10 +121,20 @@ class Pieces:
     def outlines(self, maps: NDArray[np.float32], styles: tuple[ClassStyle, ...]) -> None:
         """Lines around what reaches half of each pathology's own peak, unless that is faint."""
         faint = overlay.FAINT * maps.max(initial=0)
-        geometry = self.content.explanation.geometry
         for style, values in zip(styles, maps, strict=True):
-            for line in overlay.outlines(values, geometry) if values.max(initial=0) >= faint else []:
-                self._line(line, style.colour, style.dashes, 0.9)
+            if values.max(initial=0) >= faint:
+                self.outline(values, style.colour, style.dashes)
+
+    def outline(
+        self,
+        values: NDArray[np.float32],
+        colour: str,
+        dashes: Dashes = "solid",
+        geometry: Geometry | None = None,
+    ) -> None:
+        """Lines around what reaches half of the peak of one map (I, J), the content's or another model's."""
+        for line in overlay.outlines(values, geometry or self.content.explanation.geometry):
+            self._line(line, colour, dashes, 0.9)
 
     def peaks(self, maps: NDArray[np.float32], styles: tuple[ClassStyle, ...]) -> None:
         """The number of each pathology at its strongest cell."""

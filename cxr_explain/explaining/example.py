@@ -1,4 +1,4 @@
-"""An explanation for the examples in the documentation of figures."""
+"""An explanation for the examples in the documentation."""
 
 from __future__ import annotations
 
