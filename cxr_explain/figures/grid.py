@@ -171,6 +171,7 @@ class Grid:
                 y += self.line
                 colour = note.colour or self.look.quiet
                 page.text(MARGIN, y - 0.03, text, size=self.small, colour=colour, face=note.face)
+        page.figure.svg_text = "fonts"  # what a journal asks for; its typesetters edit text
         return cast(F, page.figure)
 
     def _strip(self, row: Sequence[Cell]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from os import PathLike, fspath
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any, Literal, get_args
 
 import matplotlib
 import numpy as np
@@ -22,11 +22,15 @@ from cxr_explain.figures.compact_png import compact_png
 from cxr_explain.figures.pdf_fonts import truetype_outlines
 from cxr_explain.figures.quick_png import quick_png
 from cxr_explain.figures.texts import DISCLAIMER
-from cxr_explain.options import FigureFormat
+from cxr_explain.options import FigureFormat, check_option
 from cxr_explain.support.collection import without_collection
 from cxr_explain.support.whole_file import output_errors, write_output, write_whole
 
 FORMATS = get_args(FigureFormat)
+
+SvgText = Literal["paths", "fonts"]
+"""How text stands in an SVG: as shapes, the same in every program; or as text that can be selected, in fonts
+that the file brings along."""
 
 # Matplotlib would write its version and the date. Nothing here names the radiograph.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -95,6 +99,9 @@ class ExplanationFigure(Figure):
     True
     """
 
+    svg_text: SvgText = "paths"
+    """How text stands in an SVG, unless `savefig` is told otherwise."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _Canvas(self)
@@ -106,7 +113,7 @@ class ExplanationFigure(Figure):
 
         Args:
             fname: a path or a binary file; the path's ending says the format, png without one.
-            **options: options of Matplotlib's `savefig`, for example `dpi` or `format`.
+            **options: options of Matplotlib's `savefig`, for example `dpi` or `format`; and `svg_text`.
 
         Raises:
             OptionError: a format other than png, pdf or svg.
@@ -145,13 +152,17 @@ class ExplanationFigure(Figure):
             **options: options of `savefig`.
 
         Raises:
-            OptionError: another format.
+            OptionError: another format, or another `svg_text`.
         """
+        svg_text = options.pop("svg_text", self.svg_text)
+        check_option("svg_text", svg_text, SvgText)
         kind = str(format).lower()
         if kind not in FORMATS:
             raise OptionError(f"the figure format {format!r}", expected=f"one of {', '.join(FORMATS)}")
         metadata = {**_METADATA[kind], **(options.pop("metadata", None) or {})}
         options.setdefault("dpi", self.dpi)
+        if kind == "svg" and svg_text == "fonts":
+            options["backend"] = "module://cxr_explain.figures.svg_text"
         buffer = io.BytesIO()
         with own_style(), truetype_outlines() if kind == "pdf" else nullcontext():
             super().savefig(buffer, format=kind, metadata=metadata, **options)
