@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.output_names import check_replaceable
 from cxr_explain.figures.output import ExplanationFigure
+from cxr_explain.figures.patient_panel import panel
 from cxr_explain.support.whole_file import safe_stem
 
 STATISTICS = "statistics.json"
@@ -66,6 +67,39 @@ def figure_of(run: AuditRun, image_id: str, **options: Any) -> ExplanationFigure
     case = run.case(position_of(run, image_id))
     options = {"missing_letters": "number", **options}
     return case.explanation.figure(case.reference_labels, radiograph=case.radiograph(), **options)
+
+
+def panel_of(
+    run: AuditRun, image_ids: Sequence[str], columns: Sequence[str] = ("radiograph", "fused"), **options: Any
+) -> ExplanationFigure:
+    """Draw several images in one figure, a row each, from the maps that are stored.
+
+    Args:
+        run: an audit, finished or not.
+        image_ids: the images' names in the manifest, in the order of the rows.
+        columns: what is drawn of each, see `cxr_explain.panel`.
+        **options: further options of `cxr_explain.panel`.
+
+    Raises:
+        OptionError: no such image, one that failed, or a column that no image has.
+        AuditError: other bytes than those that were explained.
+        RadiographError: a file that is not there any more.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.audit.example import example_audit
+    >>> with TemporaryDirectory() as folder:
+    ...     run = example_audit(folder)
+    ...     panel_of(run, run.manifest.ids, ["fused", "predictions"]).save(f"{folder}/two.pdf").name
+    'two.pdf'
+    """
+    cases = [run.case(position_of(run, image_id)) for image_id in image_ids]
+    given = {"reference_labels": [case.reference_labels for case in cases]} | options
+    return panel(
+        [case.explanation for case in cases],
+        columns,
+        radiographs=[case.radiograph() for case in cases],
+        **given,
+    )
 
 
 def position_of(run: AuditRun, image_id: str) -> int:

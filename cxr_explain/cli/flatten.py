@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, dataclass_transform, get_args, get_o
 import typer
 from typer.models import ArgumentInfo, ParameterInfo
 
-_VALUES = {int: "INTEGER", str: "TEXT", Path: "PATH", bool: None}
+_VALUES = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: None}
 _DESCRIBED = re.compile(r"^    (\w+): (.+(?:\n {5,}.+)*)", re.MULTILINE)
 
 

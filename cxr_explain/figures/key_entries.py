@@ -24,6 +24,10 @@ TEXT = SWATCH + 0.07
 LINE = 0.165
 GAP = 0.2
 _HEIGHT = 0.1
+_INSET = 0.018
+
+
+_NEUTRAL = ClassStyle("", 1, "#808080")
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,14 @@ class KeyEntry:
     Args:
         sign: what is drawn.
         text: what it means.
-        colour: colour of the pathology that it stands for; '' for a sign of all of them.
+        style: how the pathology is drawn that it stands for; grey for a sign of all of them.
         rank: the pathology's rank, in a key of one picture.
         dashes: style of an outline.
     """
 
     sign: Sign
     text: str
-    colour: str = ""
+    style: ClassStyle = _NEUTRAL
     rank: int | None = None
     dashes: Dashes = "solid"
 
@@ -77,7 +81,7 @@ def class_entries(styles: Sequence[ClassStyle], look: Style, *, ranked: bool) ->
         ranked: whether the ranks are those of one picture, and are to be named.
     """
     return [
-        KeyEntry("class", look.name_of(style.pathology), style.colour, style.rank if ranked else None)
+        KeyEntry("class", look.name_of(style.pathology), style, style.rank if ranked else None)
         for style in styles
     ]
 
@@ -113,7 +117,7 @@ def sign_entries(
         ("mask", "masks" in shown, "reference mask"),
         ("point", "predictions" in shown, "operating point"),
     ]
-    first = next((content.styles[0].colour for content in contents if content.styles), "")
+    first = next((content.styles[0] for content in contents if content.styles), _NEUTRAL)
     return [KeyEntry(sign, words(text), first) for sign, is_there, text in wanted if is_there]
 
 
@@ -171,13 +175,21 @@ def inset_key(field: Field, *, entries: Sequence[KeyEntry], loc: str) -> None:
 
 
 def _swatch(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
-    x, y = at
-    look = {"facecolor": entry.colour, "linewidth": 0}
-    field.box(x, y - _HEIGHT / 2, SWATCH, _HEIGHT, **look)
+    """The colour and the second sign of a pathology, in the map and in its outline."""
+    inset = _INSET if entry.style.sign else 0.0
+    width, height = SWATCH - 2 * inset, _HEIGHT - 2 * inset
+    pixels = overlay.swatch(
+        entry.style, (field.samples(height), field.samples(width)), field.samples(HATCH_PERIOD)
+    )
+    field.image(pixels, at[0] + inset, at[1] - height / 2, width, height)
+    if inset:
+        frame = {"facecolor": "none", "edgecolor": entry.style.colour, "linestyle": entry.style.dashes}
+        field.box(at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT, linewidth=0.9, **frame)
 
 
 def _ramp(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
-    pixels = ramp_pixels((ClassStyle("", 1, entry.colour),), overlay.MAX_OPACITY, 8)
+    shape = (field.samples(_HEIGHT), field.samples(SWATCH))
+    pixels = ramp_pixels((entry.style,), overlay.MAX_OPACITY, shape, field.samples(HATCH_PERIOD))
     field.image(pixels, at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT)
 
 

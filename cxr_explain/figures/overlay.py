@@ -311,7 +311,8 @@ def winners_over(
         shown = np.where(rows_seen[:, None] & columns_seen, winner[rows[:, None], columns], -1)
         for at, style in enumerate(styles):
             where = shown == at
-            rgb[where] = (1 - _FLAT_OPACITY) * rgb[where] + _FLAT_OPACITY * np.array(style.rgb, np.float32)
+            flat = swatch(style, background.shape, period)[where].astype(np.float32) / np.float32(255)
+            rgb[where] = (1 - _FLAT_OPACITY) * rgb[where] + _FLAT_OPACITY * flat
     return mark_unseen(to_bytes(rgb), geometry, period)
 
 

@@ -1,0 +1,301 @@
+"""The commands that draw several explanations in one figure: panel, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cxr_explain.cli import console
+from cxr_explain.cli.explain import reference_labels
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BoxPanel, OutPath, ReadingPanel
+from cxr_explain.errors import OptionError
+
+if TYPE_CHECKING:
+    from cxr_explain.audit.store import AuditRun
+    from cxr_explain.explaining.explanation import Explanation
+    from cxr_explain.radiograph import Radiograph
+
+
+class LookPanel(Panel, title="Figure"):
+    """How a figure looks.
+
+    Args:
+        width_mm: width of the figure in mm.
+        dpi: pixels in an inch of the images in it.
+        style: colours of page and text.
+        font: font family of all text.
+        size: size of ordinary text in points.
+        language: language of the figure's words, such as en, de or zh, or a translation's TOML file.
+        colours: colours of pathologies, such as 'Effusion=#0072B2|Mass=orange'.
+        letters: how pictures are named.
+        captions: whether small text stands below the pictures.
+        scale_bar: whether a scale bar is drawn where the pixel spacing is known.
+        key: whether the colour key is drawn.
+        provenance: say with which model, weights and method the maps were made.
+        disclaimer: whether the figure says that it is for research use only.
+    """
+
+    width_mm: Annotated[float, typer.Option(min=20)] = 180
+    dpi: Annotated[float, typer.Option(min=150, max=1200)] = 300
+    style: Literal["light", "dark", "print"] = "light"
+    font: Annotated[str | None, typer.Option(show_default="DejaVu Sans")] = None
+    size: Annotated[float, typer.Option(min=4, max=16)] = 7
+    language: str = "en"
+    colours: Annotated[str | None, typer.Option(show_default="the package's own")] = None
+    letters: Literal["a", "A", "none"] = "a"
+    captions: Annotated[bool, typer.Option("--captions/--no-captions")] = True
+    scale_bar: Annotated[bool, typer.Option("--scale-bar/--no-scale-bar")] = True
+    key: Annotated[bool, typer.Option("--key/--no-key")] = True
+    provenance: bool = False
+    disclaimer: Annotated[bool, typer.Option("--disclaimer/--no-disclaimer")] = True
+
+    def options(self) -> dict[str, Any]:
+        """The same for `panel` and `compare`.
+
+        >>> found = LookPanel(colours="Effusion=#0072B2", letters="none").options()
+        >>> found["colours"], found["letters"], found["style"].size
+        ({'Effusion': '#0072B2'}, False, 7)
+        """
+        from dataclasses import replace
+
+        from cxr_explain.figures.style import STYLES
+
+        fonts = (self.font,) if self.font else ()
+        return {
+            "width_mm": self.width_mm,
+            "dpi": self.dpi,
+            "style": replace(STYLES[self.style], fonts=fonts, size=self.size, language=self.language),
+            "colours": None if self.colours is None else _pairs(self.colours),
+            "letters": False if self.letters == "none" else self.letters,
+            "captions": self.captions,
+            "scale_bar": self.scale_bar,
+            "key": self.key,
+            "provenance": self.provenance,
+            "disclaimer": self.disclaimer,
+        }
+
+
+class SourcePanel(BoxPanel):
+    """What is read beside saved explanations.
+
+    Args:
+        radiographs: image file, folder or glob with the radiographs of saved explanations; may be repeated.
+        labels: reference labels: 'Effusion|Mass=negative' for every image, or a CSV table with the columns
+            image and labels.
+    """
+
+    radiographs: Annotated[list[str] | None, typer.Option(show_default="none")] = None
+    labels: str | None = None
+
+
+def panel(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
+    *,
+    columns: Annotated[str, typer.Option(rich_help_panel="Figure")] = "radiograph,fused",
+    source: SourcePanel,
+    images: Annotated[
+        str | None, typer.Option(show_default="where the audit read them, if that is on this machine")
+    ] = None,
+    reading: ReadingPanel,
+    look: LookPanel,
+    row_names: Annotated[str | None, typer.Option(show_default="none", rich_help_panel="Figure")] = None,
+    crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
+    output: OutPath = Path("panel.pdf"),
+) -> None:
+    """Draw several patients in one figure: a row for each, a column for each kind of picture.
+
+    Args:
+        inputs: folder or URL of an audit, and identifiers of images in it; or JSON files that `cxr-explain
+            explain` wrote.
+        columns: radiograph, fused, winner, boxes, predictions, or a pathology for its class map, separated by
+            commas.
+        source: what is read beside saved explanations.
+        images: folder of the audit's images, or its URL.
+        reading: how image files are read.
+        look: how the figure looks.
+        row_names: names of the rows, separated by |.
+        crop: part of each radiograph that is shown, LEFT,TOP,RIGHT,BOTTOM in pixels, or the pathology whose
+            reference boxes shall be in it.
+        output: file to write; its ending says the format: png, pdf or svg.
+
+    Example:
+        cxr-explain panel run phantom-000001 phantom-000002 --columns radiograph,fused --out panel.pdf
+    """
+    from cxr_explain.audit.results import panel_of
+    from cxr_explain.figures.patient_panel import panel as panel_figure
+
+    options = look.options() | {
+        "row_names": None if row_names is None else [name.strip() for name in row_names.split("|")],
+        "crop": None if crop is None else _crop(crop),
+    }
+    asked = [name.strip() for name in columns.split(",") if name.strip()]
+    if not all(path.lower().endswith(".json") for path in inputs):
+        run, *ids = inputs
+        if not ids:
+            raise OptionError(
+                f"{run} alone",
+                expected="JSON files of explanations, or an audit and identifiers of its images",
+            )
+        figure = panel_of(_opened(run, images), ids, asked, **options)
+    else:
+        explanations = _loaded(inputs)
+        known = _radiographs(source.radiographs or [], explanations, reading)
+        figure = panel_figure(
+            explanations,
+            asked,
+            radiographs=[radiograph for _, radiograph in known.values()],
+            reference_labels=_labels(source, explanations, known),
+            **options,
+        )
+    figure.save(output)
+    console.say(f"Look at {output}.")
+
+
+def compare(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
+    *,
+    image_id: Annotated[str | None, typer.Option("--id", show_default="none")] = None,
+    names: Annotated[str | None, typer.Option(show_default="names of the files or folders")] = None,
+    pathologies: Annotated[str, typer.Option(rich_help_panel="Figure")] = "3",
+    source: SourcePanel,
+    images: Annotated[
+        str | None, typer.Option(show_default="where the audits read them, if that is on this machine")
+    ] = None,
+    reading: ReadingPanel,
+    look: LookPanel,
+    crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
+    numbers: Annotated[Path | None, typer.Option(show_default="none", rich_help_panel="Output")] = None,
+    output: OutPath = Path("compare.pdf"),
+) -> None:
+    """Draw models or methods beside each other on one radiograph, and what differs in numbers.
+
+    Args:
+        inputs: two or more JSON files that `cxr-explain explain` wrote of one radiograph; or audits, with
+            --id.
+        image_id: identifier of the image in the audits.
+        names: names of the models or methods, separated by commas.
+        pathologies: number of pathologies whose class maps are drawn, or their names, separated by commas.
+        source: what is read beside saved explanations.
+        images: folder of the audits' images, or its URL.
+        reading: how image files are read.
+        look: how the figure looks.
+        crop: part of the radiograph that is shown, LEFT,TOP,RIGHT,BOTTOM in pixels, or the pathology whose
+            reference boxes shall be in it.
+        numbers: JSON file to write what differs into.
+        output: file to write; its ending says the format: png, pdf or svg.
+
+    Example:
+        cxr-explain compare one/case.json two/case.json --radiographs case.png --names DenseNet,ResNet
+    """
+    import json
+
+    from cxr_explain.audit.results import position_of
+    from cxr_explain.figures.model_comparison import compare as comparison
+    from cxr_explain.support.whole_file import write_output
+
+    labels: Any = None
+    if image_id is None:
+        explanations = _loaded(inputs)
+        known = _radiographs(source.radiographs or [], explanations, reading)
+        labels = _labels(source, explanations[:1], known)[0]
+        radiograph = next((each for _, each in known.values()), None)
+    else:
+        cases = [(opened := _opened(run, images)).case(position_of(opened, image_id)) for run in inputs]
+        explanations, labels = [case.explanation for case in cases], cases[0].reference_labels
+        radiograph = cases[0].radiograph()
+    figure = comparison(
+        dict(zip(_names(names, inputs), explanations, strict=True)),
+        pathologies=int(pathologies) if pathologies.isdecimal() else pathologies.split(","),
+        radiograph=radiograph,
+        reference_labels=labels,
+        crop=None if crop is None else _crop(crop),
+        **look.options(),
+    )
+    figure.save(output)
+    if numbers is not None:
+        text = json.dumps(figure.differences.to_dict(), indent=2, allow_nan=False) + "\n"
+        write_output(numbers, text.encode(), "numbers")
+    console.say(f"Look at {output}.")
+
+
+def _opened(run: str, images: str | None) -> AuditRun:
+    from cxr_explain.audit.store import AuditRun
+
+    return AuditRun.open(run, images=images)
+
+
+def _loaded(paths: Sequence[str]) -> list[Explanation]:
+    from cxr_explain.explaining.explanation import Explanation
+
+    return [Explanation.load(path) for path in paths]
+
+
+def _radiographs(
+    inputs: Sequence[str], explanations: Sequence[Explanation], reading: ReadingPanel
+) -> dict[str, tuple[Path, Radiograph]]:
+    """Those of the files that explanations are of, by their SHA-256; no other file is decoded."""
+    import hashlib
+
+    settings = {each.provenance.radiograph_sha256: each.provenance.map_settings for each in explanations}
+    found: dict[str, tuple[Path, Radiograph]] = {}
+    for path in console.files_of(inputs) if inputs else []:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest in settings and digest not in found:
+            found[digest] = path, reading.settings().read(path)
+    return found
+
+
+def _labels(
+    source: SourcePanel, explanations: Sequence[Explanation], known: dict[str, tuple[Path, Radiograph]]
+) -> list[Any]:
+    """The reference labels of each explanation; None where none are given."""
+    files = [path for path, _ in known.values()]
+    predicted = [each.pathology for each in explanations[0].ranking.predictions]
+    labels_for = reference_labels(source.labels or None, source.boxes, files, predicted)
+    labels: list[Any] = []
+    for explanation in explanations:
+        there = known.get(explanation.provenance.radiograph_sha256)
+        labels.append(labels_for(there[0], there[1].shape) if labels_for and there else None)
+    return labels
+
+
+def _names(names: str | None, inputs: Sequence[str]) -> list[str]:
+    given = [name.strip() for name in names.split(",")] if names else [_name_of(each) for each in inputs]
+    if len(given) != len(inputs) or len(set(given)) < len(given) or not all(given):
+        raise OptionError(
+            f"the names {', '.join(given)} for {len(inputs)} inputs",
+            expected="a name for each, all different",
+            remedy="Name them with --names A,B.",
+        )
+    return given
+
+
+def _name_of(text: str) -> str:
+    path = Path(text)
+    return path.parent.name or path.stem if path.suffix.lower() == ".json" else path.name
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = {}
+    for each in text.split("|"):
+        name, equals, value = (part.strip() for part in each.partition("="))
+        if not (name and equals and value):
+            raise OptionError(f"--colours {text!r}", expected="such as 'Effusion=#0072B2|Mass=orange'")
+        pairs[name] = value
+    return pairs
+
+
+def _crop(text: str) -> tuple[float, float, float, float] | str:
+    parts = text.split(",")
+    try:
+        left, top, right, bottom = map(float, parts)
+    except ValueError:
+        if len(parts) == 1:
+            return text.strip()
+        raise OptionError(f"--crop {text!r}", expected="LEFT,TOP,RIGHT,BOTTOM, or a pathology") from None
+    return left, top, right, bottom
