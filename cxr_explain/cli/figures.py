@@ -202,7 +202,7 @@ def compare(
         explanations = _loaded(inputs)
         known = _radiographs(source.radiographs or [], explanations, reading)
         labels = _labels(source, explanations[:1], known)[0]
-        radiograph = next((each for _, each in known.values()), None)
+        _, radiograph = next(iter(known.values()))
     else:
         cases = [(opened := _opened(run, images)).case(position_of(opened, image_id)) for run in inputs]
         explanations, labels = [case.explanation for case in cases], cases[0].reference_labels
@@ -247,6 +247,14 @@ def _radiographs(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest in settings and digest not in found:
             found[digest] = path, reading.settings().read(path)
+    for explanation in explanations:
+        digest = explanation.provenance.radiograph_sha256
+        if digest not in found:
+            raise OptionError(
+                f"no radiograph of SHA-256 {digest[:12]}",
+                source=explanation.id,
+                remedy="Name its file, or a folder that it is in, with --radiographs.",
+            )
     return found
 
 

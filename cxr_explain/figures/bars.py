@@ -34,7 +34,9 @@ def predictions(field: Field, *, content: Content) -> None:
         field.text(field.width, y, value, size=BODY, align="right")
         _bar(field, y + 0.085, prediction.probability, prediction.operating_point, style.colour)
     if not top:
-        field.text(0.0, 0.1, look.words("no pathology to explain"), size=BODY, align="left")
+        text = look.words("no pathology to explain")
+        for at, line in enumerate(look.typeface.wrap(text, field.width, BODY, lines=4)):
+            field.text(0.0, 0.1 + 0.14 * at, line, size=BODY, align="left")
     elif len(shown) < len(top):
         text = look.words("more pathologies", count=len(top) - len(shown))
         field.text(0.0, len(shown) * ROW + 0.1, text, size=field.small, align="left", colour=look.quiet)

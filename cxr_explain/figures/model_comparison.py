@@ -142,7 +142,7 @@ def compare(
             class_maps=bool(shown),
             provenance=provenance,
             disclaimer=disclaimer,
-            measures=compared.measures if table else "",
+            measures=compared.measures if table else (),
         ),
         blocks=[partial(_Table, look, compared)] if table else (),
     )
@@ -212,11 +212,17 @@ class _Compared:
         return [self.look.words("model and its letter", letter=letter, model=name) for letter, name in named]
 
     @property
-    def measures(self) -> str:
-        """How what differs is measured."""
+    def measures(self) -> list[str]:
+        """What one model alone explains, and how what differs is measured."""
+        words = self.look.words
         in_mm = self.contents[0].radiograph.pixel_spacing is not None
-        unit = "" if in_mm else self.look.words("share of the diagonal")
-        return self.look.words("how differences are measured", unit=unit)
+        unit = "" if in_mm else words("share of the diagonal")
+        alone = ", ".join(
+            f"{self.look.name_of(pathology)} ({self.letter_of(model)})"
+            for pathology, model in self.found.ranked_by_one_only.items()
+        )
+        texts = [words("explained by one alone", names=alone)] if alone else []
+        return [*texts, words("how differences are measured", unit=unit)]
 
     def key(self) -> list[list[KeyEntry]]:
         """Pathologies, models, and the signs of the maps."""

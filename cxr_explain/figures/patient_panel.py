@@ -294,7 +294,7 @@ def notes_of(
     class_maps: bool,
     provenance: bool,
     disclaimer: bool,
-    measures: str = "",
+    measures: Sequence[str] = (),
 ) -> list[Note]:
     """What a figure says below its key.
 
@@ -306,13 +306,13 @@ def notes_of(
         class_maps: whether class maps are drawn.
         provenance: whether to say how maps were made.
         disclaimer: whether to say what the figure is for.
-        measures: how the numbers of the figure are measured.
+        measures: what there is to say of the numbers of the figure.
     """
-    words, notes = look.words, [Note(measures)] if measures else []
+    words, notes = look.words, [Note(text) for text in measures]
     radiographs = [content.radiograph for content in contents]
     sources = {each.pixel_spacing_source or "another source" for each in radiographs if each.pixel_spacing}
-    if scale_bar:
-        notes += [Note(words(f"scale bars by {source}")) for source in sorted(sources)]
+    if scale_bar or measures:
+        notes += [Note(words(f"scale by {source}")) for source in sorted(sources)]
     if class_maps:
         notes.append(Note(words("class maps of the panel")))
     if provenance:

@@ -1,0 +1,373 @@
+"""Panels: rows of patients, columns of pictures, on a page of an exact width."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+from synthetic import synthetic_explanation, synthetic_radiograph
+
+import cxr_explain as cxr
+from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
+from cxr_explain.explaining.samples import SampleReference
+from cxr_explain.figures.palette import class_styles
+from cxr_explain.figures.style import DARK, Style
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
+
+COLUMNS = ("radiograph", "fused", "Effusion")
+
+
+def patient(seed, shape=(256, 256), **options):
+    radiograph = synthetic_radiograph(shape, seed=seed, patient_orientation=("L", "F"), view="PA")
+    return synthetic_explanation(radiograph, seed=seed, **({"k": 3} | options))
+
+
+@pytest.fixture(scope="module")
+def patients():
+    return [patient(seed, shape) for seed, shape in ((0, (256, 256)), (1, (320, 256)), (2, (220, 256)))]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def pictures(figure):
+    return [axes for axes in figure.axes if axes.images and axes.get_xlim() != (0, 1)]
+
+
+@pytest.mark.parametrize("width_mm", [85, 120.4, 174, 180, 183.3])
+@pytest.mark.parametrize("size", [5, 7, 10])
+def test_the_width_is_exact_in_every_format(patients, width_mm, size):
+    figure = cxr.panel(patients[:1], ["radiograph"], width_mm=width_mm, style=Style(size=size), dpi=150)
+    (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) [\d.]+ ?\]", figure.to_bytes("pdf"))
+    assert float(box) / 72 * 25.4 == pytest.approx(width_mm, abs=0.1)
+    (width,) = re.findall(rb'<svg width="([\d.]+)pt"', figure.to_bytes("svg"))
+    assert float(width) / 72 * 25.4 == pytest.approx(width_mm, abs=0.1)
+    image = Image.open(io.BytesIO(figure.to_bytes("png")))
+    assert image.width / image.info["dpi"][0] * 25.4 == pytest.approx(width_mm, abs=0.1)
+    assert image.width == round(width_mm / 25.4 * 150)
+
+
+def test_row_heights_follow_the_radiographs(patients):
+    figure = cxr.panel(patients, COLUMNS, style="light", dpi=150)
+    found = pictures(figure)
+    assert len(found) == 9
+    for at, axes in enumerate(found):
+        height, width = patients[at // 3].radiograph.shape
+        box = axes.get_window_extent()
+        assert box.height / box.width == pytest.approx(height / width, abs=0.01)
+    assert {round(axes.get_window_extent().width, 3) for axes in found} == {
+        round(found[0].get_window_extent().width, 3)
+    }
+
+
+def test_rasters_have_the_resolution_of_the_page(patients):
+    figure = cxr.panel(patients, ["fused"], width_mm=60, dpi=200)
+    for axes in pictures(figure):
+        (image,) = axes.images
+        assert image.get_array().shape[1] == pytest.approx(axes.get_window_extent().width, abs=1)
+
+
+def test_a_pathology_has_one_colour_in_all_rows():
+    """It ranks first in one image and third in the other."""
+    first, other = patient(0, k=3), patient(0, k=3)
+    order = [2, 1, 0]
+    ranking = replace(other.ranking, top=tuple(other.ranking.top[at] for at in order))
+    other = replace(other, ranking=ranking, maps=other.maps[order], class_maps=other.class_maps[order])
+    name = first.ranking.pathologies[0]
+    assert other.ranking.pathologies[2] == name
+    figure = cxr.panel([first, other], ["fused"], style="light", dpi=150, key=False)
+    (style,) = [each for each in class_styles(first.ranking.pathologies) if each.pathology == name]
+    peak = first.geometry.peak_of(first.maps[0])
+    for axes, rank in zip(pictures(figure), ("1", "3"), strict=True):
+        dots = {
+            line.get_markerfacecolor()
+            for child in axes.get_children()
+            if type(child).__name__ == "Marks"
+            for line in child.get_children()
+            if getattr(line, "get_marker", str)() == "o"
+            and np.allclose(
+                axes.transData.inverted().transform(
+                    line.get_transform().transform((line.get_xdata()[0], line.get_ydata()[0]))
+                ),
+                peak,
+                atol=2,
+            )
+        }
+        assert dots == {style.colour}, rank
+    # The same in a comparison of two models.
+    comparison = cxr.compare({"A": first, "B": other}, pathologies=[name], style="light", dpi=150)
+    colours = {line.get_color() for axes in pictures(comparison)[3:] for line in axes.lines}
+    assert style.colour in colours
+    assert not colours & {each.colour for each in class_styles(first.ranking.pathologies)} - {style.colour}
+
+
+def test_colours_given_hold_everywhere(patients):
+    figure = cxr.panel(patients, ["Effusion"], colours={"pleural effusion": "#123456"}, dpi=150)
+    assert {line.get_color() for axes in pictures(figure) for line in axes.lines} >= {"#123456"}
+
+
+def test_the_settings_of_matplotlib_count_and_leave_no_other_trace(patients):
+    settings = {"font.family": "serif", "font.serif": ["DejaVu Serif"], "font.size": 7, "lines.linewidth": 3}
+    with matplotlib.rc_context(settings):
+        figure = cxr.panel(patients[:2], COLUMNS, dpi=150)
+        inside = figure.to_bytes("pdf")
+    assert figure.to_bytes("pdf") == inside
+    sizes = {round(text.get_fontsize(), 2) for text in figure.findobj(Text) if text.get_text()}
+    assert 7.0 in sizes
+    assert max(sizes) == pytest.approx(7 * 8.9 / 7.4, abs=0.4)
+    assert min(sizes) >= 5
+    fonts = {name.split(b"+")[1] for name in re.findall(rb"/BaseFont /(\w+\+[\w-]+)", inside)}
+    assert fonts == {b"DejaVuSerif", b"DejaVuSerif-Bold"}
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs Debian's poppler-utils")
+def test_a_pdf_has_its_fonts_and_text_that_can_be_selected(patients, tmp_path):
+    path = cxr.panel(patients, COLUMNS, row_names=["one", "two", "three"], dpi=150).save(tmp_path / "a.pdf")
+    rows = subprocess.run(["pdffonts", path], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(rows) > 2
+    for row in rows[2:]:
+        assert row.split()[-5:-2] == ["yes", "yes", "yes"], row  # embedded, a subset, with Unicode
+    text = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True).stdout
+    for word in ("Fused overlay", "Effusion", "two", "Research use only - not for diagnosis"):
+        assert word in text
+    listed = subprocess.run(["pdfimages", "-list", path], capture_output=True, text=True, check=True).stdout
+    assert listed.count(" image ") >= 9
+
+
+def test_an_svg_brings_its_fonts_and_is_the_same_every_time(patients):
+    figure = cxr.panel(patients[:1], COLUMNS, dpi=150)
+    svg = figure.to_bytes("svg").decode()
+    assert svg == figure.to_bytes("svg").decode()
+    faces = re.findall(r"@font-face \{ font-family: (font-\d); src: url\(data:font/woff;base64,", svg)
+    assert len(faces) == 2
+    used = set(re.findall(r"font-family: (font-\d)[;\"]", svg))
+    assert used <= set(faces)
+    assert re.search(r"<text [^>]*>Fused overlay</text>", svg)
+    paths = figure.to_bytes("svg", svg_text="paths").decode()
+    assert "<text" not in paths
+    with pytest.raises(OptionError, match="svg_text"):
+        figure.to_bytes("svg", svg_text="letters")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    figure = cxr.panel(patients[:1], ["radiograph"], style="light", dpi=150)
+    path = figure.save(tmp_path / "a.svg")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        page.evaluate("document.fonts.ready.then(() => 0)")
+        faces = page.evaluate("[...document.fonts].map(face => `${face.family} ${face.status}`)")
+        widths = page.evaluate(
+            "Object.fromEntries([...document.querySelectorAll('text')]"
+            ".map(text => [text.textContent, text.getComputedTextLength()]))"
+        )
+        browser.close()
+    assert sorted(faces) == ["font-1 loaded", "font-2 loaded"]
+    for text in figure.findobj(Text):
+        if (shown := text.get_text()) in widths and shown != "view PA":  # kerned, where there is kerning
+            points = Style().typeface.width(shown, text.get_fontsize()) * 72 / 1.01
+            bold = Style().typeface.width(shown, text.get_fontsize(), "bold") * 72 / 1.01
+            assert min(abs(widths[shown] - points), abs(widths[shown] - bold)) < 0.03 * points, shown
+
+
+def test_equal_content_gives_equal_bytes(patients):
+    for kind in ("png", "pdf", "svg"):
+        one, other = (cxr.panel(patients[:2], COLUMNS, dpi=150).to_bytes(kind) for _ in range(2))
+        assert one == other
+
+
+def test_letters_titles_captions_and_names(patients):
+    figure = cxr.panel(patients[:2], COLUMNS, row_names=["first", "second"], style="light", dpi=150)
+    found = texts(figure)
+    assert [text for text in found if text in list("abcdef")] == list("abcdef")
+    assert {"first", "second", "Radiograph", "view PA"} <= set(found)
+    figure = cxr.panel(
+        patients[:2], COLUMNS, letters="A", titles=["x", "y", "z"], captions=False, style="light", dpi=150
+    )
+    found = texts(figure)
+    assert {"A", "F", "x", "y", "z"} <= set(found)
+    assert not {"view PA", "Radiograph"} & set(found)
+    figure = cxr.panel(patients[:2], COLUMNS, letters=False, titles=False, style="light", dpi=150)
+    assert not {"a", "A", "Radiograph"} & set(texts(figure))
+
+
+def test_a_pathology_that_a_row_does_not_rank_is_said_in_its_cell():
+    first, other = patient(0, k=3), patient(0, k=3)
+    ranking = replace(other.ranking, top=other.ranking.top[1:])
+    other = replace(other, ranking=ranking, maps=other.maps[1:], class_maps=other.class_maps[1:])
+    name = first.ranking.pathologies[0]
+    found = " ".join(texts(cxr.panel([first, other], [name], style="light", dpi=150)))
+    assert "not among the 2 explained" in found
+    unknown = replace(
+        other.ranking, predictions=tuple(each for each in other.ranking.predictions if each.pathology != name)
+    )
+    found = " ".join(texts(cxr.panel([first, replace(other, ranking=unknown)], [name], dpi=150)))
+    assert "not predicted by this model" in found
+    with pytest.raises(OptionError, match="the column 'Hernia'; expected one of radiograph"):
+        cxr.panel([first, other], ["Hernia"])
+
+
+def test_reference_boxes_and_masks_are_columns(patients):
+    mask = np.zeros((256, 256), bool)
+    mask[40:90, 60:120] = True
+    labels = ReferenceLabels(boxes=(ReferenceBox("Hernia", 50, 60, 40, 30),))
+    figure = cxr.panel(
+        patients[:1], ["boxes", "masks"], reference_labels=[labels], masks=[{"Mass": mask}], dpi=150
+    )
+    boxes, masks = pictures(figure)
+    dashed = [line for line in boxes.lines if line.is_dashed()]
+    assert dashed[0].get_xydata().tolist()[0] == [50, 60]
+    outline = max(masks.lines, key=lambda line: len(line.get_xdata())).get_xydata()
+    assert outline.min(axis=0) == pytest.approx([60, 40], abs=1)
+    assert {"Hernia", "Mass"} <= set(texts(figure))  # in the key, with colours of their own
+    brought = replace(patients[0], reference=SampleReference(labels, {"Mass": mask}))
+    assert {"Hernia", "Mass"} <= set(texts(cxr.panel([brought], ["boxes", "masks"], dpi=150)))
+    assert {"no reference box", "no reference mask"} <= set(
+        texts(cxr.panel(patients[:1], ["boxes", "masks"], dpi=150))
+    )
+
+
+def test_a_crop_shows_the_same_pixels_with_the_same_strength(patients):
+    whole = cxr.panel(patients[:1], ["fused"], width_mm=100, dpi=150, key=False)
+    part = cxr.panel(patients[:1], ["fused"], width_mm=100, dpi=150, key=False, crop=(64, 64, 192, 192))
+    (first,), (second,) = pictures(whole), pictures(part)
+    assert (second.get_xlim(), second.get_ylim()) == ((64, 192), (192, 64))
+    big, small = (np.asarray(axes.images[0].get_array(), np.float64) for axes in (first, second))
+    side = big.shape[0]
+    expected = np.asarray(
+        Image.fromarray(big.astype(np.uint8))
+        .crop((side // 4, side // 4, side * 3 // 4, side * 3 // 4))
+        .resize(small.shape[1::-1], Image.Resampling.BICUBIC),
+        np.float64,
+    )
+    assert np.abs(small - expected).mean() < 3
+    assert np.abs(small.mean(axis=(0, 1)) - expected.mean(axis=(0, 1))).max() < 1
+
+
+def test_a_crop_in_mm_or_to_a_box(patients):
+    spaced = replace(
+        patients[0],
+        radiograph=replace(
+            patients[0].radiograph, pixel_spacing=(0.5, 1.0), pixel_spacing_source="PixelSpacing"
+        ),
+    )
+    (axes,) = pictures(cxr.panel([spaced], ["radiograph"], crop=(20, 20, 120, 90), crop_unit="mm", dpi=150))
+    assert (axes.get_xlim(), axes.get_ylim()) == ((20, 120), (180, 40))
+    labels = ReferenceLabels(boxes=(ReferenceBox("Mass", 100, 50, 40, 20),))
+    (axes,) = pictures(
+        cxr.panel(patients[:1], ["radiograph"], crop="Mass", reference_labels=[labels], dpi=150)
+    )
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    assert (left + right, top + bottom) == pytest.approx((240, 120), abs=2)
+    assert right - left == pytest.approx(40 * 1.7, abs=1)
+    with pytest.raises(OptionError, match="pixel spacing is not known"):
+        cxr.panel(patients[:1], ["radiograph"], crop=(0, 0, 9, 9), crop_unit="mm")
+    with pytest.raises(ReferenceLabelError, match="no reference box of 'Mass'"):
+        cxr.panel(patients[:1], ["radiograph"], crop="Mass")
+    with pytest.raises(OptionError, match="leaves nothing"):
+        cxr.panel(patients[:1], ["radiograph"], crop=(300, 0, 400, 100))
+
+
+def test_a_scale_bar_has_its_length_and_says_where_it_comes_from(patients):
+    spaced = replace(
+        patients[0],
+        radiograph=replace(
+            patients[0].radiograph, pixel_spacing=(0.7, 0.5), pixel_spacing_source="ImagerPixelSpacing"
+        ),
+    )
+    figure = cxr.panel([spaced, patients[1]], ["radiograph", "fused"], style="light", dpi=150)
+    assert "2 cm" in texts(figure)
+    assert any("in the plane of the detector" in text for text in texts(figure))
+    axes = pictures(figure)[0]
+    (marks,) = [child for child in axes.get_children() if type(child).__name__ == "Marks"]
+    lengths = []
+    for line in marks.get_children():
+        if getattr(line, "get_color", str)() == "white" and hasattr(line, "get_xdata"):
+            ends = axes.transData.inverted().transform(line.get_transform().transform(line.get_xydata()))
+            lengths.append(abs(ends[1, 0] - ends[0, 0]) * 0.5)
+    assert lengths == [pytest.approx(20, abs=0.2)]
+    assert "2 cm" not in texts(cxr.panel([spaced], ["radiograph"], scale_bar=False, dpi=150))
+
+
+def test_what_must_be_said_stays_unless_it_is_turned_off_by_name(patients):
+    phantom = replace(patients[0], radiograph=replace(patients[0].radiograph, phantom=True))
+    figure = cxr.panel([phantom, patients[1]], row_names=["p", "q"], letters=False, dpi=150)
+    found = texts(figure)
+    assert "Research use only - not for diagnosis" in found
+    assert "Computed chest phantoms, no patients: p." in found
+    assert found.count("PHANTOM · not a patient") == 1
+    bare = texts(
+        cxr.panel(
+            [phantom], key=False, captions=False, titles=False, letters=False, disclaimer=False, dpi=150
+        )
+    )
+    assert "Research use only - not for diagnosis" not in bare
+    assert "PHANTOM · not a patient" in bare
+    made = cxr.panel(patients[:1], provenance=True, dpi=150)
+    assert any(patients[0].provenance.model in text for text in texts(made))
+
+
+@pytest.mark.parametrize("style", ["light", "dark", "print", Style(size=5.5), Style(size=12, language="de")])
+@pytest.mark.parametrize("k", [0, 1, 10])
+def test_nothing_leaves_the_page(style, k):
+    shown = [patient(3, k=k), patient(4, k=k)]
+    columns = ["radiograph", "fused", "winner", "predictions"]
+    figure = cxr.panel(shown, columns, style=style, width_mm=180, dpi=150, row_names=["a row", "a" * 90])
+    figure.to_bytes()
+    renderer = figure.canvas.get_renderer()
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_text():
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1, text
+            assert box.x1 <= page.x1 + 1, text
+            assert box.y0 >= -1, text
+            assert box.y1 <= page.y1 + 1, text
+    if style == "dark":
+        assert figure.get_facecolor() == pytest.approx(matplotlib.colors.to_rgba(DARK.paper))
+
+
+def test_loaded_explanations_find_their_radiographs(patients, tmp_path):
+    loaded = [cxr.Explanation.load(each.save(tmp_path / str(at))) for at, each in enumerate(patients)]
+    radiographs = [each.radiograph for each in reversed(patients)]
+    figure = cxr.panel(loaded, COLUMNS, radiographs=radiographs, style="light", dpi=150)
+    assert figure.to_bytes() == cxr.panel(patients, COLUMNS, style="light", dpi=150).to_bytes()
+    with pytest.raises(OutputError, match="without its radiograph"):
+        cxr.panel(loaded, COLUMNS, radiographs=radiographs[:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width_mm": 5}, "width_mm=5"),
+        ({"dpi": 60}, "dpi=60"),
+        ({"letters": "i"}, "letters='i'"),
+        ({"row_names": ["one"]}, "row_names for 1 of 2 rows"),
+        ({"reference_labels": "Mass"}, "reference_labels for 1 of 2 rows"),
+        ({"titles": ["one"]}, "titles for 1 of 2"),
+        ({"columns": []}, "no column"),
+        ({"crop": (1, 2)}, "crop="),
+        ({"crop_unit": "cm"}, "crop_unit"),
+        ({"width_mm": 20, "columns": ["fused"] * 12}, "fewer columns"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(patients, options, message):
+    given = {"columns": ["radiograph", "fused"]} | options
+    with pytest.raises(OptionError, match=re.escape(message)):
+        cxr.panel(patients[:2], **given)
+    with pytest.raises(OptionError, match="no explanation"):
+        cxr.panel([])
