@@ -15,7 +15,7 @@ from cxr_explain.cli.panels import BoxPanel, OutPath, ReadingPanel
 from cxr_explain.errors import OptionError
 
 if TYPE_CHECKING:
-    from cxr_explain.audit.store import AuditRun
+    from cxr_explain.audit.store import AuditRun, StoredCase
     from cxr_explain.explaining.explanation import Explanation
     from cxr_explain.radiograph import Radiograph
 
@@ -84,8 +84,8 @@ class SourcePanel(BoxPanel):
 
     Args:
         radiographs: image file, folder or glob with the radiographs of saved explanations; may be repeated.
-        labels: reference labels: 'Effusion|Mass=negative' for every image, or a CSV table with the columns
-            image and labels.
+        labels: reference labels: 'Effusion|Mass=negative' for every image, or a CSV table: NIH's, or one with
+            the columns image and labels. Images are found in it by their file names.
     """
 
     radiographs: Annotated[list[str] | None, typer.Option(show_default="none")] = None
@@ -133,7 +133,7 @@ def panel(
         "crop": None if crop is None else _crop(crop),
     }
     asked = [name.strip() for name in columns.split(",") if name.strip()]
-    if not all(path.lower().endswith(".json") for path in inputs):
+    if not all(map(_is_saved, inputs)):
         run, *ids = inputs
         if not ids:
             raise OptionError(
@@ -160,7 +160,7 @@ def compare(
     *,
     image_id: Annotated[str | None, typer.Option("--id", show_default="none")] = None,
     names: Annotated[str | None, typer.Option(show_default="names of the files or folders")] = None,
-    pathologies: Annotated[str, typer.Option(rich_help_panel="Figure")] = "3",
+    class_maps: Annotated[str, typer.Option(rich_help_panel="Figure")] = "3",
     source: SourcePanel,
     images: Annotated[
         str | None, typer.Option(show_default="where the audits read them, if that is on this machine")
@@ -174,42 +174,40 @@ def compare(
     """Draw models or methods beside each other on one radiograph, and what differs in numbers.
 
     Args:
-        inputs: two or more JSON files that `cxr-explain explain` wrote of one radiograph; or audits, with
+        inputs: two or more of one radiograph: JSON files that `cxr-explain explain` wrote, or audits, with
             --id.
-        image_id: identifier of the image in the audits.
+        image_id: identifier of the image in audits.
         names: names of the models or methods, separated by commas.
-        pathologies: number of pathologies whose class maps are drawn, or their names, separated by commas.
+        class_maps: number of pathologies whose class maps are drawn, or their names, separated by commas.
         source: what is read beside saved explanations.
-        images: folder of the audits' images, or its URL.
+        images: folder of the audit's images, or its URL.
         reading: how image files are read.
         look: how the figure looks.
-        crop: part of the radiograph that is shown, LEFT,TOP,RIGHT,BOTTOM in pixels, or the pathology whose
+        crop: part of each radiograph that is shown, LEFT,TOP,RIGHT,BOTTOM in pixels, or the pathology whose
             reference boxes shall be in it.
         numbers: JSON file to write what differs into.
         output: file to write; its ending says the format: png, pdf or svg.
 
     Example:
-        cxr-explain compare one/case.json two/case.json --radiographs case.png --names DenseNet,ResNet
+        cxr-explain compare figures/phantom-000001.json run --id phantom-000001 --names three,five
     """
     import json
 
-    from cxr_explain.audit.results import position_of
     from cxr_explain.figures.model_comparison import compare as comparison
     from cxr_explain.support.whole_file import write_output
 
-    labels: Any = None
-    if image_id is None:
-        explanations = _loaded(inputs)
-        known = _radiographs(source.radiographs or [], explanations, reading)
-        labels = _labels(source, explanations[:1], known)[0]
-        _, radiograph = next(iter(known.values()))
+    cases = {run: _case(run, image_id, images) for run in inputs if not _is_saved(run)}
+    explanations = [cases[each].explanation if each in cases else _loaded([each])[0] for each in inputs]
+    if cases:
+        case = next(iter(cases.values()))
+        radiograph, labels = case.radiograph(), case.reference_labels
     else:
-        cases = [(opened := _opened(run, images)).case(position_of(opened, image_id)) for run in inputs]
-        explanations, labels = [case.explanation for case in cases], cases[0].reference_labels
-        radiograph = cases[0].radiograph()
+        known = _radiographs(source.radiographs or [], explanations, reading)
+        _, radiograph = next(iter(known.values()))
+        labels = _labels(source, explanations[:1], known)[0]
     figure = comparison(
         dict(zip(_names(names, inputs), explanations, strict=True)),
-        pathologies=int(pathologies) if pathologies.isdecimal() else pathologies.split(","),
+        pathologies=int(class_maps) if class_maps.isdecimal() else class_maps.split(","),
         radiograph=radiograph,
         reference_labels=labels,
         crop=None if crop is None else _crop(crop),
@@ -226,6 +224,20 @@ def _opened(run: str, images: str | None) -> AuditRun:
     from cxr_explain.audit.store import AuditRun
 
     return AuditRun.open(run, images=images)
+
+
+def _case(run: str, image_id: str | None, images: str | None) -> StoredCase:
+    from cxr_explain.audit.results import position_of
+
+    if image_id is None:
+        raise OptionError(f"the audit {run} without --id", expected="the identifier of an image in it")
+    opened = _opened(run, images)
+    return opened.case(position_of(opened, image_id))
+
+
+def _is_saved(text: str) -> bool:
+    """Whether an input is a saved explanation, and no audit."""
+    return text.lower().endswith(".json")
 
 
 def _loaded(paths: Sequence[str]) -> list[Explanation]:

@@ -113,6 +113,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--out",
         "--seed",  # of the bootstrap; of a phantom
         "--size",  # of CheXpert's images; of a phantom
+        "inputs",  # images; what several figures are made of
         "--uncertain",  # in an audit; in its statistics, which know what the audit took
         "--workers",  # threads that read; processes that draw
     }
@@ -147,7 +148,7 @@ def test_the_example_is_shown_whole_and_parsed(words: str) -> None:
         (("phantom", "manifest", "weights list", "weights verify"), {"phantoms", "phantoms.csv"}),
         pytest.param(
             ("phantom", *(words for words in COMMANDS if words not in {"phantom", *NOT_RUN})),
-            {"phantoms", "figures", "phantoms.csv", "run", "case.png", "bundle"},
+            {"phantoms", "figures", "phantoms.csv", "run", "case.png", "panel.pdf", "compare.pdf", "bundle"},
             marks=pytest.mark.slow,
         ),
     ],
