@@ -11,15 +11,15 @@ from cxr_explain.errors import OptionError
 from cxr_explain.figures import key_entries
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.lettering import Face
-from cxr_explain.figures.marks import Mark, Marks
+from cxr_explain.figures.marks import DrawMark, Marks
 from cxr_explain.figures.output import ExplanationFigure, own_style
 from cxr_explain.figures.page import HEADING, Block, Page
-from cxr_explain.figures.pieces import HATCH_PERIOD, Pieces, Window
+from cxr_explain.figures.pieces import HATCH_PERIOD, Pieces, ShownPart
 from cxr_explain.figures.style import BODY, Style, small_size
 
 F = TypeVar("F", bound=ExplanationFigure)
 
-Letters = bool | Literal["a", "A"]
+PanelLetters = bool | Literal["a", "A"]
 """How pictures are named: a, b, c or A, B, C; or not at all."""
 
 WIDTH_MM = 180.0
@@ -58,14 +58,14 @@ class Cell:
 
     content: Content
     paint: Callable[[Pieces], None] | None = None
-    window: Window | None = None
-    mark: Mark | None = None
+    window: ShownPart | None = None
+    mark: DrawMark | None = None
     height: float = 0.0
     title: str = ""
     caption: str = ""
 
     @property
-    def shown(self) -> Window:
+    def shown(self) -> ShownPart:
         """The part of the radiograph that is shown."""
         height, width = self.content.radiograph.shape
         return self.window or (0, 0, width, height)
@@ -92,7 +92,7 @@ class Note:
 
 
 @dataclass
-class Grid:
+class PictureGrid:
     """The layout, in inches of a page whose ordinary text has 7.4 points.
 
     Args:
@@ -111,7 +111,7 @@ class Grid:
     rows: Sequence[Sequence[Cell]]
     width_mm: float
     dpi: float
-    letters: Letters = True
+    letters: PanelLetters = True
     names: Sequence[str | None] | None = None
     key: Sequence[Sequence[key_entries.KeyEntry]] = ()
     notes: Sequence[Note] = ()
@@ -139,7 +139,7 @@ class Grid:
         self.line = self.small / 72 * 1.3
 
     def draw(self, kind: type[F]) -> F:
-        """Draw it on a page of its own, a figure of a kind."""
+        """Draw all of it on one page, a figure of a kind."""
         blocks = [make(self.room) for make in self.blocks]
         key_height = key_entries.key_height(self.key, self.room, self.look)
         notes = [

@@ -11,9 +11,9 @@ import numpy as np
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.key import ramp_pixels
-from cxr_explain.figures.marks import Field, Point, arrow_head
+from cxr_explain.figures.marks import Field, Spot, arrow_head
 from cxr_explain.figures.palette import ClassStyle, Dashes
-from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, Window
+from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, ShownPart
 from cxr_explain.figures.style import Style, small_size
 from cxr_explain.geometry import Geometry
 
@@ -90,7 +90,7 @@ def sign_entries(
     contents: Sequence[Content],
     columns: Sequence[str],
     look: Style,
-    windows: Sequence[Window | None] | None = None,
+    windows: Sequence[ShownPart | None] | None = None,
 ) -> list[KeyEntry]:
     """An entry for each sign that some pictures have.
 
@@ -121,7 +121,7 @@ def sign_entries(
     return [KeyEntry(sign, words(text), first) for sign, is_there, text in wanted if is_there]
 
 
-def _has_peak_beyond(content: Content, window: Window | None) -> bool:
+def _has_peak_beyond(content: Content, window: ShownPart | None) -> bool:
     geometry = content.explanation.geometry
     geometry = geometry if window is None else geometry.within(window)
     height, width = geometry.radiograph_shape
@@ -130,7 +130,7 @@ def _has_peak_beyond(content: Content, window: Window | None) -> bool:
 
 
 def lines_of(entries: Sequence[KeyEntry], width: float, look: Style) -> list[list[KeyEntry]]:
-    """Entries in lines no wider than a width; one that is wider has a line of its own."""
+    """Entries in lines no wider than a width; one that is wider stands alone."""
     lines: list[list[KeyEntry]] = []
     used = 0.0
     for entry in entries:
@@ -174,7 +174,7 @@ def inset_key(field: Field, *, entries: Sequence[KeyEntry], loc: str) -> None:
         entry.draw(field, x - width / 2 + 0.06, line, ink="#FFFFFF", room=width - 0.08)
 
 
-def _swatch(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
+def _swatch(field: Field, at: Spot, entry: KeyEntry, _ink: str) -> None:
     """The colour and the second sign of a pathology, in the map and in its outline."""
     inset = _INSET if entry.style.sign else 0.0
     width, height = SWATCH - 2 * inset, _HEIGHT - 2 * inset
@@ -187,34 +187,34 @@ def _swatch(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
         field.box(at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT, linewidth=0.9, **frame)
 
 
-def _ramp(field: Field, at: Point, entry: KeyEntry, _ink: str) -> None:
+def _ramp(field: Field, at: Spot, entry: KeyEntry, _ink: str) -> None:
     shape = (field.samples(_HEIGHT), field.samples(SWATCH))
     pixels = ramp_pixels((entry.style,), overlay.MAX_OPACITY, shape, field.samples(HATCH_PERIOD))
     field.image(pixels, at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT)
 
 
-def _number(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+def _number(field: Field, at: Spot, _entry: KeyEntry, ink: str) -> None:
     x, y = at[0] + SWATCH / 2, at[1]
     field.dot(x, y, 0.125, face_colour="none", edge_colour=ink)
     field.text(x, y, "n", size=field.small - 0.8, face="bold", colour=ink)
 
 
-def _beyond(field: Field, at: Point, entry: KeyEntry, ink: str) -> None:
+def _beyond(field: Field, at: Spot, entry: KeyEntry, ink: str) -> None:
     _number(field, at, entry, ink)
     field.draw(arrow_head((at[0] + SWATCH / 2, at[1]), (1.0, 0.0), ink))
 
 
-def _outline(field: Field, at: Point, entry: KeyEntry, ink: str) -> None:
+def _outline(field: Field, at: Spot, entry: KeyEntry, ink: str) -> None:
     x, y = at
     field.line([x, x + SWATCH], [y, y], colour=ink, weight=1.0, dashes=entry.dashes, shadow=False)
 
 
-def _box(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+def _box(field: Field, at: Spot, _entry: KeyEntry, ink: str) -> None:
     look = {"facecolor": "none", "edgecolor": ink, "linewidth": 0.9, "linestyle": BOX_DASHES}
     field.box(at[0], at[1] - 0.045, SWATCH, 0.09, **look)
 
 
-def _unseen(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
+def _unseen(field: Field, at: Spot, _entry: KeyEntry, _ink: str) -> None:
     """The hatch as it is drawn on the image, by the same code."""
     rows, columns = field.samples(_HEIGHT), field.samples(SWATCH)
     nothing_seen = Geometry((rows, columns), 1, columns, rows, 1)
@@ -223,22 +223,22 @@ def _unseen(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
     field.image(pixels, at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT)
 
 
-def _mask(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+def _mask(field: Field, at: Spot, _entry: KeyEntry, ink: str) -> None:
     look = {"facecolor": (0.5, 0.5, 0.5, 0.35), "edgecolor": ink, "linewidth": 0.9}
     field.box(at[0], at[1] - 0.045, SWATCH, 0.09, **look)
 
 
-def _winner(field: Field, at: Point, _entry: KeyEntry, _ink: str) -> None:
+def _winner(field: Field, at: Spot, _entry: KeyEntry, _ink: str) -> None:
     look = {"facecolor": (0.5, 0.5, 0.5, 0.45), "linewidth": 0}
     field.box(at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT, **look)
 
 
-def _point(field: Field, at: Point, _entry: KeyEntry, ink: str) -> None:
+def _point(field: Field, at: Spot, _entry: KeyEntry, ink: str) -> None:
     x, y = at[0] + SWATCH / 2, at[1]
     field.line([x, x], [y - 0.055, y + 0.055], colour=ink, weight=1.1, shadow=False)
 
 
-_SIGNS: dict[Sign, Callable[[Field, Point, KeyEntry, str], None]] = {
+_SIGNS: dict[Sign, Callable[[Field, Spot, KeyEntry, str], None]] = {
     "class": _swatch,
     "ramp": _ramp,
     "number": _number,

@@ -30,8 +30,8 @@ from cxr_explain.figures.style import BODY, Style, small_size
 SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]
 """Around lines on a radiograph, which has every grey."""
 
-Point = tuple[float, float]
-Mark = Callable[["Field"], None]
+Spot = tuple[float, float]
+DrawMark = Callable[["Field"], None]
 
 _BADGE = 0.135
 _BADGE_EDGE = "#101010"
@@ -65,7 +65,7 @@ class Field:
         """Size of text that matters less, in points where ordinary text has 7.4."""
         return small_size(self.style) / self.style.scale
 
-    def at(self, point: Point) -> Point:
+    def at(self, point: Spot) -> Spot:
         """Where a point of the axes' coordinates is."""
         x, y = self._to_display.inverted().transform(self.axes.transData.transform(point)).tolist()
         return x, y
@@ -144,7 +144,7 @@ class Marks(Artist):
     def __init__(self, axes: Axes, style: Style) -> None:
         super().__init__()
         self.style = style
-        self.marks: list[Mark] = []
+        self.marks: list[DrawMark] = []
         self._state: tuple[Any, ...] = ()
         self._children: list[Artist] = []
         self.set_in_layout(False)
@@ -168,7 +168,7 @@ class Marks(Artist):
         return self._children
 
     def draw(self, renderer: RendererBase) -> None:
-        """Place and draw all of them."""
+        """Spot and draw all of them."""
         if self.get_visible():
             for artist in self.get_children():
                 artist.draw(renderer)
@@ -182,7 +182,7 @@ def side(field: Field, *, text: str, at_right: bool) -> None:
     field.text(x, y, text, size=BODY + 1.5, face="bold", colour="white", halo="black")
 
 
-def badge(field: Field, *, point: Point, style: ClassStyle, text: str | None = None) -> None:
+def badge(field: Field, *, point: Spot, style: ClassStyle, text: str | None = None) -> None:
     """A pathology's number, or another text, at its strongest cell; with an arrow where that is not shown."""
     true_x, true_y = field.at(point)
     inside = -1e-6 <= true_x <= field.width + 1e-6 and -1e-6 <= true_y <= field.height + 1e-6
@@ -213,7 +213,7 @@ def badge(field: Field, *, point: Point, style: ClassStyle, text: str | None = N
     field.text(x, y, text or str(style.rank), size=field.small - 0.2, face="bold", colour=style.ink)
 
 
-def link(field: Field, *, points: tuple[Point, Point], colour: str) -> None:
+def link(field: Field, *, points: tuple[Spot, Spot], colour: str) -> None:
     """A thin line from one point to another."""
     (x0, y0), (x1, y1) = map(field.at, points)
     field.line([x0, x1], [y0, y1], colour=colour, weight=0.7, under=True)
@@ -292,7 +292,7 @@ def scale_bar(field: Field, *, spacing: float) -> None:
     field.text(x, bottom - 0.1, text, size=field.small, colour="white", halo="black")
 
 
-def ring(field: Field, *, point: Point, colour: str) -> None:
+def ring(field: Field, *, point: Spot, colour: str) -> None:
     """An open circle around the strongest cell, where colour alone would be overlooked."""
     x, y = field.at(point)
     circle = dot(x, y, 0.2 * field.style.scale, face_colour="none", edge_colour=colour)
@@ -314,7 +314,7 @@ def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: s
     )
 
 
-def arrow_head(start: Point, direction: Point, colour: str) -> Polygon:
+def arrow_head(start: Spot, direction: Spot, colour: str) -> Polygon:
     """A triangle beside a badge, that points on."""
     length = math.hypot(*direction) or 1.0
     dx, dy = direction[0] / length, direction[1] / length

@@ -12,7 +12,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures import key_entries, marks
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, Grid, Letters
+from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, PanelLetters, PictureGrid
 from cxr_explain.figures.key_entries import KeyEntry
 from cxr_explain.figures.on_axes import paint_overlay
 from cxr_explain.figures.output import ExplanationFigure
@@ -28,7 +28,7 @@ from cxr_explain.figures.patient_panel import (
     ranks_of,
     window_of,
 )
-from cxr_explain.figures.pieces import Pieces, Window
+from cxr_explain.figures.pieces import Pieces, ShownPart
 from cxr_explain.figures.style import BODY, Style, StyleName, small_size, style_of
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.measures.differences import (
@@ -62,7 +62,7 @@ def compare(
     style: Style | StyleName | None = None,
     colours: Mapping[str, str] | None = None,
     dpi: float = DPI,
-    letters: Letters = True,
+    letters: PanelLetters = True,
     captions: bool = True,
     reference_labels: ReferenceLabelsLike = None,
     radiograph: Radiograph | None = None,
@@ -125,9 +125,10 @@ def compare(
     shared = class_styles(tuple(names), colours)
     contents = [replace(content, shared=shared) for content in contents]
     window = window_of(contents[0], crop, crop_unit)
+    look.check_letters(explanations)
     compared = _Compared(look, found, contents, window, captions, scale_bar)
     shown = _shown(pathologies, found)
-    grid = Grid(
+    grid = PictureGrid(
         look,
         [compared.overview(), *(compared.row(each) for each in shown)],
         width_mm,
@@ -171,7 +172,7 @@ class _Compared:
     look: Style
     found: Differences
     contents: Sequence[Content]
-    window: Window | None
+    window: ShownPart | None
     captions: bool
     scale_bar: bool
 

@@ -14,11 +14,11 @@ from cxr_explain.errors import OptionError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures import bars, key_entries
 from cxr_explain.figures.content import Content
-from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, Grid, Letters, Note
+from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, Note, PanelLetters, PictureGrid
 from cxr_explain.figures.on_axes import paint_class_map, paint_overlay
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, class_styles
-from cxr_explain.figures.pieces import Pieces, Window
+from cxr_explain.figures.pieces import Pieces, ShownPart
 from cxr_explain.figures.style import Style, StyleName, style_of
 from cxr_explain.figures.texts import format_probability, weights_text
 from cxr_explain.options import check_option
@@ -44,7 +44,7 @@ def panel(
     style: Style | StyleName | None = None,
     colours: Mapping[str, str] | None = None,
     dpi: float = DPI,
-    letters: Letters = True,
+    letters: PanelLetters = True,
     titles: bool | Sequence[str] = True,
     captions: bool = True,
     row_names: Sequence[str] | None = None,
@@ -129,7 +129,7 @@ def panel(
     patients = [_Row(*each) for each in zip(contents, windows, all_masks, strict=True)]
     names = _each(row_names, rows, "row_names") if row_names else None
     above = _titles(titles, kinds, contents, look)
-    grid = Grid(
+    grid = PictureGrid(
         look,
         [
             patient.cells(
@@ -166,7 +166,7 @@ class _Row:
     """
 
     content: Content
-    window: Window | None
+    window: ShownPart | None
     masks: Mapping[str, ArrayLike]
 
     def cells(
@@ -424,7 +424,7 @@ def _titles(
     return [usual.get(kind) or look.name_of(kind) for kind in kinds]
 
 
-def window_of(content: Content, crop: Crop, unit: CropUnit) -> Window | None:
+def window_of(content: Content, crop: Crop, unit: CropUnit) -> ShownPart | None:
     """The part of a radiograph that is shown, in whole pixels."""
     if crop is None:
         return None

@@ -28,7 +28,7 @@ HATCH_PERIOD = 0.075
 
 BOX_DASHES: Dashes = (0, (3.2, 2.2))
 
-Window = tuple[int, int, int, int]
+ShownPart = tuple[int, int, int, int]
 """(left, top, right, bottom) of a part of the radiograph, in its pixels."""
 
 _MASK_OPACITY = 0.35
@@ -50,7 +50,7 @@ class Pieces:
     content: Content
     shape: Shape
     period: int
-    window: Window | None = None
+    window: ShownPart | None = None
     labels: Marks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Pieces:
         return over.peak
 
     def class_map(self, style: ClassStyle) -> None:
-        """The radiograph with the positive part of one class map, in the colour of its pathology."""
+        """The radiograph with the positive part of one class map, in the pathology's colour."""
         class_maps, at = self.content.explanation.class_maps, style.rank - 1
         over = overlay.maps_over(
             self.background,
@@ -208,7 +208,7 @@ class Pieces:
         return overlay.grey(self.content.radiograph.display[top:bottom, left:right], self.shape)
 
     @property
-    def shown_window(self) -> Window:
+    def shown_window(self) -> ShownPart:
         """What the axes show, as (left, top, right, bottom)."""
         height, width = self.content.radiograph.shape
         return self.window or (0, 0, width, height)

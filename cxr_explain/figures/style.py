@@ -135,7 +135,7 @@ class Style:
             "alert": own.alert,
             "track": between(0.1),
             "bar": own.bar,
-            "fonts": installed_families(rc["font.family"]),
+            "fonts": _families_in(rc["font.family"]),
             "size": min(max(float(rc["font.size"]), _SIZES[0]), _SIZES[1]),
             "line_width": rc["lines.linewidth"] / matplotlib.rcParamsDefault["lines.linewidth"],
         }
@@ -214,12 +214,8 @@ def style_of(style: Style | StyleName, *, language: str | None = None) -> Style:
     return STYLES[style]
 
 
-def installed_families(families: Sequence[str]) -> tuple[str, ...]:
-    """The families that this machine has, generic ones ("serif") as Matplotlib's settings spell them out.
-
-    >>> installed_families(["no such family", "DejaVu Sans"])
-    ('DejaVu Sans',)
-    """
+def _families_in(families: Sequence[str]) -> tuple[str, ...]:
+    """The families of Matplotlib's settings that this machine has, generic ones ("serif") spelt out."""
     import matplotlib
     from matplotlib.font_manager import fontManager
 

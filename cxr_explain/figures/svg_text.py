@@ -28,7 +28,7 @@ class _Renderer(RendererSVG):
     """Matplotlib's, which writes text as text and remembers its letters."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._letters: dict[str, set[str]] = {}
+        self._letters: dict[Any, set[str]] = {}
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def draw_text(
@@ -57,7 +57,7 @@ class _Renderer(RendererSVG):
         self.writer.element("text", s, attrib=place)
 
     def finalize(self) -> None:
-        """End the file, with the fonts of its text."""
+        """End the file, with the fonts that are used."""
         if self._letters:
             faces = (
                 f"@font-face {{ font-family: {self._name(path)}; src: url({_embedded(path, letters)}) "
@@ -69,14 +69,14 @@ class _Renderer(RendererSVG):
             self.writer.end("defs")
         super().finalize()  # type: ignore[no-untyped-call]
 
-    def _name(self, path: str) -> str:
+    def _name(self, path: Any) -> str:
         return f"font-{list(self._letters).index(path) + 1}"
 
     def _families(self, text: str, prop: FontProperties) -> list[str]:
         """The embedded fonts of a text, in the order in which each is asked for a letter."""
         # Matplotlib has no public way to the fonts that it falls back to.
-        paths = [str(path) for path in fontManager._find_fonts_by_props(prop)]  # noqa: SLF001
-        fonts = {path: FT2Font(path) for path in paths}
+        paths: list[Any] = fontManager._find_fonts_by_props(prop)  # noqa: SLF001
+        fonts = {path: FT2Font(path, face_index=_face_index(path)) for path in paths}
         for letter in text:
             there = (path for path in paths if fonts[path].get_char_index(ord(letter)))
             self._letters.setdefault(next(there, paths[0]), set()).add(letter)
@@ -107,7 +107,12 @@ class FigureCanvas(FigureCanvasSVG):
         renderer.finalize()
 
 
-def _embedded(path: str, letters: set[str]) -> str:
+def _face_index(path: Any) -> int:
+    """Which of a file's fonts is meant; most have one."""
+    return int(getattr(path, "face_index", 0))
+
+
+def _embedded(path: Any, letters: set[str]) -> str:
     """A data URL of the part of a font that has some letters; equal for equal letters."""
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
@@ -116,7 +121,7 @@ def _embedded(path: str, letters: set[str]) -> str:
     options.hinting = False
     options.notdef_outline = True
     options.drop_tables += ["FFTM"]  # when FontForge made it; fontTools would say that it drops it
-    font = TTFont(path, fontNumber=0, recalcTimestamp=False)
+    font = TTFont(str(path), fontNumber=_face_index(path), recalcTimestamp=False)
     subsetter = Subsetter(options)
     subsetter.populate(text="".join(sorted(letters)))
     subsetter.subset(font)
