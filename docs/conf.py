@@ -75,6 +75,8 @@ INTERNAL = (
     r"audit\.rows\.Failed",
     r"audit\.run\.Audit",
     r"cam\.evidence\.(T|Track)",
+    r"figures\.lettering\.Typeface",
+    r"figures\.wording\.Wording",
     r"reference\.problems\.Problems",
     r"support\.plain_table\.PlainTable",
 )

@@ -176,7 +176,8 @@ class _Row:
         first = next((at for at, kind in enumerate(kinds) if kind != "predictions"), -1)
         cells = []
         for at, (kind, title) in enumerate(zip(kinds, titles, strict=True)):
-            caption = self._caption(kind) if captions else ""
+            said = kind == "winner" and "fused" in kinds  # beside it, in the same words
+            caption = self._caption(kind) if captions and not said else ""
             if kind == "predictions":
                 height = bars.ROW * max(1, self.content.explanation.ranking.k)
                 mark = partial(bars.predictions, content=self.content)

@@ -53,7 +53,7 @@ class _Renderer(RendererSVG):
         look["font-family"] = ", ".join(self._families(s, prop))
         turned = f" rotate({-angle:g})" if angle else ""
         style = "; ".join(f"{name}: {value}" for name, value in look.items())
-        place = {"transform": f"translate({x:.4f} {y:.4f}){turned}", "style": style}
+        place = {"transform": f"translate({x:.4f} {y:.4f}){turned}", "style": style, "xml:space": "preserve"}
         self.writer.element("text", s, attrib=place)
 
     def finalize(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import re
 import shutil
@@ -156,6 +158,25 @@ def test_an_svg_brings_its_fonts_and_is_the_same_every_time(patients):
     assert "<text" not in paths
     with pytest.raises(OptionError, match="svg_text"):
         figure.to_bytes("svg", svg_text="letters")
+
+
+def test_an_svg_has_each_letter_in_a_font_that_has_it(patients):
+    from fontTools.ttLib import TTFont
+
+    if Style().typeface.unknown_letters("漢字"):
+        pytest.skip("needs a font with Chinese characters")
+    style = Style(names={"Effusion": "漢字 Effusion"})
+    svg = cxr.panel(patients[:1], ["fused"], style=style, dpi=150).to_bytes("svg").decode()
+    embedded = dict(re.findall(r"font-family: (font-\d); src: url\(data:font/woff;base64,([^)]+)\)", svg))
+    letters = {
+        name: set(map(chr, TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap()))
+        for name, data in embedded.items()
+    }
+    for families, text in re.findall(r'font-family: ([^"]+)"[^>]*>([^<]+)</text>', svg):
+        there = set().union(*(letters[name] for name in families.split(", ")))
+        assert set(html.unescape(text)) - {" "} <= there, text
+    (name,) = [name for name, found in letters.items() if "漢" in found]
+    assert len(letters[name]) < 30  # a subset
 
 
 @pytest.mark.browser
