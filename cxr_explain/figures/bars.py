@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from cxr_explain.figures.content import Content
+from collections.abc import Sequence
+
+from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.figures.marks import Field
+from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.style import BODY
 from cxr_explain.figures.texts import format_probability
 
@@ -13,18 +16,18 @@ ROW = 0.27
 _BAR = 0.055
 
 
-def predictions(field: Field, *, content: Content) -> None:
+def predictions(field: Field, *, top: Sequence[Prediction], styles: Sequence[ClassStyle]) -> None:
     """The ranked pathologies from the top: rank, name and probability, and a bar below.
 
     Args:
         field: where to draw.
-        content: what there is to draw.
+        top: what the model says of them, the best rank first.
+        styles: how each is drawn.
     """
     look = field.style
-    top = content.explanation.ranking.top
     rows = max(1, int((field.height + 0.02) / ROW))
     shown = top if len(top) <= rows else top[: rows - 1]
-    for at, (prediction, style) in enumerate(zip(shown, content.styles, strict=False)):
+    for at, (prediction, style) in enumerate(zip(shown, styles, strict=False)):
         y = at * ROW + 0.1
         value = format_probability(prediction.probability)
         field.text(0.0, y, str(style.rank), size=BODY, face="bold", align="left")

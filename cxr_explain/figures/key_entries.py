@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ TEXT = SWATCH + 0.07
 LINE = 0.165
 GAP = 0.2
 _HEIGHT = 0.1
+_NEXT_LINE = 0.125
 _INSET = 0.018
 
 
@@ -60,16 +61,18 @@ class KeyEntry:
     def _rank_room(self) -> float:
         return 0.0 if self.rank is None else 0.13
 
+    def lines(self, look: Style, room: float) -> list[str]:
+        """The words, on one line where there is room."""
+        return look.typeface.wrap(self.text, room - TEXT - self._rank_room, self.size(look), lines=4)
+
     def draw(self, field: Field, x: float, y: float, *, ink: str, room: float) -> None:
-        """Draw with the left end at x and the middle at y."""
+        """Draw with the left end at x and the middle of the first line at y."""
         _SIGNS[self.sign](field, (x, y), self, ink)
-        left = x + TEXT
+        size, left = self.size(field.style), x + TEXT + self._rank_room
         if self.rank is not None:
-            look = {"face": "bold", "align": "right", "colour": ink}
-            field.text(left + 0.07, y, str(self.rank), size=self.size(field.style), **look)
-            left += self._rank_room
-        text = field.style.typeface.shorten(self.text, room - (left - x), self.size(field.style))
-        field.text(left, y, text, size=self.size(field.style), align="left", colour=ink)
+            field.text(x + TEXT + 0.07, y, str(self.rank), size=size, face="bold", align="right", colour=ink)
+        for at, line in enumerate(self.lines(field.style, room)):
+            field.text(left, y + _NEXT_LINE * at, line, size=size, align="left", colour=ink)
 
 
 def class_entries(styles: Sequence[ClassStyle], look: Style, *, ranked: bool) -> list[KeyEntry]:
@@ -146,18 +149,27 @@ def lines_of(entries: Sequence[KeyEntry], width: float, look: Style) -> list[lis
 def key(field: Field, *, groups: Sequence[Sequence[KeyEntry]], ink: str) -> None:
     """Draw groups of entries from the top left corner, each group from a new line on."""
     y = LINE / 2
-    for entries in groups:
-        for line in lines_of(entries, field.width, field.style):
-            x = 0.0
-            for entry in line:
-                entry.draw(field, x, y, ink=ink, room=field.width - x)
-                x += entry.width(field.style) + GAP
-            y += LINE
+    for line in _all_lines(groups, field.width, field.style):
+        x = 0.0
+        for entry in line:
+            entry.draw(field, x, y, ink=ink, room=field.width - x)
+            x += entry.width(field.style) + GAP
+        y += _height(line, field.width, field.style)
 
 
 def key_height(groups: Sequence[Sequence[KeyEntry]], width: float, look: Style) -> float:
     """Height of what `key` draws."""
-    return LINE * sum(len(lines_of(entries, width, look)) for entries in groups)
+    return sum(_height(line, width, look) for line in _all_lines(groups, width, look))
+
+
+def _all_lines(groups: Sequence[Sequence[KeyEntry]], width: float, look: Style) -> Iterator[list[KeyEntry]]:
+    for entries in groups:
+        yield from lines_of(entries, width, look)
+
+
+def _height(line: Sequence[KeyEntry], width: float, look: Style) -> float:
+    """Height of a line: where an entry stands alone, its words may take several."""
+    return LINE + _NEXT_LINE * (len(line[0].lines(look, width)) - 1 if len(line) == 1 else 0)
 
 
 def inset_key(field: Field, *, entries: Sequence[KeyEntry], loc: str) -> None:

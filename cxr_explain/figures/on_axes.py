@@ -321,7 +321,8 @@ def draw_predictions(
     """
     content = _content(explanation, None, style=style, colours=colours, needs_pixels=False)
     axes.set_axis_off()
-    Marks(axes, content.look).add(bars.predictions, content=content)
+    top = explanation.ranking.top
+    Marks(axes, content.look).add(bars.predictions, top=top, styles=content.styles)
     return axes
 
 

@@ -51,6 +51,7 @@ def panel(
     reference_labels: Sequence[ReferenceLabelsLike] | None = None,
     masks: Sequence[Mapping[str, ArrayLike] | None] | None = None,
     radiographs: Iterable[Radiograph] = (),
+    boxes: bool = False,
     crop: Crop | Sequence[Crop] = None,
     crop_unit: CropUnit = "px",
     scale_bar: bool = True,
@@ -82,6 +83,7 @@ def panel(
         masks: reference masks of each row, by pathology, (H, W) bool in radiograph pixels; by default those
             that an explanation brought with it.
         radiographs: those of explanations that were loaded, in any order; they are known by their SHA-256.
+        boxes: outline the reference boxes in every picture, and not only in the column "boxes".
         crop: part of the radiograph that is shown, (left, top, right, bottom), or a pathology whose reference
             boxes shall be in it; one for all rows, or a list with one for each.
         crop_unit: what numbers in `crop` are: pixels of the radiograph, or mm from its top left corner.
@@ -126,7 +128,7 @@ def panel(
     ]
     shared = _shared_styles(contents, all_masks, colours)
     contents = [replace(content, shared=shared) for content in contents]
-    patients = [_Row(*each) for each in zip(contents, windows, all_masks, strict=True)]
+    patients = [_Row(*each, boxes) for each in zip(contents, windows, all_masks, strict=True)]
     names = _each(row_names, rows, "row_names") if row_names else None
     above = _titles(titles, kinds, contents, look)
     grid = PictureGrid(
@@ -163,11 +165,13 @@ class _Row:
         content: what there is to draw.
         window: the part of the radiograph that is shown; None for all of it.
         masks: reference masks by pathology.
+        boxes: whether every picture has the reference boxes.
     """
 
     content: Content
     window: ShownPart | None
     masks: Mapping[str, ArrayLike]
+    boxes: bool
 
     def cells(
         self, kinds: Sequence[str], titles: Sequence[str], *, captions: bool, scale_bar: bool
@@ -179,8 +183,9 @@ class _Row:
             said = kind == "winner" and "fused" in kinds  # beside it, in the same words
             caption = self._caption(kind) if captions and not said else ""
             if kind == "predictions":
-                height = bars.ROW * max(1, self.content.explanation.ranking.k)
-                mark = partial(bars.predictions, content=self.content)
+                top = self.content.explanation.ranking.top
+                height = bars.ROW * max(1, len(top))
+                mark = partial(bars.predictions, top=top, styles=self.content.styles)
                 cells.append(Cell(self.content, mark=mark, height=height, title=title, caption=caption))
             else:
                 paint = partial(self._paint, kind=kind, is_first=at == first, scale_bar=scale_bar)
@@ -211,6 +216,8 @@ class _Row:
                 pieces.sides()
         else:
             paint_pathology(pieces, kind, sides=is_first)
+        if self.boxes and kind != "boxes":
+            pieces.reference_boxes(names=False)
 
     def _caption(self, kind: str) -> str:
         words, radiograph = self.content.words, self.content.radiograph
@@ -270,18 +277,19 @@ def class_caption(content: Content, style: ClassStyle) -> str:
 
 def _key_of(rows: Sequence[_Row], kinds: Sequence[str], look: Style) -> list[list[key_entries.KeyEntry]]:
     known = [kind if kind in get_args(Kind) else "class" for kind in kinds]
-    if not set(known) - {"radiograph"}:
+    if not set(known) - {"radiograph"} and not rows[0].boxes:
         return []
     shown = {canonical_pathology(kind) for kind in kinds}
     for row in rows:
         if set(known) & {"fused", "winner", "predictions"}:
             shown |= {canonical_pathology(style.pathology) for style in row.content.styles}
-        if "boxes" in known:
+        if "boxes" in known or row.boxes:
             shown |= {box.pathology for box in row.content.boxes}
         if "masks" in known:
             shown |= {canonical_pathology(name) for name in row.masks}
     styles = [each for each in rows[0].content.shared if canonical_pathology(each.pathology) in shown]
     contents, windows = [row.content for row in rows], [row.window for row in rows]
+    known += ["boxes"] if rows[0].boxes else []
     classes = key_entries.class_entries(styles, look, ranked=False)
     return [group for group in (classes, key_entries.sign_entries(contents, known, look, windows)) if group]
 

@@ -289,6 +289,25 @@ def test_predictions_say_rank_name_probability_and_what_does_not_fit(explanation
     assert "2 more" in words(small)
 
 
+def test_a_key_keeps_its_words_in_narrow_axes_and_in_a_corner(explanation):
+    wide, narrow, corner = (Figure(figsize=(width, 4)).add_subplot() for width in (6, 2, 6))
+    for axes in (wide, narrow):
+        explanation.draw_key(axes)
+        said = " ".join(words(axes))
+        assert "no to strongest evidence in that picture" in said
+        assert "…" not in said
+    assert len(words(narrow)) > len(words(wide))
+    explanation.draw_overlay(corner)
+    explanation.draw_key(corner, loc="lower right", signs=False)
+    corner.figure.draw_without_rendering()
+    box = corner.get_window_extent()
+    name = explanation.ranking.pathologies[1]
+    (text,) = [each for each in corner.findobj(Text) if each.get_text() == name]
+    place = text.get_transform().transform(text.get_position())
+    assert place[0] > box.x0 + box.width / 2
+    assert place[1] < box.y0 + box.height / 2
+
+
 def test_a_loaded_explanation_needs_its_radiograph_for_pictures_alone(explanation, tmp_path):
     loaded = type(explanation).load(explanation.save(tmp_path / "saved"))
     loaded.draw_key(Figure().add_subplot())

@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import subprocess
+import types
 from dataclasses import replace
 
 import matplotlib
@@ -259,6 +260,34 @@ def test_reference_boxes_and_masks_are_columns(patients):
     assert {"no reference box", "no reference mask"} <= set(
         texts(cxr.panel(patients[:1], ["boxes", "masks"], dpi=150))
     )
+
+
+def test_reference_boxes_may_stand_in_every_picture(patients):
+    labels = ReferenceLabels(boxes=(ReferenceBox("Hernia", 50, 60, 40, 30),))
+    columns = ["radiograph", "fused", "Effusion", "winner"]
+    for boxes in (False, True):
+        figure = cxr.panel(
+            patients[:1], columns, reference_labels=[labels], boxes=boxes, style="light", dpi=150
+        )
+        dashed = [any(line.is_dashed() for line in axes.lines) for axes in pictures(figure)]
+        assert dashed == [boxes] * 4
+        assert ("reference box" in texts(figure)) == boxes
+
+
+def test_figures_hold_no_radiograph(patients):
+    """A figure is kept in a notebook: it has the page's pixels, and not those of the detector."""
+    import gc
+
+    figure = cxr.panel(patients[:1], ["fused", "Effusion", "boxes", "predictions"], dpi=150)
+    figure.to_bytes()
+    there, todo = set(), [figure]
+    while todo:
+        found = [each for each in gc.get_referents(*todo) if id(each) not in there]
+        found = [each for each in found if not isinstance(each, (type, types.ModuleType, types.FunctionType))]
+        there |= {id(each) for each in found}
+        todo = found
+    assert id(patients[0].ranking.top[0]) in there  # which the bars are drawn from
+    assert id(patients[0].radiograph) not in there
 
 
 def test_a_crop_shows_the_same_pixels_with_the_same_strength(patients):
