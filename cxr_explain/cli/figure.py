@@ -99,14 +99,20 @@ def _saved(
         check_replaceable(path)
     if radiograph is None and path.suffix.lower() in _FIGURES:
         raise OptionError("a figure without its radiograph", expected="--radiograph FILE, or a page (.html)")
-    pixels = None if radiograph is None else reading.settings(frame=files.frame).read(radiograph)
-    if pixels is not None and pixels.steps != explanation.provenance.steps[: len(pixels.steps)]:
-        console.note(f"{radiograph}: read otherwise than when it was explained: {'; '.join(pixels.steps)}")
-    known = [prediction.pathology for prediction in explanation.ranking.predictions]
     of_file = radiograph or json
+    pixels = None if radiograph is None else reading.settings(frame=files.frame).read(radiograph)
+    if pixels is not None:
+        note_other_reading(of_file, pixels, explanation)
+    known = [prediction.pathology for prediction in explanation.ranking.predictions]
     labels_for = reference_labels(files.labels or None, files.boxes, [of_file], known)
     shape = explanation.geometry.radiograph_shape
     return explanation, labels_for and labels_for(of_file, shape), pixels, path
+
+
+def note_other_reading(path: Path, radiograph: Radiograph, explanation: Explanation) -> None:
+    """Point out a radiograph that is now read with other steps than when it was explained."""
+    if radiograph.steps != explanation.provenance.steps[: len(radiograph.steps)]:
+        console.note(f"{path}: read otherwise than when it was explained: {'; '.join(radiograph.steps)}")
 
 
 def _draw(

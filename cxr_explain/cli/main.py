@@ -22,11 +22,11 @@ from cxr_explain.cli.console import errors_as_lines, say
 from cxr_explain.cli.evaluate import evaluate
 from cxr_explain.cli.explain import explain
 from cxr_explain.cli.figure import figure
-from cxr_explain.cli.figures import compare, panel
 from cxr_explain.cli.flatten import flattened
 from cxr_explain.cli.help import PanelCommand, PanelGroup
 from cxr_explain.cli.layers import layers
 from cxr_explain.cli.phantom import phantom
+from cxr_explain.cli.side_by_side import compare, panel
 from cxr_explain.cli.surroundings import make_good
 from cxr_explain.cli.words import words
 

@@ -156,9 +156,7 @@ def fuse_over(
     [[153, 0, 0], [90, 0, 0]]
     """
     base = np.asarray(background, np.float32)
-    tint = tint_of(
-        base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity, peak=peak
-    )
+    tint = tint_of(base.shape, maps, colours, signs=signs, period=period, max_opacity=max_opacity, peak=peak)
     planes = tint.colour + (1 - tint.opacity) * base
     return Overlay(np.stack([to_bytes(plane) for plane in planes], axis=-1), tint.peak)
 

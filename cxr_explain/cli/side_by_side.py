@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cxr_explain.cli import console
+from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import reference_labels
+from cxr_explain.cli.figure import note_other_reading
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BoxPanel, OutPath, ReadingPanel
 from cxr_explain.errors import OptionError
@@ -97,9 +99,7 @@ def panel(
     *,
     columns: Annotated[str, typer.Option(rich_help_panel="Figure")] = "radiograph,fused",
     source: SourcePanel,
-    images: Annotated[
-        str | None, typer.Option(show_default="where the audit read them, if that is on this machine")
-    ] = None,
+    images: RunImages = None,
     reading: ReadingPanel,
     look: LookPanel,
     row_names: Annotated[str | None, typer.Option(show_default="none", rich_help_panel="Figure")] = None,
@@ -162,9 +162,7 @@ def compare(
     names: Annotated[str | None, typer.Option(show_default="names of the files or folders")] = None,
     class_maps: Annotated[str, typer.Option(rich_help_panel="Figure")] = "3",
     source: SourcePanel,
-    images: Annotated[
-        str | None, typer.Option(show_default="where the audits read them, if that is on this machine")
-    ] = None,
+    images: RunImages = None,
     reading: ReadingPanel,
     look: LookPanel,
     crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
@@ -252,13 +250,14 @@ def _radiographs(
     """Those of the files that explanations are of, by their SHA-256; no other file is decoded."""
     import hashlib
 
-    settings = {each.provenance.radiograph_sha256: each.provenance.map_settings for each in explanations}
+    wanted = {each.provenance.radiograph_sha256: each for each in explanations}
     found: dict[str, tuple[Path, Radiograph]] = {}
     for path in console.files_of(inputs) if inputs else []:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest in settings and digest not in found:
+        if digest in wanted and digest not in found:
             found[digest] = path, reading.settings().read(path)
+            note_other_reading(*found[digest], wanted[digest])
     for explanation in explanations:
         digest = explanation.provenance.radiograph_sha256
         if digest not in found:
