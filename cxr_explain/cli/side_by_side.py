@@ -12,8 +12,7 @@ from cxr_explain.cli import console
 from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import reference_labels
 from cxr_explain.cli.figure import note_other_reading
-from cxr_explain.cli.flatten import Panel
-from cxr_explain.cli.panels import BoxPanel, OutPath, ReadingPanel
+from cxr_explain.cli.panels import BoxPanel, LookPanel, OutPath, ReadingPanel
 from cxr_explain.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,16 +21,14 @@ if TYPE_CHECKING:
     from cxr_explain.radiograph import Radiograph
 
 
-class LookPanel(Panel, title="Figure"):
-    """How a figure looks.
+class PageLookPanel(LookPanel, title="Figure"):
+    """How a figure of a given width looks.
 
     Args:
         width_mm: width of the figure in mm.
         dpi: pixels in an inch of the images in it.
-        style: colours of page and text.
         font: font family of all text.
         size: size of ordinary text in points.
-        language: language of the figure's words, such as en, de or zh, or a translation's TOML file.
         colours: colours of pathologies, such as 'Effusion=#0072B2|Mass=orange'.
         letters: how pictures are named.
         captions: whether small text stands below the pictures.
@@ -43,10 +40,8 @@ class LookPanel(Panel, title="Figure"):
 
     width_mm: Annotated[float, typer.Option(min=20)] = 180
     dpi: Annotated[float, typer.Option(min=150, max=1200)] = 300
-    style: Literal["light", "dark", "print"] = "light"
     font: Annotated[str | None, typer.Option(show_default="DejaVu Sans")] = None
     size: Annotated[float, typer.Option(min=4, max=16)] = 7
-    language: str = "en"
     colours: Annotated[str | None, typer.Option(show_default="the package's own")] = None
     letters: Literal["a", "A", "none"] = "a"
     captions: Annotated[bool, typer.Option("--captions/--no-captions")] = True
@@ -58,19 +53,17 @@ class LookPanel(Panel, title="Figure"):
     def options(self) -> dict[str, Any]:
         """The same for `panel` and `compare`.
 
-        >>> found = LookPanel(colours="Effusion=#0072B2", letters="none").options()
+        >>> found = PageLookPanel(colours="Effusion=#0072B2", letters="none").options()
         >>> found["colours"], found["letters"], found["style"].size
         ({'Effusion': '#0072B2'}, False, 7)
         """
         from dataclasses import replace
 
-        from cxr_explain.figures.style import STYLES
-
         fonts = (self.font,) if self.font else ()
         return {
             "width_mm": self.width_mm,
             "dpi": self.dpi,
-            "style": replace(STYLES[self.style], fonts=fonts, size=self.size, language=self.language),
+            "style": replace(self.look(), fonts=fonts, size=self.size),
             "colours": None if self.colours is None else _pairs(self.colours),
             "letters": False if self.letters == "none" else self.letters,
             "captions": self.captions,
@@ -101,7 +94,7 @@ def panel(
     source: SourcePanel,
     images: RunImages = None,
     reading: ReadingPanel,
-    look: LookPanel,
+    look: PageLookPanel,
     row_names: Annotated[str | None, typer.Option(show_default="none", rich_help_panel="Figure")] = None,
     crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
     output: OutPath = Path("panel.pdf"),
@@ -164,7 +157,7 @@ def compare(
     source: SourcePanel,
     images: RunImages = None,
     reading: ReadingPanel,
-    look: LookPanel,
+    look: PageLookPanel,
     crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
     numbers: Annotated[Path | None, typer.Option(show_default="none", rich_help_panel="Output")] = None,
     output: OutPath = Path("compare.pdf"),

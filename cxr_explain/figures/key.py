@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.figures import overlay
 from cxr_explain.figures.content import ContentBlock
+from cxr_explain.figures.marks import arrow_head
 from cxr_explain.figures.page import SMALL, SMALLEST, Page
 from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD
@@ -260,6 +261,11 @@ def _number(page: Page, x: float, middle: float) -> None:
     )
 
 
+def _beyond(page: Page, x: float, middle: float) -> None:
+    _number(page, x, middle)
+    page.axes.add_patch(arrow_head((x + _SWATCH / 2, middle), (1.0, 0.0), page.style.quiet))
+
+
 def _unseen(page: Page, x: float, middle: float) -> None:
     """The hatch as it is drawn on the image, by the same code."""
     rows, columns = page.samples(0.1), page.samples(_SWATCH)
@@ -280,6 +286,7 @@ def _outline(page: Page, x: float, middle: float) -> None:
 
 _MARKS: dict[str, Callable[[Page, float, float], None]] = {
     "number": _number,
+    "beyond": _beyond,
     "unseen": _unseen,
     "box": _box,
     "outline": _outline,

@@ -13,7 +13,7 @@ from cxr_explain.figures.content import Content
 from cxr_explain.figures.key import ramp_pixels
 from cxr_explain.figures.marks import Field, Spot, arrow_head
 from cxr_explain.figures.palette import ClassStyle, Dashes
-from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, ShownPart
+from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, ShownPart, has_peak_beyond
 from cxr_explain.figures.style import Style, small_size
 from cxr_explain.geometry import Geometry
 
@@ -125,11 +125,9 @@ def sign_entries(
 
 
 def _has_peak_beyond(content: Content, window: ShownPart | None) -> bool:
-    geometry = content.explanation.geometry
-    geometry = geometry if window is None else geometry.within(window)
-    height, width = geometry.radiograph_shape
-    peaks = (geometry.peak_of(values) for values in content.explanation.class_maps)
-    return any(peak and not (0 <= peak[0] <= width and 0 <= peak[1] <= height) for peak in peaks)
+    explanation = content.explanation
+    geometry = explanation.geometry if window is None else explanation.geometry.within(window)
+    return has_peak_beyond(explanation.class_maps, geometry)
 
 
 def lines_of(entries: Sequence[KeyEntry], width: float, look: Style) -> list[list[KeyEntry]]:

@@ -29,7 +29,7 @@ from cxr_explain.figures.patient_panel import (
     window_of,
 )
 from cxr_explain.figures.pieces import Pieces, ShownPart
-from cxr_explain.figures.style import BODY, Style, StyleName, small_size, style_of
+from cxr_explain.figures.style import BODY, Style, small_size, style_of
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.measures.differences import (
     Differences,
@@ -37,7 +37,7 @@ from cxr_explain.measures.differences import (
     PathologyDifference,
     differences,
 )
-from cxr_explain.options import check_option
+from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 

@@ -23,8 +23,8 @@ from cxr_explain.figures.marks import Marks
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.pieces import HATCH_PERIOD, Pieces, class_message_of, message_of
-from cxr_explain.figures.style import Style, StyleName, style_of
-from cxr_explain.options import check_option
+from cxr_explain.figures.style import Style, style_of
+from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 

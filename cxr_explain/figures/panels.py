@@ -100,5 +100,3 @@ class Panels:
         texts = radiograph_caption(self.content, self.panel_width), overlay_caption(self.content)
         first, second = (self.content.look.typeface.wrap(text, self.room, SMALL, lines=6) for text in texts)
         return first, second
-
-

@@ -19,9 +19,9 @@ from cxr_explain.figures.on_axes import paint_class_map, paint_overlay
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.pieces import Pieces, ShownPart
-from cxr_explain.figures.style import Style, StyleName, style_of
+from cxr_explain.figures.style import Style, style_of
 from cxr_explain.figures.texts import format_probability, weights_text
-from cxr_explain.options import check_option
+from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 

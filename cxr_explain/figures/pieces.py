@@ -288,3 +288,15 @@ def class_message_of(content: Content, style: ClassStyle) -> str:
     if values.shape == (1, 1):
         return content.words("one value for the whole image")
     return "" if values.max(initial=0) > 0 else content.words("no positive evidence in the class map")
+
+
+def has_peak_beyond(maps: NDArray[np.float32], geometry: Geometry) -> bool:
+    """Whether the strongest cell of some of K maps lies beyond the picture, where an arrow points to it.
+
+    Args:
+        maps: (K, I, J).
+        geometry: where the maps lie in what the picture shows.
+    """
+    height, width = geometry.radiograph_shape
+    peaks = map(geometry.peak_of, maps)
+    return any(peak and not (0 <= peak[0] <= width and 0 <= peak[1] <= height) for peak in peaks)

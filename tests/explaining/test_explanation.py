@@ -400,10 +400,10 @@ def test_the_winner_and_missing_evidence() -> None:
 def test_a_figure_needs_the_radiograph_that_was_explained(tmp_path: Path) -> None:
     loaded = Explanation.load(explanation().save(tmp_path / "a"))
     with pytest.raises(OutputError, match="loaded without its radiograph"):
-        loaded._radiograph_or(None)
+        loaded.own_radiograph()
     with pytest.raises(OutputError, match="a radiograph with SHA-256"):
-        loaded._radiograph_or(explanation(seed=5).radiograph)
-    assert loaded._radiograph_or(explanation().radiograph) is not None
+        loaded.own_radiograph(explanation(seed=5).radiograph)
+    assert loaded.own_radiograph(explanation().radiograph) is not None
 
 
 def test_a_synthetic_explanation_round_trips(tmp_path: Path) -> None:
