@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cxr_explain.explaining.ranking import rank as rank
     from cxr_explain.figures.model_comparison import compare as compare
     from cxr_explain.figures.patient_panel import panel as panel
+    from cxr_explain.figures.style import Style as Style
     from cxr_explain.geometry import Geometry as Geometry
     from cxr_explain.loaders import read_radiograph as read_radiograph
     from cxr_explain.models.base import Classifier as Classifier
@@ -70,6 +71,7 @@ _HOMES = {
     "explaining.ranking": ("Prediction", "Ranking", "rank"),
     "figures.model_comparison": ("compare",),
     "figures.patient_panel": ("panel",),
+    "figures.style": ("Style",),
     "geometry": ("Geometry",),
     "loaders": ("read_radiograph",),
     "models.base": ("Classifier", "Outputs"),

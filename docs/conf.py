@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 import command_line
+import gallery
 import repository
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -43,6 +44,9 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+MADE = Path(__file__).parent / "_build" / "made"
+MADE.mkdir(parents=True, exist_ok=True)
+html_extra_path = [str(MADE)]  # copied beside the pages as it is
 suppress_warnings: list[str] = []
 
 # Markdown
@@ -128,6 +132,7 @@ linkcheck_anchors = False
 def generate(app: Sphinx) -> None:
     """Write the pages that have their source elsewhere, before Sphinx looks for pages."""
     repository.bring_in()
+    gallery.write_page(MADE)
     page = command_line.page_of(command_line_app)
     repository.write_if_changed(Path(app.srcdir) / command_line.PAGE, page)
 
