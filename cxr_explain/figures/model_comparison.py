@@ -210,7 +210,7 @@ class _Compared:
     def titles(self) -> list[str]:
         """The models with their letters."""
         named = zip(self.letters, self.found.names, strict=True)
-        return [self.look.words("model and its letter", letter=letter, model=name) for letter, name in named]
+        return [f"{letter} {name}" for letter, name in named]
 
     @property
     def measures(self) -> list[str]:
@@ -242,9 +242,8 @@ class _Compared:
         if pair.peak_distance_px is None or pair.peak_distance_share is None:
             return "–"
         if pair.peak_distance_mm is not None:
-            return self.look.words("distance in mm", mm=f"{pair.peak_distance_mm:.0f}")
-        px, share = f"{pair.peak_distance_px:.0f}", f"{100 * pair.peak_distance_share:.1f}"
-        return self.look.words("distance in pixels", px=px, share=share)
+            return f"{pair.peak_distance_mm:.0f} mm"
+        return f"{pair.peak_distance_px:.0f} px ({100 * pair.peak_distance_share:.1f} %)"
 
     def letter_of(self, name: str) -> str:
         """The letter of a model."""
@@ -254,9 +253,7 @@ class _Compared:
         words = self.look.words
         texts = []
         if len(self.contents) > 2:
-            texts.append(
-                words("between two models", one=self.letter_of(pair.one), other=self.letter_of(pair.other))
-            )
+            texts.append(f"{self.letter_of(pair.one)} – {self.letter_of(pair.other)}")
         if pair.peak_distance_px is not None:
             texts.append(words("peaks apart", distance=self.distance(pair)))
         if pair.overlap is not None:
@@ -341,11 +338,8 @@ class _Table:
         heads = [words("pathology")]
         heads += [words("rank and probability of a model", model=title) for title in self.compared.titles]
         for one, other in self._pairs:
-            if len(self._pairs) > 1:
-                one, other = self.compared.letter_of(one), self.compared.letter_of(other)
-                between = f"{words('between two models', one=one, other=other)} "
-            else:
-                between = ""
+            letters = f"{self.compared.letter_of(one)} – {self.compared.letter_of(other)} "
+            between = letters if len(self._pairs) > 1 else ""
             heads += [between + words(name) for name in ("peak distance", "overlap", "correlation")]
         return heads
 

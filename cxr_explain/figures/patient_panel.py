@@ -33,6 +33,14 @@ Crop = tuple[float, float, float, float] | str | None
 
 CropUnit = Literal["px", "mm"]
 
+_SCALES = {
+    "PixelSpacing": "scale by PixelSpacing",
+    "ImagerPixelSpacing": "scale by ImagerPixelSpacing",
+    "NominalScannedPixelSpacing": "scale by NominalScannedPixelSpacing",
+    "": "scale by another source",
+}
+"""What is said of a scale, by the attribute that the pixel spacing came from."""
+
 _AROUND_A_BOX = 0.35  # of the longer side, shown around the box that is cropped to
 
 
@@ -254,14 +262,10 @@ def paint_pathology(pieces: Pieces, pathology: str, *, sides: bool = False) -> N
 
 def ranks_of(content: Content) -> str:
     """The ranked pathologies with their probabilities, in words."""
+    ranked = enumerate(content.explanation.ranking.top, start=1)
     return ", ".join(
-        content.words(
-            "ranked pathology",
-            rank=rank,
-            pathology=content.look.name_of(each.pathology),
-            value=format_probability(each.probability),
-        )
-        for rank, each in enumerate(content.explanation.ranking.top, start=1)
+        f"{rank} {content.look.name_of(each.pathology)} {format_probability(each.probability)}"
+        for rank, each in ranked
     )
 
 
@@ -319,9 +323,9 @@ def notes_of(
     """
     words, notes = look.words, [Note(text) for text in measures]
     radiographs = [content.radiograph for content in contents]
-    sources = {each.pixel_spacing_source or "another source" for each in radiographs if each.pixel_spacing}
+    sources = {each.pixel_spacing_source or "" for each in radiographs if each.pixel_spacing}
     if scale_bar or measures:
-        notes += [Note(words(f"scale by {source}")) for source in sorted(sources)]
+        notes += [Note(words(_SCALES[source])) for source in sorted(sources)]
     if class_maps:
         notes.append(Note(words("class maps of the panel")))
     if provenance:
@@ -368,17 +372,11 @@ def _shared_styles(
 
 
 def _how_made(explanation: Explanation, look: Style) -> str:
-    provenance = explanation.provenance
-    settings = provenance.map_settings
-    return look.words(
-        "how maps were made",
-        method=provenance.method,
-        normalisation=settings.normalisation,
-        activation=settings.activation,
-        model=provenance.model,
-        weights=weights_text(provenance.weights_sha256),
-        version=provenance.package_version,
-    )
+    provenance, settings = explanation.provenance, explanation.provenance.map_settings
+    weights = weights_text(provenance.weights_sha256, look.words)
+    fusion = f"({settings.normalisation}, {settings.activation})"
+    version = f"cxr-explain {provenance.package_version}"
+    return f"{provenance.method} {fusion}, {provenance.model}, {weights}; {version}."
 
 
 def _each(given: Sequence[Any] | None, rows: int, name: str) -> Sequence[Any]:

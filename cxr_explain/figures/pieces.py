@@ -193,7 +193,7 @@ class Pieces:
             corners["x"],
             corners["y"],
             color=look.rule,
-            linewidth=0.5 * look.scale,
+            linewidth=0.5 * look.scale * look.line_width,
             transform=self.axes.transAxes,
             solid_joinstyle="miter",
         )
