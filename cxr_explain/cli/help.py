@@ -50,8 +50,8 @@ def name_of(parameter: Any) -> str:
 
     >>> import typer
     >>> from cxr_explain.cli.main import app
-    >>> inputs, *_, output, ids, batch_size = typer.main.get_command(app).commands["explain"].params
-    >>> name_of(inputs), name_of(output)
+    >>> options = {each.name: each for each in typer.main.get_command(app).commands["explain"].params}
+    >>> name_of(options["inputs"]), name_of(options["output"])
     ('INPUT...', '--out, -o PATH')
     """
     if not is_option(parameter):

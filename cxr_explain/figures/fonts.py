@@ -181,6 +181,7 @@ def tried(families: tuple[str, ...]) -> str:
     >>> tried(("DejaVu Serif",)).startswith("DejaVu Serif, DejaVu Sans and ")
     True
     """
+    _search_again()  # so that the count is the same in every process
     others = {entry.name for entry in _entries(stock())} - {*families, "DejaVu Sans"}
     return f"{', '.join(dict.fromkeys((*families, 'DejaVu Sans')))} and {len(others)} other families"
 
