@@ -10,7 +10,13 @@ from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.lettering import display_name, one_line
 from cxr_explain.figures.methods import asked_text
 from cxr_explain.figures.palette import class_styles
-from cxr_explain.figures.texts import DISCLAIMER, OPERATING_POINT, format_probability, probability_text
+from cxr_explain.figures.texts import (
+    DISCLAIMER,
+    OPERATING_POINT,
+    format_probability,
+    probability_text,
+    same_view,
+)
 from cxr_explain.pathologies import LabelState, ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.support.prose import counted, listed, paragraph
 from cxr_explain.support.shares import percent
@@ -47,7 +53,7 @@ def caption_of(
     shown = [name for name in explanation.ranking.pathologies if name not in explanation.shown_nowhere]
     sentences = [
         one_line(explanation.id) if with_id else "",
-        *_subject(explanation),
+        *_subject(explanation, labels),
         *_ranked(explanation),
         *_map(explanation, shown),
         *_second_signs(explanation, shown, colours),
@@ -60,14 +66,23 @@ def caption_of(
     return paragraph(sentences)
 
 
-def _subject(explanation: Explanation) -> Iterator[str]:
+def _subject(explanation: Explanation, labels: ReferenceLabels) -> Iterator[str]:
     provenance = explanation.provenance
     image = "computed chest phantom" if provenance.phantom else "chest radiograph"
-    view = f" (view {one_line(provenance.view)}, from the header)" if provenance.view else ""
+    view = _view(provenance.view, labels.view)
     evidence = ", and where in the image the evidence for them lies" if explanation.ranking.k else ""
     yield f"Predictions of {one_line(provenance.model)} for a {image}{view}{evidence}"
     left = "the phantom" if provenance.phantom else "the radiograph"
     yield f"Left: {left}. Right: the same with {_overlaid(explanation)}"
+
+
+def _view(header: str | None, reference: str | None) -> str:
+    """The view and where it is known from; the header's counts, and a table that says another is named."""
+    if not header:
+        return f" (view {one_line(reference)}, from the reference table)" if reference else ""
+    agreed = not reference or same_view(header, reference)
+    other = "" if agreed else f"; the reference table has {one_line(str(reference))}"
+    return f" (view {one_line(header)}, from the header{other})"
 
 
 def _overlaid(explanation: Explanation) -> str:

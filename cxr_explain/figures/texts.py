@@ -153,12 +153,12 @@ def view_text(header: str | None, reference: str | None, words: Wording = ENGLIS
     """
     if not header:
         return words("from reference table", value=reference) if reference else words("unknown")
-    if not reference or _are_one_view(header, reference):
+    if not reference or same_view(header, reference):
         return words("from header", value=header)
     return words("from header, and another", value=header, other=reference)
 
 
-def _are_one_view(one: str, other: str) -> bool:
+def same_view(one: str, other: str) -> bool:
     """Whether one of two views may be the other, less exactly: AP is frontal, and "AP supine" is AP."""
     first, second = one.casefold().split()[:1], other.casefold().split()[:1]
     return first == second or any(

@@ -412,6 +412,24 @@ def test_reference_labels_are_told_apart(explained: dict[str, Explanation]) -> N
     assert "Dashed rectangles: reference boxes of Mass and Hernia." in explanation.caption(boxed)
 
 
+@pytest.mark.parametrize(
+    ("header", "table", "told"),
+    [
+        (None, "PA", "a chest radiograph (view PA, from the reference table), and"),
+        ("AP", "frontal", "a chest radiograph (view AP, from the header), and"),
+        ("AP", "PA", "a chest radiograph (view AP, from the header; the reference table has PA), and"),
+        (None, "P\nA\u202e", "a chest radiograph (view P A, from the reference table), and"),
+        (None, None, "a chest radiograph, and"),
+    ],
+)
+def test_the_view_is_told_with_where_it_is_known_from(
+    header: str | None, table: str | None, told: str, explained: dict[str, Explanation]
+) -> None:
+    explanation = explained["of_cropped"]
+    explanation = replace(explanation, provenance=replace(explanation.provenance, view=header))
+    assert told in explanation.caption(replace(ReferenceLabels.coerce("Mass"), view=table))
+
+
 def cxr_box(pathology: str) -> Any:
     from cxr_explain import ReferenceBox
 
