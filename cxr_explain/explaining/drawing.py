@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,13 +18,15 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, current_process, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.options import FigureFormat, StyleName
 from cxr_explain.pathologies import ReferenceLabels
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 WORTHWHILE = 16
 """Files from which processes save more time than their start takes, which is a second each."""
 
+_UNGUARDED = 86  # exit status of a process that ran the script which started it
 _AHEAD = 2  # figures for each process: the one that is drawn, and the next
 _Said = list[tuple[str, type[Warning], str, int]]
 _shown: dict[Any, Any] = {}  # as the registry of a module has it: each warning is shown once
@@ -96,6 +100,9 @@ class Drawers:
     Args:
         processes: number of processes; with 1 this process draws.
 
+    Raises:
+        SystemExit: in a process that is itself being started, by a script that does not guard its work.
+
     >>> with Drawers(1) as drawers:
     ...     drawers.ahead
     0
@@ -106,7 +113,10 @@ class Drawers:
         """Figures that may be begun before the first of them is asked for."""
 
         self._pool: ProcessPoolExecutor | None = None
+        self._started: set[BaseProcess] = set()
         if processes > 1:
+            if getattr(current_process(), "_inheriting", False):
+                sys.exit(_UNGUARDED)  # `check` tells of it where the script was started
             context = get_context("spawn")  # a fork of a process with torch's threads may hang
             self._pool = ProcessPoolExecutor(processes, context, initializer=_start)
 
@@ -131,9 +141,24 @@ class Drawers:
         work = partial(_draw, bare, *_packed(radiograph), labels, kind, style)
         try:
             with _without_interrupts():  # for the processes, which inherit it
-                return partial(_fetch, self._pool.submit(work), work)
+                future = self._pool.submit(work)
+            self._started.update(active_children())
+            return partial(_fetch, future, work)
         except BrokenProcessPool:
             return lambda: _told(*work())
+
+    def check(self) -> None:
+        """Make sure that the processes could start.
+
+        Raises:
+            OptionError: each ran the script that starts them, down to where it starts them.
+        """
+        if any(process.exitcode == _UNGUARDED for process in self._started):
+            raise OptionError(
+                "processes that draw, started by a script that does its work when it is imported",
+                expected="its work below: if __name__ == '__main__':",
+                remedy="Or draw in this process, with workers=1.",
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -116,7 +116,8 @@ def explain_files(
 
     Raises:
         OutputError: an output folder that cannot be made; every other error is the value of one file.
-        OptionError: an option that fits no file, or figures that would replace the radiographs.
+        OptionError: an option that fits no file, figures that would replace the radiographs, or a script
+            that does not guard its work.
     """
     if not hashed_ids:
         _check_apart(files, output, figure_format)
@@ -145,9 +146,9 @@ def explain_files(
             while outcomes:  # emptied as it goes, for the memory that pixels take
                 waiting.append(_begun(outcomes.pop(0), begun))
                 while len(waiting) > drawers.ahead:
-                    yield _finished(*waiting.popleft())
+                    yield _finished(drawers, *waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield _finished(drawers, *waiting.popleft())
 
 
 def _begun(
@@ -158,9 +159,10 @@ def _begun(
 
 
 def _finished(
-    path: Path, saving: Callable[[], Saved] | CxrExplainError
+    drawers: Drawers, path: Path, saving: Callable[[], Saved] | CxrExplainError
 ) -> tuple[Path, Saved | CxrExplainError]:
     result = saving if isinstance(saving, CxrExplainError) else attempt(saving)
+    drawers.check()
     return path, result.at(path) if isinstance(result, CxrExplainError) else result
 
 

@@ -196,6 +196,26 @@ def test_whoever_ends_the_command_ends_its_processes(
         assert saved.with_suffix(".png").read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
+def test_a_script_that_does_not_guard_its_work_is_told(files: list[Path], tmp_path: Path) -> None:
+    """Each process imports the script, and would explain everything once more."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from cxr_explain import Explainer\nfrom cxr_explain.explaining.files import explain_files\n"
+        "print('begun', flush=True)\n"
+        "explainer = Explainer.from_pretrained('phantom', device='cpu', allow_phantom_weights=True)\n"
+        "files = [*map(Path, sys.argv[2:])]\n"
+        "for path, result in explain_files(explainer, files, Path(sys.argv[1]), workers=2):\n"
+        "    print(result)\n"
+    )
+    command = [sys.executable, str(script), str(tmp_path / "out"), *map(str, files[:4])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stdout.split() in (["begun"] * 2, ["begun"] * 3)
+    assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback") == 1
+
+
 def test_processes_that_draw_do_not_load_torch(files: list[Path]) -> None:
     """Three seconds and 300 MB of each."""
     explanation = Explainer(XRVDenseNet(small_xrv(), input_size=64)).explain(files[0], top_k=2)
