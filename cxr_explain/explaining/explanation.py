@@ -272,7 +272,8 @@ class Explanation:
     ) -> Path:
         """Write one HTML file to send to somebody: opened from a disk, without a network or a server.
 
-        It has the radiograph, reduced to 1024 pixels, and sliders for opacity, K, window and level; switches
+        It has the radiograph, reduced to 1024 pixels and, where noise would take the file beyond 1 MB, in
+        quality, and sliders for opacity, K, window and level; switches
         for each pathology, boxes and peaks; each class map; predictions beside reference labels; and what
         the provenance says. It names the explanation's id, and no path or file. After `load`, which does not
         store pixels, the maps lie on plain grey, and the page says so.
@@ -319,7 +320,7 @@ class Explanation:
             path: the file to write, whole or not at all; `.gif`, or `.png` for an animated PNG, which keeps
                 all colours.
             radiograph: wanted after `load`; its SHA-256 must match.
-            seconds: length of one round, 1 to 60.
+            seconds: length of one round, 1 to 20.
             longest: pixels along the longer side, 64 to 2048, no more than the radiograph has.
             max_opacity: opacity of the strongest evidence, in (0, 1].
             key: the names of the pathologies beside their colours.

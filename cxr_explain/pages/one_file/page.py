@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Mapping
 from importlib.resources import files
 from os import PathLike
@@ -37,6 +36,7 @@ from cxr_explain.figures.texts import (
 )
 from cxr_explain.pages.templating import environment, image_url
 from cxr_explain.pages.viewer.case import viewer_case, viewer_image
+from cxr_explain.pages.viewer.images import jpeg_within
 from cxr_explain.pages.viewer.script_data import safe_json
 from cxr_explain.pathologies import ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
@@ -45,6 +45,7 @@ from cxr_explain.support.whole_file import write_output
 _SCRIPTS = ("core", "text", "maps", "fusion", "viewer", "controls")
 _STILL = 512  # pixels of the picture for those whose mail program runs no script
 _STILL_QUALITY = 85
+_MOST_OF_IMAGE, _MOST_OF_STILL = 450_000, 75_000  # bytes; text has 4 for 3, which keeps a page below 1 MB
 
 
 def write_html(
@@ -94,7 +95,7 @@ def explanation_page(
     phantom = provenance.phantom or (radiograph is not None and radiograph.phantom)
     spoken = _spoken(explanation, phantom=phantom)
     data = {
-        "image": viewer_image(_display(explanation, radiograph)),
+        "image": viewer_image(_display(explanation, radiograph), _MOST_OF_IMAGE),
         **viewer_case(explanation, labels.boxes, colours=colours),
         "spoken": spoken,
     }
@@ -115,7 +116,9 @@ def explanation_page(
         caption=caption_of(explanation, labels, colours=colours),
         methods=methods_of(explanation),
         opacity=round(100 * max_opacity),
-        still=image_url(_jpeg(still), "jpeg"),
+        still=image_url(
+            jpeg_within(Image.fromarray(still), _MOST_OF_STILL, best=_STILL_QUALITY), "jpeg"
+        ),
         style=style,
         script=script,
         data=Markup(safe_json(data)),  # noqa: S704 - nothing in it ends a script
@@ -128,12 +131,6 @@ def _display(explanation: Explanation, radiograph: Radiograph | None) -> Any:
     if radiograph is not None:
         return radiograph.display
     return np.full(explanation.geometry.radiograph_shape, round(255 * BLANK), np.uint8)
-
-
-def _jpeg(rgb: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=_STILL_QUALITY)
-    return buffer.getvalue()
 
 
 def _banners(explanation: Explanation, radiograph: Radiograph | None, *, phantom: bool) -> list[str]:

@@ -74,9 +74,9 @@ def viewer_case(
     }
 
 
-def viewer_image(display: NDArray[np.uint8]) -> dict[str, Any]:
-    """A copy of a radiograph's display image, (H, W) uint8, for the viewer."""
-    jpeg, (width, height) = case_jpeg(display)
+def viewer_image(display: NDArray[np.uint8], most: int | None = None) -> dict[str, Any]:
+    """A copy of a radiograph's display image, (H, W) uint8, for the viewer, of no more bytes than that."""
+    jpeg, (width, height) = case_jpeg(display, most)
     return {"url": image_url(jpeg, "jpeg"), "width": width, "height": height}
 
 

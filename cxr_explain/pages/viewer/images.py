@@ -11,14 +11,16 @@ from PIL import Image
 LONGEST = 1024
 """Pixels of the longer side; a larger image is reduced, a smaller one stays."""
 
-_QUALITY = 92  # one or two grey values of noise, in a fraction of a PNG's bytes
+_QUALITIES = (92, 85, 75, 60, 45, 30, 15)
+"""Of a JPEG. The first gives one or two grey values of noise, in a fraction of a PNG's bytes."""
 
 
-def case_jpeg(display: NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
+def case_jpeg(display: NDArray[np.uint8], most: int | None = None) -> tuple[bytes, tuple[int, int]]:
     r"""A copy of a radiograph's display image.
 
     Args:
         display: (H, W), 8-bit grey.
+        most: bytes that the copy may have; one of much noise is then of less quality.
 
     Returns:
         The bytes of a JPEG, 8-bit grey; and its width and height in pixels.
@@ -32,6 +34,22 @@ def case_jpeg(display: NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue(), image.size
+    return jpeg_within(image, most), image.size
+
+
+def jpeg_within(image: Image.Image, most: int | None = None, *, best: int = _QUALITIES[0]) -> bytes:
+    """A picture as a JPEG of the best quality with which it has no more bytes than that.
+
+    Args:
+        image: the picture.
+        most: bytes that it may have; None for any number.
+        best: quality to begin with, of 100.
+    """
+    jpeg = b""
+    for quality in (best, *(each for each in _QUALITIES if each < best)):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        jpeg = buffer.getvalue()
+        if most is None or len(jpeg) <= most:
+            break
+    return jpeg

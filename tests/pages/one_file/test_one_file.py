@@ -77,6 +77,17 @@ def test_a_radiograph_of_1024_pixels_takes_less_than_a_megabyte(file: Path) -> N
     assert [path.name for path in file.parent.iterdir()] == ["case.html"]
 
 
+def test_noise_takes_less_than_a_megabyte_too(tmp_path: Path) -> None:
+    """Nothing takes more bytes of a JPEG; every pathology is ranked, and the radiograph is larger."""
+    noise = np.random.default_rng(0).uniform(-1024, 1024, (1200, 1200)).astype(np.float32)
+    noise = noise.clip(-1024, 1024)
+    explainer = Explainer.from_pretrained("phantom", device="cpu", allow_phantom_weights=True)
+    for side in (1024, 1200):
+        radiograph = Radiograph.from_array(noise[:side, :side].copy(), id="noise")
+        path = explainer.explain(radiograph, top_k=18).to_html(tmp_path / "noise.html")
+        assert path.stat().st_size < 1_000_000
+
+
 def test_the_same_explanation_gives_the_same_bytes(
     explanation: Explanation, file: Path, tmp_path: Path
 ) -> None:
