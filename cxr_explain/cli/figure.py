@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,6 +100,7 @@ def _saved(
         check_replaceable(path)
     if radiograph is None and path.suffix.lower() in _FIGURES:
         raise OptionError("a figure without its radiograph", expected="--radiograph FILE, or a page (.html)")
+    _check_apart(path, radiograph, files)
     of_file = radiograph or json
     pixels = None if radiograph is None else reading.settings(frame=files.frame).read(radiograph)
     if pixels is not None:
@@ -107,6 +109,16 @@ def _saved(
     labels_for = reference_labels(files.labels or None, files.boxes, [of_file], known)
     shape = explanation.geometry.radiograph_shape
     return explanation, labels_for and labels_for(of_file, shape), pixels, path
+
+
+def _check_apart(output: Path, radiograph: Path | None, files: FilePanel) -> None:
+    """Refuse to draw over a file that is read."""
+    read = {"--radiograph": radiograph, "--labels": files.labels, "--boxes": files.boxes}
+    for option, path in read.items():
+        if path and os.path.realpath(path) == os.path.realpath(output):
+            raise OptionError(
+                f"--out {output}, which would replace the file of {option}", expected="another file"
+            )
 
 
 def note_other_reading(path: Path, radiograph: Radiograph, explanation: Explanation) -> None:

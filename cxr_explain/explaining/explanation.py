@@ -273,10 +273,10 @@ class Explanation:
         """Write one HTML file to send to somebody: opened from a disk, without a network or a server.
 
         It has the radiograph, reduced to 1024 pixels and, where noise would take the file beyond 1 MB, in
-        quality, and sliders for opacity, K, window and level; switches
-        for each pathology, boxes and peaks; each class map; predictions beside reference labels; and what
-        the provenance says. It names the explanation's id, and no path or file. After `load`, which does not
-        store pixels, the maps lie on plain grey, and the page says so.
+        quality, and sliders for opacity, K, window and level; switches for each pathology, boxes and peaks;
+        each class map; predictions beside reference labels; and what the provenance says. It names the
+        explanation's id and the source of the reference labels, which may be the name of their table, and
+        no path. After `load`, which does not store pixels, the maps lie on plain grey, and the page says so.
 
         Args:
             path: the file to write, whole or not at all.

@@ -126,6 +126,17 @@ def test_the_usual_name_replaces_a_figure_and_nothing_else(phantoms: Path, expla
     run(*words, "--out", "other.png", code=0)
 
 
+def test_what_is_read_is_not_replaced(phantoms: Path, explained: Path, tmp_path: Path) -> None:
+    radiograph = tmp_path / "mine.png"
+    radiograph.write_bytes((phantoms / "images" / "phantom-000039.png").read_bytes())
+    (tmp_path / "link.png").symlink_to(radiograph)
+    before = radiograph.read_bytes()
+    words = ("figure", explained / "phantom-000039.json", "--radiograph", radiograph)
+    for out in (radiograph, tmp_path / "link.png"):
+        assert "would replace the file of --radiograph" in said(run(*words, "--out", out, code=2))
+    assert radiograph.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
