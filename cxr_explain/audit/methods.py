@@ -104,10 +104,11 @@ def _images(record: Record, done: Done) -> Iterator[str]:
         f"{f'{failed:,}{codes}' if failed else 'none'} failed"
     )
     yield from not_complete(done.explained + failed, record.rows)
-    if done.phantoms:
-        which = (
-            "All of the explained images" if done.phantoms == done.explained else f"{done.phantoms:,} images"
-        )
+    every = done.phantoms == done.explained
+    if done.phantoms == 1:
+        yield f"{'The explained image' if every else '1 image'} is a computed phantom, nobody's chest"
+    elif done.phantoms:
+        which = "All of the explained images" if every else f"{done.phantoms:,} images"
         yield f"{which} are computed phantoms, nobody's chest"
 
 

@@ -592,6 +592,10 @@ def test_failures_and_rows_that_are_missing_are_counted(run: AuditRun) -> None:
     assert "phantoms, nobody" not in text
     one = methods_of_run(replace(run.record, rows=1), replace(done, explained=1, failures={})).text
     assert re.match(r"1 image of .* was audited\. 1 was explained, and none failed\.", one)
+    alone = replace(done, phantoms=1)
+    assert " 1 image is a computed phantom, nobody" in methods_of_run(run.record, alone).text
+    alone = replace(alone, explained=1)
+    assert " The explained image is a computed phantom, nobody" in methods_of_run(run.record, alone).text
 
 
 @pytest.mark.parametrize(
