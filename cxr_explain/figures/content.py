@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
+from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
@@ -41,6 +42,8 @@ class Content:
         parts: what the figure has below and beside its images.
         disclaimer: whether the figure says what it is for.
         shared: how pathologies are drawn in a figure of several explanations.
+        boxes_outside: reference boxes outside of the radiograph, which cannot be drawn; those among `boxes`
+            are moved here.
     """
 
     explanation: Explanation
@@ -54,6 +57,7 @@ class Content:
     parts: tuple[FigurePart, ...] = get_args(FigurePart)
     disclaimer: bool = True
     shared: tuple[ClassStyle, ...] = ()
+    boxes_outside: tuple[ReferenceBox, ...] = ()
 
     @classmethod
     def of(
@@ -74,7 +78,8 @@ class Content:
             reference_labels: in any form that `ReferenceLabels.coerce` takes; by default those that the
                 explanation brought with it.
             boxes: reference boxes; those of the reference labels by default.
-            needs_pixels: whether a radiograph is drawn; without, none need be there.
+            needs_pixels: whether a radiograph is drawn, with a warning of boxes outside of it; without, none
+                need be there.
             **look: the other fields.
 
         Raises:
@@ -90,7 +95,10 @@ class Content:
             radiograph = explanation.own_radiograph(radiograph)
         else:
             radiograph = explanation.radiograph or _no_pixels(explanation)
-        return cls(explanation, radiograph, labels, drawn, **look)
+        content = cls(explanation, radiograph, labels, drawn, **look)
+        if needs_pixels:
+            content._warn_of_boxes_outside()
+        return content
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn; `draw_explanation` says what is raised."""
@@ -104,6 +112,7 @@ class Content:
             raise OutputError("maps with values that are not finite", expected="finite maps")
         for box in self.boxes:
             _check_box(box)
+        self._put_boxes_outside_apart()
         for part in self.parts:
             check_option("parts", part, FigurePart)
         _ = self.styles  # a wrong colour is refused before anything is drawn
@@ -118,9 +127,27 @@ class Content:
     def unknown_letters(self) -> str:
         """Letters of names and of the language, each once, that no font of this machine has."""
         names = (row.pathology for row in self.rows)
-        boxed = (box.pathology for box in self.boxes)
+        boxed = (box.pathology for box in (*self.boxes, *self.boxes_outside))
         shown = map(self.look.name_of, (*names, *boxed))
         return self.look.check_letters((*shown, self.explanation.id, *self.look.words.texts))
+
+    def _put_boxes_outside_apart(self) -> None:
+        height, width = self.radiograph.shape
+        outside = tuple(box for box in self.boxes if _lies_outside(box, height, width))
+        object.__setattr__(self, "boxes", tuple(box for box in self.boxes if box not in outside))
+        object.__setattr__(self, "boxes_outside", (*self.boxes_outside, *outside))
+
+    def _warn_of_boxes_outside(self) -> None:
+        if not self.boxes_outside:
+            return
+        height, width = self.radiograph.shape
+        named = ", ".join(dict.fromkeys(box.pathology for box in self.boxes_outside))
+        warnings.warn(
+            f"Reference boxes outside of the radiograph of {width} x {height} pixels are not drawn: {named}."
+            " Boxes are in the radiograph's own pixels.",
+            CxrExplainWarning,
+            stacklevel=4,
+        )
 
     @property
     def words(self) -> Wording:
@@ -207,6 +234,11 @@ def _no_pixels(explanation: Explanation) -> Radiograph:
         "none",
         phantom=provenance.phantom,
     )
+
+
+def _lies_outside(box: ReferenceBox, height: int, width: int) -> bool:
+    across, down = (box.x < width and box.x + box.width > 0), (box.y < height and box.y + box.height > 0)
+    return not (across and down)
 
 
 def _check_box(box: ReferenceBox) -> None:

@@ -17,7 +17,7 @@ _NAMED = 0.0005  # of the evidence: less is "0.0 %"
 
 
 def radiograph_caption(content: Content, width: float) -> str:
-    """View, laterality and orientation, and that a small radiograph is enlarged.
+    """View, laterality and orientation, reference boxes outside of it, and that a small one is enlarged.
 
     Args:
         content: the content of the figure.
@@ -30,10 +30,13 @@ def radiograph_caption(content: Content, width: float) -> str:
         laterality=from_header(radiograph.laterality, words),
         orientation=from_header(" | ".join(content.sides or ()), words),
     )
+    texts = [text]
+    if outside := dict.fromkeys(content.look.name_of(box.pathology) for box in content.boxes_outside):
+        texts.append(words("reference boxes outside", pathologies=", ".join(outside)))
     pixel = width * content.look.scale * _MM_PER_INCH / radiograph.shape[1]
-    if pixel <= _ENLARGED:
-        return text
-    return f"{text} · {words('enlarged', width=f'{pixel:.2g}')}"
+    if pixel > _ENLARGED:
+        texts.append(words("enlarged", width=f"{pixel:.2g}"))
+    return " · ".join(texts)
 
 
 def overlay_caption(content: Content) -> str:

@@ -15,7 +15,7 @@ from cxr_explain.figures.content import ContentBlock
 from cxr_explain.figures.marks import arrow_head
 from cxr_explain.figures.page import SMALL, SMALLEST, Page
 from cxr_explain.figures.palette import ClassStyle
-from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD
+from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, has_peak_beyond
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.geometry import Geometry
 from cxr_explain.support.arrays import Shape
@@ -172,15 +172,19 @@ class Legend(ContentBlock):
     @property
     def _marks(self) -> list[tuple[str, str]]:
         """What is drawn, and what it means."""
-        words = self.content.words
+        words, geometry = self.content.words, self.content.explanation.geometry
         marks = [("number", words("strongest cell"))] if self._shown else []
+        if has_peak_beyond(self.content.explanation.maps, geometry):
+            marks.append(("beyond", words("strongest cell beyond the edge")))
         if outlined := self._outlined:
             faint = len(outlined) < len(self._shown)
             marks.append(("outline", words("outline, unless faint" if faint else "outline")))
         if any(style.sign for style in self._shown):
-            drawn = "second sign" if self.content.contours else "second sign, no outlines"
-            marks.append(("sign", words(drawn)))
-        if not self.content.explanation.geometry.sees_everything:
+            outlined_too = ("sign", words("second sign"))
+            marks.append(
+                outlined_too if self.content.contours else ("hatch", words("second sign, no outlines"))
+            )
+        if not geometry.sees_everything:
             marks.append(("unseen", words("not seen by the model")))
         if self.content.boxes:
             marks.append(("box", words("reference box")))
@@ -243,6 +247,10 @@ def _sign(page: Page, x: float, middle: float) -> None:
     _swatch(page, x, middle, ClassStyle("", 1, page.style.quiet, 1))
 
 
+def _hatch(page: Page, x: float, middle: float) -> None:
+    _swatch(page, x, middle, ClassStyle("", 1, page.style.quiet, 1), outlined=False)
+
+
 def _hollow(page: Page, x: float, middle: float, colour: str) -> None:
     style = {"facecolor": "none", "edgecolor": colour, "linewidth": 0.9}
     page.box(x + 0.006, middle - 0.044, _SWATCH - 0.012, 0.088, **style)
@@ -291,4 +299,5 @@ _MARKS: dict[str, Callable[[Page, float, float], None]] = {
     "box": _box,
     "outline": _outline,
     "sign": _sign,
+    "hatch": _hatch,
 }

@@ -118,11 +118,11 @@ class Page:
             )
 
     def heading(self, x: float, y: float, text: str, *, aside: str = "", room: float) -> None:
-        """A section's title with its baseline 0.12 inches below y, and a quiet remark after it."""
+        """A section's title with its baseline 0.12 inches below y; after it a quiet remark, where it fits."""
         self.text(x, y + 0.12, text, size=HEADING, face="bold", room=room)
         typeface = self.style.typeface
         used = typeface.width(typeface.clean(text), HEADING, "bold") + 0.09
-        if aside and room - used > 0.3:
+        if aside and typeface.width(typeface.clean(aside), SMALL) <= room - used:
             self.text(x + used, y + 0.12, aside, size=SMALL, colour=self.style.quiet, room=room - used)
 
     def rule(

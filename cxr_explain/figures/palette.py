@@ -240,27 +240,40 @@ def _place(name: str) -> int:
 
 
 def _own_colours(colours: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(colours, Mapping):
+        raise OptionError(f"colours={colours!r}", expected="a mapping, such as {'Effusion': '#0072B2'}")
     own: dict[str, str] = {}
     for name, value in colours.items():
         if (meant := near_miss(name)) is not None:
             raise OptionError(f"a colour for {name!r}", expected=f"a pathology, such as {meant!r}")
-        canonical, colour = canonical_pathology(name), _checked(name, value)
+        canonical, colour = canonical_pathology(name), checked_colour(f"colours[{name!r}]", value)
         if own.setdefault(canonical, colour) != colour:
             raise OptionError(f"two colours for {canonical!r}, {own[canonical]} and {colour}", expected="one")
     return own
 
 
-def _checked(name: str, value: str) -> str:
-    """A colour as "#RRGGBB"."""
+def checked_colour(what: str, value: str) -> str:
+    """A colour as "#RRGGBB".
+
+    Args:
+        what: what the colour is of, for the error.
+        value: "#RRGGBB", or a name of Matplotlib's.
+
+    Raises:
+        OptionError: neither.
+
+    >>> checked_colour("ink", "orange")
+    '#FFA500'
+    """
+    if isinstance(value, str) and _HEX.fullmatch(value):
+        return value.upper()
     # Imported here: a page with the package's own colours needs no Matplotlib.
     from matplotlib.colors import get_named_colors_mapping, to_hex
 
     named = get_named_colors_mapping()
-    if isinstance(value, str) and (_HEX.fullmatch(value) or value in named):
-        return to_hex(named.get(value, value)).upper()
-    raise OptionError(
-        f"colours[{name!r}]={value!r}", expected="a colour such as '#0072B2', or a name of Matplotlib's"
-    )
+    if isinstance(value, str) and value in named:
+        return to_hex(named[value]).upper()
+    raise OptionError(f"{what}={value!r}", expected="a colour such as '#0072B2', or a name of Matplotlib's")
 
 
 def rgb_of(colour: str) -> Rgb:

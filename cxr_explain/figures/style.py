@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
 from cxr_explain.figures.lettering import Typeface, display_name, isolated, one_line
+from cxr_explain.figures.palette import checked_colour
 from cxr_explain.figures.wording import Wording
 from cxr_explain.options import StyleName
-from cxr_explain.pathologies import canonical_pathology
+from cxr_explain.pathologies import canonical_pathology, near_miss
 
 MissingLetters = Literal["error", "number"]
 """What becomes of a letter that no font has: no figure, or its number such as [U+6F22] in the figure."""
@@ -28,6 +29,7 @@ SMALLEST = 5.0
 """Points below which no text goes that `small_size` makes smaller: the least that journals print."""
 
 _SIZES = (4.0, 16.0)
+_COLOURS = ("paper", "ink", "quiet", "rule", "alert", "track", "bar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Style:
     """How a figure looks.
 
     Args:
-        paper: colour of the page, "#RRGGBB".
+        paper: colour of the page, as "#RRGGBB" or a name of Matplotlib's, such as "white".
         ink: colour of text and of lines that matter.
         quiet: colour of text that matters less.
         rule: colour of rules between rows.
@@ -55,7 +57,8 @@ class Style:
             "number" for a warning and the letter's number, such as [U+6F22], in the figure.
 
     Raises:
-        OptionError: a value out of range, or a font family that is not installed.
+        OptionError: a value out of range, a colour that is none, a font family that is not installed, or a
+            display name for a misspelt pathology.
 
     >>> style_of("dark").paper, style_of(Style(names={"effusion": "Pleural effusion"})).name_of("Effusion")
     ('#14171A', 'Pleural effusion')
@@ -85,6 +88,15 @@ class Style:
             raise OptionError(
                 f"missing_letters={self.missing_letters!r}", expected=f"one of {get_args(MissingLetters)}"
             )
+        for part in _COLOURS:
+            object.__setattr__(self, part, checked_colour(part, getattr(self, part)))
+        if not isinstance(self.names, Mapping):
+            raise OptionError(
+                f"names={self.names!r}", expected="a mapping, such as {'Mass': 'Raumforderung'}"
+            )
+        for name in self.names:
+            if (meant := near_miss(name)) is not None:
+                raise OptionError(f"a display name for {name!r}", expected=f"a pathology, such as {meant!r}")
         _ = self.words, self.typeface  # refuse an unknown language, and fonts that are not there
 
     @cached_property
@@ -153,8 +165,8 @@ class Style:
         """
         given = {canonical_pathology(name): shown for name, shown in self.names.items()}
         own = canonical_pathology(pathology)
-        shown = given.get(own) or self.words.pathology(own)
-        return isolated(one_line(shown) if shown else display_name(pathology))
+        shown = one_line(given.get(own) or self.words.pathology(own) or "")
+        return isolated(shown or display_name(pathology))
 
     def check_letters(self, texts: Iterable[str]) -> str:
         """The letters of some texts that no font has, each once, after a warning.
@@ -209,7 +221,7 @@ def style_of(style: Style | StyleName, *, language: str | None = None) -> Style:
         return replace(style_of(style), language=language)
     if isinstance(style, Style):
         return style
-    if style not in STYLES:
+    if not isinstance(style, str) or style not in STYLES:
         raise OptionError(f"style={style!r}", expected=f"a Style, or one of {', '.join(get_args(StyleName))}")
     return STYLES[style]
 

@@ -107,11 +107,11 @@ class PredictionTable(ContentBlock):
 
     def _rank(self, page: Page, x: float, y: float, baseline: float, row: ComparisonRow) -> None:
         if row.rank is None:
-            page.text(x + 0.21, baseline, _NOTHING, colour=page.style.quiet, align="right")
+            page.text(x + 0.23, baseline, _NOTHING, colour=page.style.quiet, align="right")
             return
         style = self.content.styles[row.rank - 1]
         page.swatch(style, x, y + _ROW / 2 - 0.04, 0.08, 0.08)
-        page.text(x + 0.25, baseline, str(row.rank), face="bold", align="right")
+        page.text(x + 0.27, baseline, str(row.rank), face="bold", align="right")
 
     def _cells(self, row: ComparisonRow) -> dict[str, _Cell]:
         """The words of a row, by column."""
@@ -176,15 +176,16 @@ class PredictionTable(ContentBlock):
         shown = {row.pathology for row in self._rows}
         hidden = sum(p.pathology not in shown for p in self.content.explanation.ranking.predictions)
         cut = len(self.content.rows) - len(self._rows)
+        typeface = self.content.look.typeface
         source = self.content.labels.source if self.content.labels.states else words("none given")
+        source = typeface.shorten(source, self.width, SMALL)
         about = [words("source of labels", source=source)]
         about += [words("predictions not shown", count=hidden)] if hidden else []
         about += [words("rows left out", count=cut)] if cut else []
-        wrap = self.content.look.typeface.wrap
         return [
             line
             for text in (" ".join(about), *self._legend)
-            for line in wrap(text, self.width, SMALL, lines=2)
+            for line in typeface.wrap(text, self.width, SMALL, lines=2)
         ]
 
     @property

@@ -100,7 +100,11 @@ def fusion_text(settings: MapSettings, k: int, words: Wording = ENGLISH) -> str:
     'normalisation joint, activation relu'
     >>> fusion_text(MapSettings(), 1)
     'none: a single class map, normalisation joint, activation relu'
+    >>> fusion_text(MapSettings(), 0)
+    'nothing to explain'
     """
+    if k == 0:
+        return words("nothing to explain")
     how = "not fused, one map" if k == 1 else "how fused" if settings.fused else "not fused"
     return words(how, normalisation=settings.normalisation, activation=settings.activation)
 

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from odd_figures import ODD, SIDE, drawn, one_cell, padded, plain
 from synthetic import synthetic_explanation, synthetic_radiograph
 from test_figure import written
 
+from cxr_explain.errors import CxrExplainWarning
 from cxr_explain.figures import ExplanationFigure, draw_explanation
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.image_captions import margin_share
 from cxr_explain.figures.style import Style
 from cxr_explain.geometry import Geometry
-from cxr_explain.pathologies import ReferenceLabels
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
+from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference import read_references
 from cxr_explain.reference.entry import Entry
 
@@ -91,7 +94,7 @@ def test_one_strong_cell_among_negative_ones_is_seen():
 
 @pytest.mark.parametrize(("side", "size", "noted"), [(64, 7.4, True), (2000, 7.4, False), (420, 6.0, False)])
 def test_a_small_radiograph_is_said_to_be_enlarged(side, size, noted):
-    radiograph = synthetic_radiograph((side, side))
+    radiograph = Radiograph.from_array(np.tile(np.linspace(-1024, 1024, side, dtype=np.float32), (side, 1)))
     figure = draw_explanation(
         synthetic_explanation(radiograph, k=1), radiograph, dpi=60, style=Style(size=size)
     )
@@ -152,6 +155,63 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert "dashes" not in both
     assert "hatch and dashes" in said(drawn("thirty"))
     assert "hatch: " in said(drawn("thirty", contours=False))
+    assert "strongest cell beyond the edge" not in both
+    assert "strongest cell beyond the edge" in said(drawn("margin, and inside"))
+
+
+def test_the_sign_of_the_legend_has_dashes_only_where_outlines_are_drawn():
+    def frames(contours: bool) -> int:
+        figure = drawn("thirty", parts=(), contours=contours)
+        patches = figure.findobj(Rectangle)
+        return sum(patch.get_linestyle() not in ("solid", "-") for patch in patches)
+
+    assert frames(contours=True) > 0
+    assert frames(contours=False) == 0
+
+
+def test_nothing_was_fused_where_there_is_nothing_to_explain():
+    assert "fusion nothing to explain" in said(drawn("nothing to explain"))
+
+
+def test_the_remark_beside_a_narrow_image_is_whole_or_not_there():
+    explanation, radiograph, labels = padded(0.5)
+    for language in ("en", "de"):
+        text = of((explanation, radiograph, labels), style=Style(language=language))
+        assert "…" not in text
+
+
+def test_a_long_source_of_labels_hides_no_other_remark():
+    labels = ReferenceLabels({"Mass": "positive"}, source="a table with a long name " * 20)
+    text = of(plain(2, labels=labels))
+    assert "Reference labels: a table with a long name" in text
+    assert "15 more predictions are not shown." in text
+
+
+@pytest.mark.parametrize("corner", [(SIDE, 0), (0, SIDE), (-10, 0), (0, -10)])
+def test_a_box_outside_of_the_radiograph_is_named_and_not_drawn(corner):
+    inside, outside = ReferenceBox("Effusion", 20, 100, 40, 30), ReferenceBox("Mass", *corner, 10, 10)
+    text = of(plain(1, labels=ReferenceLabels({"Mass": "positive"}, (inside, outside))))
+    assert "reference: Mass" not in text
+    assert text.count("reference: Effusion") == 2
+    assert "reference box outside of the image: Mass" in text
+    alone = of(plain(1, labels=ReferenceLabels({"Mass": "positive"}, (outside,))))
+    assert alone.count("reference box") == 1  # the legend explains no box that is not there
+
+
+@pytest.mark.parametrize("corner", [(SIDE - 1, 0), (0, SIDE - 1), (-9, 0), (0, -9)])
+def test_a_box_partly_inside_is_drawn(corner):
+    labels = ReferenceLabels({"Mass": "positive"}, (ReferenceBox("Mass", *corner, 10, 10),))
+    text = of(plain(1, labels=labels))
+    assert text.count("reference: Mass") == 2
+    assert "outside of the image" not in text
+
+
+def test_pictures_beside_others_warn_of_a_box_outside():
+    explanation, radiograph, _ = plain(1)
+    labels = ReferenceLabels({"Mass": "positive"}, (ReferenceBox("Mass", SIDE + 5, 0, 10, 10),))
+    with pytest.warns(CxrExplainWarning, match="160 x 160 pixels are not drawn: Mass"):
+        content = Content.of(explanation, radiograph, labels)
+    assert content.boxes == ()
 
 
 def test_the_table_explains_the_signs_and_states_that_are_there():

@@ -101,6 +101,27 @@ def test_other_fonts_keep_the_layout(fonts, size, language):
     assert all(fonts[0].replace(" ", "") in Path(file).stem for file in drawn_with)
 
 
+@pytest.mark.parametrize("part", ["paper", "ink", "quiet", "rule", "alert", "track", "bar"])
+def test_a_colour_that_is_none_is_refused_at_once(part):
+    assert getattr(Style(**{part: "white"}), part) == "#FFFFFF"
+    for none in ("nope", "#FFF", "", None, (1, 0, 0)):
+        with pytest.raises(OptionError, match=rf"{part}="):
+            Style(**{part: none})
+
+
+def test_display_names_are_checked():
+    with pytest.raises(OptionError, match=r"'Efusion'.*'Effusion'"):
+        Style(names={"Efusion": "Pleural effusion"})
+    with pytest.raises(OptionError, match="a mapping"):
+        Style(names=[("Effusion", "Pleural effusion")])
+    for nothing in ("", " ", "\u202e"):
+        assert Style(names={"Effusion": nothing}).name_of("Effusion") == "Effusion"
+    with pytest.raises(OptionError, match="a Style, or one of"):
+        figure_of(style={"size": 8})
+    with pytest.raises(OptionError, match="a mapping"):
+        figure_of(colours=["red"])
+
+
 def test_lines_are_as_wide_as_the_style_has_them():
     def widths(line_width: float) -> list[float]:
         figure = figure_of(style=Style(line_width=line_width))
