@@ -125,11 +125,13 @@ class Content:
 
     @cached_property
     def unknown_letters(self) -> str:
-        """Letters of names and of the language, each once, that no font of this machine has."""
+        """Letters of names, of where data come from, and of the language that no font of this machine has."""
         names = (row.pathology for row in self.rows)
         boxed = (box.pathology for box in (*self.boxes, *self.boxes_outside))
         shown = map(self.look.name_of, (*names, *boxed))
-        return self.look.check_letters((*shown, self.explanation.id, *self.look.words.texts))
+        provenance, labels = self.explanation.provenance, self.labels
+        about = (self.explanation.id, provenance.model, *provenance.training_sets, labels.source)
+        return self.look.check_letters((*shown, *about, labels.view or "", *self.look.words.texts))
 
     def _put_boxes_outside_apart(self) -> None:
         height, width = self.radiograph.shape

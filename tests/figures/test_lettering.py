@@ -18,12 +18,14 @@ import pytest
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 from networks import small_net
+from synthetic import synthetic_explanation, synthetic_radiograph
 from test_figure import LABELS, assert_legible, texts, written
 
 from cxr_explain import Explainer, Explanation, HookedClassifier, Outputs, Radiograph, ReferenceLabels
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.many import save_outputs
+from cxr_explain.figures import draw_explanation
 from cxr_explain.figures.lettering import Typeface, isolated, one_line
 from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import Page
@@ -208,6 +210,22 @@ def test_an_error_names_the_letters_the_fonts_and_the_way_out(bare_machine: None
     assert "tried DejaVu Sans and " in said
     assert "fonts-noto-cjk" in said
     assert "missing_letters='number'" in said
+
+
+@pytest.mark.parametrize("where", ["id", "model", "trained on", "source", "view"])
+def test_no_letter_is_lost_where_names_of_data_and_models_stand(bare_machine: None, where: str) -> None:
+    radiograph = synthetic_radiograph((64, 64))
+    explanation = synthetic_explanation(radiograph, k=1)
+    labels = ReferenceLabels(
+        {"Mass": 1},
+        source="漢.csv" if where == "source" else "a table",
+        view="漢" if where == "view" else None,
+    )
+    changed = {"model": {"model": "漢"}, "trained on": {"training_sets": ("漢",)}}.get(where, {})
+    provenance = replace(explanation.provenance, **changed)
+    explanation = replace(explanation, provenance=provenance, id="漢" if where == "id" else "a")
+    with pytest.raises(OutputError, match=r"No font has the letters 漢 \(U\+6F22\)"):
+        draw_explanation(explanation, radiograph, reference_labels=labels, style=Style())
 
 
 @pytest.mark.parametrize(
