@@ -87,7 +87,7 @@ class ClassGrid(ContentBlock):
         # Of the evidence alone: a strong cell among negatives would shrink to a speck between them.
         evidence = np.maximum(values, 0)
         field = self.content.explanation.geometry.maps_to_radiograph(evidence, background.shape)
-        page.image(overlay.colour_map_over(background, field), x, top, *self._image)
+        page.image(overlay.colour_map_over(background, field), x, top, *self._image, framed=True)
         peak = self._peak(values)
         if peak is None:
             unreached = prediction.pathology in self.content.explanation.without_gradient
@@ -99,7 +99,7 @@ class ClassGrid(ContentBlock):
             return
         place = (x, top + self._image[1] + 0.095)
         said = "peak in the margin" if hidden else "peak of the strongest"
-        text = self.content.words(said, share=f"{100 * peak:.0f}")
+        text = self.content.words(said, share=f"{100 * peak:.0f}" if peak >= 0.005 else "<1")
         room, quiet = self._cell_width, page.style.quiet
         page.text(*place, text, size=_TINY, colour=quiet, room=room, smallest=SMALLEST)
 

@@ -156,10 +156,31 @@ class Page:
         """A filled circle."""
         self._add(dot(x, y, diameter * self.scale, face_colour=face_colour, edge_colour=edge_colour))
 
-    def image(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
-        """An image (h, w, 3) with its top left corner at (x, y), aligned to whole pixels of the page."""
+    def image(
+        self,
+        pixels: NDArray[np.uint8],
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        framed: bool = False,
+    ) -> None:
+        """An image (h, w, 3) with its top left corner at (x, y), aligned to whole pixels of the page.
+
+        Args:
+            pixels: the image.
+            x: left edge.
+            y: top edge.
+            width: width of the image.
+            height: height of the image.
+            framed: with a hairline around it, for what may be as white as the page.
+        """
         left, top, right, bottom = self._snap(x, y, width, height)
         self.axes.add_image(Samples(self.axes, pixels, (left, right, bottom, top)))
+        if framed:
+            look = {"facecolor": "none", "edgecolor": self.style.rule, "linewidth": 0.5 * self.scale}
+            self._add(Rectangle((left, top), right - left, bottom - top, **look))
 
     def panel(
         self, x: float, y: float, width: float, height: float, extent: tuple[float, float, float, float]

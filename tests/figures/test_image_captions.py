@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from odd_figures import ODD, SIDE, drawn, one_cell, padded, plain
 from synthetic import synthetic_explanation, synthetic_radiograph
@@ -167,6 +168,34 @@ def test_the_sign_of_the_legend_has_dashes_only_where_outlines_are_drawn():
 
     assert frames(contours=True) > 0
     assert frames(contours=False) == 0
+
+
+def test_a_white_radiograph_has_an_edge_in_every_picture():
+    white = Radiograph.from_array(np.full((64, 64), 1024, np.float32))
+    explanation = synthetic_explanation(white, k=2)
+    maps = np.zeros_like(explanation.maps)
+    maps[:, 3, 3] = 1
+    explanation = replace(explanation, maps=maps, class_maps=maps)
+    figure = draw_explanation(explanation, white, dpi=100, parts=("class maps",))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    shown = np.asarray(canvas.buffer_rgba())[..., :3].min(axis=-1)
+    images = [image for axes in figure.axes for image in axes.images if image.get_array().shape[0] > 40]
+    assert len(images) == 4
+    for image in images:
+        box = image.get_window_extent()
+        row = shown.shape[0] - 1 - round(box.y0 + 0.9 * box.height)
+        for edge in (box.x0, box.x1):
+            assert shown[row, round(edge) - 2 : round(edge) + 2].min() < 240
+
+
+def test_a_faint_peak_is_no_peak_of_nothing():
+    explanation, radiograph, _ = plain(2)
+    maps = np.abs(explanation.class_maps)
+    maps[1] *= 0.001 * maps[0].max() / maps[1].max()
+    text = of((replace(explanation, class_maps=maps), radiograph, None))
+    assert "peak <1 %" in text
+    assert "peak 0 %" not in text
 
 
 def test_nothing_was_fused_where_there_is_nothing_to_explain():
