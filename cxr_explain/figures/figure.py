@@ -221,7 +221,8 @@ class _Heading(ContentBlock):
 
     def draw(self, page: Page, x: float, y: float) -> None:
         room = self.width - (self._intended_use(page, x + self.width, y) if self.content.disclaimer else 0)
-        page.text(x, y + 0.15, self.content.explanation.id, size=12.5, face="bold", room=room)
+        name = page.style.typeface.clean(self.content.explanation.id) or "–"
+        page.text(x, y + 0.15, name, size=12.5, face="bold", room=room)
         page.text(x, y + 0.33, self._summary, size=BODY, colour=page.style.quiet, room=room)
 
     def _intended_use(self, page: Page, right: float, y: float) -> float:

@@ -176,7 +176,8 @@ class Legend(ContentBlock):
         marks = [("number", words("strongest cell"))] if self._shown else []
         if has_peak_beyond(self.content.explanation.maps, geometry):
             marks.append(("beyond", words("strongest cell beyond the edge")))
-        if outlined := self._outlined:
+        outlined = self._outlined
+        if any(map(self._reaches_the_image, outlined)):
             faint = len(outlined) < len(self._shown)
             marks.append(("outline", words("outline, unless faint" if faint else "outline")))
         if any(style.sign for style in self._shown):
@@ -197,6 +198,12 @@ class Legend(ContentBlock):
         faint = overlay.FAINT * maps.max(initial=0)
         strong = [style for style in self._shown if maps[style.rank - 1].max(initial=0) >= faint]
         return tuple(strong) if self.content.contours else ()
+
+    def _reaches_the_image(self, style: ClassStyle) -> bool:
+        """Whether a map has half of its peak somewhere in the radiograph, and not in the margin alone."""
+        values = self.content.explanation.maps[style.rank - 1]
+        seen = self.content.explanation.geometry.seen_shares((values.shape[0], values.shape[1]))
+        return bool((values[seen > 0] >= values.max() / 2).any())
 
     def _scale(self, page: Page, x: float, y: float) -> None:
         words, quiet, width = self.content.words, page.style.quiet, self._column

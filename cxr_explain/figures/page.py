@@ -179,8 +179,9 @@ class Page:
         left, top, right, bottom = self._snap(x, y, width, height)
         self.axes.add_image(Samples(self.axes, pixels, (left, right, bottom, top)))
         if framed:
-            look = {"facecolor": "none", "edgecolor": self.style.rule, "linewidth": 0.5 * self.scale}
-            self._add(Rectangle((left, top), right - left, bottom - top, **look))
+            size = right - left, bottom - top
+            edge, weight = self.style.rule, 0.5 * self.scale
+            self._add(Rectangle((left, top), *size, facecolor="none", edgecolor=edge, linewidth=weight))
 
     def panel(
         self, x: float, y: float, width: float, height: float, extent: tuple[float, float, float, float]

@@ -156,6 +156,8 @@ def test_the_legend_explains_what_is_drawn_and_nothing_else():
     assert "dashes" not in both
     assert "hatch and dashes" in said(drawn("thirty"))
     assert "hatch: " in said(drawn("thirty", contours=False))
+    assert "half of its own peak" not in said(drawn("margin alone"))
+    assert "half of its own peak" in said(drawn("margin, and inside"))
     assert "strongest cell beyond the edge" not in both
     assert "strongest cell beyond the edge" in said(drawn("margin, and inside"))
 
@@ -187,6 +189,12 @@ def test_a_white_radiograph_has_an_edge_in_every_picture():
         row = shown.shape[0] - 1 - round(box.y0 + 0.9 * box.height)
         for edge in (box.x0, box.x1):
             assert shown[row, round(edge) - 2 : round(edge) + 2].min() < 240
+
+
+@pytest.mark.parametrize("nothing", ["", "\n", "\u202e"])
+def test_an_id_that_nobody_sees_is_a_dash(nothing):
+    explanation, radiograph, _ = plain(1)
+    assert "diagnosis – Grad-CAM" in of((replace(explanation, id=nothing), radiograph, None))
 
 
 def test_a_faint_peak_is_no_peak_of_nothing():
