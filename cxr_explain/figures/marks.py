@@ -235,7 +235,7 @@ def box_label(field: Field, *, corners: tuple[float, float, float, float], text:
 
 
 def strip_label(field: Field, *, corners: tuple[float, float, float, float], text: str) -> None:
-    """A label along a strip of the image, where that is thick and long enough."""
+    """A label along a strip of the image, where that has room for it: beside the strip it would be untrue."""
     (x0, y0), (x1, y1) = field.at(corners[:2]), field.at(corners[2:])
     upright = y1 - y0 > x1 - x0
     thickness, extent = (x1 - x0, y1 - y0) if upright else (y1 - y0, x1 - x0)
@@ -245,9 +245,9 @@ def strip_label(field: Field, *, corners: tuple[float, float, float, float], tex
     along = max(extent * 0.26, length / 2)
     at = ((x0 + x1) / 2, y0 + along) if upright else ((x0 + x1) / 2, (y0 + y1) / 2)
     size = (_LABEL_LINE, length) if upright else (length, _LABEL_LINE)
-    x, y = field.placement.centred(*at, *size)
     look = {"colour": "white", "halo": "#202020", "rotation": 90.0 if upright else 0.0}
-    field.text(x, y, text, size=field.small, **look)
+    if spot := field.placement.inside((x0, y0, x1, y1), at, *size):
+        field.text(*spot, text, size=field.small, **look)
 
 
 def message(field: Field, *, text: str) -> None:

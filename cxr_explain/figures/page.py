@@ -180,7 +180,7 @@ class Page:
         self.axes.add_image(Samples(self.axes, pixels, (left, right, bottom, top)))
         if framed:
             size = right - left, bottom - top
-            edge, weight = self.style.rule, 0.5 * self.scale
+            edge, weight = self.style.rule, self.weight(0.5)
             self._add(Rectangle((left, top), *size, facecolor="none", edgecolor=edge, linewidth=weight))
 
     def panel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 Rect = tuple[float, float, float, float]
 
@@ -42,6 +43,31 @@ class Placement:
             raise ValueError("no centre to choose from")
         return fallback
 
+    def inside(
+        self, rect: Rect, centre: tuple[float, float], width: float, height: float
+    ) -> tuple[float, float] | None:
+        """The centre nearest to another at which a label lies in a rectangle and covers no other, if any.
+
+        >>> placement = Placement(2.0, 1.0, taken=[(0.0, 0.4, 0.2, 0.6)])
+        >>> placement.inside((0.0, 0.0, 0.5, 1.0), (0.25, 0.5), 0.4, 0.1)
+        (0.25, 0.35)
+        >>> placement.inside((0.0, 0.0, 0.3, 1.0), (0.15, 0.5), 0.4, 0.1) is None
+        True
+        """
+        left, top, right, bottom = rect
+        if right - left < width or bottom - top < height:
+            return None
+        spots = product(
+            _steps(left + width / 2, right - width / 2, centre[0]),
+            _steps(top + height / 2, bottom - height / 2, centre[1]),
+        )
+        for x, y in sorted(spots, key=lambda spot: math.dist(spot, centre)):
+            place = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            if not any(_overlap(place, other) for other in self.taken):
+                self.taken.append(place)
+                return x, y
+        return None
+
     def _around(self, x: float, y: float, width: float, height: float) -> Iterator[tuple[float, float]]:
         yield x, y
         for ring in range(1, 9):
@@ -52,6 +78,11 @@ class Placement:
 
 def _within(centre: float, size: float, extent: float) -> float:
     return extent / 2 if size >= extent else min(max(centre, size / 2), extent - size / 2)
+
+
+def _steps(start: float, end: float, wanted: float) -> list[float]:
+    """Places from a start to an end, and the one nearest to the place that is wanted."""
+    return [start + (end - start) * step / 12 for step in range(13)] + [min(max(wanted, start), end)]
 
 
 def _overlap(a: Rect, b: Rect) -> bool:

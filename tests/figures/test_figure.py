@@ -15,6 +15,7 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from cxr_explain.errors import OptionError, OutputError, ReferenceLabelError
 from cxr_explain.figures import draw_explanation, lettering, palette
 from cxr_explain.figures.output import own_style
+from cxr_explain.figures.style import Style
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceBox, ReferenceLabels
 
@@ -107,6 +108,24 @@ def test_a_crop_is_named_even_where_its_strips_are_narrow():
     assert written(narrow).count("not seen by the model") == 2  # the caption and the key
     assert written(wide).count("not seen by the model") == 4
     assert "not seen" not in written(whole)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("shape", [(90, 400), (100, 300), (400, 150), (40, 400)])
+def test_what_was_not_seen_is_said_there_and_nowhere_else(shape, language):
+    figure = draw(7, shape, style=Style(language=language, size=8))
+    canvas = figure.canvas
+    canvas.draw()
+    radiograph = synthetic_radiograph(shape)
+    left, top, right, bottom = synthetic_explanation(radiograph).geometry.seen_box
+    words = Style(language=language).words("not seen by the model")
+    for axes in figure.axes[1:]:
+        labels = [text for text in axes.findobj(Text) if text.get_text() == words]
+        for label in labels:
+            with own_style():
+                box = label.get_window_extent(canvas.get_renderer())
+            (x0, y0), (x1, y1) = axes.transData.inverted().transform([(box.x0, box.y1), (box.x1, box.y0)])
+            assert x1 <= left or x0 >= right or y1 <= top or y0 >= bottom
 
 
 def test_hostile_strings_are_drawn_as_they_are_or_cut():
