@@ -245,7 +245,7 @@ def strip_label(field: Field, *, corners: tuple[float, float, float, float], tex
     along = max(extent * 0.26, length / 2)
     at = ((x0 + x1) / 2, y0 + along) if upright else ((x0 + x1) / 2, (y0 + y1) / 2)
     size = (_LABEL_LINE, length) if upright else (length, _LABEL_LINE)
-    look = {"colour": "white", "halo": "#202020", "rotation": 90.0 if upright else 0.0}
+    look: dict[str, Any] = {"colour": "white", "halo": "#202020", "rotation": 90.0 if upright else 0.0}
     if spot := field.placement.inside((x0, y0, x1, y1), at, *size):
         field.text(*spot, text, size=field.small, **look)
 
