@@ -11,7 +11,7 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import FilePanel, reference_labels
-from cxr_explain.cli.panels import LookPanel, ReadingPanel
+from cxr_explain.cli.panels import ReadingPanel, SingleLookPanel
 from cxr_explain.errors import OptionError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def figure(
     radiograph: Annotated[Path | None, typer.Option(show_default="none")] = None,
     files: FilePanel,
     reading: ReadingPanel,
-    look: LookPanel,
+    look: SingleLookPanel,
     output: Annotated[
         Path | None,
         typer.Option("--out", "-o", show_default="ID.png, made a safe name", rich_help_panel="Output"),
@@ -132,11 +132,11 @@ def _draw(
     labels: ReferenceLabels | None,
     radiograph: Radiograph | None,
     path: Path,
-    look: LookPanel,
+    look: SingleLookPanel,
 ) -> None:
     match path.suffix.lower():
         case ".html":
-            if look != LookPanel():
+            if look != SingleLookPanel():
                 raise OptionError(
                     "--style or --language for a page", expected="them for .png, .pdf, .svg or .gif"
                 )

@@ -134,7 +134,7 @@ def _facts(text: str, given: Parameter, kind: Any, info: ParameterInfo, values: 
     elif isinstance(info.show_default, str):
         yield f"Default: {info.show_default}."
     elif given.default is True:
-        yield f"Default: --{given.name}."
+        yield f"Default: --{given.name.replace('_', '-')}."
     elif given.default is not None and given.default is not False:
         yield f"Default: {given.default}."
     if not isinstance(info, ArgumentInfo) and list in [get_origin(each) for each in (kind, *get_args(kind))]:

@@ -65,7 +65,7 @@ class LookPanel(Panel, title="Figure"):
         language: language of the figures' words, such as en, de or zh, or a TOML file with a translation.
     """
 
-    style: Annotated[StyleName | None, typer.Option(show_default="light, and dark for an animation")] = None
+    style: Annotated[StyleName | None, typer.Option(show_default="light")] = None
     language: str = "en"
 
     def look(self, otherwise: StyleName = "light") -> Style:
@@ -80,6 +80,12 @@ class LookPanel(Panel, title="Figure"):
         from cxr_explain.figures.style import style_of
 
         return style_of(self.style or otherwise, language=self.language)
+
+
+class SingleLookPanel(LookPanel, title="Figure"):
+    """How one figure, or an animation, looks."""
+
+    style: Annotated[StyleName | None, typer.Option(show_default="light, and dark for an animation")] = None
 
 
 class ReadingPanel(Panel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -103,7 +104,7 @@ def panel(
 
     Args:
         inputs: folder or URL of an audit, and identifiers of images in it; or JSON files that `cxr-explain
-            explain` wrote.
+            explain` wrote, folders with them, or globs.
         columns: radiograph, fused, winner, boxes, predictions, or a pathology for its class map, separated by
             commas.
         source: what is read beside saved explanations.
@@ -126,6 +127,7 @@ def panel(
         "crop": None if crop is None else _crop(crop),
     }
     asked = [name.strip() for name in columns.split(",") if name.strip()]
+    inputs = _expanded(inputs)
     if not all(map(_is_saved, inputs)):
         run, *ids = inputs
         if not ids:
@@ -165,8 +167,8 @@ def compare(
     """Draw models or methods beside each other on one radiograph, and what differs in numbers.
 
     Args:
-        inputs: two or more of one radiograph: JSON files that `cxr-explain explain` wrote, or audits, with
-            --id.
+        inputs: two or more of one radiograph: JSON files that `cxr-explain explain` wrote, folders with them
+            or globs, or audits, with --id.
         image_id: identifier of the image in audits.
         names: names of the models or methods, separated by commas.
         class_maps: number of pathologies whose class maps are drawn, or their names, separated by commas.
@@ -187,6 +189,7 @@ def compare(
     from cxr_explain.figures.model_comparison import compare as comparison
     from cxr_explain.support.whole_file import write_output
 
+    inputs = _expanded(inputs)
     cases = {run: _case(run, image_id, images) for run in inputs if not _is_saved(run)}
     explanations = [cases[each].explanation if each in cases else _loaded([each])[0] for each in inputs]
     if cases:
@@ -229,6 +232,23 @@ def _case(run: str, image_id: str | None, images: str | None) -> StoredCase:
 def _is_saved(text: str) -> bool:
     """Whether an input is a saved explanation, and no audit."""
     return text.lower().endswith(".json")
+
+
+def _expanded(inputs: Sequence[str]) -> list[str]:
+    """Inputs with the saved explanations that a folder has, or that a glob matches, in its place."""
+    from cxr_explain.audit.store import RECORD
+
+    found: list[str] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir() and not (path / RECORD).exists():
+            saved = sorted(map(str, path.glob("*.json")))
+        elif not path.exists() and "://" not in text:
+            saved = sorted(each for each in glob.glob(text, recursive=True) if _is_saved(each))
+        else:
+            saved = []
+        found += saved or [text]
+    return found
 
 
 def _loaded(paths: Sequence[str]) -> list[Explanation]:
@@ -277,7 +297,7 @@ def _labels(
 
 
 def _names(names: str | None, inputs: Sequence[str]) -> list[str]:
-    given = [name.strip() for name in names.split(",")] if names else [_name_of(each) for each in inputs]
+    given = [name.strip() for name in names.split(",")] if names else _names_of(inputs)
     if len(given) != len(inputs) or len(set(given)) < len(given) or not all(given):
         raise OptionError(
             f"the names {', '.join(given)} for {len(inputs)} inputs",
@@ -287,9 +307,11 @@ def _names(names: str | None, inputs: Sequence[str]) -> list[str]:
     return given
 
 
-def _name_of(text: str) -> str:
-    path = Path(text)
-    return path.parent.name or path.stem if path.suffix.lower() == ".json" else path.name
+def _names_of(inputs: Sequence[str]) -> list[str]:
+    """Names of folders, that say the method; of files, where several are in one folder."""
+    paths = list(map(Path, inputs))
+    folders = [path.parent.name or path.stem if _is_saved(path.name) else path.name for path in paths]
+    return folders if len(set(folders)) == len(folders) else [path.stem for path in paths]
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -110,3 +110,26 @@ def test_what_is_wrong_is_said_in_one_line(
     assert (found, out.exists()) == (code, False), said
     assert message in " ".join(said.split())
     assert said.count("error:") == 1
+
+
+def test_folders_and_globs_name_saved_explanations(saved: Path, tmp_path: Path) -> None:
+    radiographs = ("--radiographs", saved / "phantoms" / "images")
+    for given in (saved / "grad-cam", saved / "grad-cam" / "*.json"):
+        out = tmp_path / "panel.svg"
+        code, said = run("panel", given, *radiographs, "--letters", "A", "--out", out)
+        assert code == 0, said
+        assert ">D<" in out.read_text()  # two rows of two pictures
+    first = jsons(saved / "grad-cam")[0].name
+    code, said = run(
+        "compare", saved / "*" / first, *radiographs, "--class-maps", 0, "--out", tmp_path / "compare.svg"
+    )
+    assert code == 0, said
+    assert ">A grad-cam<" in (tmp_path / "compare.svg").read_text()
+
+
+def test_the_help_says_how_options_are_spelt() -> None:
+    code, said = run("panel", "--help")
+    assert code == 0
+    assert "--scale_bar" not in said
+    assert "animation" not in said
+    assert "animation" in run("figure", "--help")[1]
