@@ -8,6 +8,7 @@ ships count, as for Matplotlib.
 
 from __future__ import annotations
 
+import copyreg
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,6 +32,9 @@ from matplotlib.ft2font import FT2Font, LoadFlags
 from numpy.typing import NDArray
 
 from cxr_explain.errors import OptionError
+
+# Matplotlib 3.11 cannot pickle nor copy its own class, and with it no figure that names font files.
+copyreg.pickle(FontPath, lambda font: (FontPath, (font.path, font.face_index)))
 
 Face = Literal["regular", "bold", "oblique"]
 
