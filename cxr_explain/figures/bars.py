@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxr_explain.explaining.ranking import Prediction
+from cxr_explain.figures.fitting import fitted
 from cxr_explain.figures.marks import Field
 from cxr_explain.figures.palette import ClassStyle
 from cxr_explain.figures.style import BODY
@@ -14,6 +15,9 @@ ROW = 0.27
 """Height of a prediction."""
 
 _BAR = 0.055
+_NAME = 0.13  # where a name begins, after a short rank
+_GAP = 0.04
+_LINE = 0.13
 
 
 def predictions(field: Field, *, top: Sequence[Prediction], styles: Sequence[ClassStyle]) -> None:
@@ -25,24 +29,38 @@ def predictions(field: Field, *, top: Sequence[Prediction], styles: Sequence[Cla
         styles: how each is drawn.
     """
     look = field.style
-    rows = max(1, int((field.height + 0.02) / ROW))
-    shown = top if len(top) <= rows else top[: rows - 1]
-    for at, (prediction, style) in enumerate(zip(shown, styles, strict=False)):
-        y = at * ROW + 0.1
-        value = format_probability(prediction.probability)
-        field.text(0.0, y, str(style.rank), size=BODY, face="bold", align="left")
-        room = field.width - 0.17 - field.text_width(value, BODY)
-        name = look.typeface.shorten(look.name_of(prediction.pathology), room, BODY)
-        field.text(0.13, y, name, size=BODY, align="left")
-        field.text(field.width, y, value, size=BODY, align="right")
-        _bar(field, y + 0.085, prediction.probability, prediction.operating_point, style.colour)
+    values = [format_probability(prediction.probability) for prediction in top]
+    names = [look.name_of(prediction.pathology) for prediction in top]
+    left = _GAP + max(field.text_width(str(style.rank), BODY, "bold") for style in styles) if styles else 0.0
+    left = max(left, _NAME)
+    sizes = [
+        fitted(look, name, max(field.width - left - _GAP - field.text_width(value, BODY), 0.05), BODY)
+        for name, value in zip(names, values, strict=True)
+    ]
+    size = min((size for _, size in sizes), default=BODY)
+    beside = all(len(lines) == 1 for lines, _ in sizes)
+    shown, y = 0, 0.0
+    for prediction, style, name, value in zip(top, styles, names, values, strict=False):
+        room = field.width - left - (_GAP + field.text_width(value, BODY) if beside else 0.0)
+        lines = look.typeface.wrap(name, max(room, 0.05), size)
+        height = ROW + _LINE * (len(lines) - beside)
+        last = shown + 1 == len(top)
+        if shown and y + height + (0.0 if last else _LINE) > field.height + 0.03:
+            break
+        field.text(0.0, y + 0.1, str(style.rank), size=size, face="bold", align="left")
+        for at, line in enumerate(lines):
+            field.text(left, y + 0.1 + _LINE * at, line, size=size, align="left")
+        field.text(field.width, y + height - ROW + 0.1, value, size=min(BODY, size), align="right")
+        y += height
+        _bar(field, y - ROW + 0.185, prediction.probability, prediction.operating_point, style.colour)
+        shown += 1
     if not top:
         text = look.words("no pathology to explain")
         for at, line in enumerate(look.typeface.wrap(text, field.width, BODY, lines=4)):
             field.text(0.0, 0.1 + 0.14 * at, line, size=BODY, align="left")
-    elif len(shown) < len(top):
-        text = look.words("more pathologies", count=len(top) - len(shown))
-        field.text(0.0, len(shown) * ROW + 0.1, text, size=field.small, align="left", colour=look.quiet)
+    elif shown < len(top):
+        text = look.words("more pathologies", count=len(top) - shown)
+        field.text(0.0, y + 0.1, text, size=field.small, align="left", colour=look.quiet)
 
 
 def _bar(field: Field, y: float, value: float, point: float | None, colour: str) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar, cast
 from cxr_explain.errors import OptionError
 from cxr_explain.figures import key_entries
 from cxr_explain.figures.content import Content
+from cxr_explain.figures.fitting import fitted
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.marks import DrawMark, Marks
 from cxr_explain.figures.output import ExplanationFigure, own_style
@@ -37,8 +38,12 @@ _WIDTHS = (20.0, 1000.0)
 _COLUMN_GAP = 0.08
 _ROW_GAP = 0.07
 _STRIP = 0.17
+_TITLE_LINES = 2
+_TITLE_LINE = 0.135
 _NAME_STRIP = 0.2
-_CAPTION_LINES = 10
+_NAME_LINE = 0.135
+_NAME_LINES = 3
+_LONGEST_WORD = 1.2  # of a name for which a low row is made higher
 _KEY_GAP = 0.1
 
 
@@ -128,15 +133,54 @@ class PictureGrid:
         # To the nearest pixel: rounded up, a page of 180.0 mm might have 180.1.
         self.width = round(self.width_mm / _MM * self.dpi) / (self.dpi * self.look.scale)
         self.room = self.width - 2 * MARGIN
-        self.left = MARGIN + (_NAME_STRIP if self.names else 0.0)
+        self.small = small_size(self.look) / self.look.scale
+        self.line = self.small / 72 * 1.3
+        for lines in range(1, _NAME_LINES + 1):
+            self._divide(lines)
+            self.name_lines = [self._name(at, lines) for at in range(len(self.rows))]
+            if max(map(len, self.name_lines)) <= lines:
+                break
+        else:
+            self.name_lines = [names[:_NAME_LINES] for names in self.name_lines]
+        self.titles = [self._titles(at) for at in range(len(self.rows))]
+
+    def _divide(self, name_lines: int) -> None:
+        """Share the width out between names and columns."""
         columns = len(self.rows[0])
+        strip = _NAME_STRIP + _NAME_LINE * (name_lines - 1) if self.names else 0.0
+        self.left = MARGIN + strip
         self.column = (self.width - MARGIN - self.left - _COLUMN_GAP * (columns - 1)) / columns
         if self.column < 0.2:
             raise OptionError(
                 f"{columns} columns on {self.width_mm:g} mm", expected="a wider figure, or fewer columns"
             )
-        self.small = small_size(self.look) / self.look.scale
-        self.line = self.small / 72 * 1.3
+
+    def _name(self, at: int, lines: int) -> list[str]:
+        """The name of a row, in lines as long as it is high; the last of all may end in an ellipsis."""
+        name = (self.names[at] if self.names else None) or ""
+        room = self._body_height(at)
+        found = self.look.typeface.wrap(name, room, BODY)
+        if lines < _NAME_LINES:
+            return found
+        return self.look.typeface.wrap(name, room, BODY, lines=_NAME_LINES)
+
+    def _titles(self, at: int) -> tuple[list[list[str]], float]:
+        """The titles of a row in lines, and the one size that all of them have."""
+        row = self.rows[at]
+        rooms = [self.column - self._letter_room(at * len(row) + number) for number in range(len(row))]
+        wanted = [
+            fitted(self.look, cell.title, room, BODY, lines=_TITLE_LINES)
+            for cell, room in zip(row, rooms, strict=True)
+        ]
+        size = min(size for _, size in wanted)
+        wrap = self.look.typeface.wrap
+        return [wrap(cell.title, room, size) for cell, room in zip(row, rooms, strict=True)], size
+
+    def _letter_room(self, number: int) -> float:
+        if not self.letters:
+            return 0.0
+        letter = _letter(number, capital=self.letters == "A")
+        return 0.06 + self.look.typeface.width(letter, HEADING, "bold")
 
     def draw(self, kind: type[F]) -> F:
         """Draw all of it on one page, a figure of a kind."""
@@ -147,7 +191,7 @@ class PictureGrid:
             for note in self.notes
             for line in self.look.typeface.wrap(note.text, self.room, self.small, note.face)
         ]
-        heights = [self._row_height(row) for row in self.rows]
+        heights = [self._row_height(at) for at in range(len(self.rows))]
         height = sum(heights) + _ROW_GAP * (len(heights) - 1)
         height += sum(_KEY_GAP + block.height for block in blocks)
         height += _KEY_GAP + key_height if self.key else 0.0
@@ -174,30 +218,43 @@ class PictureGrid:
         page.figure.svg_text = "fonts"  # what a journal asks for; its typesetters edit text
         return cast(F, page.figure)
 
-    def _strip(self, row: Sequence[Cell]) -> float:
+    def _strip(self, at: int) -> float:
         """Height of the letters and titles above a row."""
-        return _STRIP if self.letters or any(cell.title for cell in row) else 0.0
+        titles, size = self.titles[at]
+        lines = max(map(len, titles))
+        return _STRIP + _TITLE_LINE * size / BODY * max(0, lines - 1) if self.letters or lines else 0.0
 
     def _picture_height(self, row: Sequence[Cell]) -> float:
-        return max(cell.picture_height(self.column) for cell in row) or max(cell.height for cell in row)
+        return max(max(cell.picture_height(self.column), cell.height) for cell in row)
 
-    def _row_height(self, row: Sequence[Cell]) -> float:
-        lines = max(len(self._caption(cell)) for cell in row)
-        captions = 0.02 + self.line * lines if lines else 0.0
-        return self._strip(row) + self._picture_height(row) + captions
+    def _body_height(self, at: int) -> float:
+        """Height of a row's pictures with their captions, and of the longest word of its name."""
+        row = self.rows[at]
+        body = max(max(cell.height, self._captioned_height(cell)) for cell in row)
+        name = (self.names[at] if self.names else None) or ""
+        words = self.look.typeface.clean(name).split()
+        longest = max((self.look.typeface.width(word, BODY) for word in words), default=0.0)
+        return max(body, min(longest, _LONGEST_WORD))
+
+    def _captioned_height(self, cell: Cell) -> float:
+        lines = len(self._caption(cell))
+        return cell.picture_height(self.column) + (0.02 + self.line * lines if lines else 0.0)
+
+    def _row_height(self, at: int) -> float:
+        return self._strip(at) + self._body_height(at)
 
     def _caption(self, cell: Cell) -> list[str]:
-        return self.look.typeface.wrap(cell.caption, self.column, self.small, lines=_CAPTION_LINES)
+        return self.look.typeface.wrap(cell.caption, self.column, self.small)
 
     def _draw_row(self, page: Page, y: float, at: int) -> None:
         row = self.rows[at]
-        top, height = y + self._strip(row), self._picture_height(row)
+        top, height = y + self._strip(at), self._picture_height(row)
         like: Pieces | None = None
         for number, cell in enumerate(row):
             x = self.left + number * (self.column + _COLUMN_GAP)
-            self._draw_title(page, x, y, at * len(row) + number, cell.title)
+            self._draw_title(page, x, y, at, number)
             if cell.paint is None:
-                marks = Marks(page.blank(x, top, self.column, height), self.look)
+                marks = Marks(page.blank(x, top, self.column, self._body_height(at)), self.look)
                 if cell.mark is not None:
                     marks.add(cell.mark)
             else:
@@ -206,19 +263,26 @@ class PictureGrid:
                 pieces.frame()
                 like = pieces
             for line, text in enumerate(self._caption(cell)):
-                baseline = top + height + 0.02 + self.line * (line + 1) - 0.03
+                under = cell.picture_height(self.column) or height
+                baseline = top + under + 0.02 + self.line * (line + 1) - 0.03
                 page.text(x, baseline, text, size=self.small, colour=self.look.quiet)
-        if self.names and (name := self.names[at]):
-            page.upright(MARGIN + _NAME_STRIP / 2 - 0.03, top + height / 2, name, room=height)
+        lines, body = self.name_lines[at], self._body_height(at)
+        fits = all(self.look.typeface.width(line, BODY) <= height for line in lines)
+        middle = top + (height if fits else body) / 2
+        for line, text in enumerate(lines):
+            x = self.left - _NAME_STRIP / 2 - 0.03 - _NAME_LINE * (len(lines) - 1 - line)
+            page.upright(x, middle, text, room=body)
 
-    def _draw_title(self, page: Page, x: float, y: float, number: int, title: str) -> None:
-        room = self.column
+    def _draw_title(self, page: Page, x: float, y: float, at: int, number: int) -> None:
+        place = at * len(self.rows[at]) + number
         if self.letters:
-            letter = _letter(number, capital=self.letters == "A")
+            letter = _letter(place, capital=self.letters == "A")
             page.text(x, y + 0.12, letter, size=HEADING, face="bold")
-            used = 0.06 + self.look.typeface.width(letter, HEADING, "bold")
-            x, room = x + used, room - used
-        page.text(x, y + 0.12, title, size=BODY, room=room)
+        titles, size = self.titles[at]
+        for line, text in enumerate(titles[number]):
+            page.text(
+                x + self._letter_room(place), y + 0.12 + _TITLE_LINE * size / BODY * line, text, size=size
+            )
 
     def _pieces(self, page: Page, x: float, y: float, cell: Cell, like: Pieces | None) -> Pieces:
         left, top, right, bottom = cell.shown

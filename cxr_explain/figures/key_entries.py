@@ -26,6 +26,8 @@ GAP = 0.2
 _HEIGHT = 0.1
 _NEXT_LINE = 0.125
 _INSET = 0.018
+_FROM_EDGE = 0.04  # of a picture, to a key in it
+_PAD = 0.05
 
 
 _NEUTRAL = ClassStyle("", 1, "#808080")
@@ -63,7 +65,7 @@ class KeyEntry:
 
     def lines(self, look: Style, room: float) -> list[str]:
         """The words, on one line where there is room."""
-        return look.typeface.wrap(self.text, room - TEXT - self._rank_room, self.size(look), lines=4)
+        return look.typeface.wrap(self.text, room - TEXT - self._rank_room, self.size(look))
 
     def draw(self, field: Field, x: float, y: float, *, ink: str, room: float) -> None:
         """Draw with the left end at x and the middle of the first line at y."""
@@ -171,17 +173,31 @@ def _height(line: Sequence[KeyEntry], width: float, look: Style) -> float:
 
 
 def inset_key(field: Field, *, entries: Sequence[KeyEntry], loc: str) -> None:
-    """A key on a dark plate in a corner of a picture, one entry a line."""
-    shown = list(entries)[: max(1, int((field.height - 0.1) / LINE))]
-    width = min(max(entry.width(field.style) for entry in shown) + 0.12, field.width)
-    height = LINE * len(shown) + 0.08
-    left = field.width - width - 0.04 if "right" in loc else 0.04
-    top = field.height - height - 0.04 if "lower" in loc else 0.04
+    """A key on a dark plate in a corner of a picture, one entry a line; it says how many have no room."""
+    look = field.style
+    room = field.width - 2 * (_FROM_EDGE + _PAD)
+    heights = [_height([entry], room, look) for entry in entries]
+    free = field.height - 2 * (_FROM_EDGE + _PAD)
+    shown = list(entries)
+    if sum(heights) > free:
+        fitting = sum(1 for end in range(1, len(heights) + 1) if sum(heights[:end]) + LINE <= free)
+        shown = shown[:fitting]
+    more = (
+        look.words("more pathologies", count=len(entries) - len(shown)) if len(shown) < len(entries) else ""
+    )
+    widths = [min(entry.width(look), room) for entry in shown]
+    width = max([*widths, field.text_width(more, field.small)]) + 2 * _PAD
+    height = sum(heights[: len(shown)]) + (LINE if more else 0.0) + 2 * _PAD
+    left = field.width - width - _FROM_EDGE if "right" in loc else _FROM_EDGE
+    top = field.height - height - _FROM_EDGE if "lower" in loc else _FROM_EDGE
     x, y = field.placement.centred(left + width / 2, top + height / 2, width, height)
     field.plate(x, y, width, height)
-    for at, entry in enumerate(shown):
-        line = y - height / 2 + 0.04 + LINE * (at + 0.5)
-        entry.draw(field, x - width / 2 + 0.06, line, ink="#FFFFFF", room=width - 0.08)
+    left, line = x - width / 2 + _PAD, y - height / 2 + _PAD + LINE / 2
+    for entry, taken in zip(shown, heights, strict=False):
+        entry.draw(field, left, line, ink="#FFFFFF", room=room)
+        line += taken
+    if more:
+        field.text(left, line, more, size=field.small, align="left", colour="#FFFFFF")
 
 
 def _swatch(field: Field, at: Spot, entry: KeyEntry, _ink: str) -> None:

@@ -22,10 +22,11 @@ from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from cxr_explain.figures.artists import Samples, TextLine
+from cxr_explain.figures.fitting import fitted
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.palette import ClassStyle, Dashes
 from cxr_explain.figures.placement import Placement
-from cxr_explain.figures.style import BODY, Style, small_size
+from cxr_explain.figures.style import BODY, SMALLEST, Style, small_size
 
 SHADOW = [withStroke(linewidth=1.8, foreground=(0, 0, 0, 0.45))]
 """Around lines on a radiograph, which has every grey."""
@@ -34,6 +35,13 @@ Spot = tuple[float, float]
 DrawMark = Callable[["Field"], None]
 
 _BADGE = 0.135
+_BADGE_SHARE = 0.075  # of the shorter side of a picture, at most
+_BADGE_OF_TEXT = 1.62  # diameter of the smallest badge, of the smallest letters' size
+_NUMBER = 0.62  # size of a badge's number, of the diameter
+_SMALL_FINDING = 1.2  # of a badge: what is smaller has the badge beside it
+_SMALL_PICTURE = 1.6  # below, the signs of the sides are smaller
+_SMALLEST_SIDE = 0.65
+_LABEL_SHARE = 0.5  # of the width of a picture, at most
 _BADGE_EDGE = "#101010"
 _LABEL_LINE = 0.116
 _MOVED = 0.6  # of a badge: from here on a line leads to its place
@@ -59,6 +67,12 @@ class Field:
         self.width, self.height = box.width / self.unit, box.height / self.unit
         self.placement = Placement(self.width, self.height)
         self._to_display = Affine2D().scale(self.unit, -self.unit).translate(box.x0, box.y1)
+
+    @cached_property
+    def badge(self) -> float:
+        """Diameter of a badge: a small share of a small picture, as long as its number can be read."""
+        least = _BADGE_OF_TEXT * SMALLEST / 72 / self.style.scale
+        return min(_BADGE, max(least, _BADGE_SHARE * min(self.width, self.height)))
 
     @cached_property
     def small(self) -> float:
@@ -150,9 +164,19 @@ class Marks(Artist):
         self.set_in_layout(False)
         axes.add_artist(self)
 
-    def add(self, mark: Callable[..., None], **options: Any) -> None:
-        """Add a mark: a function of this module, and what it draws."""
-        self.marks.append(partial(mark, **options))
+    @classmethod
+    def of(cls, axes: Axes, style: Style) -> Marks:
+        """Those that the axes have, so that labels of one picture keep clear of each other; or new ones."""
+        there = [child for child in axes.artists if isinstance(child, cls) and child.style == style]
+        return there[0] if there else cls(axes, style)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle has: what there is to draw, and not how it was drawn at one size."""
+        return {**cast("dict[str, Any]", super().__getstate__()), "_state": (), "_children": []}
+
+    def add(self, mark: Callable[..., None], *, first: bool = False, **options: Any) -> None:
+        """Add a mark: a function of this module, and what it draws; all others keep clear of the first."""
+        self.marks.insert(0 if first else len(self.marks), partial(mark, **options))
 
     def get_children(self) -> list[Artist]:
         """What there is to draw at the size that the axes have now."""
@@ -176,41 +200,64 @@ class Marks(Artist):
 
 
 def side(field: Field, *, text: str, at_right: bool) -> None:
-    """The direction that an edge of the image points to, as a viewer marks it."""
-    edge, width = field.width if at_right else 0.0, 0.1 + 0.08 * len(text)
-    x, y = field.placement.centred(edge, field.height / 2, width, 0.2)
-    field.text(x, y, text, size=BODY + 1.5, face="bold", colour="white", halo="black")
+    """The direction that an edge of the image points to, as a viewer marks it, at no other place."""
+    size = (BODY + 1.5) * min(1.0, max(_SMALLEST_SIDE, min(field.width, field.height) / _SMALL_PICTURE))
+    share = size / (BODY + 1.5)
+    width, height = (0.1 + 0.08 * len(text)) * share, 0.2 * share
+    edge, steps = field.width if at_right else 0.0, range(1, 13)
+    moved = [way * step * height / 2 for step in steps for way in (-1, 1)]
+    centres = [(edge, field.height / 2 + by) for by in (0.0, *moved)]
+    x, y = field.placement.first(centres, width, height)
+    field.text(x, y, text, size=size, face="bold", colour="white", halo="black")
 
 
-def badge(field: Field, *, point: Spot, style: ClassStyle, text: str | None = None) -> None:
-    """A pathology's number, or another text, at its strongest cell; with an arrow where that is not shown."""
+def badge(
+    field: Field, *, point: Spot, style: ClassStyle, text: str | None = None, extent: float | None = None
+) -> None:
+    """A pathology's number, or another text, at its strongest cell; with an arrow where that is not shown.
+
+    Args:
+        field: what the axes show.
+        point: the strongest cell.
+        style: how the pathology is drawn.
+        text: what stands in it; the rank by default.
+        extent: size of the region around the cell, in the axes' coordinates; beside a small one the badge
+            stands aside, and a line leads to it.
+    """
     true_x, true_y = field.at(point)
     inside = -1e-6 <= true_x <= field.width + 1e-6 and -1e-6 <= true_y <= field.height + 1e-6
+    size = field.badge
     if inside:
-        x, y = field.placement.centred(true_x, true_y, _BADGE, _BADGE)
-        if math.hypot(x - true_x, y - true_y) > _MOVED * _BADGE:
+        x, y = field.placement.centred(*_beside(field, point, extent), size, size)
+        if math.hypot(x - true_x, y - true_y) > _MOVED * size:
             field.line([true_x, x], [true_y, y], colour=style.colour, weight=0.9, under=True)
-            field.draw(
-                dot(
-                    true_x,
-                    true_y,
-                    0.05 * field.style.scale,
-                    face_colour=style.colour,
-                    edge_colour=_BADGE_EDGE,
-                ),
-                under=True,
-            )
+            diameter = 0.05 * field.style.scale * size / _BADGE
+            end = dot(true_x, true_y, diameter, face_colour=style.colour, edge_colour=_BADGE_EDGE)
+            field.draw(end, under=True)
     else:
-        room = _BADGE * 1.75
+        room = size * 1.75
         x, y = field.placement.centred(
             min(max(true_x, room / 2), field.width - room / 2),
             min(max(true_y, room / 2), field.height - room / 2),
             room,
             room,
         )
-        field.draw(arrow_head((x, y), (true_x - x, true_y - y), style.colour))
-    field.dot(x, y, _BADGE, face_colour=style.colour, edge_colour=_BADGE_EDGE)
-    field.text(x, y, text or str(style.rank), size=field.small - 0.2, face="bold", colour=style.ink)
+        field.draw(arrow_head((x, y), (true_x - x, true_y - y), style.colour, size))
+    field.dot(x, y, size, face_colour=style.colour, edge_colour=_BADGE_EDGE)
+    letters = min(field.small - 0.2, _NUMBER * 72 * size) if size < _BADGE else field.small - 0.2
+    field.text(x, y, text or str(style.rank), size=letters, face="bold", colour=style.ink)
+
+
+def _beside(field: Field, point: Spot, extent: float | None) -> Spot:
+    """Where a badge is to stand: on its place, or above to the right of a region that it would hide."""
+    x, y = field.at(point)
+    if extent is None:
+        return x, y
+    across = abs(field.at((point[0] + extent, point[1]))[0] - x)
+    if across >= _SMALL_FINDING * field.badge:
+        return x, y
+    away = (across / 2 + 0.7 * field.badge) / math.sqrt(2)
+    return x + (away if x + away < field.width else -away), y - (away if y > away else -away)
 
 
 def link(field: Field, *, points: tuple[Spot, Spot], colour: str) -> None:
@@ -219,11 +266,29 @@ def link(field: Field, *, points: tuple[Spot, Spot], colour: str) -> None:
     field.line([x0, x1], [y0, y1], colour=colour, weight=0.7, under=True)
 
 
-def box_label(field: Field, *, corners: tuple[float, float, float, float], text: str, colour: str) -> None:
-    """The name of a reference box, at the corner of it that is free."""
-    text = field.style.typeface.shorten(text, field.width - 0.1, field.small)
-    w, h = field.text_width(text, field.small) + 0.08, _LABEL_LINE + 0.03
+def box_label(
+    field: Field,
+    *,
+    corners: tuple[float, float, float, float],
+    texts: Sequence[str],
+    colour: str,
+) -> None:
+    """The name of a reference box, at the corner of it that is free; none in a picture that it would cover.
+
+    Args:
+        field: what the axes show.
+        corners: left, top, right and bottom of the box.
+        texts: what it may say; the first that is short enough is taken.
+        colour: colour of the box.
+    """
     (x0, y0), (x1, y1) = field.at(corners[:2]), field.at(corners[2:])
+    if x1 <= 0 or y1 <= 0 or x0 >= field.width or y0 >= field.height:
+        return
+    cleaned = map(field.style.typeface.clean, texts)
+    text = next((t for t in cleaned if field.text_width(t, field.small) <= _LABEL_SHARE * field.width), "")
+    if not text:
+        return
+    w, h = field.text_width(text, field.small) + 0.08, _LABEL_LINE + 0.03
     left, right = x0 + w / 2, x1 - w / 2
     top, bottom = y0 - h / 2 - 0.02, y1 + h / 2 + 0.02
     centres = [(a, b) for b in (top, bottom, top + h + 0.04, bottom - h - 0.04) for a in (left, right)]
@@ -252,23 +317,38 @@ def strip_label(field: Field, *, corners: tuple[float, float, float, float], tex
 
 def message(field: Field, *, text: str) -> None:
     """What there is to say in place of a map."""
-    lines = field.style.typeface.wrap(text, field.width - 0.24, BODY, "bold", lines=4)
-    w = max(field.text_width(line, BODY, "bold") for line in lines) + 0.16
-    h = 0.14 * len(lines) + 0.12
+    fitting = max(1, int((field.height - 0.16) / 0.14))
+    lines, size = fitted(field.style, text, max(field.width - 0.24, 0.1), BODY, "bold", lines=min(4, fitting))
+    pitch = 0.14 * size / BODY
+    w = max(field.text_width(line, size, "bold") for line in lines) + 0.16
+    h = pitch * len(lines) + 0.12
     x, y = field.placement.centred(field.width / 2, field.height / 2, w, h)
     field.plate(x, y, w, h)
     for at, line in enumerate(lines):
-        middle = y + 0.14 * (at - (len(lines) - 1) / 2)
-        field.text(x, middle, line, size=BODY, face="bold", colour="white")
+        middle = y + pitch * (at - (len(lines) - 1) / 2)
+        field.text(x, middle, line, size=size, face="bold", colour="white")
 
 
 def notice(field: Field, *, text: str) -> None:
-    """A notice on a plate at the upper left."""
-    line = field.style.typeface.shorten(text, field.width - 0.16, field.small, "bold")
-    w, h = field.text_width(line, field.small, "bold") + 0.1, _LABEL_LINE + 0.04
+    """A notice on a plate at the upper left; its first words, where there is no room for all of them.
+
+    Args:
+        field: what the axes show.
+        text: what it says, its parts with " · " between them.
+    """
+    room = max(field.width - 0.16, 0.1)
+    lines, size = fitted(field.style, text, room, field.small, "bold")
+    if len(lines) > 2 or len(lines) * _LABEL_LINE * size / field.small > field.height / 4:
+        line = field.style.typeface.clean(text.split(" · ")[0], "bold")
+        lines, size = [line], min(size, size * room / field.text_width(line, size, "bold"))
+    pitch = _LABEL_LINE * size / field.small
+    w = max(field.text_width(line, size, "bold") for line in lines) + 0.1
+    h = pitch * len(lines) + 0.04
     x, y = field.placement.centred(w / 2 + 0.03, h / 2 + 0.03, w, h)
     field.plate(x, y, w, h)
-    field.text(x, y, line, size=field.small, face="bold", colour="white")
+    for at, line in enumerate(lines):
+        middle = y + pitch * (at - (len(lines) - 1) / 2)
+        field.text(x - w / 2 + 0.05, middle, line, size=size, face="bold", colour="white", align="left")
 
 
 def scale_bar(field: Field, *, spacing: float) -> None:
@@ -314,11 +394,11 @@ def dot(x: float, y: float, diameter: float, *, face_colour: str, edge_colour: s
     )
 
 
-def arrow_head(start: Spot, direction: Spot, colour: str) -> Polygon:
-    """A triangle beside a badge, that points on."""
+def arrow_head(start: Spot, direction: Spot, colour: str, size: float = _BADGE) -> Polygon:
+    """A triangle beside a badge of a diameter, that points on."""
     length = math.hypot(*direction) or 1.0
     dx, dy = direction[0] / length, direction[1] / length
-    near, far, half = _BADGE * 0.42, _BADGE * 0.88, _BADGE * 0.36
+    near, far, half = size * 0.42, size * 0.88, size * 0.36
     base_x, base_y = start[0] + dx * near, start[1] + dy * near
     tip = (start[0] + dx * far, start[1] + dy * far)
     wings = [(base_x - dy * half, base_y + dx * half), (base_x + dy * half, base_y - dx * half)]

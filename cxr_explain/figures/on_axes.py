@@ -255,17 +255,19 @@ def draw_key(
     explanation: Explanation,
     *,
     loc: Corner | None = None,
-    signs: bool = True,
+    signs: bool | None = None,
     colours: Mapping[str, str] | None = None,
     style: Style | StyleName | None = None,
 ) -> Axes:
     """Draw the colour key of an overlay.
 
     Args:
-        axes: empty axes, which the key fills from the top left corner; or those of a picture, with `loc`.
+        axes: empty axes, which the key fills from the top left corner; or those of a picture.
         explanation: the explanation.
-        loc: corner of a picture in which the key stands, on a dark plate.
-        signs: also explain numbers, outlines and the like.
+        loc: corner of a picture in which the key stands, on a dark plate; "lower left" where there is an
+            image on the axes.
+        signs: also explain numbers, outlines and the like; by default not in a picture, which they would
+            cover.
         colours: colour of a pathology by name, where it is not the package's own.
         style: how text and lines look; by default as Matplotlib's settings say.
 
@@ -282,15 +284,17 @@ def draw_key(
     content = _content(explanation, None, style=style, colours=colours, needs_pixels=False)
     look = content.look
     entries = class_entries(content.styles, look, ranked=True)
-    further = sign_entries([content], ["fused"], look) if signs else []
-    if loc is None:
+    in_picture = loc is not None or bool(axes.images)
+    further = sign_entries([content], ["fused"], look) if (signs is None and not in_picture) or signs else []
+    if in_picture:
+        place = loc or "lower left"
+        check_option("loc", place, Corner)
+        if shown := [*entries, *further]:
+            Marks.of(axes, look).add(inset_key, first=True, entries=shown, loc=place)
+    else:
         axes.set_axis_off()
         groups = [*([entry] for entry in entries), *([entry] for entry in further)]
         Marks(axes, look).add(key, groups=groups, ink=look.ink)
-    else:
-        check_option("loc", loc, Corner)
-        if shown := [*entries, *further]:
-            Marks(axes, look).add(inset_key, entries=shown, loc=loc)
     return axes
 
 
@@ -386,6 +390,10 @@ def _pieces(axes: Axes, content: Content, dpi: float) -> Pieces:
     """Axes in the radiograph's pixels, for images of a resolution that their present size asks for."""
     if not 0 < dpi <= 2400:
         raise OptionError(f"dpi={dpi!r}", expected="a number of up to 2400")
+    if axes.name != "rectilinear":
+        raise OptionError(f"{axes.name} axes for a radiograph", expected="plain axes")
+    if any(_twin(axes, other) for other in axes.figure.axes):
+        raise OptionError("twin axes, on which a radiograph is distorted", expected="axes of their own")
     height, width = content.radiograph.shape
     if not axes.images:
         axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
@@ -395,3 +403,9 @@ def _pieces(axes: Axes, content: Content, dpi: float) -> Pieces:
     scale = min(scale, _LONGEST / max(height, width))
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     return Pieces(axes, content, shape, max(4, round(HATCH_PERIOD * content.look.scale * dpi)))
+
+
+def _twin(axes: Axes, other: Axes) -> bool:
+    """Whether axes share an axis with others at the same place."""
+    shared = axes.get_shared_x_axes().joined(axes, other) or axes.get_shared_y_axes().joined(axes, other)
+    return other is not axes and shared and bool(axes.bbox.bounds == other.bbox.bounds)

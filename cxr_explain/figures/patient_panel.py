@@ -22,7 +22,7 @@ from cxr_explain.figures.pieces import Pieces, ShownPart
 from cxr_explain.figures.style import Style, style_of
 from cxr_explain.figures.texts import format_probability, weights_text
 from cxr_explain.options import StyleName, check_option
-from cxr_explain.pathologies import ReferenceLabelsLike, canonical_pathology
+from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
 Kind = Literal["radiograph", "fused", "boxes", "masks", "winner", "predictions"]
@@ -40,6 +40,9 @@ _SCALES = {
     "": "scale by another source",
 }
 """What is said of a scale, by the attribute that the pixel spacing came from."""
+
+_ROWS_OF_BARS = 4
+"""Predictions for which a row is made higher than the pictures in it."""
 
 _AROUND_A_BOX = 0.35  # of the longer side, shown around the box that is cropped to
 
@@ -136,7 +139,7 @@ def panel(
     ]
     shared = _shared_styles(contents, all_masks, colours)
     contents = [replace(content, shared=shared) for content in contents]
-    patients = [_Row(*each, boxes) for each in zip(contents, windows, all_masks, strict=True)]
+    patients = [_Row(*each, boxes, key) for each in zip(contents, windows, all_masks, strict=True)]
     names = _each(row_names, rows, "row_names") if row_names else None
     above = _titles(titles, kinds, contents, look)
     grid = PictureGrid(
@@ -174,12 +177,14 @@ class _Row:
         window: the part of the radiograph that is shown; None for all of it.
         masks: reference masks by pathology.
         boxes: whether every picture has the reference boxes.
+        key: whether a key names their colours, so that they need no names.
     """
 
     content: Content
     window: ShownPart | None
     masks: Mapping[str, ArrayLike]
     boxes: bool
+    key: bool
 
     def cells(
         self, kinds: Sequence[str], titles: Sequence[str], *, captions: bool, scale_bar: bool
@@ -192,7 +197,8 @@ class _Row:
             caption = self._caption(kind) if captions and not said else ""
             if kind == "predictions":
                 top = self.content.explanation.ranking.top
-                height = bars.ROW * max(1, len(top))
+                rows = len(top) if set(kinds) == {"predictions"} else min(len(top), _ROWS_OF_BARS)
+                height = bars.ROW * max(1, rows)
                 mark = partial(bars.predictions, top=top, styles=self.content.styles)
                 cells.append(Cell(self.content, mark=mark, height=height, title=title, caption=caption))
             else:
@@ -203,9 +209,10 @@ class _Row:
     def _paint(self, pieces: Pieces, *, kind: str, is_first: bool, scale_bar: bool) -> None:
         if is_first:
             head(pieces, scale_bar=scale_bar)
+            pieces.sides()
         words = self.content.words
         if kind == "fused":
-            paint_overlay(pieces, sides=is_first)
+            paint_overlay(pieces, sides=False)
         elif kind == "winner":
             pieces.winners()
             pieces.unseen()
@@ -215,15 +222,13 @@ class _Row:
                 pieces.message(words("no masks"))
         elif kind == "boxes":
             pieces.radiograph()
-            pieces.reference_boxes()
-            if not self.content.boxes:
+            pieces.reference_boxes(names=not self.key)
+            if not boxes_in(self.content, self.window):
                 pieces.message(words("no boxes"))
         elif kind == "radiograph":
             pieces.radiograph()
-            if is_first:
-                pieces.sides()
         else:
-            paint_pathology(pieces, kind, sides=is_first)
+            paint_pathology(pieces, kind)
         if self.boxes and kind != "boxes":
             pieces.reference_boxes(names=False)
 
@@ -245,11 +250,11 @@ def head(pieces: Pieces, *, scale_bar: bool) -> None:
         pieces.scale_bar()
 
 
-def paint_pathology(pieces: Pieces, pathology: str, *, sides: bool = False) -> None:
+def paint_pathology(pieces: Pieces, pathology: str) -> None:
     """The class map of a pathology; or the radiograph, and why there is no class map."""
     content = pieces.content
     if (style := content.style_of(pathology)) is not None:
-        paint_class_map(pieces, style, sides=sides)
+        paint_class_map(pieces, style, sides=False)
         return
     pieces.radiograph()
     prediction, words = content.prediction_of(pathology), content.words
@@ -288,7 +293,7 @@ def _key_of(rows: Sequence[_Row], kinds: Sequence[str], look: Style) -> list[lis
         if set(known) & {"fused", "winner", "predictions"}:
             shown |= {canonical_pathology(style.pathology) for style in row.content.styles}
         if "boxes" in known or row.boxes:
-            shown |= {box.pathology for box in row.content.boxes}
+            shown |= {box.pathology for box in boxes_in(row.content, row.window)}
         if "masks" in known:
             shown |= {canonical_pathology(name) for name in row.masks}
     styles = [each for each in rows[0].content.shared if canonical_pathology(each.pathology) in shown]
@@ -431,6 +436,17 @@ def _titles(
     return [usual.get(kind) or look.name_of(kind) for kind in kinds]
 
 
+def boxes_in(content: Content, window: ShownPart | None) -> list[ReferenceBox]:
+    """The reference boxes that a part of the radiograph shows some of."""
+    height, width = content.radiograph.shape
+    left, top, right, bottom = window or (0, 0, width, height)
+    return [
+        box
+        for box in content.boxes
+        if box.x < right and box.x + box.width > left and box.y < bottom and box.y + box.height > top
+    ]
+
+
 def window_of(content: Content, crop: Crop, unit: CropUnit) -> ShownPart | None:
     """The part of a radiograph that is shown, in whole pixels."""
     if crop is None:
@@ -438,7 +454,10 @@ def window_of(content: Content, crop: Crop, unit: CropUnit) -> ShownPart | None:
     if isinstance(crop, str):
         edges = _around_boxes(content, crop)
     else:
-        edges = np.asarray(crop, np.float64)
+        try:
+            edges = np.asarray(crop, np.float64)
+        except (TypeError, ValueError):
+            edges = np.empty(0)
         if edges.shape != (4,) or not np.isfinite(edges).all():
             raise OptionError(f"crop={crop!r}", expected="(left, top, right, bottom), or a pathology")
         if unit == "mm":

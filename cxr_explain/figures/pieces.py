@@ -32,6 +32,8 @@ ShownPart = tuple[int, int, int, int]
 """(left, top, right, bottom) of a part of the radiograph, in its pixels."""
 
 _MASK_OPACITY = 0.35
+_SMALL_PICTURE = 1.6  # inches, where ordinary text has 7.4 points: below, lines are thinner
+_THINNEST = 0.6
 
 
 @dataclass(eq=False)
@@ -54,7 +56,7 @@ class Pieces:
     labels: Marks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.labels = Marks(self.axes, self.content.look)
+        self.labels = Marks.of(self.axes, self.content.look)
 
     def radiograph(self) -> None:
         """The radiograph as it is."""
@@ -140,7 +142,8 @@ class Pieces:
         """The number of each pathology at its strongest cell."""
         for style, values in zip(styles, maps, strict=True):
             if (point := self.content.explanation.geometry.peak_of(values)) is not None:
-                self.labels.add(marks.badge, point=point, style=style)
+                extent = _extent_at_peak(values, self.content.explanation.geometry)
+                self.labels.add(marks.badge, point=point, style=style, extent=extent)
 
     def unseen(self) -> None:
         """The edges of what the model saw, and a label in what it did not."""
@@ -164,8 +167,8 @@ class Pieces:
             self._frame(corners, colour, BOX_DASHES, 1.2)
             if names:
                 name = self.content.look.name_of(box.pathology)
-                text = self.content.words("reference box of", pathology=name)
-                self.labels.add(marks.box_label, corners=corners, text=text, colour=colour)
+                texts = (self.content.words("reference box of", pathology=name), name)
+                self.labels.add(marks.box_label, corners=corners, texts=texts, colour=colour)
 
     def sides(self) -> None:
         """The patient's sides, as a viewer marks them; nothing where the header does not say."""
@@ -252,9 +255,33 @@ class Pieces:
 
     def _line(self, points: Points, colour: str, dashes: Dashes, weight: float) -> None:
         look = self.content.look
-        weight *= look.scale * look.line_width
+        weight *= look.scale * look.line_width * self._thinner
         line = Line2D(*points.T, color=colour, linewidth=weight, linestyle=dashes, path_effects=SHADOW)
         self.axes.add_line(line)
+
+    @cached_property
+    def _thinner(self) -> float:
+        """A factor of line widths, below 1 in a picture that is small beside its text."""
+        box = self.axes.get_window_extent()
+        side = min(box.width, box.height) / (self.axes.figure.dpi * self.content.look.scale)
+        return min(1.0, max(_THINNEST, side / _SMALL_PICTURE))
+
+
+def _extent_at_peak(values: NDArray[np.float32], geometry: Geometry) -> float:
+    """How far what reaches half of the peak reaches from the strongest cell, in pixels of the radiograph."""
+    reached = values >= 0.5 * values.max()
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    across, down = _run(reached[row], int(column)), _run(reached[:, column], int(row))
+    return float(geometry.side * max(across / values.shape[1], down / values.shape[0]))
+
+
+def _run(reached: Mask, at: int) -> int:
+    """Length of the run of true values around an index."""
+    ends = np.flatnonzero(~reached)
+    position = int(np.searchsorted(ends, at))
+    before = int(ends[position - 1]) if position else -1
+    after = int(ends[position]) if position < len(ends) else len(reached)
+    return after - before - 1
 
 
 def message_of(content: Content, peak: float) -> str:

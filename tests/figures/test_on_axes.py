@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+import re
 from dataclasses import replace
 
 import matplotlib
@@ -329,3 +331,55 @@ def test_bad_arguments_are_named(explanation):
         explanation.draw_radiograph(axes, dpi=0)
     with pytest.raises(OptionError, match="a mask of"):
         explanation.draw_boxes(axes, masks={"Mass": np.zeros((3, 3), bool)})
+
+
+def test_a_key_on_a_picture_stands_on_a_plate_in_a_corner(explanation):
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_subplot()
+    explanation.draw_overlay(axes)
+    explanation.draw_key(axes)
+    figure.canvas.draw()
+    assert axes.axison
+    (marks,) = [child for child in axes.artists if isinstance(child, Marks)]  # one: labels keep clear
+    names = [text for text in marks.findobj(Text) if text.get_text() in explanation.ranking.pathologies]
+    assert len(names) == explanation.ranking.k
+    assert {text.get_color() for text in names} == {"#FFFFFF"}
+    for text in names:
+        x, y = axes.transAxes.inverted().transform(text.get_transform().transform(text.get_position()))
+        assert 0 < x < 1
+        assert 0 < y < 0.7
+
+
+def test_a_key_says_how_many_entries_have_no_room_in_a_small_picture(explanation):
+    figure = Figure(figsize=(1, 0.8))
+    axes = figure.add_axes((0, 0, 1, 1))
+    explanation.draw_overlay(axes)
+    explanation.draw_key(axes, signs=True)
+    assert any(re.fullmatch(r"\d more", word) for word in words(axes))
+
+
+@pytest.mark.parametrize("projection", ["polar", "3d"])
+def test_axes_that_would_distort_a_radiograph_are_refused(explanation, projection):
+    with pytest.raises(OptionError, match="plain axes"):
+        explanation.draw_overlay(Figure().add_subplot(projection=projection))
+    twin = Figure().add_subplot().twinx()
+    with pytest.raises(OptionError, match="twin axes"):
+        explanation.draw_overlay(twin)
+
+
+def test_axes_that_share_their_limits_are_drawn_on(explanation):
+    for axes in Figure().subplots(1, 2, sharex=True, sharey=True):
+        explanation.draw_overlay(axes)
+        assert axes.images
+
+
+def test_a_figure_that_was_drawn_can_be_pickled_and_resized(explanation):
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_subplot()
+    explanation.draw_overlay(axes)
+    explanation.draw_key(axes)
+    before = pixels(figure)
+    again = pickle.loads(pickle.dumps(figure))
+    assert np.array_equal(pixels(again), before)
+    again.set_size_inches(8, 8)
+    assert pixels(again).shape == (800, 800, 3)

@@ -14,6 +14,7 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 from synthetic import synthetic_explanation, synthetic_radiograph
@@ -24,6 +25,7 @@ from cxr_explain.explaining.samples import SampleReference
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.style import DARK, Style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
+from cxr_explain.phantom import render, sample_patient, to_radiograph
 
 COLUMNS = ("radiograph", "fused", "Effusion")
 
@@ -421,3 +423,125 @@ def test_bad_arguments_are_refused_by_name(patients, options, message):
         cxr.panel(patients[:2], **given)
     with pytest.raises(OptionError, match="no explanation"):
         cxr.panel([])
+
+
+def phantom(seed):
+    """A phantom with its notices, explained by a model without sense."""
+    return synthetic_explanation(to_radiograph(render(sample_patient(seed), size=128)), seed=seed, k=3)
+
+
+def said_in(axes):
+    return [text.get_text() for text in axes.findobj(Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("width_mm", [60, 120, 180])
+@pytest.mark.parametrize("columns", [3, 5])
+def test_no_text_is_cut(width_mm, columns):
+    kinds = ["boxes", "masks", "fused", "Effusion", "predictions"][-columns:]
+    shown = [phantom(seed) for seed in (42, 10_000_189)]
+    labels = ReferenceLabels(boxes=(ReferenceBox("Effusion", 20, 30, 40, 50),))
+    figure = cxr.panel(
+        shown,
+        kinds,
+        width_mm=width_mm,
+        style=Style(size=10),
+        reference_labels=[labels, labels],
+        row_names=["a first patient", "another patient"],
+        dpi=150,
+    )
+    figure.to_bytes()
+    assert not [text for text in texts(figure) if "…" in text]
+
+
+@pytest.mark.parametrize(("width_mm", "said"), [(180, "PHANTOM · not a patient"), (20, "PHANTOM")])
+def test_the_notice_of_a_phantom_is_whole_or_its_first_word(width_mm, said):
+    figure = cxr.panel([phantom(42)], ["radiograph"] * 2, width_mm=width_mm, style=Style(size=10), dpi=150)
+    axes, *_ = pictures(figure)
+    assert " ".join(text for text in said_in(axes) if text not in "RL" and "cm" not in text) == said
+    assert "All images are computed chest phantoms." in " ".join(texts(figure))
+
+
+def test_boxes_that_a_crop_leaves_out_are_named_nowhere(patients):
+    labels = ReferenceLabels(
+        boxes=(ReferenceBox("Mass", 10, 10, 30, 30), ReferenceBox("Hernia", 200, 200, 20, 20))
+    )
+    options = {"reference_labels": [labels], "style": "light", "dpi": 150}
+    cropped = cxr.panel(patients[:1], ["boxes"], crop="Mass", key=False, **options)
+    assert [text for text in texts(cropped) if "Hernia" in text] == []
+    assert "reference: Mass" in texts(cropped)
+    keyed = cxr.panel(patients[:1], ["boxes"], crop="Mass", **options)
+    assert "reference: Mass" not in texts(keyed)  # the key names its colour
+    assert "Mass" in texts(keyed)
+    assert "Hernia" not in texts(keyed)
+    empty = cxr.panel(patients[:1], ["boxes"], crop=(100, 100, 150, 150), **options)
+    assert "no reference box" in texts(empty)
+
+
+@pytest.mark.parametrize(
+    ("name", "width_mm", "said"),
+    [("Mass", 90, ["reference: Mass"]), ("Mass", 35, ["Mass"]), ("Enlarged Cardiomediastinum", 60, [])],
+)
+def test_labels_of_boxes_are_short_in_small_pictures_and_left_out_of_smaller_ones(
+    patients, name, width_mm, said
+):
+    labels = ReferenceLabels(boxes=(ReferenceBox(name, 60, 60, 30, 30),))
+    options = {"reference_labels": [labels], "key": False, "style": Style(size=10), "dpi": 150}
+    figure = cxr.panel(patients[:1], ["boxes"], width_mm=width_mm, **options)
+    assert [text for text in texts(figure) if name in text] == said
+
+
+def test_a_side_of_the_patient_stays_on_its_side():
+    for width_mm in (20, 40, 90, 180):
+        figure = cxr.panel(
+            [phantom(42)], ["radiograph"] * 2, width_mm=width_mm, style=Style(size=10), dpi=150
+        )
+        axes, *_ = pictures(figure)
+        for text in axes.findobj(Text):
+            if text.get_text() in ("R", "L"):
+                x = text.get_transform().transform(text.get_position())[0]
+                middle = (axes.bbox.x0 + axes.bbox.x1) / 2
+                assert (x < middle) == (text.get_text() == "R"), width_mm
+
+
+def test_badges_leave_small_pictures_and_small_findings_to_be_seen(patients):
+    def badges(**options):
+        figure = cxr.panel(patients[:1], ["fused"] * options.pop("columns"), style=Style(size=10), dpi=150)
+        axes, *_ = pictures(figure)
+        found = [line for line in axes.findobj(Line2D) if line.get_marker() == "o"]
+        return max(line.get_markersize() for line in found) / 72 * 150 / axes.bbox.width
+
+    assert badges(columns=1) < 0.05
+    assert badges(columns=5) < 0.1
+
+
+def test_columns_of_predictions_have_whole_names_and_say_how_many_are_left_out():
+    many = patient(0, k=10)
+    for width_mm in (40, 85, 180):
+        figure = cxr.panel([many], ["fused", "predictions"], width_mm=width_mm, style=Style(size=10), dpi=150)
+        found = texts(figure)
+        assert not [text for text in found if "…" in text]
+    alone = texts(cxr.panel([many], ["predictions"], dpi=150))
+    assert not [text for text in alone if "more" in text]
+
+
+@pytest.mark.parametrize("kind", ["radiograph", "fused", "winner", "boxes", "masks", "Effusion"])
+def test_the_first_picture_of_a_row_names_the_sides(patients, kind):
+    figure = cxr.panel(patients[:1], [kind, "radiograph"], style="light", dpi=150)
+    first, second = pictures(figure)
+    assert {"R", "L"} <= {*said_in(first)}
+    assert not {"R", "L"} & {*said_in(second)}
+
+
+def test_a_crop_of_letters_is_refused(patients):
+    with pytest.raises(OptionError, match="left, top, right, bottom"):
+        cxr.panel(patients[:1], ["fused"], crop=("a", "b", "c", "d"))
+
+
+def test_a_row_name_that_is_long_stands_in_lines_and_a_flat_row_is_high_enough_for_its_name():
+    flat = patient(0, (60, 600))
+    figure = cxr.panel(
+        [flat], ["fused"] * 2, row_names=["a very flat landscape one"], style=Style(size=10), dpi=150
+    )
+    found = texts(figure)
+    assert "a very flat landscape one" in " ".join(found)
+    assert not [text for text in found if "…" in text]
