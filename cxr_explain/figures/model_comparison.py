@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from string import ascii_uppercase
 
@@ -12,12 +12,13 @@ from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures import key_entries, marks
 from cxr_explain.figures.content import Content
+from cxr_explain.figures.fitting import smallest
 from cxr_explain.figures.grid import DPI, WIDTH_MM, Cell, PanelLetters, PictureGrid
 from cxr_explain.figures.key_entries import KeyEntry
 from cxr_explain.figures.on_axes import paint_overlay
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.page import Page
-from cxr_explain.figures.palette import LINE_STYLES, class_styles
+from cxr_explain.figures.palette import LINE_STYLES, Dashes, class_styles
 from cxr_explain.figures.patient_panel import (
     Crop,
     CropUnit,
@@ -41,10 +42,19 @@ from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
 
+_LINES: tuple[Dashes, ...] = (
+    *(dashes for _, dashes in LINE_STYLES),
+    (0, (8.0, 2.0)),
+    (0, (1.0, 4.0)),
+    (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
+    (0, (2.0, 1.0)),
+)
+"""Outlines of models, the first first."""
+
 _ROW = 0.165
-_HEAD_LINE = 0.115
 _GAP = 0.12
-_NAME = 0.26  # of the width, at most
+_BETWEEN = 0.12  # two tables
+_LONGEST_HEAD = 0.9  # word of a head for which a column gets wider
 
 
 class ComparisonFigure(ExplanationFigure):
@@ -126,7 +136,7 @@ def compare(
     contents = [replace(content, shared=shared) for content in contents]
     window = window_of(contents[0], crop, crop_unit)
     look.check_letters(explanations)
-    compared = _Compared(look, found, contents, window, captions, scale_bar)
+    compared = _Compared(look, found, contents, window, captions, scale_bar, key, table)
     shown = _shown(pathologies, found)
     grid = PictureGrid(
         look,
@@ -175,6 +185,14 @@ class _Compared:
     window: ShownPart | None
     captions: bool
     scale_bar: bool
+    in_key: bool
+    in_table: bool
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each further model against the first: what the figure says in numbers."""
+        first, *others = self.found.names
+        return [(first, other) for other in others]
 
     def overview(self) -> list[Cell]:
         """The radiograph, and the fused overlay of each model."""
@@ -191,7 +209,9 @@ class _Compared:
         """The outlines of all models on one radiograph, and the class map of each."""
         pathology = difference.pathology
         paint = partial(self._outlines, pathology=pathology)
-        caption = " · ".join(self._in_words(pair) for pair in difference.pairs) if self.captions else ""
+        told = self.in_table and len(self.pairs) > 1  # in the table, where they are easier to compare
+        pairs = [pair for pair in difference.pairs if (pair.one, pair.other) in self.pairs and not told]
+        caption = " · ".join(map(self._in_words, pairs)) if self.captions else ""
         title = self.look.words("outlines of all models")
         cells = [Cell(self.contents[0], paint, self.window, title=title, caption=caption)]
         for content in self.contents:
@@ -229,7 +249,7 @@ class _Compared:
         """Pathologies, models, and the signs of the maps."""
         styles = self.contents[0].shared
         models = [
-            KeyEntry("outline", title, dashes=LINE_STYLES[at % len(LINE_STYLES)][1])
+            KeyEntry("outline", title, dashes=_LINES[at % len(_LINES)])
             for at, title in enumerate(self.titles)
         ]
         kinds = ["fused", "class", *(["boxes"] if self.contents[0].boxes else [])]
@@ -264,7 +284,7 @@ class _Compared:
         head(pieces, scale_bar=self.scale_bar)
         pieces.radiograph()
         pieces.sides()
-        pieces.reference_boxes()
+        pieces.reference_boxes(names=not self.in_key)
 
     def _outlines(self, pieces: Pieces, *, pathology: str) -> None:
         pieces.radiograph()
@@ -276,7 +296,7 @@ class _Compared:
                 continue
             values = content.explanation.class_maps[style.rank - 1]
             geometry = content.explanation.geometry
-            pieces.outline(values, style.colour, LINE_STYLES[at % len(LINE_STYLES)][1], geometry)
+            pieces.outline(values, style.colour, _LINES[at % len(_LINES)], geometry)
             if (point := geometry.peak_of(values)) is not None:
                 peaks.append((point, replace(style, sign=0), self.letters[at]))
         for (one, style, _), (other, _, _) in pairwise(peaks):
@@ -285,107 +305,224 @@ class _Compared:
             pieces.labels.add(marks.badge, point=point, style=style, text=letter)
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Columns that stand side by side under one head.
+
+    Args:
+        head: what stands above all of them.
+        heads: what stands above each.
+        cells: the cells of each column, row by row.
+    """
+
+    head: str
+    heads: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+
 @dataclass
 class _Table:
-    """Ranks, probabilities, distances, overlap and correlation, pathology by pathology."""
+    """Ranks, probabilities, distances, overlap and correlation, pathology by pathology.
+
+    The text is as large as lets all columns stand side by side; where the smallest is too large for that,
+    there are several tables, one below the other, each with the names of the pathologies.
+    """
 
     look: Style
     compared: _Compared
     width: float
 
+    def __post_init__(self) -> None:
+        least = smallest(self.look, BODY)
+        self._set(least)
+        fewest = len(self._tables())
+        size = BODY
+        self._set(size)
+        while size > least and (
+            len(self._tables()) > fewest or not all(self._fit([each]) for each in self._columns)
+        ):
+            size = max(size - 0.25, least)
+            self._set(size)
+        self.tables = self._tables()
+
+    def _set(self, size: float) -> None:
+        """Set the text in a size."""
+        small = small_size(self.look) / self.look.scale
+        self.size = size
+        self.small = max(min(small, size - 0.5), smallest(self.look, BODY)) if size < BODY else small
+
     @property
     def height(self) -> float:
-        return self._head_height + _ROW * len(self._rows)
+        return sum(map(self._height, self.tables)) + _BETWEEN * (len(self.tables) - 1)
 
     def draw(self, page: Page, x: float, y: float) -> None:
-        columns = [list(column) for column in zip(*[self._heads, *self._rows], strict=True)]
-        lefts = self._lefts(columns)
-        _, *rows = zip(*columns, strict=True)
-        y += self._head_height
-        for left, lines in zip(lefts, self._head_lines(lefts), strict=True):
-            for at, line in enumerate(lines):
-                baseline = y - 0.07 - _HEAD_LINE * (len(lines) - 1 - at)
-                page.text(x + left, baseline, line, size=self._small, colour=self.look.quiet)
+        for table in self.tables:
+            self._draw(page, x, y, table)
+            y += self._height(table) + _BETWEEN
+
+    def _draw(self, page: Page, x: float, y: float, table: Sequence[_Group]) -> None:
+        widths, line = self._widths(table), self._line(self.small)
+        left, y = x, y + self._head_height(table)
+        for group, group_widths in zip(table, widths, strict=True):
+            start = left
+            for name, cells, width in zip(group.heads, group.cells, group_widths, strict=True):
+                lines = self._wrapped(name, width, self.small)
+                for at, text in enumerate(lines):
+                    baseline = y - 0.07 - line * (len(lines) - 1 - at)
+                    page.text(left, baseline, text, size=self.small, colour=self.look.quiet)
+                top = y
+                for cell, height in zip(cells, self._row_heights(table), strict=True):
+                    for at, text in enumerate(self._wrapped(cell, width, self.size)):
+                        page.text(
+                            left,
+                            top + 0.115 * self.size / BODY + self._line(self.size) * at,
+                            text,
+                            size=self.size,
+                        )
+                    top += height
+                left += width
+            if group.head:
+                above = (
+                    y
+                    - 0.07
+                    - line * max(len(self._wrapped(*each, self.small)) for each in self._heads(table))
+                )
+                end = left - (0.0 if group is table[-1] else _GAP)
+                lines = self._wrapped(group.head, left - start, self.small)
+                for at, text in enumerate(lines):
+                    baseline = above - 0.03 - line * (len(lines) - 1 - at)
+                    page.text(start, baseline, text, size=self.small, colour=self.look.quiet)
+                page.rule(start, above + 0.005, end - start, weight=0.35)
         page.rule(x, y - 0.02, self.width, colour=self.look.ink, weight=0.7)
-        for row in rows:
-            for left, text, room in zip(lefts, row, self._rooms(lefts), strict=True):
-                page.text(x + left, y + 0.115, text, room=room)
-            y += _ROW
+        for height in self._row_heights(table):
+            y += height
             page.rule(x, y, self.width, weight=0.35)
 
-    @property
-    def _head_height(self) -> float:
-        columns = [list(column) for column in zip(*[self._heads, *self._rows], strict=True)]
-        return 0.09 + _HEAD_LINE * max(map(len, self._head_lines(self._lefts(columns))))
+    def _height(self, table: Sequence[_Group]) -> float:
+        return self._head_height(table) + sum(self._row_heights(table))
 
-    def _head_lines(self, lefts: Sequence[float]) -> list[list[str]]:
-        wrap, rooms = self.look.typeface.wrap, self._rooms(lefts)
-        return [wrap(text, room, self._small, lines=3) for text, room in zip(self._heads, rooms, strict=True)]
+    def _head_height(self, table: Sequence[_Group]) -> float:
+        groups = zip(table, self._widths(table), strict=True)
+        above = max(len(self._wrapped(group.head, sum(widths), self.small)) for group, widths in groups)
+        below = max(len(self._wrapped(*each, self.small)) for each in self._heads(table))
+        return 0.09 + self._line(self.small) * (above + below) + (0.04 if above else 0.0)
 
-    @property
-    def _small(self) -> float:
-        return small_size(self.look) / self.look.scale
-
-    @property
-    def _pairs(self) -> list[tuple[str, str]]:
-        """Each further model against the first."""
-        first, *others = self.compared.found.names
-        return [(first, other) for other in others]
-
-    @property
-    def _heads(self) -> list[str]:
-        words = self.look.words
-        heads = [words("pathology")]
-        heads += [words("rank and probability of a model", model=title) for title in self.compared.titles]
-        for one, other in self._pairs:
-            letters = f"{self.compared.letter_of(one)} – {self.compared.letter_of(other)} "
-            between = letters if len(self._pairs) > 1 else ""
-            heads += [between + words(name) for name in ("peak distance", "overlap", "correlation")]
-        return heads
-
-    @property
-    def _rows(self) -> list[list[str]]:
-        rows = []
-        for each in self.compared.found.pathologies:
-            row = [self.look.name_of(each.pathology)]
-            for model in each.models.values():
-                value = "" if model.probability is None else format_probability(model.probability)
-                row.append(f"{model.rank or '–'} ({value})" if value else "–")
-            rows.append(row + self._numbers(each.pairs))
-        whole = [self.look.words("all pathologies"), *[""] * len(self.compared.contents)]
-        return [*rows, whole + self._numbers(self.compared.found.whole)]
-
-    def _numbers(self, pairs: Sequence[MapDifference]) -> list[str]:
-        by_name = {(pair.one, pair.other): pair for pair in pairs}
-        texts: list[str] = []
-        for names in self._pairs:
-            pair = by_name.get(names)
-            if pair is None:
-                texts += ["–"] * 3
-            else:
-                overlap = "–" if pair.overlap is None else f"{pair.overlap:.2f}"
-                correlation = "–" if pair.spearman is None else f"{pair.spearman:.2f}".replace("-", "−")
-                texts += [self.compared.distance(pair), overlap, correlation]
-        return texts
-
-    def _lefts(self, columns: Sequence[Sequence[str]]) -> list[float]:
-        """Left edges: each column as wide as its cells, and what is left shared out."""
-        typeface = self.look.typeface
-        wanted = [
-            max(
-                *(typeface.width(typeface.clean(text), BODY) for text in cells),
-                max(typeface.width(word, self._small) for word in head.split() or [""]),
-            )
-            + _GAP
-            for head, *cells in columns
+    def _heads(self, table: Sequence[_Group]) -> list[tuple[str, float]]:
+        """What stands above each column, and the column's width."""
+        return [
+            pair
+            for group, widths in zip(table, self._widths(table), strict=True)
+            for pair in zip(group.heads, widths, strict=True)
         ]
-        wanted[0] = min(wanted[0], self.width * _NAME)
-        spare = (self.width - sum(wanted)) / len(wanted)
-        lefts, x = [], 0.0
-        for width in wanted:
-            lefts.append(x)
-            x += width + spare
-        return lefts
 
-    def _rooms(self, lefts: Sequence[float]) -> list[float]:
-        return [end - start - 0.04 for start, end in pairwise([*lefts, self.width + 0.04])]
+    def _row_heights(self, table: Sequence[_Group]) -> list[float]:
+        groups = zip(table, self._widths(table), strict=True)
+        columns = [
+            [len(self._wrapped(cell, width, self.size)) for cell in cells]
+            for group, widths in groups
+            for cells, width in zip(group.cells, widths, strict=True)
+        ]
+        row, line = _ROW * self.size / BODY, self._line(self.size)
+        return [row + line * (max(1, *lines) - 1) for lines in zip(*columns, strict=True)]
+
+    def _wrapped(self, text: str, width: float, size: float) -> list[str]:
+        return self.look.typeface.wrap(text, width - 0.04, size)
+
+    @staticmethod
+    def _line(size: float) -> float:
+        return size / 72 * 1.3
+
+    def _fit(self, groups: Sequence[_Group]) -> bool:
+        """Whether groups of columns find room beside the names."""
+        return sum(map(sum, self._needed(self._beside_names(groups)))) <= self.width
+
+    def _tables(self) -> list[list[_Group]]:
+        """The groups of columns, as many side by side as there is room for."""
+        tables: list[list[_Group]] = []
+        for group in self._columns:
+            if tables and self._fit([*tables[-1], group]):
+                tables[-1].append(group)
+            else:
+                tables.append([group])
+        return [self._beside_names(groups) for groups in tables]
+
+    def _beside_names(self, groups: Sequence[_Group]) -> list[_Group]:
+        """A table: the names, and groups of columns; those that follow each other under one head are one."""
+        table = [self._names]
+        for group in groups:
+            last = table[-1]
+            if last.head and last.head == group.head:
+                table[-1] = _Group(last.head, [*last.heads, *group.heads], [*last.cells, *group.cells])
+            else:
+                table.append(group)
+        return table
+
+    def _widths(self, table: Sequence[_Group]) -> list[list[float]]:
+        """Widths of the columns of each group: what they need, and what is left shared out."""
+        needed = self._needed(table)
+        columns, total = sum(map(len, needed)), sum(map(sum, needed))
+        if total > self.width:
+            return [[width * self.width / total for width in widths] for widths in needed]
+        spare = (self.width - total) / columns
+        return [[width + spare for width in widths] for widths in needed]
+
+    def _needed(self, table: Sequence[_Group]) -> list[list[float]]:
+        """Widths of the columns, such that no word of them breaks, unless it is very long."""
+        found = []
+        for group in table:
+            is_name = group.heads == self._names.heads
+            widths = []
+            for name, cells in zip(group.heads, group.cells, strict=True):
+                words = [word for cell in cells for word in (cell.split() if is_name else [cell])]
+                longest = max((self._text_width(word, self.size) for word in words), default=0.0)
+                longest_head = max(self._text_width(word, self.small) for word in name.split() or [""])
+                widths.append(max(longest, min(longest_head, _LONGEST_HEAD)) + _GAP)
+            above = max((self._text_width(word, self.small) for word in group.head.split()), default=0.0)
+            more = max(0.0, above + _GAP - sum(widths)) / len(widths)
+            found.append([width + more for width in widths])
+        return found
+
+    def _text_width(self, text: str, size: float) -> float:
+        typeface = self.look.typeface
+        return typeface.width(typeface.clean(text), size)
+
+    @cached_property
+    def _names(self) -> _Group:
+        words, look = self.look.words, self.look
+        names = [look.name_of(each.pathology) for each in self.compared.found.pathologies]
+        return _Group("", [words("pathology")], [[*names, words("all pathologies")]])
+
+    @cached_property
+    def _columns(self) -> list[_Group]:
+        """Each model, and each further model against the first."""
+        models = [self._model(name) for name in self.compared.found.names]
+        head = self.look.words("rank (probability)")
+        groups = [
+            _Group(head, [title], [cells]) for title, cells in zip(self.compared.titles, models, strict=True)
+        ]
+        return [*groups, *(self._pair(*names) for names in self.compared.pairs)]
+
+    def _model(self, name: str) -> list[str]:
+        cells = []
+        for each in self.compared.found.pathologies:
+            model = each.models[name]
+            value = "" if model.probability is None else format_probability(model.probability)
+            cells.append(f"{model.rank or '–'} ({value})" if value else "–")
+        return [*cells, ""]
+
+    def _pair(self, one: str, other: str) -> _Group:
+        rows = [self._numbers(each.pairs, one, other) for each in self.compared.found.pathologies]
+        _, *whole = self._numbers(self.compared.found.whole, one, other)
+        head = f"{self.compared.letter_of(one)} – {self.compared.letter_of(other)}"
+        heads = [self.look.words(name) for name in ("peak distance", "overlap", "correlation")]
+        # Peaks of sums may be of different pathologies: no distance of them says anything.
+        columns = [list(column) for column in zip(*rows, ["", *whole], strict=True)]
+        return _Group(head, heads, columns)
+
+    def _numbers(self, pairs: Sequence[MapDifference], one: str, other: str) -> list[str]:
+        pair = next((each for each in pairs if (each.one, each.other) == (one, other)), None)
+        if pair is None:
+            return ["–"] * 3
+        overlap = "–" if pair.overlap is None else f"{pair.overlap:.2f}"
+        correlation = "–" if pair.spearman is None else f"{pair.spearman:.2f}".replace("-", "−")
+        return [self.compared.distance(pair), overlap, correlation]

@@ -13,6 +13,7 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 import cxr_explain as cxr
 from cxr_explain.errors import OptionError, OutputError
+from cxr_explain.figures.marks import Marks
 from cxr_explain.figures.style import Style
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels
 
@@ -122,7 +123,9 @@ def test_loaded_explanations_and_boxes(models, tmp_path):
     labels = ReferenceLabels(boxes=(ReferenceBox("Hernia", 20, 30, 40, 50),))
     radiograph = models["DenseNet"].radiograph
     figure = cxr.compare(loaded, radiograph=radiograph, reference_labels=labels, dpi=150, pathologies=1)
-    assert "reference: Hernia" in texts(figure)
+    assert "Hernia" in texts(figure)  # in the key
+    labelled = cxr.compare(loaded, radiograph=radiograph, reference_labels=labels, dpi=150, key=False)
+    assert {"Hernia", "reference: Hernia"} & {*texts(labelled)}
     assert figure.differences == cxr.compare(models, dpi=150, pathologies=1).differences
 
 
@@ -145,3 +148,43 @@ def test_one_without_any_pathology_is_compared_too(models):
     figure = cxr.compare({"some": models["DenseNet"], "none": none}, style="light", dpi=150, pathologies=1)
     assert set(figure.differences.ranked_by_one_only.values()) == {"some"}
     assert "No pathology to explain" in texts(figure)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+@pytest.mark.parametrize("width_mm", [85, 180])
+def test_no_word_of_the_table_breaks_and_no_cell_is_cut(count, width_mm):
+    given = {f"model-{at}": explained(at, k=3) for at in range(count)}
+    figure = cxr.compare(given, style=Style(size=10), width_mm=width_mm, dpi=150, pathologies=0)
+    found = texts(figure)
+    assert not [text for text in found if "…" in text]
+    assert found.count("overlap") == found.count("correlation") == count - 1
+    assert {f"A – {letter}" for letter in "BCDEF"[: count - 1]} <= {*found}
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 5
+    for each in figure.differences.pathologies:
+        for pair in each.pairs:
+            if pair.one == "model-0":
+                assert f"{pair.peak_distance_mm:.0f} mm" in found
+    heads = [text for text in found if text == "rank (probability)"]
+    tables = found.count("pathology")
+    assert 1 <= len(heads) <= tables
+    assert width_mm == 85 or count == 6 or tables == 1
+
+
+def test_the_sum_over_pathologies_has_no_distance_of_peaks(models):
+    figure = cxr.compare(models, style="light", dpi=150, pathologies=0)
+    (whole,) = figure.differences.whole
+    found = texts(figure)
+    at = found.index(f"{whole.overlap:.2f}")
+    distances = [text for text in found if re.fullmatch(r"\d+ mm", text)]
+    assert at
+    assert len(distances) == sum(len(each.pairs) for each in figure.differences.pathologies)
+
+
+def test_each_of_eight_models_has_a_line_of_its_own():
+    given = {f"model {at}": explained(at, k=1) for at in range(8)}
+    figure = cxr.compare(given, style="light", dpi=150, pathologies=0, table=False)
+    keys = [child for axes in figure.axes for child in axes.artists if isinstance(child, Marks)]
+    groups = [group for marks in keys for mark in marks.marks for group in mark.keywords.get("groups", ())]
+    models = {f"{letter} model {at}" for at, letter in enumerate("ABCDEFGH")}
+    dashes = [entry.dashes for group in groups for entry in group if entry.text in models]
+    assert len(dashes) == len(set(dashes)) == 8
