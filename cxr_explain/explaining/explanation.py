@@ -456,7 +456,7 @@ class Explanation:
         if radiograph is None:
             raise OutputError(
                 "an explanation that was loaded without its radiograph",
-                remedy="Pass it: explanation.figure(radiograph=read_radiograph(path)).",
+                remedy="Pass it: radiograph=read_radiograph(path), or radiographs=[...] for a panel.",
                 source=self.id,
             )
         if radiograph.sha256 != self.provenance.radiograph_sha256:

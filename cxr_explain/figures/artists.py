@@ -62,8 +62,8 @@ class TextLine(Text):
         typeface: Typeface = DEJAVU,
         **style: Any,
     ) -> None:
-        if halo:
-            style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)]
+        # Those of Matplotlib's settings, such as xkcd's white outlines, hide white letters on a dark plate.
+        style["path_effects"] = [withStroke(linewidth=1.6, foreground=halo)] if halo else []
         pieces = isolates(text)
         shown = pieces[0] if len(pieces) == 1 else text
         super().__init__(

@@ -38,6 +38,7 @@ _WIDTHS = (20.0, 1000.0)
 _COLUMN_GAP = 0.08
 _ROW_GAP = 0.07
 _STRIP = 0.17
+_ANY = 1000  # number of lines
 _TITLE_LINES = 2
 _TITLE_LINE = 0.135
 _NAME_STRIP = 0.2
@@ -137,6 +138,7 @@ class PictureGrid:
         self.line = self.small / 72 * 1.3
         for lines in range(1, _NAME_LINES + 1):
             self._divide(lines)
+            self.caption_size = self._caption_size()
             self.name_lines = [self._name(at, lines) for at in range(len(self.rows))]
             if max(map(len, self.name_lines)) <= lines:
                 break
@@ -154,6 +156,12 @@ class PictureGrid:
             raise OptionError(
                 f"{columns} columns on {self.width_mm:g} mm", expected="a wider figure, or fewer columns"
             )
+
+    def _caption_size(self) -> float:
+        """The size of all captions: the largest at which no word of them breaks."""
+        captions = [cell.caption for row in self.rows for cell in row if cell.caption]
+        sizes = (fitted(self.look, text, self.column, self.small, lines=_ANY)[1] for text in captions)
+        return min(sizes, default=self.small)
 
     def _name(self, at: int, lines: int) -> list[str]:
         """The name of a row, in lines as long as it is high; the last of all may end in an ellipsis."""
@@ -238,13 +246,17 @@ class PictureGrid:
 
     def _captioned_height(self, cell: Cell) -> float:
         lines = len(self._caption(cell))
-        return cell.picture_height(self.column) + (0.02 + self.line * lines if lines else 0.0)
+        return cell.picture_height(self.column) + (0.02 + self._caption_line * lines if lines else 0.0)
 
     def _row_height(self, at: int) -> float:
         return self._strip(at) + self._body_height(at)
 
     def _caption(self, cell: Cell) -> list[str]:
-        return self.look.typeface.wrap(cell.caption, self.column, self.small)
+        return self.look.typeface.wrap(cell.caption, self.column, self.caption_size)
+
+    @property
+    def _caption_line(self) -> float:
+        return self.caption_size / 72 * 1.3
 
     def _draw_row(self, page: Page, y: float, at: int) -> None:
         row = self.rows[at]
@@ -264,8 +276,8 @@ class PictureGrid:
                 like = pieces
             for line, text in enumerate(self._caption(cell)):
                 under = cell.picture_height(self.column) or height
-                baseline = top + under + 0.02 + self.line * (line + 1) - 0.03
-                page.text(x, baseline, text, size=self.small, colour=self.look.quiet)
+                baseline = top + under + 0.02 + self._caption_line * (line + 1) - 0.03
+                page.text(x, baseline, text, size=self.caption_size, colour=self.look.quiet)
         lines, body = self.name_lines[at], self._body_height(at)
         fits = all(self.look.typeface.width(line, BODY) <= height for line in lines)
         middle = top + (height if fits else body) / 2

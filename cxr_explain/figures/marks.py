@@ -22,7 +22,7 @@ from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 from cxr_explain.figures.artists import Samples, TextLine
-from cxr_explain.figures.fitting import fitted
+from cxr_explain.figures.fitting import fitted, smallest
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.palette import ClassStyle, Dashes
 from cxr_explain.figures.placement import Placement
@@ -39,8 +39,8 @@ _BADGE_SHARE = 0.075  # of the shorter side of a picture, at most
 _BADGE_OF_TEXT = 1.62  # diameter of the smallest badge, of the smallest letters' size
 _NUMBER = 0.62  # size of a badge's number, of the diameter
 _SMALL_FINDING = 1.2  # of a badge: what is smaller has the badge beside it
-_SMALL_PICTURE = 1.6  # below, the signs of the sides are smaller
-_SMALLEST_SIDE = 0.65
+_SMALL_PICTURE = 1.6  # below, signs of sides and scale are smaller
+_SMALLEST_SIGN = 0.65
 _LABEL_SHARE = 0.5  # of the width of a picture, at most
 _BADGE_EDGE = "#101010"
 _LABEL_LINE = 0.116
@@ -67,6 +67,11 @@ class Field:
         self.width, self.height = box.width / self.unit, box.height / self.unit
         self.placement = Placement(self.width, self.height)
         self._to_display = Affine2D().scale(self.unit, -self.unit).translate(box.x0, box.y1)
+
+    @cached_property
+    def share(self) -> float:
+        """Size of the signs of sides and scale: 1, and less in a small picture."""
+        return min(1.0, max(_SMALLEST_SIGN, min(self.width, self.height) / _SMALL_PICTURE))
 
     @cached_property
     def badge(self) -> float:
@@ -151,6 +156,8 @@ class Marks(Artist):
     Args:
         axes: axes whose coordinates are the radiograph's pixels.
         style: how text and lines look.
+
+    `explained` is the SHA-256 of the radiograph that the axes show, where they show one.
     """
 
     zorder = 4
@@ -158,7 +165,8 @@ class Marks(Artist):
     def __init__(self, axes: Axes, style: Style) -> None:
         super().__init__()
         self.style = style
-        self.marks: list[DrawMark] = []
+        self.marks: list[partial[None]] = []
+        self.explained = ""
         self._state: tuple[Any, ...] = ()
         self._children: list[Artist] = []
         self.set_in_layout(False)
@@ -175,8 +183,9 @@ class Marks(Artist):
         return {**cast("dict[str, Any]", super().__getstate__()), "_state": (), "_children": []}
 
     def add(self, mark: Callable[..., None], *, first: bool = False, **options: Any) -> None:
-        """Add a mark: a function of this module, and what it draws; all others keep clear of the first."""
-        self.marks.insert(0 if first else len(self.marks), partial(mark, **options))
+        """Add a mark: a function, and what it draws, once; all others keep clear of the first."""
+        if not any(each.func is mark and each.keywords == options for each in self.marks):
+            self.marks.insert(0 if first else len(self.marks), partial(mark, **options))
 
     def get_children(self) -> list[Artist]:
         """What there is to draw at the size that the axes have now."""
@@ -201,13 +210,12 @@ class Marks(Artist):
 
 def side(field: Field, *, text: str, at_right: bool) -> None:
     """The direction that an edge of the image points to, as a viewer marks it, at no other place."""
-    size = (BODY + 1.5) * min(1.0, max(_SMALLEST_SIDE, min(field.width, field.height) / _SMALL_PICTURE))
-    share = size / (BODY + 1.5)
-    width, height = (0.1 + 0.08 * len(text)) * share, 0.2 * share
+    width, height = (0.1 + 0.08 * len(text)) * field.share, 0.2 * field.share
     edge, steps = field.width if at_right else 0.0, range(1, 13)
     moved = [way * step * height / 2 for step in steps for way in (-1, 1)]
     centres = [(edge, field.height / 2 + by) for by in (0.0, *moved)]
     x, y = field.placement.first(centres, width, height)
+    size = (BODY + 1.5) * field.share
     field.text(x, y, text, size=size, face="bold", colour="white", halo="black")
 
 
@@ -365,11 +373,13 @@ def scale_bar(field: Field, *, spacing: float) -> None:
     length = fitting[0]
     text = f"{length} mm" if length < 10 else f"{length // 10} cm"
     across = length / shown * field.width
-    w, h = max(across, field.text_width(text, field.small)) + 0.1, _LABEL_LINE + 0.12
+    size = max(smallest(field.style, field.small), field.small * field.share)
+    w, h = max(across, field.text_width(text, size)) + 0.1, _LABEL_LINE * size / field.small + 0.12
     x, y = field.placement.centred(field.width - w / 2 - 0.04, field.height - h / 2 - 0.04, w, h)
     bottom = y + h / 2 - 0.03
-    field.line([x - across / 2, x + across / 2], [bottom, bottom], colour="white", weight=2.0)
-    field.text(x, bottom - 0.1, text, size=field.small, colour="white", halo="black")
+    field.line([x - across / 2, x + across / 2], [bottom, bottom], colour="white", weight=2.0 * field.share)
+    above = 0.04 + 0.06 * size / field.small
+    field.text(x, bottom - above, text, size=size, colour="white", halo="black")
 
 
 def ring(field: Field, *, point: Spot, colour: str) -> None:

@@ -394,6 +394,13 @@ def _pieces(axes: Axes, content: Content, dpi: float) -> Pieces:
         raise OptionError(f"{axes.name} axes for a radiograph", expected="plain axes")
     if any(_twin(axes, other) for other in axes.figure.axes):
         raise OptionError("twin axes, on which a radiograph is distorted", expected="axes of their own")
+    own = content.explanation.provenance.radiograph_sha256
+    if any(isinstance(each, Marks) and each.explained not in ("", own) for each in axes.artists):
+        raise OptionError(
+            "axes that show another radiograph",
+            expected="axes of its own",
+            remedy="Or clear them: axes.clear().",
+        )
     height, width = content.radiograph.shape
     if not axes.images:
         axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])

@@ -57,6 +57,7 @@ class Pieces:
 
     def __post_init__(self) -> None:
         self.labels = Marks.of(self.axes, self.content.look)
+        self.labels.explained = self.content.explanation.provenance.radiograph_sha256
 
     def radiograph(self) -> None:
         """The radiograph as it is."""

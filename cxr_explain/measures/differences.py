@@ -117,7 +117,8 @@ class Differences:
         radiograph_sha256: hexadecimal digest of the radiograph's file.
         pathologies: the pathologies that any of them ranks; those that most rank come first, then by the
             best rank.
-        whole: how the sums of the fused maps differ, all pathologies together, for each two models.
+        whole: how the sums of the fused maps differ, all pathologies together, for each two models. The peaks
+            of two sums may be of different pathologies.
     """
 
     names: tuple[str, ...]

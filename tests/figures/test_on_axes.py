@@ -383,3 +383,33 @@ def test_a_figure_that_was_drawn_can_be_pickled_and_resized(explanation):
     assert np.array_equal(pixels(again), before)
     again.set_size_inches(8, 8)
     assert pixels(again).shape == (800, 800, 3)
+
+
+def test_maps_of_one_radiograph_are_not_drawn_over_another(explanation):
+    axes = Figure().add_subplot()
+    other = synthetic_explanation(synthetic_radiograph(SHAPE, seed=8), k=2)
+    other.draw_overlay(axes)
+    with pytest.raises(OptionError, match="another radiograph"):
+        explanation.draw_overlay(axes)
+    axes.clear()
+    assert explanation.draw_overlay(axes) is axes
+
+
+def test_what_is_drawn_twice_is_marked_once(explanation):
+    axes = Figure().add_subplot()
+    explanation.draw_radiograph(axes)
+    explanation.draw_overlay(axes)
+    explanation.draw_overlay(axes)
+    assert sorted(word for word in words(axes) if word in "RL123") == ["1", "2", "3", "L", "R"]
+
+
+def test_letters_stay_legible_where_the_settings_outline_everything(explanation):
+    from matplotlib import pyplot
+
+    with pyplot.xkcd():
+        axes = Figure().add_subplot()
+        explanation.draw_overlay(axes)
+        explanation.draw_key(axes)
+    white = [text for text in axes.findobj(Text) if text.get_text() in explanation.ranking.pathologies]
+    assert white
+    assert not any(text.get_path_effects() for text in white)

@@ -545,3 +545,10 @@ def test_a_row_name_that_is_long_stands_in_lines_and_a_flat_row_is_high_enough_f
     found = texts(figure)
     assert "a very flat landscape one" in " ".join(found)
     assert not [text for text in found if "…" in text]
+
+
+def test_words_of_captions_do_not_break(patients):
+    figure = cxr.panel(patients[:1], ["fused"] * 3, width_mm=70, style=Style(size=10), dpi=150)
+    captions = [text for axes in figure.axes[:1] for text in said_in(axes)]
+    for name in patients[0].ranking.pathologies:
+        assert sum(name in text.split() for text in captions) == 3, (name, captions)
