@@ -44,6 +44,7 @@ _TITLE_LINE = 0.135
 _NAME_STRIP = 0.2
 _NAME_LINE = 0.135
 _NAME_LINES = 3
+_NAME_SHARE = 0.5  # of a name, that fits on one of three lines
 _LONGEST_WORD = 1.2  # of a name for which a low row is made higher
 _KEY_GAP = 0.1
 
@@ -236,12 +237,13 @@ class PictureGrid:
         return max(max(cell.picture_height(self.column), cell.height) for cell in row)
 
     def _body_height(self, at: int) -> float:
-        """Height of a row's pictures with their captions, and of the longest word of its name."""
+        """Height of a row's pictures with their captions, and of its name in three lines."""
         row = self.rows[at]
         body = max(max(cell.height, self._captioned_height(cell)) for cell in row)
         name = (self.names[at] if self.names else None) or ""
-        words = self.look.typeface.clean(name).split()
-        longest = max((self.look.typeface.width(word, BODY) for word in words), default=0.0)
+        line = self.look.typeface.clean(name)
+        longest = max(self.look.typeface.width(word, BODY) for word in line.split() or [""])
+        longest = max(longest, _NAME_SHARE * self.look.typeface.width(line, BODY))
         return max(body, min(longest, _LONGEST_WORD))
 
     def _captioned_height(self, cell: Cell) -> float:
