@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -40,6 +40,7 @@ WORTHWHILE = 16
 """Files from which processes save more time than their start takes, which is a second each."""
 
 _UNGUARDED = 86  # exit status of a process that ran the script which started it
+_PATIENCE = 5.0  # seconds after which a pool that broke is noticed
 _AHEAD = 2  # figures for each process: the one that is drawn, and the next
 _Said = list[tuple[str, type[Warning], str, int]]
 _shown: dict[Any, Any] = {}  # as the registry of a module has it: each warning is shown once
@@ -114,6 +115,7 @@ class Drawers:
 
         self._pool: ProcessPoolExecutor | None = None
         self._started: set[BaseProcess] = set()
+        self._is_broken = False
         if processes > 1:
             if getattr(current_process(), "_inheriting", False):
                 sys.exit(_UNGUARDED)  # `check` tells of it where the script was started
@@ -139,13 +141,15 @@ class Drawers:
         if self._pool is None:
             return partial(draw_file, bare, radiograph, labels, kind, style)
         work = partial(_draw, bare, *_packed(radiograph), labels, kind, style)
+        before = set(active_children())
         try:
             with _without_interrupts():  # for the processes, which inherit it
-                future = self._pool.submit(work)
-            self._started.update(active_children())
-            return partial(_fetch, future, work)
+                return partial(self._fetch, self._pool.submit(work), work)
         except BrokenProcessPool:
+            self._is_broken = True
             return lambda: _told(*work())
+        finally:
+            self._started |= set(active_children()) - before
 
     def check(self) -> None:
         """Make sure that the processes could start.
@@ -166,16 +170,24 @@ class Drawers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        if self._pool is None:
+            return
+        if self._is_broken:  # Python 3.11 waits for ever for one that was being started as another died
+            for process in self._started:
+                process.kill()
+        self._pool.shutdown(cancel_futures=True)
 
-
-def _fetch(future: Future[_Drawn], work: Callable[[], _Drawn]) -> FigureFile:
-    try:
-        drawn = future.result()
-    except BrokenProcessPool:  # a process was killed, such as for memory
-        drawn = work()
-    return _told(*drawn)
+    def _fetch(self, future: Future[_Drawn], work: Callable[[], _Drawn]) -> FigureFile:
+        """What was drawn; where a process was killed, such as for memory, it is drawn here."""
+        try:
+            # What is submitted in the moment in which the pool breaks may be forgotten by it.
+            while not wait([future], timeout=_PATIENCE).done and not getattr(self._pool, "_broken", False):
+                pass
+            drawn = future.result(timeout=0)
+        except (BrokenProcessPool, TimeoutError):
+            self._is_broken = True
+            drawn = work()
+        return _told(*drawn)
 
 
 def _told(figure: FigureFile, said: _Said) -> FigureFile:
