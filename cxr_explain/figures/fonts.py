@@ -226,11 +226,13 @@ def _entries(now: Stock) -> tuple[FontEntry, ...]:
     return tuple(fontManager.ttflist[at] for *_, at in sorted(there))
 
 
-@lru_cache(maxsize=1)
 def _search_again() -> bool:
     """Add fonts that were installed after Matplotlib made its list; true where there were some."""
-    if stock()[1]:
-        return False
+    return not stock()[1] and _search_once()
+
+
+@lru_cache(maxsize=1)
+def _search_once() -> bool:
     before = len(fontManager.ttflist)
     known = {entry.fname for entry in fontManager.ttflist}
     for path in sorted(set(findSystemFonts()) - known):

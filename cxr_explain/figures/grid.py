@@ -237,7 +237,7 @@ class PictureGrid:
         return max(max(cell.picture_height(self.column), cell.height) for cell in row)
 
     def _body_height(self, at: int) -> float:
-        """Height of a row's pictures with their captions, and of its name in three lines."""
+        """Height of a row's pictures with their captions, and of the row's name in three lines."""
         row = self.rows[at]
         body = max(max(cell.height, self._captioned_height(cell)) for cell in row)
         name = (self.names[at] if self.names else None) or ""

@@ -200,7 +200,7 @@ class Legend(ContentBlock):
         return tuple(strong) if self.content.contours else ()
 
     def _reaches_the_image(self, style: ClassStyle) -> bool:
-        """Whether a map has half of its peak somewhere in the radiograph, and not in the margin alone."""
+        """Whether a map reaches half of the peak somewhere in the radiograph, and not in the margin alone."""
         values = self.content.explanation.maps[style.rank - 1]
         seen = self.content.explanation.geometry.seen_shares((values.shape[0], values.shape[1]))
         return bool((values[seen > 0] >= values.max() / 2).any())
