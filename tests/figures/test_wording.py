@@ -147,7 +147,7 @@ def flat(value: Any) -> Iterator[Any]:
 @pytest.mark.parametrize(
     "name", ["five, all label states", "eighteen, not all seen", "one pathology, enlarged"]
 )
-@pytest.mark.parametrize("size", [6.0, 7.4, 10.0])
+@pytest.mark.parametrize("size", [6.0, pytest.param(7.4, marks=pytest.mark.slow), 10.0])
 def test_no_word_of_a_language_is_cut_or_covers_another(language: str, name: str, size: float) -> None:
     figure = drawn(name, Style(language=language, size=size))
     assert_legible(figure)
