@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def figure(
     """
     if output is not None and output.suffix.lower() not in (*_FIGURES, ".html", ".gif"):
         raise OptionError(f"--out {output}", expected="a name that ends in .png, .pdf, .svg, .html or .gif")
-    if source.lower().endswith(".json"):
+    if is_saved(source):
         if image_id is not None or images is not None:
             raise OptionError("an image of an audit beside a saved explanation", expected="one of the two")
         _draw(*_saved(Path(source), radiograph, files, reading, output), look)
@@ -100,7 +101,8 @@ def _saved(
         check_replaceable(path)
     if radiograph is None and path.suffix.lower() in _FIGURES:
         raise OptionError("a figure without its radiograph", expected="--radiograph FILE, or a page (.html)")
-    _check_apart(path, radiograph, files)
+    read = [("--radiograph", radiograph), ("--labels", files.labels), ("--boxes", files.boxes)]
+    check_apart(path, read)
     of_file = radiograph or json
     pixels = None if radiograph is None else reading.settings(frame=files.frame).read(radiograph)
     if pixels is not None:
@@ -111,13 +113,28 @@ def _saved(
     return explanation, labels_for and labels_for(of_file, shape), pixels, path
 
 
-def _check_apart(output: Path, radiograph: Path | None, files: FilePanel) -> None:
-    """Refuse to draw over a file that is read."""
-    read = {"--radiograph": radiograph, "--labels": files.labels, "--boxes": files.boxes}
-    for option, path in read.items():
+def is_saved(source: str) -> bool:
+    """Whether an input is a saved explanation, and no audit."""
+    return source.lower().endswith(".json")
+
+
+def check_apart(
+    output: Path, read: Iterable[tuple[str, str | Path | None]], *, option: str = "--out"
+) -> None:
+    """Refuse to write over a file that is read.
+
+    Args:
+        output: the file to write.
+        read: the options that name files, and those files.
+        option: the option that names the output.
+
+    Raises:
+        OptionError: the output is one of them, also by another path.
+    """
+    for other, path in read:
         if path and os.path.realpath(path) == os.path.realpath(output):
             raise OptionError(
-                f"--out {output}, which would replace the file of {option}", expected="another file"
+                f"{option} {output}, which would replace the file of {other}", expected="another file"
             )
 
 

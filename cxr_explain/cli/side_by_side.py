@@ -12,7 +12,7 @@ import typer
 from cxr_explain.cli import console
 from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import reference_labels
-from cxr_explain.cli.figure import note_other_reading
+from cxr_explain.cli.figure import check_apart, is_saved, note_other_reading
 from cxr_explain.cli.panels import BoxPanel, LookPanel, OutPath, ReadingPanel
 from cxr_explain.errors import OptionError
 
@@ -128,7 +128,7 @@ def panel(
     }
     asked = [name.strip() for name in columns.split(",") if name.strip()]
     inputs = _expanded(inputs)
-    if not all(map(_is_saved, inputs)):
+    if not all(map(is_saved, inputs)):
         run, *ids = inputs
         if not ids:
             raise OptionError(
@@ -139,6 +139,7 @@ def panel(
     else:
         explanations = _loaded(inputs)
         known = _radiographs(source.radiographs or [], explanations, reading)
+        check_apart(output, _read(inputs, source, known))
         figure = panel_figure(
             explanations,
             asked,
@@ -190,13 +191,18 @@ def compare(
     from cxr_explain.support.whole_file import write_output
 
     inputs = _expanded(inputs)
-    cases = {run: _case(run, image_id, images) for run in inputs if not _is_saved(run)}
+    if numbers is not None:
+        check_apart(numbers, _read(inputs, source, {}), option="--numbers")
+    cases = {run: _case(run, image_id, images) for run in inputs if not is_saved(run)}
     explanations = [cases[each].explanation if each in cases else _loaded([each])[0] for each in inputs]
     if cases:
         case = next(iter(cases.values()))
         radiograph, labels = case.radiograph(), case.reference_labels
     else:
         known = _radiographs(source.radiographs or [], explanations, reading)
+        check_apart(output, _read(inputs, source, known))
+        if numbers is not None:
+            check_apart(numbers, _read(inputs, source, known), option="--numbers")
         _, radiograph = next(iter(known.values()))
         labels = _labels(source, explanations[:1], known)[0]
     figure = comparison(
@@ -229,11 +235,6 @@ def _case(run: str, image_id: str | None, images: str | None) -> StoredCase:
     return opened.case(position_of(opened, image_id))
 
 
-def _is_saved(text: str) -> bool:
-    """Whether an input is a saved explanation, and no audit."""
-    return text.lower().endswith(".json")
-
-
 def _expanded(inputs: Sequence[str]) -> list[str]:
     """Inputs with the saved explanations that a folder has, or that a glob matches, in its place."""
     from cxr_explain.audit.store import RECORD
@@ -244,7 +245,7 @@ def _expanded(inputs: Sequence[str]) -> list[str]:
         if path.is_dir() and not (path / RECORD).exists():
             saved = sorted(map(str, path.glob("*.json")))
         elif not path.exists() and "://" not in text:
-            saved = sorted(each for each in glob.glob(text, recursive=True) if _is_saved(each))
+            saved = sorted(each for each in glob.glob(text, recursive=True) if is_saved(each))
         else:
             saved = []
         found += saved or [text]
@@ -282,6 +283,15 @@ def _radiographs(
     return found
 
 
+def _read(
+    inputs: Sequence[str], source: SourcePanel, known: dict[str, tuple[Path, Radiograph]]
+) -> list[tuple[str, str | Path | None]]:
+    """The files that are read, by what names them."""
+    radiographs = (("--radiographs", path) for path, _ in known.values())
+    saved = (("INPUT", path) for path in inputs)
+    return [*saved, *radiographs, ("--labels", source.labels), ("--boxes", source.boxes)]
+
+
 def _labels(
     source: SourcePanel, explanations: Sequence[Explanation], known: dict[str, tuple[Path, Radiograph]]
 ) -> list[Any]:
@@ -310,7 +320,7 @@ def _names(names: str | None, inputs: Sequence[str]) -> list[str]:
 def _names_of(inputs: Sequence[str]) -> list[str]:
     """Names of folders, that say the method; of files, where several are in one folder."""
     paths = list(map(Path, inputs))
-    folders = [path.parent.name or path.stem if _is_saved(path.name) else path.name for path in paths]
+    folders = [path.parent.name or path.stem if is_saved(path.name) else path.name for path in paths]
     return folders if len(set(folders)) == len(folders) else [path.stem for path in paths]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from cxr_explain.cli import console
+from cxr_explain.cli.figure import is_saved
 from cxr_explain.errors import OptionError
 
 _TITLES = {"caption": "Caption", "methods": "Methods", "bibtex": "BibTeX"}
@@ -51,7 +51,7 @@ def words(
 
 def _words_of(source: str, image_id: str | None) -> dict[str, str]:
     """The texts by what they are; without a caption where the source is of many images."""
-    if Path(source).suffix == ".json":
+    if is_saved(source):
         from cxr_explain.explaining.explanation import Explanation
 
         if image_id is not None:

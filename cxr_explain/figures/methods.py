@@ -14,7 +14,7 @@ from cxr_explain.cam.registry import RULES
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import ExplainerFacts, Provenance
 from cxr_explain.explaining.settings import RankingSettings
-from cxr_explain.figures.bibliography import Citation, Citing, bibtex_of, citation_of
+from cxr_explain.figures.bibliography import Citation, Citing, bibliography, bibtex_of, citation_of
 from cxr_explain.figures.lettering import display_name, one_line
 from cxr_explain.figures.texts import ranked_by_text
 from cxr_explain.options import ONE_LABEL, Activation, Normalisation, OutputKind
@@ -166,7 +166,7 @@ def map_sentences(facts: ExplainerFacts, k: int, cite: Citing) -> Iterator[str]:
         k: how many pathologies have a map; for several images, how many at most.
         cite: collects what is cited.
     """
-    maps, fm_g_cam = facts.map_settings, cite.add(_fm_g_cam())
+    maps, fm_g_cam = facts.map_settings, cite.add(bibliography()["FM-G-CAM"])
     place = f"{fm_g_cam.label}, arXiv {fm_g_cam.fields['eprint']}"
     layers = maps.target_layers if len(maps.target_layers) > 1 else ()
     where = f"layers {listed(map(one_line, layers))}" if layers else f"layer {one_line(facts.target_layer)}"
@@ -225,12 +225,6 @@ def recorded(what: str, texts: Iterable[str]) -> str:
         return ""
     these = f"this {what}" if len(found) == 1 else f"these {what}s"
     return f"The software recorded {these}: {'; '.join(found)}"
-
-
-def _fm_g_cam() -> Citation:
-    found = citation_of("FM-G-CAM")
-    assert found is not None  # noqa: S101 - a test holds it
-    return found
 
 
 def _is_of_the_package(facts: ExplainerFacts) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,31 @@ def test_folders_and_globs_name_saved_explanations(saved: Path, tmp_path: Path) 
     )
     assert code == 0, said
     assert ">A grad-cam<" in (tmp_path / "compare.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "command", ["panel", "compare", "numbers over an input", "numbers over a radiograph"]
+)
+def test_nothing_that_is_read_is_written_over(command: str, saved: Path, tmp_path: Path) -> None:
+    copies = tmp_path / "copies"
+    shutil.copytree(saved / "grad-cam", copies)
+    radiograph = shutil.copy(sorted((saved / "phantoms" / "images").glob("*.png"))[0], tmp_path / "a.png")
+    first = jsons(copies)[0]
+    before = {path: path.read_bytes() for path in (radiograph, first)}
+    pair = (first, jsons(saved / "layercam")[0])
+    beside = ("--radiographs", radiograph, "--names", "A,B")
+    words = {
+        "panel": ("panel", first, "--radiographs", radiograph, "--out", radiograph),
+        "compare": ("compare", *pair, *beside, "--out", radiograph),
+        "numbers over an input": ("compare", *pair, *beside, "--out", tmp_path / "c.png", "--numbers", first),
+        "numbers over a radiograph": (
+            "compare", *pair, *beside, "--out", tmp_path / "c.png", "--numbers", radiograph,
+        ),
+    }[command]  # fmt: skip
+    code, said = run(*words)
+    assert code == 2
+    assert "would replace the file of" in said
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_help_says_how_options_are_spelt() -> None:
