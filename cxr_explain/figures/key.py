@@ -194,10 +194,9 @@ class Legend(ContentBlock):
     @property
     def _outlined(self) -> tuple[ClassStyle, ...]:
         """The styles of the pathologies that have an outline."""
-        maps = self.content.explanation.maps
-        faint = overlay.FAINT * maps.max(initial=0)
-        strong = [style for style in self._shown if maps[style.rank - 1].max(initial=0) >= faint]
-        return tuple(strong) if self.content.contours else ()
+        strong = overlay.strong(self.content.explanation.maps)
+        outlined = tuple(style for style in self._shown if strong[style.rank - 1])
+        return outlined if self.content.contours else ()
 
     def _reaches_the_image(self, style: ClassStyle) -> bool:
         """Whether a map reaches half of the peak somewhere in the radiograph, and not in the margin alone."""

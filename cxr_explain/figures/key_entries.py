@@ -17,7 +17,9 @@ from cxr_explain.figures.pieces import BOX_DASHES, HATCH_PERIOD, ShownPart, has_
 from cxr_explain.figures.style import Style, small_size
 from cxr_explain.geometry import Geometry
 
-Sign = Literal["class", "ramp", "number", "beyond", "outline", "unseen", "box", "mask", "winner", "point"]
+Sign = Literal[
+    "class", "ramp", "number", "beyond", "outline", "second", "unseen", "box", "mask", "winner", "point"
+]
 
 SWATCH = 0.24
 TEXT = SWATCH + 0.07
@@ -111,11 +113,18 @@ def sign_entries(
     shown_parts = windows or [None] * len(contents)
     beyond = any(map(_has_peak_beyond, contents, shown_parts))
     boxes = bool(shown & {"boxes"}) and any(content.boxes for content in contents)
+    faint = "fused" in shown and any(map(_has_faint, contents))
+    second = any(style.sign for content in contents for style in content.styles)
     wanted: list[tuple[Sign, bool, str]] = [
         ("ramp", maps, "weakest to strongest evidence in that picture"),
         ("number", maps, "strongest cell, with the rank"),
         ("beyond", maps and beyond, "strongest cell beyond the edge"),
-        ("outline", maps and any(c.contours for c in contents), "outline"),
+        (
+            "outline",
+            maps and any(c.contours for c in contents),
+            "outline, unless faint" if faint else "outline",
+        ),
+        ("second", second, "second sign"),
         ("winner", "winner" in shown, "the class map that is largest"),
         ("unseen", maps and not all(g.sees_everything for g in geometries), "not seen by the model"),
         ("box", boxes, "reference box"),
@@ -124,6 +133,12 @@ def sign_entries(
     ]
     first = next((content.styles[0] for content in contents if content.styles), _NEUTRAL)
     return [KeyEntry(sign, words(text), first) for sign, is_there, text in wanted if is_there]
+
+
+def _has_faint(content: Content) -> bool:
+    """Whether a map has evidence, and no outline as that is faint."""
+    maps = content.explanation.maps
+    return bool((maps.max(axis=(1, 2), initial=0) > 0).sum() > overlay.strong(maps).sum())
 
 
 def _has_peak_beyond(content: Content, window: ShownPart | None) -> bool:
@@ -213,6 +228,10 @@ def _swatch(field: Field, at: Spot, entry: KeyEntry, _ink: str) -> None:
         field.box(at[0], at[1] - _HEIGHT / 2, SWATCH, _HEIGHT, linewidth=0.9, **frame)
 
 
+def _second(field: Field, at: Spot, _entry: KeyEntry, ink: str) -> None:
+    _swatch(field, at, KeyEntry("class", "", ClassStyle("", 1, _NEUTRAL.colour, 1)), ink)
+
+
 def _ramp(field: Field, at: Spot, entry: KeyEntry, _ink: str) -> None:
     shape = (field.samples(_HEIGHT), field.samples(SWATCH))
     pixels = ramp_pixels((entry.style,), overlay.MAX_OPACITY, shape, field.samples(HATCH_PERIOD))
@@ -270,6 +289,7 @@ _SIGNS: dict[Sign, Callable[[Field, Spot, KeyEntry, str], None]] = {
     "number": _number,
     "beyond": _beyond,
     "outline": _outline,
+    "second": _second,
     "unseen": _unseen,
     "box": _box,
     "mask": _mask,

@@ -470,6 +470,16 @@ def _length(line: Points) -> float:
     return float(np.hypot(*np.diff(line, axis=0).T).sum())
 
 
+def strong(maps: NDArray[np.float32]) -> Mask:
+    """(K,): which of K maps (K, I, J) get an outline: those with positive evidence that is not faint.
+
+    >>> strong(np.float32([[[1.0]], [[0.1]], [[-1.0]]])).tolist()
+    [True, False, False]
+    """
+    peaks = maps.max(axis=(1, 2), initial=0)
+    return np.asarray((peaks > 0) & (peaks >= FAINT * peaks.max(initial=0)))
+
+
 def peak_point(values: ArrayLike, geometry: Geometry) -> tuple[float, float] | None:
     """(x, y) in the radiograph of the centre of the strongest cell.
 

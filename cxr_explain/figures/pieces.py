@@ -123,9 +123,8 @@ class Pieces:
 
     def outlines(self, maps: NDArray[np.float32], styles: tuple[ClassStyle, ...]) -> None:
         """Lines around what reaches half of each pathology's own peak, unless that is faint."""
-        faint = overlay.FAINT * maps.max(initial=0)
-        for style, values in zip(styles, maps, strict=True):
-            if values.max(initial=0) >= faint:
+        for style, values, is_strong in zip(styles, maps, overlay.strong(maps), strict=True):
+            if is_strong:
                 self.outline(values, style.colour, style.dashes)
 
     def outline(

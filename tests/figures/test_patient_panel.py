@@ -552,3 +552,29 @@ def test_words_of_captions_do_not_break(patients):
     captions = [text for axes in figure.axes[:1] for text in said_in(axes)]
     for name in patients[0].ranking.pathologies:
         assert sum(name in text.split() for text in captions) == 3, (name, captions)
+
+
+def test_the_key_explains_a_second_sign_and_a_missing_outline_where_they_are(patients):
+    plain = patients[0]
+    first, second = plain.ranking.pathologies[:2]
+    sign = "hatch and dashes: colour near another's"
+
+    def said(explanation, columns=("fused",), **options):
+        figure = cxr.panel([explanation], columns, **options)
+        figure.to_bytes()  # the key is written when it is drawn
+        return texts(figure)
+
+    near = {first: "#8A66F0", second: "#8A66F1"}
+    assert sign not in said(plain)
+    assert sign in said(plain, colours={first: class_styles([second])[0].colour})
+    assert sign in said(plain, colours=near)
+
+    maps = np.zeros_like(plain.maps)
+    maps[0, 3, 3], maps[1, 5, 5] = 1.0, 0.5
+    strong = replace(plain, maps=maps)
+    maps = maps.copy()
+    maps[1] /= 10
+    faint = replace(plain, maps=maps)
+    assert "half of its own peak" in said(strong)
+    assert "half of its own peak, unless faint" in said(faint)
+    assert "half of its own peak" in said(faint, (first,))
