@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import numpy as np
+import pytest
 
 MISSING = "!document.getElementById('case-missing').hidden"
 
@@ -86,3 +87,30 @@ def overlay_bytes(page: Any) -> np.ndarray:
     canvas = "document.getElementById('overlay')"
     area = f"0, 0, {canvas}.width, {canvas}.height"
     return array_of(page, f"{canvas}.getContext('2d').getImageData({area}).data", "u1").reshape(-1, 4)
+
+
+SHEET_WIDTH = "document.getElementById('sheet').getBoundingClientRect().width"
+_SHEET_LEFT = "document.getElementById('sheet').getBoundingClientRect().left"
+
+
+def check_zoom_and_pan(page: Any) -> float:
+    """Zoom and pan by button, mouse, wheel and key, and back; gives the width of the image that fits."""
+    fitted = page.evaluate(SHEET_WIDTH)
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom in").click()
+    assert page.evaluate(SHEET_WIDTH) == pytest.approx(fitted * 1.25**3, rel=1e-3)
+    before = page.evaluate(_SHEET_LEFT)
+    stage = page.locator("#stage").bounding_box()
+    middle = (stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
+    page.mouse.up()
+    assert page.evaluate(_SHEET_LEFT) == pytest.approx(before + 60, abs=1)
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(_SHEET_LEFT) == pytest.approx(before + 12, abs=1)
+    page.mouse.wheel(0, -200)
+    until(page, f"{SHEET_WIDTH} > {fitted * 2.5}")
+    page.keyboard.press("f")
+    assert page.evaluate(SHEET_WIDTH) == pytest.approx(fitted, rel=1e-3)
+    return float(fitted)

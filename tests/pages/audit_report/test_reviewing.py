@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import MISSING, array_of, overlay_bytes, until
+from asking import MISSING, array_of, check_zoom_and_pan, overlay_bytes, until
 from synthetic_audit import SyntheticAudit
 
 from cxr_explain.pages.audit_report.listing import Listing
@@ -228,26 +228,7 @@ def test_opacity_window_and_level(opened: Opened, report: Path, audit: Synthetic
 def test_zoom_and_pan(opened: Opened, report: Path, audit: SyntheticAudit) -> None:
     page = opened(report, f"#case={first_of(audit, 'disagreements')}")
     shown_case(page)
-    width = "document.getElementById('sheet').getBoundingClientRect().width"
-    fitted = page.evaluate(width)
-    for _ in range(3):
-        page.get_by_role("button", name="Zoom in").click()
-    assert page.evaluate(width) == pytest.approx(fitted * 1.25**3, rel=1e-3)
-    left = "document.getElementById('sheet').getBoundingClientRect().left"
-    before = page.evaluate(left)
-    stage = page.locator("#stage").bounding_box()
-    middle = (stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
-    page.mouse.move(*middle)
-    page.mouse.down()
-    page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
-    page.mouse.up()
-    assert page.evaluate(left) == pytest.approx(before + 60, abs=1)
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate(left) == pytest.approx(before + 12, abs=1)
-    page.mouse.wheel(0, -200)
-    until(page, f"{width} > {fitted * 2.5}")
-    page.keyboard.press("f")
-    assert page.evaluate(width) == pytest.approx(fitted, rel=1e-3)
+    check_zoom_and_pan(page)
 
 
 def test_boxes_lie_where_the_reference_standard_has_them(

@@ -11,7 +11,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from asking import FAINT, NOWHERE, TWICE, UNLABELLED, array_of, overlay_bytes, until
+from asking import (
+    FAINT,
+    NOWHERE,
+    SHEET_WIDTH,
+    TWICE,
+    UNLABELLED,
+    array_of,
+    check_zoom_and_pan,
+    overlay_bytes,
+    until,
+)
 from PIL import Image
 
 from cxr_explain import Explainer, Explanation, Radiograph, read_radiograph
@@ -324,28 +334,9 @@ def test_each_class_map_can_be_looked_at(opened: Opened, file: Path, explanation
 @browser_test
 def test_zoom_pan_and_keys(opened: Opened, file: Path) -> None:
     page = shown(opened(file))
-    width = "document.getElementById('sheet').getBoundingClientRect().width"
-    left = "document.getElementById('sheet').getBoundingClientRect().left"
-    fitted = page.evaluate(width)
-    for _ in range(3):
-        page.get_by_role("button", name="Zoom in").click()
-    assert page.evaluate(width) == pytest.approx(fitted * 1.25**3, rel=1e-3)
-    before = page.evaluate(left)
-    box = page.locator("#stage").bounding_box()
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.move(*middle)
-    page.mouse.down()
-    page.mouse.move(middle[0] + 60, middle[1] + 20, steps=3)
-    page.mouse.up()
-    assert page.evaluate(left) == pytest.approx(before + 60, abs=1)
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate(left) == pytest.approx(before + 12, abs=1)
-    page.mouse.wheel(0, -200)
-    until(page, f"{width} > {fitted * 2.5}")
-    page.keyboard.press("f")
-    assert page.evaluate(width) == pytest.approx(fitted, rel=1e-3)
+    fitted = check_zoom_and_pan(page)
     page.keyboard.press("+")
-    assert page.evaluate(width) == pytest.approx(fitted * 1.25, rel=1e-3)
+    assert page.evaluate(SHEET_WIDTH) == pytest.approx(fitted * 1.25, rel=1e-3)
     page.get_by_role("button", name="Fit").click()
     page.keyboard.press("2")
     assert not page.locator("#layer-1").is_checked()
