@@ -148,7 +148,10 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def started(phantoms: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
     """The command, once it has written a figure, in a group of processes of its own, as a shell has it."""
-    command = [sys.executable, "-m", "cxr_explain", "explain", str(phantoms), "--weights", "phantom"]
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
+    heed = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    module = [sys.executable, "-c", heed + "runpy.run_module('cxr_explain', run_name='__main__')"]
+    command = [*module, "explain", str(phantoms), "--weights", "phantom"]
     with subprocess.Popen(
         [*command, "--out", str(output), "--workers", "2", "--batch-size", "1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
