@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cxr_explain.cam.fusion import fm_g_cam as fm_g_cam
     from cxr_explain.cam.fusion import fuse as fuse
     from cxr_explain.cam.rules import class_maps as class_maps
+    from cxr_explain.dicom.objects import DicomObjects as DicomObjects
+    from cxr_explain.dicom.objects import dicom_objects as dicom_objects
     from cxr_explain.errors import CxrExplainError as CxrExplainError
     from cxr_explain.explaining.batch_maps import BatchMaps as BatchMaps
     from cxr_explain.explaining.explainer import Explainer as Explainer
@@ -64,6 +66,7 @@ _HOMES = {
     "cam.evidence": ("Evidence",),
     "cam.fusion": ("FusedMaps", "fm_g_cam", "fuse"),
     "cam.rules": ("class_maps",),
+    "dicom.objects": ("DicomObjects", "dicom_objects"),
     "errors": ("CxrExplainError",),
     "explaining.batch_maps": ("BatchMaps",),
     "explaining.explainer": ("Explainer", "explain"),

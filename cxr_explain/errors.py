@@ -25,7 +25,9 @@
     ├── ReferenceLabelError        labels, boxes or masks that cannot be read, or do not fit an image
     ├── ManifestError              a table of images (manifest, labels, boxes) that cannot be read
     ├── AuditError                 an audit that cannot begin, or go on
-    └── OutputError                a result that cannot be written or read back
+    ├── OutputError                a result that cannot be written or read back
+    │   └── DicomObjectError       a DICOM object that the standard, or its source, makes impossible
+    └── DicomWebError              a PACS that does not answer, or not as DICOMweb says
 
 Each message says what was found, what was expected and the way out. Code deep inside raises without the
 file's name; the boundary (`read_radiograph`, `open_weights`, the command line) adds it with
@@ -285,6 +287,18 @@ class OutputError(CxrExplainError):
     """A result that cannot be written or read back."""
 
     code = "output"
+
+
+class DicomObjectError(OutputError):
+    """A DICOM object that the standard, or what the source lacks, makes impossible."""
+
+    code = "dicom-object"
+
+
+class DicomWebError(CxrExplainError):
+    """A DICOMweb server that cannot be reached, refuses, or answers what the standard does not foresee."""
+
+    code = "dicomweb"
 
 
 class CxrExplainWarning(UserWarning):

@@ -1,0 +1,1 @@
+"""Explanations as DICOM objects, for a PACS and its viewers."""

@@ -1,0 +1,1 @@
+"""A PACS over DICOMweb (PS3.18): queries, retrieval and storage."""

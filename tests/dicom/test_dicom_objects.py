@@ -1,0 +1,60 @@
+"""What all DICOM objects of an explanation have in common."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+from dicom_sources import changed, explained, objects_of, phantom_file
+
+from cxr_explain.dicom.objects import dicom_objects
+from cxr_explain.dicom.settings import ObjectSettings
+from cxr_explain.errors import DicomObjectError, OptionError
+
+WHEN = datetime(2020, 1, 2, 3, 4, 5)
+
+
+def test_the_same_input_settings_and_time_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (objects_of(tmp_path, phantom_file(), created=WHEN) for _ in range(2))
+    assert [each.to_bytes() for each in first] == [each.to_bytes() for each in second]
+
+
+def test_identifiers_depend_on_settings_and_source_and_not_on_time(tmp_path: Path) -> None:
+    kinds = ("overlay",)
+    data = phantom_file()
+    plain = objects_of(tmp_path, data, kinds=kinds, created=WHEN)["overlay"].uid
+    later = objects_of(tmp_path, data, kinds=kinds)["overlay"].uid
+    other = objects_of(tmp_path, data, kinds=kinds, threshold=0.6)["overlay"].uid
+    fewer = objects_of(tmp_path, data, kinds=kinds, top_k=2)["overlay"].uid
+    another = changed(data, lambda header: setattr(header, "SOPInstanceUID", "1.2.3"))
+    source = objects_of(tmp_path, another, kinds=kinds)["overlay"].uid
+    assert plain == later
+    assert len({plain, other, fewer, source}) == 4
+
+
+def test_patient_and_study_are_those_of_the_source(tmp_path: Path) -> None:
+    data = phantom_file()
+    made = objects_of(tmp_path, data)
+    source = pydicom.dcmread(tmp_path / "source.dcm")
+    for path in made.save(tmp_path / "out"):
+        written = pydicom.dcmread(path)
+        for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "PatientAge", "StudyDescription"):
+            assert written[keyword] == source[keyword], (path.name, keyword)
+        assert written.SeriesInstanceUID != source.SeriesInstanceUID
+        assert "research use only" in written.SeriesDescription
+
+
+def test_another_source_than_was_explained_is_refused(tmp_path: Path) -> None:
+    explanation, _ = explained(tmp_path, phantom_file())
+    with pytest.raises(DicomObjectError, match="a source with SHA-256"):
+        dicom_objects(explanation, phantom_file(seed=43))
+
+
+@pytest.mark.parametrize(
+    "options", [{"kinds": ("figures",)}, {"threshold": 1.0}, {"threshold": float("nan")}]
+)
+def test_options_out_of_range_are_refused(options: dict) -> None:
+    with pytest.raises(OptionError):
+        ObjectSettings(**options)
