@@ -109,7 +109,9 @@ class Orthanc:
         return sorted(each["MainDicomTags"]["SOPInstanceUID"] for each in self.get("/instances?expand"))
 
     def _configuration(self, storage: Path) -> dict[str, Any]:
-        tls = {} if self.certificate is None else {"SslEnabled": True, "SslCertificate": str(self.certificate)}
+        tls = (
+            {} if self.certificate is None else {"SslEnabled": True, "SslCertificate": str(self.certificate)}
+        )
         return {
             "Name": "tests",
             "StorageDirectory": str(storage),

@@ -93,6 +93,39 @@ def check_acceptable(dataset: pydicom.Dataset) -> list[str]:
     return warnings + _body_part_warnings(dataset) + _annotation_warnings(dataset)
 
 
+def check_kind(dataset: pydicom.Dataset) -> None:
+    """Refuse what a header without pixels, such as a server's answer, shows to be no radiograph for display.
+
+    Raises:
+        UnsupportedImageError: another modality or storage class, an image for processing, or colour.
+
+    >>> header = pydicom.Dataset()
+    >>> header.Modality = "CT"
+    >>> check_kind(header)
+    Traceback (most recent call last):
+    cxr_explain.errors.UnsupportedImageError: found modality CT (computed tomography); expected a radiograph...
+    """
+    _check_modality(dataset)
+    _check_storage(dataset)
+    _check_intent(dataset)
+    if element(dataset, "PhotometricInterpretation") is not None:
+        _check_photometric(dataset)
+
+
+def body_part_elsewhere(dataset: pydicom.Dataset) -> str | None:
+    """The body part that the header names, where it is a known one other than the chest.
+
+    >>> header = pydicom.Dataset()
+    >>> header.BodyPartExamined = "LEFT HAND"
+    >>> body_part_elsewhere(header)
+    'HAND'
+    """
+    value = (text(dataset, "BodyPartExamined") or "").upper()
+    if any(word in value for word in _CHEST):
+        return None
+    return next((word for word in _ELSEWHERE if word in value.replace("_", " ").split()), None)
+
+
 def _check_has_pixels(dataset: pydicom.Dataset) -> None:
     if "PixelData" in dataset:
         return
@@ -172,7 +205,7 @@ def _body_part_warnings(dataset: pydicom.Dataset) -> list[str]:
     value = (text(dataset, "BodyPartExamined") or "").upper()
     if not value or any(word in value for word in _CHEST):
         return []
-    known = next((word for word in _ELSEWHERE if word in value.replace("_", " ").split()), None)
+    known = body_part_elsewhere(dataset)
     named = f"body part {known}" if known else "a body part of another name"
     return [f"{named} in the header: the models know frontal chest radiographs only"]
 
