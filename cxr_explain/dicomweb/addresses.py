@@ -13,6 +13,23 @@ _LONGEST_UID = 64
 _PATH = re.compile(r"studies/([0-9.]+)/series/([0-9.]+)/instances/([0-9.]+)")
 
 
+def check_uid(uid: str) -> str:
+    """Refuse what is no unique identifier (PS3.5 9.1), and could lead to another address.
+
+    Raises:
+        DicomWebError: it is none.
+
+    >>> check_uid("1.2.840.10008.1.1")
+    '1.2.840.10008.1.1'
+    >>> check_uid("../instances")
+    Traceback (most recent call last):
+    cxr_explain.errors.DicomWebError: found what is no unique identifier; expected digits and points, ... 64.
+    """
+    if len(uid) > _LONGEST_UID or not _UID.fullmatch(uid):
+        raise DicomWebError("what is no unique identifier", expected="digits and points, at most 64")
+    return uid
+
+
 @dataclass(frozen=True)
 class InstanceAddress:
     """The unique identifiers of an instance.
@@ -37,8 +54,7 @@ class InstanceAddress:
 
     def __post_init__(self) -> None:
         for uid in (self.study, self.series, self.instance):
-            if len(uid) > _LONGEST_UID or not _UID.fullmatch(uid):
-                raise DicomWebError("what is no unique identifier", expected="digits and points, at most 64")
+            check_uid(uid)
 
     @property
     def path(self) -> str:

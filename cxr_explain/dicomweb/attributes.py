@@ -83,7 +83,7 @@ def header_of(item: Json, keywords: Iterable[str]) -> Dataset:
             if isinstance(attribute, dict):
                 try:
                     header.update(Dataset.from_json({tag_of(keyword): attribute}))
-                except Exception:  # noqa: BLE001, S112 - pydicom raises whatever it trips over
+                except Exception:  # noqa: S112 - pydicom raises whatever it trips over
                     continue
     return header
 

@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.errors import RadiographError
-from cxr_explain.loaders.acceptance import body_part_elsewhere, check_kind
+from cxr_explain.loaders.acceptance import body_part_elsewhere, check_kind, says_chest, says_radiograph
 from cxr_explain.loaders.acquisition import coded_view
 from cxr_explain.loaders.header import number, text
 from cxr_explain.radiograph import PHANTOM_MAKER
@@ -92,9 +92,20 @@ class FoundInstance:
     def why_not(self) -> str | None:
         """Why it is no frontal chest radiograph to be explained; None where it is one.
 
-        The readers' own rules for modality, storage class, intent, grey scale and body part, and the view:
-        AP and PA are taken, and an unknown one, which `notes` names.
+        The readers' own rules for modality, storage class, intent, grey scale and body part, and the view: AP
+        and PA are taken, and an unknown one, which `notes` names. Where the modality does not say that it is
+        a radiograph (secondary captures), the header has to say that it is a chest, or a frontal view.
         """
+        ruled_out = self.ruled_out
+        if ruled_out is None and not (
+            says_radiograph(self.header) or says_chest(self.header) or self.view in FRONTAL
+        ):
+            return "nothing in the header that says it is a chest radiograph"
+        return ruled_out
+
+    @property
+    def ruled_out(self) -> str | None:
+        """What rules it out, whatever else there is to know of it."""
         if self.is_own:
             return "an object of cxr-explain"
         try:
@@ -118,6 +129,17 @@ class FoundInstance:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not known of an instance that is taken, in a few words each."""
+        """What is not known of it, in a few words each."""
         unknown = {"view": self.view, "body part": self.body_part}
         return tuple(f"{what} unknown" for what, value in unknown.items() if value is None)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a query's answer is enough to decide.
+
+        Every image has Photometric Interpretation (PS3.3 C.7.6.3): a server that does not give it leaves out
+        what it was asked for. View codes are in no query's answer.
+        """
+        return self.ruled_out is not None or (
+            "PhotometricInterpretation" in self.header and self.view is not None
+        )

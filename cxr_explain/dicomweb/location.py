@@ -48,8 +48,7 @@ class Location:
 
         >>> Location.of("http://pacs.example/dicom-web")
         Traceback (most recent call last):
-        cxr_explain.errors.DicomWebError: a DICOMweb server over plain http, which all in the network can read. \
-Use https; allow_http= / --allow-http takes it as it is, without a password.
+        cxr_explain.errors.DicomWebError: a DICOMweb server over plain http, which all in the network can ...
         """
         try:
             parts = urlsplit(url.strip())

@@ -62,7 +62,7 @@ def _parts(body: bytes, marker: bytes) -> list[bytes]:
     at = 0 if body.startswith(marker) else body.find(b"\r\n" + marker) + 2
     if at == 1:
         raise DicomWebError("an answer of several parts without the first of them")
-    parts = []
+    parts = list[bytes]()
     while True:
         at += len(marker)
         if body.startswith(b"--", at):

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from cxr_explain.dicomweb.addresses import InstanceAddress
-from cxr_explain.dicomweb.answer import refused
-from cxr_explain.dicomweb.attributes import Json, all_texts, header_of, one_uid, tag_of, texts
+from cxr_explain.dicomweb.addresses import InstanceAddress, check_uid
+from cxr_explain.dicomweb.attributes import Json, all_texts, header_of, one_uid, texts
 from cxr_explain.dicomweb.credentials import Credentials
 from cxr_explain.dicomweb.found import NEEDED, FoundInstance, FoundStudy
 from cxr_explain.dicomweb.location import Location
+from cxr_explain.dicomweb.matching import check_match, check_query
 from cxr_explain.dicomweb.multipart import DICOM, RELATED, decode, encode
-from cxr_explain.dicomweb.session import Patience, ServerSession, http_errors
+from cxr_explain.dicomweb.patience import Patience
+from cxr_explain.dicomweb.quiet import quiet_clients
 from cxr_explain.dicomweb.storing import Outcome, address_of, batches, why
-from cxr_explain.errors import DicomWebError, naming
+from cxr_explain.dicomweb.trust import check_authorities
+from cxr_explain.errors import CxrExplainWarning, DicomWebError, OptionError, naming
 from cxr_explain.support.extras import require
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
+
+    from cxr_explain.dicomweb.session import ServerSession
 
 EXTRA = "dicom"
 _PAGE = 200  # results of a query at a time
@@ -30,12 +39,23 @@ _MOST_RESULTS = 100_000
 _JSON = "application/dicom+json"
 
 
+@dataclass(frozen=True)
+class _Line:
+    """What one thread asks through: a session of `requests` is not for several, nor for a forked process."""
+
+    process: int
+    session: ServerSession
+    client: DICOMwebClient
+
+
 class DicomWebServer:
     """A DICOMweb service.
 
     Who asks is told by the environment (CXR_EXPLAIN_DICOMWEB_USER and CXR_EXPLAIN_DICOMWEB_PASSWORD, or
-    CXR_EXPLAIN_DICOMWEB_TOKEN) or by a netrc. Needs the extra `dicom`. It can be used by several threads, and
-    pickled: credentials are read anew where it is unpickled.
+    CXR_EXPLAIN_DICOMWEB_TOKEN), else by a netrc (NETRC, or ~/.netrc). Certificates are always verified.
+    Proxies are those of the environment, but for this machine. Needs the extra `dicom`.
+
+    Several threads may use it at once. It can be pickled: credentials are read anew where it is unpickled.
 
     Args:
         url: address of the service, such as "https://pacs.example/dicom-web".
@@ -47,8 +67,12 @@ class DicomWebServer:
         longest: seconds that a request may take in all.
 
     Raises:
-        DicomWebError: an address or credentials that cannot be used.
+        DicomWebError: an address, authorities or credentials that cannot be used.
         MissingExtraError: dicomweb-client is not installed.
+        OptionError: a number out of range.
+
+    Source:
+        PS3.18, chapter 10: the Studies Service.
 
     >>> DicomWebServer("http://127.0.0.1:8042/dicom-web/")
     DicomWebServer('http://127.0.0.1:8042/dicom-web')
@@ -67,15 +91,9 @@ class DicomWebServer:
     ) -> None:
         require("dicomweb_client", EXTRA)
         self._location = Location.of(url, allow_http=allow_http)
-        self._settings: dict[str, Any] = {
-            "ca": None if ca is None else os.fspath(ca),
-            "allow_http": allow_http,
-            "attempts": attempts,
-            "backoff": backoff,
-            "timeout": timeout,
-            "longest": longest,
-        }
         self._patience = Patience(attempts, backoff, timeout, longest)
+        self._ca = None if ca is None else check_authorities(ca)
+        self._allow_http = allow_http
         with naming(self.name):
             self._credentials = Credentials.for_host(self._location.host)
             if self._credentials and self._location.is_readable_by_others:
@@ -93,44 +111,41 @@ class DicomWebServer:
     def __repr__(self) -> str:
         return f"DicomWebServer({self.name!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.name, **self._settings}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Callable[[str], DicomWebServer], tuple[str]]:
+        settings = {"ca": self._ca, "allow_http": self._allow_http, **vars(self._patience)}
+        return partial(DicomWebServer, **settings), (self.name,)
 
     def find_studies(self, query: Mapping[str, str], limit: int | None = None) -> Iterator[FoundStudy]:
-        """Search for studies (QIDO-RS, PS3.18 10.6).
+        """Search for studies (QIDO-RS, PS3.18 10.6), page by page while they are taken.
 
         Args:
             query: what to match, by keyword or tag, as the standard has it (PS3.4 C.2.2.2):
-                {"StudyDate": "20260101-20261231", "ModalitiesInStudy": "DX"}.
+                {"StudyDate": "20260101-20261231", "ModalitiesInStudy": "DX"}. Empty for all studies.
             limit: how many at most.
 
         Raises:
-            DicomWebError: no answer, or none that can be used.
+            DicomWebError: no answer, or none that can be used; a study that does not match.
+            OptionError: what is no query, or no number.
         """
-        found = 0
-        results = self._pages(
-            lambda offset: self._client.search_for_studies(
-                search_filters=dict(query), limit=_page(limit), offset=offset
-            ),
-            "StudyInstanceUID",
-        )
-        for item in results:
-            if limit is not None and found >= limit:
-                return
-            found += 1
-            with naming(self.name):
-                uid = one_uid(item, "StudyInstanceUID")
-                InstanceAddress(uid, uid, uid)  # refuses what is no unique identifier
+        asked = check_query(query)
+        if limit is not None and limit < 1:
+            raise OptionError(f"limit={limit!r}", expected="1 or more")
+        page = _PAGE if limit is None else min(limit, _PAGE)
+
+        def search(client: DICOMwebClient, offset: int) -> list[dict[str, Any]]:
+            found = client.search_for_studies(search_filters=asked, limit=page, offset=offset)
+            for item in found:
+                check_match(asked, item)
+            return found
+
+        for uid, item in islice(self._results(search, "StudyInstanceUID"), limit):
             yield FoundStudy(uid, all_texts(item))
 
     def instances(self, study_uid: str) -> list[FoundInstance]:
-        """The instances of a study, and what is needed to choose among them.
+        """The instances of a study, and what is needed to choose among them; none of a study unknown to it.
 
-        One request, and one more for each series that may hold radiographs of which the server says too
-        little in answer to a query.
+        This takes one request for each 200 instances and one that says there are no more, and one for each
+        series that may hold radiographs of which the answer to a query says too little.
 
         Args:
             study_uid: its Study Instance UID.
@@ -138,23 +153,25 @@ class DicomWebServer:
         Raises:
             DicomWebError: no answer, none that can be used, or one about another study.
         """
-        with naming(self.name):
-            InstanceAddress(study_uid, study_uid, study_uid)
-        items = list(
-            self._pages(
-                lambda offset: self._client.search_for_instances(
-                    study_instance_uid=study_uid, fields=NEEDED, limit=_PAGE, offset=offset
-                ),
-                "SOPInstanceUID",
+
+        def search(client: DICOMwebClient, offset: int) -> list[dict[str, Any]]:
+            return client.search_for_instances(
+                study_instance_uid=check_uid(study_uid), fields=NEEDED, limit=_PAGE, offset=offset
             )
-        )
-        with naming(self.name):
-            found = {_address(item, study_uid): item for item in items}
-        self._complete(found)
-        return [FoundInstance(address, header_of(item, NEEDED)) for address, item in found.items()]
+
+        found = dict[InstanceAddress, FoundInstance]()
+        for _, item in self._results(search, "SOPInstanceUID"):
+            with naming(self.name):
+                address = _address(item, study_uid)
+            found[address] = FoundInstance(address, header_of(item, NEEDED))
+        for series in dict.fromkeys(each.address.series for each in found.values() if not each.is_told):
+            for more in self._series(study_uid, series):
+                if more.address in found:
+                    found[more.address] = more
+        return list(found.values())
 
     def has(self, address: InstanceAddress) -> bool:
-        """Whether the server holds an instance, in its study and series.
+        """Whether the server holds an instance, in its study and series; one small request.
 
         Args:
             address: where it should be.
@@ -162,18 +179,16 @@ class DicomWebServer:
         Raises:
             DicomWebError: no answer, or none that can be used.
         """
-        with self._asking() as client:
+        with self._asking() as line:
             try:
-                items = client.search_for_instances(
-                    study_instance_uid=address.study,
-                    series_instance_uid=address.series,
-                    search_filters={"SOPInstanceUID": address.instance},
-                    limit=2,
+                items = line.client.search_for_instances(
+                    address.study, address.series, search_filters={"SOPInstanceUID": address.instance}
                 )
-            except Exception as error:
-                if _is_not_found(error):
-                    return False
-                raise
+            except OSError as error:  # of `requests`; some servers know no study without instances
+                response = getattr(error, "response", None)
+                if response is None or response.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+                return False
             return any(texts(item, "SOPInstanceUID") == (address.instance,) for item in items)
 
     def retrieve(self, address: InstanceAddress) -> bytes:
@@ -185,19 +200,23 @@ class DicomWebServer:
         Raises:
             DicomWebError: no answer, none that can be used, or another instance than was asked for.
         """
-        accept = f'{RELATED}; type="{DICOM}"; transfer-syntax=*'
-        with self._asking() as client:
-            answer = self._session_of(client).get(f"{self.name}/{address.path}", headers={"Accept": accept})
+        # Not by dicomweb-client, which gives a data set instead of the file, also of one that was cut off.
+        headers = {"Accept": f'{RELATED}; type="{DICOM}"; transfer-syntax=*'}
+        with self._asking() as line:
+            answer = line.session.get(f"{self.name}/{address.path}", headers=headers)
             answer.raise_for_status()
             parts = decode(answer.content, answer.headers.get("Content-Type", ""))
             if len(parts) != 1:
-                raise DicomWebError(f"{len(parts)} instances", expected="the one that was asked for")
+                raise DicomWebError(f"an answer with {len(parts)} instances", expected="the one asked for")
             if address_of(parts[0], address.study) != address:
                 raise DicomWebError("another instance", expected="the one that was asked for")
             return parts[0]
 
     def store(self, files: Sequence[bytes], study_uid: str) -> list[InstanceAddress]:
         """Store instances in a study (STOW-RS, PS3.18 10.5); those that the server has already are stored.
+
+        What the server does not say it has stored is asked for. Where it says that it changed values, there
+        is a `CxrExplainWarning`.
 
         Args:
             files: DICOM files.
@@ -207,98 +226,89 @@ class DicomWebServer:
             Where they are now, in the order of the files.
 
         Raises:
-            DicomWebError: a file of another study, or one that the server did not store: no later one is
-                sent.
+            DicomWebError: a file of another study; nothing is sent then. Or one that the server did not
+                store; others may be stored, and to store all of them again doubles none.
         """
         with naming(self.name):
-            addresses = [address_of(file, study_uid) for file in files]
+            addresses = [address_of(file, check_uid(study_uid)) for file in files]
         for batch in batches(files):
             outcome = self._stow([files[index] for index in batch], study_uid)
             self._check([addresses[index] for index in batch], outcome)
         return addresses
 
     def _stow(self, files: Sequence[bytes], study_uid: str) -> Outcome:
+        # Not by dicomweb-client, which drops what a server says of failures (status 409).
         body, content_type = encode(files)
         headers = {"Content-Type": content_type, "Accept": _JSON}
-        with self._asking() as client:
-            answer = self._session_of(client).post(
-                f"{self.name}/studies/{study_uid}", data=body, headers=headers
-            )
+        with self._asking() as line:
+            answer = line.session.post(f"{self.name}/studies/{study_uid}", data=body, headers=headers)
             try:
                 outcome = Outcome.of(answer.json())
             except DicomWebError:
-                outcome = Outcome()  # in another form: what is there is asked for instead
-            if not answer.ok and not outcome.failed:
-                raise refused(answer.status_code, with_credentials=bool(self._credentials))
+                outcome = Outcome()  # in another form: what is there will be asked for
+            if answer.status_code != HTTPStatus.CONFLICT and not outcome.failed:
+                answer.raise_for_status()
             return outcome
 
     def _check(self, addresses: Sequence[InstanceAddress], outcome: Outcome) -> None:
         for address in addresses:
-            if address.instance in outcome.stored or self.has(address):
-                continue
-            reason = outcome.failed.get(address.instance)
-            said = "an instance that was not stored"
-            raise DicomWebError(
-                said if reason is None else f"{said}: {why(reason)}",
-                remedy="Look into the server's log.",
-                source=self.name,
-            )
+            if address.instance in outcome.warned:
+                code = outcome.warned[address.instance]
+                warnings.warn(
+                    CxrExplainWarning(f"{self.name}: stored, with values changed by the server ({code:04X})"),
+                    stacklevel=3,
+                )
+            if address.instance not in outcome.stored and not self.has(address):
+                reason = outcome.failed.get(address.instance)
+                said = "an instance that was not stored"
+                raise DicomWebError(
+                    said if reason is None else f"{said}: {why(reason)}",
+                    remedy="Look into the server's log.",
+                    source=self.name,
+                )
 
-    def _complete(self, found: dict[InstanceAddress, Json]) -> None:
-        """Read the headers of series of which the query said too little."""
-        for address, item in list(found.items()):
-            instance = FoundInstance(address, header_of(item, NEEDED))
-            # Every image has PhotometricInterpretation: without it, the server did not give what was asked for.
-            told = tag_of("PhotometricInterpretation") in found[address] and instance.view is not None
-            if told or not instance.is_frontal_chest:
-                continue
-            with self._asking() as client:
-                items = client.retrieve_series_metadata(address.study, address.series)
-                for more in items:
-                    known = _address(more, address.study)
-                    if known in found:
-                        found[known] = {**found[known], **more}
+    def _series(self, study_uid: str, series_uid: str) -> list[FoundInstance]:
+        with self._asking() as line:
+            return [
+                FoundInstance(_address(item, study_uid), header_of(item, NEEDED))
+                for item in line.client.retrieve_series_metadata(study_uid, series_uid)
+            ]
 
-    def _pages(self, search: Any, key: str) -> Iterator[Json]:
-        """All results, page by page, until a page has nothing new: servers that know no offset repeat themselves."""
+    def _results(
+        self, search: Callable[[DICOMwebClient, int], list[dict[str, Any]]], key: str
+    ) -> Iterator[tuple[str, Json]]:
+        """All results by their UIDs, page by page until one has nothing new: some servers know no offset."""
         seen = set[str]()
         while True:
-            with self._asking():
-                items = search(len(seen))
-                fresh = {one_uid(item, key): item for item in items}
-                fresh = {uid: item for uid, item in fresh.items() if uid not in seen}
+            with self._asking() as line:
+                items = {check_uid(one_uid(item, key)): item for item in search(line.client, len(seen))}
+                fresh = [(uid, item) for uid, item in items.items() if uid not in seen]
                 if len(seen) + len(fresh) > _MOST_RESULTS:
                     raise DicomWebError(f"more than {_MOST_RESULTS:,} results", remedy="Narrow the query.")
             if not fresh:
                 return
-            seen |= fresh.keys()
-            yield from fresh.values()
+            seen.update(items)
+            yield from fresh
 
     @contextmanager
-    def _asking(self) -> Iterator[DICOMwebClient]:
-        with naming(self.name), http_errors(with_credentials=bool(self._credentials)):
-            yield self._client
+    def _asking(self) -> Iterator[_Line]:
+        from cxr_explain.dicomweb.trouble import one_line
 
-    @property
-    def _client(self) -> DICOMwebClient:
-        """A client of this thread's own: a session of `requests` is not for several."""
-        if not hasattr(self._own, "client"):
+        with naming(self.name), one_line(with_credentials=bool(self._credentials)), quiet_clients():
+            yield self._line()
+
+    def _line(self) -> _Line:
+        line: _Line | None = getattr(self._own, "line", None)
+        if line is None or line.process != os.getpid():
             from dicomweb_client import DICOMwebClient
 
-            session = ServerSession(self._location, self._credentials, self._settings["ca"], self._patience)
+            from cxr_explain.dicomweb.session import ServerSession
+
+            session = ServerSession(self._location, self._credentials, self._ca, self._patience)
             client = DICOMwebClient(self.name, session=session)
             client.set_http_retry_params(retry=False)
-            self._own.client, self._own.session = client, session
-        client: DICOMwebClient = self._own.client
-        return client
-
-    def _session_of(self, _: DICOMwebClient) -> ServerSession:
-        session: ServerSession = self._own.session
-        return session
-
-
-def _page(limit: int | None) -> int:
-    return _PAGE if limit is None else min(limit, _PAGE)
+            self._own.line = line = _Line(os.getpid(), session, client)
+        return line
 
 
 def _address(item: Json, study_uid: str) -> InstanceAddress:
@@ -306,8 +316,3 @@ def _address(item: Json, study_uid: str) -> InstanceAddress:
     if said and said != (study_uid,):
         raise DicomWebError("an answer about another study", expected="the one that was asked for")
     return InstanceAddress(study_uid, one_uid(item, "SeriesInstanceUID"), one_uid(item, "SOPInstanceUID"))
-
-
-def _is_not_found(error: Exception) -> bool:
-    response = getattr(error, "response", None)
-    return response is not None and response.status_code == 404

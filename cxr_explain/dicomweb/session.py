@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-import re
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import PreparedRequest
 
-from cxr_explain.dicomweb.answer import MOST_JSON, Answer, refused
+from cxr_explain.dicomweb.answer import MOST_JSON, Answer
 from cxr_explain.dicomweb.credentials import Credentials
 from cxr_explain.dicomweb.location import Location, is_this_machine
-from cxr_explain.dicomweb.multipart import DICOM
+from cxr_explain.dicomweb.multipart import RELATED
+from cxr_explain.dicomweb.patience import LONGEST_WAIT, PASSING, Patience, asked_to_wait
+from cxr_explain.dicomweb.trouble import may_pass, refused, trouble
 from cxr_explain.errors import DicomWebError
 from cxr_explain.loaders.limits import Limits
+from cxr_explain.support.connections import Connections
 
 MOST_FILE = Limits().bytes + 2**20
 """Bytes of an answer that holds a DICOM file: the largest that the readers take, and a message around it."""
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS = range(300, 400)
 _KEEPING_THE_METHOD = frozenset({307, 308})
 _MOST_HOPS = 5
-_LONGEST_WAIT = 60.0  # seconds between two tries
 _CHUNK = 2**18
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for, and how often it is asked.
+class _PassingError(Exception):
+    """A failure that may pass.
 
     Args:
-        attempts: times that a request is sent at most.
-        backoff: seconds between the first two; doubled each time.
-        timeout: seconds that the server may be silent.
-        longest: seconds for all of them together.
+        failure: what to say if it does not.
+        wait: seconds that the server asks to wait.
     """
 
-    attempts: int = 5
-    backoff: float = 0.5
-    timeout: float = 30.0
-    longest: float = 600.0
+    def __init__(self, failure: DicomWebError, wait: float = 0.0) -> None:
+        super().__init__()
+        self.failure, self.wait = failure, wait
 
 
 class ServerSession(requests.Session):
-    """A session with one server, as dicomweb-client takes it.
+    """A session with one server, as dicomweb-client takes it; for one thread.
 
     Every request is repeated where that may help: reading changes nothing, and to store an instance twice
-    leaves one, since its unique identifiers are the same.
+    leaves one, since its unique identifiers are the same. dicomweb-client's own repetition is not used: it
+    sends a large body only once, and an empty one after that.
 
     Args:
         location: the server.
@@ -68,8 +64,11 @@ class ServerSession(requests.Session):
     ) -> None:
         super().__init__()
         self.auth = credentials
-        self.headers["Accept-Encoding"] = "identity"
+        self.headers["Accept-Encoding"] = "identity"  # packing radiographs costs more time than it saves
         self._location, self._ca, self._patience = location, ca, patience
+        self._connections = Connections()
+        self._connections.of(self)
+        weakref.finalize(self, self._connections.close)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None: redirects are followed here, where it is known which may be."""
@@ -80,132 +79,94 @@ class ServerSession(requests.Session):
         Raises:
             DicomWebError: there is none.
         """
-        # dicomweb-client sets it without the port.
-        request.headers.pop("Host", None)
+        request.headers.pop("Host", None)  # dicomweb-client sets it without the port
         settings |= {"stream": True, "allow_redirects": False, "timeout": self._patience.timeout}
+        # The environment's REQUESTS_CA_BUNDLE comes with `settings`, and counts where there is no `ca`.
         settings["verify"] = self._ca or settings.get("verify") or True
         if is_this_machine(self._location.host):
             settings["proxies"] = {}
-        until = time.monotonic() + self._patience.longest
-        pauses = self._pauses()
-        while True:
-            asked: float | None = None
-            try:
-                answer = self._followed(request, settings, until)
-            except requests.RequestException as error:
-                failure, again = _trouble(error), _may_pass(error)
-            else:
-                if answer.status_code not in _AGAIN:
-                    return answer
-                failure, again = refused(answer.status_code, with_credentials=bool(self.auth)), True
-                asked = _asked_to_wait(answer)
-            pause = next(pauses, None)
-            if not again or pause is None:
-                raise failure
-            pause = max(pause, asked or 0.0)
-            if pause > _LONGEST_WAIT or time.monotonic() + pause > until:
-                raise failure
-            time.sleep(pause)
+        pauses = self._patience.pauses()
+        with self._cut_after(self._patience.longest) as until:
+            while True:
+                try:
+                    return self._try(request, settings)
+                except _PassingError as passing:
+                    pause = next(pauses, None)
+                    pause = None if pause is None else max(pause, passing.wait)
+                    if pause is None or pause > LONGEST_WAIT or time.monotonic() + pause > until:
+                        raise passing.failure from None
+                time.sleep(pause)
 
-    def _pauses(self) -> Iterator[float]:
-        for attempt in range(self._patience.attempts - 1):
-            yield min(self._patience.backoff * 2**attempt, _LONGEST_WAIT)
+    def _try(self, request: PreparedRequest, settings: dict[str, Any]) -> Answer:
+        """An answer that another try would not change.
 
-    def _followed(self, request: PreparedRequest, settings: dict[str, Any], until: float) -> Answer:
+        Raises:
+            DicomWebError: there is none, and there would be none.
+            _PassingError: there is none, and another try may bring one.
+        """
+        try:
+            answer = self._followed(request, settings)
+        except DicomWebError:
+            raise
+        except Exception as error:
+            if self._connections.is_cut:
+                raise trouble(requests.Timeout()) from None
+            if may_pass(error):
+                raise _PassingError(trouble(error)) from None
+            raise trouble(error) from None
+        if self._connections.is_cut:  # to whoever reads headers, a cut is their end
+            raise trouble(requests.Timeout())
+        if answer.status_code in PASSING:
+            failure = refused(answer.status_code, with_credentials=bool(self.auth))
+            raise _PassingError(failure, asked_to_wait(answer.headers.get("Retry-After", "")))
+        return answer
+
+    def _followed(self, request: PreparedRequest, settings: dict[str, Any]) -> Answer:
         for _ in range(_MOST_HOPS + 1):
-            answer = self._once(request, settings, until)
-            target = answer.headers.get("Location")
-            if answer.status_code not in _REDIRECTS or not target:
+            answer = self._once(request, settings)
+            if answer.status_code not in _REDIRECTS:
                 return answer
             keeps = answer.status_code in _KEEPING_THE_METHOD or request.method == "GET"
             request = request.copy()
-            request.url = self._next(request.url or "", target, keeps)
+            request.url = self._next(request.url or "", answer.headers.get("Location", ""), keeps=keeps)
         raise DicomWebError(f"more than {_MOST_HOPS} redirects")
 
-    def _next(self, at: str, target: str, keeps: bool) -> str:
+    def _next(self, at: str, target: str, *, keeps: bool) -> str:
+        """The address that a redirect leads to; the server itself may send elsewhere within it."""
         try:
             url = urljoin(at, target)
             parts = urlsplit(url)
-            named = f"{parts.scheme}://{parts.hostname}"
+            named = f"{parts.scheme}://{parts.hostname}" if parts.hostname else "nowhere"
         except ValueError:
-            raise DicomWebError("a redirect to what is no address") from None
-        if not self._location.has(url) or not keeps:
+            url, named = "", "what is no address"
+        if not (target and url.isascii() and url.isprintable() and keeps and self._location.has(url)):
             raise DicomWebError(
-                f"a redirect to {named}",
+                f"a redirect to {named[:80]}",
                 expected="an answer of the server itself",
                 remedy="If that is the right server, give its address; it may be a page to log in.",
             )
         return url
 
-    def _once(self, request: PreparedRequest, settings: dict[str, Any], until: float) -> Answer:
+    def _once(self, request: PreparedRequest, settings: dict[str, Any]) -> Answer:
         with super().send(request, **settings) as received:
-            most = MOST_FILE if DICOM + '"' in request.headers.get("Accept", "") else MOST_JSON
-            return Answer(received, _body(received, most, until))
+            most = MOST_FILE if RELATED in request.headers.get("Accept", "") else MOST_JSON
+            body = bytearray()
+            for chunk in received.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > most:
+                    raise DicomWebError(f"an answer of more than {most / 2**20:.0f} MiB")
+            return Answer(received, bytes(body))
 
-
-def _body(received: requests.Response, most: int, until: float) -> bytes:
-    body = bytearray()
-    for chunk in received.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > most:
-            raise DicomWebError(f"an answer of more than {most / 2**20:.0f} MiB")
-        if time.monotonic() > until:
-            raise requests.ReadTimeout
-    return bytes(body)
-
-
-def _asked_to_wait(answer: Answer) -> float | None:
-    """Seconds, by the header Retry-After (RFC 9110 10.2.3)."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _may_pass(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
-        return False
-    return isinstance(
-        error,
-        requests.ConnectionError
-        | requests.Timeout
-        | requests.exceptions.ChunkedEncodingError
-        | requests.exceptions.ContentDecodingError,
-    )
-
-
-def _trouble(error: requests.RequestException) -> DicomWebError:
-    """What went wrong, without the address and its query, which name patients."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return DicomWebError(
-            "a server whose certificate is not trusted, or that speaks no TLS",
-            remedy="Give the authority's certificates with ca= / --ca; there is no way to go without.",
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return DicomWebError(
-            "a proxy that does not let this through", remedy="Check HTTPS_PROXY and NO_PROXY."
-        )
-    if isinstance(error, requests.ConnectTimeout):
-        return DicomWebError("no connection within the time allowed", remedy="Is the server up?")
-    if isinstance(error, requests.Timeout):
-        return DicomWebError("no whole answer within the time allowed", remedy="Raise timeout= / --timeout.")
-    if isinstance(error, requests.ConnectionError):
-        return DicomWebError("no connection, or one that broke off", remedy="Is the server up?")
-    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-        return DicomWebError("an answer that broke off, or is garbled")
-    return DicomWebError(f"a request that failed ({type(error).__name__})")
-
-
-@contextmanager
-def http_errors(*, with_credentials: bool) -> Iterator[None]:
-    """Turn what dicomweb-client and requests raise into this package's error."""
-    try:
-        yield
-    except requests.HTTPError as error:
-        raise refused(error.response.status_code, with_credentials=with_credentials) from None
-    except requests.RequestException as error:
-        raise _trouble(error) from None
+    @contextmanager
+    def _cut_after(self, seconds: float) -> Iterator[float]:
+        """Cut the connections when time is up; gives when that is."""
+        self._connections.begin_anew()
+        timer = threading.Timer(seconds, self._connections.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield time.monotonic() + seconds
+        finally:
+            timer.cancel()
+            if self._connections.is_cut:
+                self.close()

@@ -10,13 +10,14 @@ from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.dicomweb.attributes import Json, texts, values
 from cxr_explain.errors import DicomWebError, RadiographError
 from cxr_explain.loaders.header import parse_dicom, text
+from cxr_explain.loaders.scope import quiet_decoders
 
 MOST_AT_ONCE = 2**25
 """Bytes of the files of one request; a single file may have more."""
 
-DUPLICATE = 0x0111
+PROCESSING_FAILURE = 0x0110
 _REASONS: Mapping[int, str] = {
-    0x0110: "processing failure",
+    PROCESSING_FAILURE: "processing failure",
     0x0111: "duplicate SOP instance",
     0x0122: "SOP class not supported",
     0x0124: "not authorised",
@@ -34,10 +35,12 @@ class Outcome:
     Args:
         stored: SOP Instance UIDs that the server says it has stored.
         failed: why not, in the standard's code, by SOP Instance UID.
+        warned: those that are stored otherwise than they were sent, with the standard's code.
     """
 
     stored: frozenset[str] = frozenset()
     failed: Mapping[str, int] = field(default_factory=dict)
+    warned: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, said: object) -> Outcome:
@@ -49,19 +52,21 @@ class Outcome:
         """
         if not isinstance(said, dict):
             return cls()
-        stored = {uid for _, uid in _instances(said, "ReferencedSOPSequence")}
-        failed = {uid: _reason(item) for item, uid in _instances(said, "FailedSOPSequence")}
-        return cls(frozenset(stored - failed.keys()), failed)
+        done, failures = _instances(said, "ReferencedSOPSequence"), _instances(said, "FailedSOPSequence")
+        failed = {uid: _code(item, "FailureReason") or PROCESSING_FAILURE for item, uid in failures}
+        warned = {uid: code for item, uid in done if (code := _code(item, "WarningReason"))}
+        return cls(frozenset(uid for _, uid in done if uid not in failed), failed, warned)
 
 
 def why(reason: int) -> str:
-    """A failure reason in words.
+    """A failure reason in words (PS3.18 table I.2-2).
 
     >>> why(0xA700), why(0x1234)
     ('out of resources (A700)', 'failure reason 1234')
     """
-    near = reason & 0xFF00 if reason >> 12 == 0xA else reason  # A7xx and A9xx: the last digits are free
-    name = _REASONS.get(near, "cannot understand" if reason >> 12 == 0xC and near not in _REASONS else "")
+    # Of A7xx, A9xx and Cxxx the further digits are the server's own.
+    family = reason & 0xF000 if reason >> 12 == 0xC else reason & 0xFF00
+    name = _REASONS.get(reason) or _REASONS.get(family)
     return f"{name} ({reason:04X})" if name else f"failure reason {reason:04X}"
 
 
@@ -76,10 +81,11 @@ def address_of(file: bytes, study: str) -> InstanceAddress:
         DicomWebError: no DICOM file, or one of another study.
     """
     try:
-        header = parse_dicom(file)
+        with quiet_decoders():
+            header = parse_dicom(file)
+            uids = [text(header, f"{what}InstanceUID") or "" for what in ("Study", "Series", "SOP")]
     except RadiographError as error:
         raise DicomWebError(f"what is no DICOM file ({error.found})") from None
-    uids = [text(header, f"{what}InstanceUID") or "" for what in ("Study", "Series", "SOP")]
     if not all(uids):
         raise DicomWebError("a DICOM file without the unique identifiers of study, series and instance")
     address = InstanceAddress(*uids)
@@ -113,5 +119,5 @@ def _instances(said: Json, keyword: str) -> list[tuple[dict[str, Any], str]]:
     return found
 
 
-def _reason(item: Json) -> int:
-    return next((value for value in values(item, "FailureReason") if isinstance(value, int)), 0x0110) & 0xFFFF
+def _code(item: Json, keyword: str) -> int:
+    return next((value & 0xFFFF for value in values(item, keyword) if type(value) is int), 0)

@@ -37,6 +37,10 @@ _OTHER_MODALITIES: Final = {
     "OP": "ophthalmic photography",
     "RTIMAGE": "a radiotherapy image",
     "RTDOSE": "a radiotherapy dose",
+    "SR": "a structured report",
+    "PR": "a presentation state",
+    "KO": "a selection of key objects",
+    "DOC": "a document",
 }
 _STORAGE: Final = frozenset(
     {
@@ -103,13 +107,30 @@ def check_kind(dataset: pydicom.Dataset) -> None:
     >>> header.Modality = "CT"
     >>> check_kind(header)
     Traceback (most recent call last):
-    cxr_explain.errors.UnsupportedImageError: found modality CT (computed tomography); expected a radiograph...
+    cxr_explain.errors.UnsupportedImageError: found modality CT (computed tomography); expected a ...
     """
     _check_modality(dataset)
     _check_storage(dataset)
     _check_intent(dataset)
     if element(dataset, "PhotometricInterpretation") is not None:
         _check_photometric(dataset)
+
+
+def says_radiograph(dataset: pydicom.Dataset) -> bool:
+    """Whether the header's modality is that of radiographs, rather than of pictures of any kind."""
+    return (text(dataset, "Modality") or "").upper() in _RADIOGRAPHY
+
+
+def says_chest(dataset: pydicom.Dataset) -> bool:
+    """Whether the header names the chest as the body part.
+
+    >>> header = pydicom.Dataset()
+    >>> header.BodyPartExamined = "THORAX AP"
+    >>> says_chest(header)
+    True
+    """
+    value = (text(dataset, "BodyPartExamined") or "").upper()
+    return any(word in value for word in _CHEST)
 
 
 def body_part_elsewhere(dataset: pydicom.Dataset) -> str | None:
@@ -120,10 +141,8 @@ def body_part_elsewhere(dataset: pydicom.Dataset) -> str | None:
     >>> body_part_elsewhere(header)
     'HAND'
     """
-    value = (text(dataset, "BodyPartExamined") or "").upper()
-    if any(word in value for word in _CHEST):
-        return None
-    return next((word for word in _ELSEWHERE if word in value.replace("_", " ").split()), None)
+    words = (text(dataset, "BodyPartExamined") or "").upper().replace("_", " ").split()
+    return None if says_chest(dataset) else next((word for word in _ELSEWHERE if word in words), None)
 
 
 def _check_has_pixels(dataset: pydicom.Dataset) -> None:
@@ -202,8 +221,7 @@ def _check_photometric(dataset: pydicom.Dataset) -> None:
 
 
 def _body_part_warnings(dataset: pydicom.Dataset) -> list[str]:
-    value = (text(dataset, "BodyPartExamined") or "").upper()
-    if not value or any(word in value for word in _CHEST):
+    if text(dataset, "BodyPartExamined") is None or says_chest(dataset):
         return []
     known = body_part_elsewhere(dataset)
     named = f"body part {known}" if known else "a body part of another name"
