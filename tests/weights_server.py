@@ -18,6 +18,8 @@ class FileServer:
         self.etag: str | None = '"version-1"'
         self.plan: list[str | Callable] = []
         self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.bodies: list[bytes] = []
         self.received = threading.Semaphore(0)
         self.release = threading.Event()
         self.base = ""
@@ -34,9 +36,13 @@ def serving(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[FileS
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.requests.append(dict(self.headers.items()))
+            state.paths.append(self.path)
+            state.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             behaviour = state.plan.pop(0) if state.plan else "good"
             answer = behaviour if callable(behaviour) else _BEHAVIOURS[behaviour]
             answer(self, state)
+
+        do_POST = do_GET  # noqa: N815 - as the base class has it
 
         def log_message(self, *_: object) -> None:
             pass

@@ -120,7 +120,8 @@ class DicomWebServer:
 
         Args:
             query: what to match, by keyword or tag, as the standard has it (PS3.4 C.2.2.2):
-                {"StudyDate": "20260101-20261231", "ModalitiesInStudy": "DX"}. Empty for all studies.
+                {"StudyDate": "20260101-20261231", "ModalitiesInStudy": "DX"}. Empty for all studies. Orthanc
+                1.10 finds nothing by a value with a space or another sign that has to be escaped: put "?".
             limit: how many at most.
 
         Raises:

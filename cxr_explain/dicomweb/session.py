@@ -32,6 +32,22 @@ _MOST_HOPS = 5
 _CHUNK = 2**18
 
 
+def plain_query(url: str) -> str:
+    """An address whose query is escaped no more than RFC 3986 3.4 asks for.
+
+    dicomweb-client escapes all it can and writes a space as in a form. Orthanc 1.10 takes escapes for what
+    they look like, so that it would not know a wildcard.
+
+    >>> plain_query("https://pacs.example/studies?PatientName=DOE%2A&StudyID=1+%2B2")
+    'https://pacs.example/studies?PatientName=DOE*&StudyID=1%20%2B2'
+    """
+    path, mark, query = url.partition("?")
+    query = query.replace("+", "%20")
+    for sign in "*?,/:@":
+        query = query.replace(f"%{ord(sign):02X}", sign)
+    return path + mark + query
+
+
 class _PassingError(Exception):
     """A failure that may pass.
 
@@ -80,6 +96,7 @@ class ServerSession(requests.Session):
             DicomWebError: there is none.
         """
         request.headers.pop("Host", None)  # dicomweb-client sets it without the port
+        request.url = plain_query(request.url or "")
         settings |= {"stream": True, "allow_redirects": False, "timeout": self._patience.timeout}
         # The environment's REQUESTS_CA_BUNDLE comes with `settings`, and counts where there is no `ca`.
         settings["verify"] = self._ca or settings.get("verify") or True
