@@ -28,8 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.figures.banner import notice_of
-from cxr_explain.figures.output import own_style
+from cxr_explain.figures.key_strip import KeyStrip
 from cxr_explain.figures.overlay import (
     MAX_OPACITY,
     grey_or_plain,
@@ -39,7 +38,6 @@ from cxr_explain.figures.overlay import (
     tint_of,
     to_bytes,
 )
-from cxr_explain.figures.page import SMALL, Page
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.style import Style, style_of
 from cxr_explain.figures.texts import DISCLAIMER
@@ -55,10 +53,6 @@ _LONGEST = (64, 2048)
 _FADING = 0.7  # share of a round in which the opacity changes; the rest is for looking
 _STEP = 0.17  # seconds that a step takes: 18 frames in 4 s, some 2 MB of a GIF of 512 pixels
 _STEPS = (4, 16)
-
-_STRIP = 3.6  # inches of the page below the picture: letters grow with the picture
-_ROW = 0.14
-_SWATCH = 0.1
 
 _FAINTEST = 0.02  # opacity below which nobody sees a colour
 _COLOUR_STEP = 8
@@ -99,7 +93,8 @@ def write_animation(
     styles = class_styles(explanation.ranking.pathologies, colours)
     fading = _fading(explanation, radiograph, styles, longest, max_opacity)
     phantom = explanation.provenance.phantom or (radiograph is not None and radiograph.phantom)
-    strip = _strip(explanation, styles if key else (), fading.width, style_of(style), notice, phantom)
+    below = KeyStrip(explanation, styles if key else (), style_of(style), notice=notice, phantom=phantom)
+    strip = below.drawn(fading.width)
     return write_output(target, write(fading, strip, _timed(seconds)), "an animation")
 
 
@@ -168,56 +163,6 @@ def _timed(seconds: float) -> list[tuple[float, int]]:
     rising = [0.5 - 0.5 * math.cos(math.pi * at / (steps + 1)) for at in range(1, steps + 1)]
     there = [(share, step) for share in rising]
     return [(0.0, rest), *there, (1.0, rest), *reversed(there)]
-
-
-def _strip(
-    explanation: Explanation,
-    styles: Sequence[ClassStyle],
-    width: int,
-    style: Style,
-    notice: bool,
-    phantom: bool,
-) -> Pixels:
-    """(h, w, 3), what stands below the picture: the key, and what it is for; no height without them."""
-    typeface, right = style.typeface, _STRIP - 0.05
-    rows: list[list[tuple[float, ClassStyle]]] = []
-    x = math.inf
-    for each in styles:
-        length = min(_SWATCH + 0.11 + typeface.width(_label(each, style), SMALL), right)
-        if x + length > right:
-            rows.append([])
-            x = 0.05
-        rows[-1].append((x, each))
-        x += length
-    lines: list[str] = []
-    if notice:
-        words, phantom_only = style.words, explanation.provenance.phantom_only
-        told = notice_of(phantom=phantom, phantom_only=phantom_only, words=words)
-        said = [words("research use only"), *([told.title] if told else [])]
-        lines = [line for text in said for line in typeface.wrap(text, right - 0.05, SMALL, "bold")]
-    if not rows and not lines:
-        return np.zeros((0, width, 3), np.uint8)
-    height = _ROW * (len(rows) + len(lines)) + 0.06
-    dpi = width / _STRIP
-    with own_style():
-        page = Page((width - 0.01) / dpi, height, dpi / style.scale, style)
-        y = 0.03
-        for row in rows:
-            for x, each in row:
-                page.swatch(each, x, y + 0.03, _SWATCH, 0.085)
-                page.text(
-                    x + _SWATCH + 0.03, y + 0.105, _label(each, style), size=SMALL, room=right - x - _SWATCH
-                )
-            y += _ROW
-        for line in lines:
-            page.text(0.05, y + 0.105, line, size=SMALL, face="bold", colour=style.alert)
-            y += _ROW
-        with Image.open(io.BytesIO(page.figure.to_bytes("png"))) as image:
-            return np.asarray(image.convert("RGB"))
-
-
-def _label(style: ClassStyle, look: Style) -> str:
-    return f"{style.rank} {look.name_of(style.pathology)}"
 
 
 def _gif(fading: Fading, strip: Pixels, timed: Sequence[tuple[float, int]]) -> bytes:
