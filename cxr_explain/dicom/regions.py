@@ -44,8 +44,11 @@ class EvidenceRegion:
 
     @cached_property
     def outlines(self) -> tuple[NDArray[np.float64], ...]:
-        """Closed lines (n, 2) of (x, y) in the radiograph's pixels, from the outer edge of the first one."""
-        return tuple(outlines(self.values, self.geometry, self.threshold))
+        """Closed lines (n, 2) of (x, y) in the radiograph's pixels, from the outer edge of the first one.
+
+        The last point of each is its first one again.
+        """
+        return tuple(outlines(self.values, self.geometry, self.threshold, closed=True))
 
 
 def evidence_regions(

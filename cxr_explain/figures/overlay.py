@@ -416,7 +416,9 @@ def unseen_mask(shape: Shape, geometry: Geometry) -> Mask:
     return ~(((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :])
 
 
-def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL) -> list[Points]:
+def outlines(
+    values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL, *, closed: bool = False
+) -> list[Points]:
     """Lines (n, 2) of (x, y) in the radiograph's pixels around what reaches a share of the map's own peak.
 
     Those of specks are left out, see `SLIVER`.
@@ -425,10 +427,15 @@ def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
         values: (I, J), one map.
         geometry: where the map lies on the radiograph.
         level: share of the map's own peak, in (0, 1).
+        closed: lead what reaches the radiograph's edge along it, back to where it began; in a figure such a
+            line ends at the edge.
 
     >>> lines = outlines([[0, 0, 0], [0, 1, 0], [0, 0, 0]], Geometry.fit_square((30, 30), 30))
     >>> len(lines), np.round(lines[0].mean(axis=0)).tolist()
     (1, [15.0, 15.0])
+    >>> corner = outlines([[1, 0], [0, 0]], Geometry.fit_square((30, 30), 30), closed=True)[0]
+    >>> (corner[0] == corner[-1]).all(), corner.min()
+    (np.True_, np.float64(0.0))
     """
     # Imported here: scikit-image costs 0.2 s that a caller without outlines need not pay.
     from skimage.measure import find_contours
@@ -440,8 +447,11 @@ def outlines(values: ArrayLike, geometry: Geometry, level: float = CONTOUR_LEVEL
     height, width = geometry.radiograph_shape
     scale = (width / shape[1], height / shape[0])
     padded = np.pad(field, 1, mode="edge")  # the outline may then run off the image's edge, not stop short
+    if closed:
+        padded = np.pad(padded, 1)
     lines = find_contours(padded, level * float(field.max()))
-    found = [np.clip((line[:, ::-1] - 0.5) * scale, 0, (width, height)) for line in lines]
+    first = 1.5 if closed else 0.5  # where the radiograph begins in what was padded
+    found = [np.clip((line[:, ::-1] - first) * scale, 0, (width, height)) for line in lines]
     areas = [_area(line) for line in found]
     least, narrowest = SLIVER * geometry.side**2, 0.1 * geometry.side / max(np.shape(values))
     return [
