@@ -11,6 +11,7 @@ from typing import Self
 
 from pydicom import Dataset
 
+from cxr_explain.dicom.greyscale import Greyscale
 from cxr_explain.dicom.kept import kept_of
 from cxr_explain.errors import OutputError, naming
 from cxr_explain.loaders.header import parse_dicom
@@ -26,12 +27,14 @@ class Source:
         notes: what of the file's header is not kept because the standard does not allow its value, attribute
             by attribute.
         is_deidentified: whether the header went through `change` first.
+        greyscale: how stored pixels become grey levels.
     """
 
     dataset: Dataset = field(repr=False)
     sha256: str
     notes: tuple[str, ...] = ()
     is_deidentified: bool = False
+    greyscale: Greyscale = field(default_factory=Greyscale, repr=False)
 
     @classmethod
     def read(
@@ -57,7 +60,8 @@ class Source:
                 change(header)
             dataset, notes = kept_of(header)
             sha256 = hashlib.sha256(data).hexdigest()
-            return cls(dataset, sha256, tuple(notes), is_deidentified=change is not None)
+            is_deidentified, greyscale = change is not None, Greyscale.of(header)
+            return cls(dataset, sha256, tuple(notes), is_deidentified, greyscale)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -52,7 +52,8 @@ def render(
     levels = count_levels(visible, *_declared_range(layout))
     levels = _leave_out_padding(dataset, levels, layout, steps, warnings)
     levels = _apply_modality(dataset, levels, steps, warnings)
-    shown = apply_voi(levels, choice, _available_voi(dataset, levels, warnings), layout.bits_stored)
+    available = available_voi(dataset, signed=levels.low < 0, warnings=warnings)
+    shown = apply_voi(levels, choice, available, layout.bits_stored)
     steps.append(shown.step)
     warnings += shown.warnings
     values = _apply_polarity(dataset, shown.values, steps, warnings)
@@ -141,11 +142,17 @@ def _apply_modality(
     return levels.with_values(levels.values * slope + intercept, low, high)
 
 
-def _available_voi(dataset: pydicom.Dataset, levels: Levels, warnings: list[str]) -> list[Voi]:
-    """The header's VOI LUTs, then its windows; invalid ones are left out and named."""
+def available_voi(dataset: pydicom.Dataset, *, signed: bool, warnings: list[str]) -> list[Voi]:
+    """The header's VOI LUTs, then its windows; invalid ones are left out and named.
+
+    Args:
+        dataset: the header.
+        signed: whether the output of the modality transform can be negative.
+        warnings: what is left out is added here.
+    """
     found: list[Voi] = []
     for item in items(dataset, "VOILUTSequence")[: _MOST_VOIS + 1]:
-        lut = read_lut(item, dataset, "VOI LUT", signed=levels.low < 0, warnings=warnings)
+        lut = read_lut(item, dataset, "VOI LUT", signed=signed, warnings=warnings)
         if lut is None:
             warnings.append("a VOI LUT of the header is invalid: left out")
             continue

@@ -16,6 +16,7 @@ place, and after the last one the fallback. A window asked for by index or by va
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,6 +31,8 @@ _MAX_SATURATED = 0.95
 _MIN_SPREAD = 0.1
 _EIGHT_BITS = 255
 _ROBUST = (0.001, 0.999)
+_RANGE = re.compile(r"(\S+) to (\S+) (?:scaled|\(0\.1 % to 99\.9 % of the pixels\) stretched)$")
+_WINDOW = re.compile(r"window center (\S+) width (\S+) \((\w+)\)")
 _PAIR = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
 
@@ -152,6 +155,28 @@ def apply_voi(levels: Levels, choice: VoiChoice, available: list[Voi], bits_stor
     if not available:
         return _fallback(levels, bits_stored, "no window in the header")
     return _first_usable(levels, available, bits_stored)
+
+
+def voi_in(steps: Iterable[str], available: Sequence[Voi]) -> Voi | None:
+    """By which LUT or window a radiograph was read, as its steps say; None where they say none.
+
+    Args:
+        steps: steps that reading took.
+        available: the header's VOI LUTs and windows.
+
+    >>> voi_in(["no window in the header: 10 to 19 (0.1 % to 99.9 % of the pixels) stretched"], [])
+    Window(center=15.0, width=10.0, function='LINEAR')
+    """
+    for step in steps:
+        for voi in available:
+            if step == (named := voi.describe()) or step.startswith((f"{named},", f"{named} ")):
+                return voi
+        if match := _WINDOW.match(step):
+            return Window(float(match[1]), float(match[2]), match[3])
+        if match := _RANGE.search(step):
+            low, high = float(match[1]), float(match[2])
+            return Window((low + high + 1) / 2, high - low + 1)
+    return None
 
 
 def _first_usable(levels: Levels, available: list[Voi], bits_stored: int) -> Shown:
