@@ -1,8 +1,8 @@
-"""What pathologies, measurements and findings are called in DICOM: codes of SNOMED CT and DICOM, else our own.
+"""What pathologies are called in DICOM: codes of SNOMED CT and of DICOM, else of this package.
 
-A code stands here only if a source that is independent of this package says the same of it; what each was
-compared with stands in the documentation, page "DICOM objects". Where none was found the code is a private one,
-whose scheme every object declares (PS3.3 C.12.1.1.7).
+A public code stands here only if a source that is independent of this package says the same of it; the page
+"DICOM objects" of the documentation says which. A private one is of a scheme that its objects declare
+(PS3.3 C.12.1.1, Coding Scheme Identification Sequence).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ PATHOLOGY_CODES: Mapping[str, PathologyCode] = MappingProxyType(
         "Atelectasis": _sct("46621007", "Atelectasis", _FHIR),
         "Consolidation": _sct("95436008", "Lung consolidation", _FHIR),
         "Infiltration": _sct(
-            "409609008", "Radiologic infiltrate of lung", "UMLS, as NLM serves it", "reports use the word loosely"
+            "409609008", "Radiologic infiltrate of lung", "UMLS, as NLM serves it",
+            "reports use the word loosely",
         ),
         "Pneumothorax": _sct("36118008", "Pneumothorax", _PYDICOM),
         "Edema": _sct("19242006", "Pulmonary edema", _PYDICOM),
@@ -67,7 +68,7 @@ PATHOLOGY_CODES: Mapping[str, PathologyCode] = MappingProxyType(
         "Nodule": _sct("786838002", "Nodule of lung", _FHIR, "one or several"),
         "Mass": _sct("309529002", "Mass of lung", _FHIR, "labels include masses beside the lung"),
         "Hernia": _sct("39839004", "Diaphragmatic hernia", _FHIR, "nearly always of the hiatus"),
-        "Fracture": _sct("125605004", "Fracture of bone", _FHIR, "what a chest radiograph shows: mostly ribs"),
+        "Fracture": _sct("125605004", "Fracture of bone", _FHIR, "of any bone in view, mostly a rib"),
         "Lung Opacity": PathologyCode(
             Code("112033", "DCM", "Abnormal opacity"), "the concept is not of the lung alone", _PYDICOM
         ),

@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from cxr_explain._version import __version__
 from cxr_explain.dicom.content import ObjectContent
+from cxr_explain.dicom.equipment import contributing_equipment
 from cxr_explain.dicom.kept import PATIENT_AND_STUDY
 from cxr_explain.dicom.kinds import OBJECT_KINDS
 from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
@@ -178,7 +179,9 @@ def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:
             dataset.ContentDate,
             dataset.ContentTime,
         )
-    for equipment in dataset.get("ContributingEquipmentSequence", ()):
+    others = dataset.get("ContributingEquipmentSequence", ())
+    dataset.ContributingEquipmentSequence = [*others, contributing_equipment(content)]
+    for equipment in dataset.ContributingEquipmentSequence:
         if "ContributionDateTime" in equipment:
             equipment.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f")
     dataset.file_meta.ImplementationClassUID = _IMPLEMENTATION
