@@ -79,6 +79,7 @@ class ObjectContent:
                 f"torch {self.explanation.provenance.torch_version}",
             ],
             "device_serial_number": self.serial_number,
+            "specific_character_set": None,  # `with_character_set` decides, once everything is said
         }
 
     @property

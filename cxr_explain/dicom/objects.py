@@ -13,6 +13,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from cxr_explain._version import __version__
+from cxr_explain.dicom.character_sets import with_character_set
 from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.dicom.equipment import contributing_equipment
 from cxr_explain.dicom.kept import PATIENT_AND_STUDY
@@ -21,6 +22,7 @@ from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
 from cxr_explain.dicom.source import Source
 from cxr_explain.errors import CxrExplainError, DicomObjectError, fault
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.pathologies import ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.extras import require
@@ -156,7 +158,8 @@ def dicom_objects(
     objects, not_made = list[DicomObject](), dict[str, CxrExplainError]()
     for kind in (name for name in OBJECT_KINDS if name in settings.kinds):
         try:
-            objects.append(DicomObject(kind, _finished(OBJECT_KINDS[kind].make(content), content)))
+            with quiet_decoders():  # highdicom's warnings quote names
+                objects.append(DicomObject(kind, _finished(OBJECT_KINDS[kind].make(content), content)))
         except CxrExplainError as error:
             not_made[kind] = error
         except Exception as error:
@@ -186,4 +189,4 @@ def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:
             equipment.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f")
     dataset.file_meta.ImplementationClassUID = _IMPLEMENTATION
     dataset.file_meta.ImplementationVersionName = _VERSION_NAME
-    return dataset
+    return with_character_set(dataset, source)

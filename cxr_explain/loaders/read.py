@@ -95,7 +95,7 @@ def read_radiograph(
     with naming(path):
         choice = parse_voi(voi)
         _check_options(frame, max_pixels)
-        data = _read_bytes(path, Limits(max_pixels))
+        data = read_bounded(path, Limits(max_pixels))
         known = _format_of(data)
         settings = DecodeSettings(
             format=known.name,
@@ -162,8 +162,19 @@ def _check_options(frame: int | None, max_pixels: int) -> None:
         raise OptionError(f"max_pixels={max_pixels!r}", expected="a whole number of pixels from 1")
 
 
-def _read_bytes(path: str | os.PathLike[str], limits: Limits) -> bytes:
-    """Read the file once, so that the digest is of the very bytes that are decoded."""
+def read_bounded(path: str | os.PathLike[str], limits: Limits) -> bytes:
+    """Read a file once, so that the digest is of the very bytes that are decoded.
+
+    Args:
+        path: the file.
+        limits: how many bytes it may have.
+
+    Raises:
+        ImageNotFoundError: no such file.
+        NotAnImageError: a folder, or no regular file.
+        UnreadableImageError: a file that may not or cannot be read.
+        ImageTooLargeError: more bytes than the limit.
+    """
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from PIL import ImageFile
 
-_DECODERS = r"(PIL|pydicom|pylibjpeg|openjpeg|jpeg_ls|gdcm|cxr_explain\.loaders)\b"
+_DECODERS = r"(PIL|pydicom|highdicom|pylibjpeg|openjpeg|jpeg_ls|gdcm|cxr_explain\.loaders)\b"
 _PYDICOM_CONFIG: Final[dict[str, Any]] = {
     "use_DS_decimal": False,
     "use_DS_numpy": False,
