@@ -18,6 +18,7 @@ from typing import Final
 from pydicom import Dataset
 
 from cxr_explain.dicom.character_sets import is_defined
+from cxr_explain.dicom.laterality import allows_laterality
 from cxr_explain.dicom.values import NOT_IN_THE_SET
 from cxr_explain.dicom.vetted import UNDECLARED, texts, vetted
 from cxr_explain.errors import DicomObjectError
@@ -174,6 +175,9 @@ def _complete_modules(kept: Dataset, notes: list[str]) -> None:
             kept.setdefault(keyword, "")
         if "ClinicalTrialTimePointDescription" in kept:
             kept.setdefault("ClinicalTrialTimePointID", "")
+    if "Laterality" in kept and not allows_laterality(kept):
+        del kept.Laterality
+        notes.append("Laterality is given of an unpaired body part, or beside ImageLaterality: left out")
     if kept.get("PatientIdentityRemoved") == "YES" and not (
         "DeidentificationMethod" in kept or "DeidentificationMethodCodeSequence" in kept
     ):

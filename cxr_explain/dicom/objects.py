@@ -18,6 +18,7 @@ from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.dicom.equipment import contributing_equipment
 from cxr_explain.dicom.kept import PATIENT_AND_STUDY
 from cxr_explain.dicom.kinds import OBJECT_KINDS
+from cxr_explain.dicom.laterality import with_laterality
 from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
 from cxr_explain.dicom.source import Source
 from cxr_explain.errors import CxrExplainError, DicomObjectError, fault
@@ -189,4 +190,4 @@ def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:
             equipment.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f")
     dataset.file_meta.ImplementationClassUID = _IMPLEMENTATION
     dataset.file_meta.ImplementationVersionName = _VERSION_NAME
-    return with_character_set(dataset, source)
+    return with_character_set(with_laterality(dataset), source)

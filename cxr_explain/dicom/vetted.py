@@ -120,7 +120,7 @@ def vetted(header: Dataset, keyword: str, *, declared: bool) -> tuple[DataElemen
         return _vetted_items(found.value, keyword, declared=declared)
     value = _without_escapes(found.value) if vr in LETTERS else found.value
     values = texts(value)
-    if not any(values):
+    if values in ([], [""]):
         return None, None
     why = flaw(keyword, values)
     if why in (None, NOT_IN_THE_SET) and vr in LETTERS and not declared:

@@ -66,7 +66,6 @@ ALLOWED = {
     "StudyTime": "2359",
     "TimezoneOffsetFromUTC": "-1200",
     "ImageLaterality": "B",
-    "Laterality": "L",
     "PatientOrientation": ["LH", "FA"],
     "PixelSpacing": ["0.139", "1e-1"],
     "FrameOfReferenceUID": "2.25.0",
@@ -149,6 +148,15 @@ def test_another_value_is_left_out_and_named_but_not_told(keyword: str, value: o
     assert found[keyword].is_empty if keyword in EMPTY else keyword not in found, keyword
     assert [note.split()[0] for note in notes] == [keyword]
     assert not (isinstance(value, str) and f" {value} " in notes[0])
+
+
+def test_the_laterality_of_a_series_is_kept_where_it_belongs() -> None:
+    assert kept(Laterality="L")[0].Laterality == "L"
+    assert kept(Laterality="L", BodyPartExamined="LUNG")[0].Laterality == "L"
+    for other in ({"BodyPartExamined": "CHEST"}, {"ImageLaterality": "L"}):
+        found, notes = kept(Laterality="L", **other)
+        assert "Laterality" not in found
+        assert [note.split()[0] for note in notes] == ["Laterality"]
 
 
 @pytest.mark.parametrize(("keyword", "value"), REFUSED)
