@@ -1,15 +1,13 @@
-"""A folder of DICOM files: no labels, and of the headers only what an audit needs.
+"""A folder of DICOM files: no labels, and of the headers only what `HeaderFacts` has.
 
-Headers hold names, dates and numbers of patients. None of them is copied: patients get an invented number,
-and an image whose file name repeats data of the header is named after the digest of the file. Only the
-column `path` has file names as they are, since without them the files cannot be found.
+An image whose file name repeats data of the header is named after the digest of the file. Only the column
+`path` has file names as they are, since without them the files cannot be found.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +15,7 @@ from typing import TYPE_CHECKING
 from cxr_explain.errors import CxrExplainWarning, ManifestError
 from cxr_explain.loaders.search import INDEX, FolderSearch, kind_of
 from cxr_explain.reference.data_sets.folders import folder_of
-from cxr_explain.reference.data_sets.people import believed, sex_of, years
-from cxr_explain.reference.entry import Sex
+from cxr_explain.reference.data_sets.headers import HeaderFacts, manifest_of_headers
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.paths import path_problem
 
@@ -26,26 +23,6 @@ if TYPE_CHECKING:
     import pydicom
 
 _BLOCK = 2**20
-_SOURCE = "no labels: DICOM headers"
-
-
-@dataclass(frozen=True)
-class _DicomHeader:
-    """What is taken from the header of a file.
-
-    Args:
-        image_id: a name that does not repeat data of the header.
-        patient: issuer and number, to tell patients apart; they are not written anywhere.
-        view: position, such as PA.
-        sex: as recorded.
-        age: patient's age in years.
-    """
-
-    image_id: str
-    patient: tuple[str, str] | None = None
-    view: str | None = None
-    sex: Sex | None = None
-    age: float | None = None
 
 
 def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
@@ -70,19 +47,7 @@ def manifest_of_dicom(source: str | PathLike[str]) -> Manifest:
     odd = [problem for path in paths if (problem := path_problem(path))]
     if odd:
         raise ManifestError(f"{len(odd)} names such as {odd[0]}", remedy="Rename the files.", source=folder)
-    headers = [_header(folder / path) for path in paths]
-    numbers: dict[tuple[str, str], str] = {}
-    return Manifest(
-        _unique([header.image_id for header in headers]),
-        paths,
-        patients=[
-            header.patient and numbers.setdefault(header.patient, str(len(numbers) + 1)) for header in headers
-        ],
-        views=[header.view for header in headers],
-        sexes=[header.sex for header in headers],
-        ages=[header.age for header in headers],
-        label_sources=_SOURCE,
-    )
+    return manifest_of_headers(paths, [_header(folder / path) for path in paths])
 
 
 def _dicom_files(folder: Path) -> list[str]:
@@ -108,10 +73,9 @@ def _kind_of(path: Path) -> str | None:
         return None
 
 
-def _header(path: Path) -> _DicomHeader:
-    """Never raises because of what a header holds, and repeats nothing of it but four values."""
-    from cxr_explain.loaders.acquisition import coded_view
-    from cxr_explain.loaders.header import parse_header, text
+def _header(path: Path) -> HeaderFacts:
+    """Never raises because of what a header holds."""
+    from cxr_explain.loaders.header import parse_header
     from cxr_explain.loaders.limits import Limits
     from cxr_explain.loaders.metered import metered
     from cxr_explain.loaders.scope import quiet_decoders
@@ -119,19 +83,11 @@ def _header(path: Path) -> _DicomHeader:
     with quiet_decoders(), metered(Limits()):
         try:
             dataset = parse_header(path)
-            patient, age = text(dataset, "PatientID"), text(dataset, "PatientAge")
-            issuer = text(dataset, "IssuerOfPatientID") or ""
-            return _DicomHeader(
-                image_id=_image_id(path, dataset),
-                patient=(issuer, patient) if patient else None,
-                view=coded_view(dataset),
-                sex=sex_of(text(dataset, "PatientSex")),
-                age=believed(years(age or "")) or None,
-            )
+            return HeaderFacts.of(dataset, _image_id(path, dataset))
         except MemoryError:
             raise
         except Exception:  # any damage; the message of the exception may quote the header
-            return _DicomHeader(_digest(path)[:12])
+            return HeaderFacts(_digest(path)[:12])
 
 
 def _image_id(path: Path, dataset: pydicom.Dataset) -> str:
@@ -156,18 +112,3 @@ def _digest(path: Path) -> str:
         for _ in range(1 + Limits().bytes // _BLOCK):
             digest.update(file.read(_BLOCK))
     return digest.hexdigest()
-
-
-def _unique(ids: list[str]) -> list[str]:
-    """Names of images in several folders may be the same: -2, -3 and so on are put after them."""
-    taken = set(ids)
-    given: set[str] = set()
-    result = []
-    for each in ids:
-        name, number = each, 1
-        while name in given or (number > 1 and name in taken):
-            number += 1
-            name = f"{each}-{number}"
-        given.add(name)
-        result.append(name)
-    return result
