@@ -35,7 +35,7 @@ def check_query(query: Mapping[str, str]) -> dict[str, str]:
     cxr_explain.errors.OptionError: found the query's 'Born'; expected a keyword such as StudyDate, or a tag.
     """
     for key, value in query.items():
-        if not all(tag_for_keyword(part) or _TAG.fullmatch(part) for part in key.split(".")):
+        if not all(part and (tag_for_keyword(part) or _TAG.fullmatch(part)) for part in key.split(".")):
             raise OptionError(f"the query's {key!r}", expected="a keyword such as StudyDate, or a tag")
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise OptionError(
