@@ -1,4 +1,4 @@
-"""A real Orthanc with its DICOMweb plugin, on loopback, with a storage folder of its own.
+"""A real Orthanc with its DICOMweb plugin, on loopback, with a storage folder for itself.
 
 ::
 
@@ -45,7 +45,7 @@ class Orthanc:
     Args:
         folder: where its configuration and its storage are; the test's own.
         users: passwords by user; with them it asks for basic authentication.
-        settings: further entries of its configuration.
+        settings: further entries of the configuration.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Orthanc:
 
     @property
     def url(self) -> str:
-        """Address of its DICOMweb service."""
+        """Address of the DICOMweb service."""
         return f"{self.base}/dicom-web"
 
     @property
@@ -150,7 +150,7 @@ def orthanc(
     Args:
         folder: the test's own, such as `tmp_path`.
         users: passwords by user.
-        **settings: further entries of its configuration.
+        **settings: further entries of the configuration.
     """
     server = Orthanc(folder, users or {}, settings)
     try:
@@ -165,7 +165,7 @@ def over_tls(server: Orthanc, certificate: Certificate) -> Iterator[str]:
     """A way to a server over TLS, as through a reverse proxy: Debian's own dies of a request over TLS.
 
     Yields:
-        The address of its DICOMweb service on that way.
+        The address of the DICOMweb service on that way.
     """
     context = certificate.context()
 
@@ -187,7 +187,7 @@ def killed_during(server: Orthanc, received: int, *, answers: bool = False) -> I
         answers: whether it is killed after so many bytes of its answers instead, the next of which are lost.
 
     Yields:
-        The address of its DICOMweb service on that way.
+        The address of the DICOMweb service on that way.
     """
     count, lock, once = 0, threading.Lock(), threading.Event()
 

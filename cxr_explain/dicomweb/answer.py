@@ -44,7 +44,7 @@ class Answer(requests.Response):
             raise DicomWebError(
                 "a page in HTML or XML, such as one to log in",
                 expected=_DICOM_JSON,
-                remedy="Check the server's address: the root of its DICOMweb service.",
+                remedy="Check the server's address: the root of the DICOMweb service.",
             )
         try:
             said = parse_json(self._body, most=MOST_JSON)

@@ -79,7 +79,7 @@ class FoundInstance:
 
     @property
     def series_description(self) -> str | None:
-        """The description of its series: free text."""
+        """What its series is described by: free text."""
         return text(self.header, "SeriesDescription")
 
     @property

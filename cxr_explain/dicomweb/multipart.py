@@ -69,8 +69,8 @@ def _parts(body: bytes, marker: bytes) -> list[bytes]:
             return parts
         start, end = body.find(_END_OF_HEADERS, at), body.find(b"\r\n" + marker, at)
         if end < 0:
-            raise DicomWebError("an answer that was cut off", expected="the mark at the end of its last part")
+            raise DicomWebError("an answer that was cut off", expected="the mark behind the last part")
         if not at <= start < end:
-            raise DicomWebError("an answer with a part that has no end of its headers")
+            raise DicomWebError("an answer with a part whose headers have no end")
         parts.append(body[start + len(_END_OF_HEADERS) : end])
         at = end + 2

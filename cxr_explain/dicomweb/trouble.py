@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError as PoolError
 from cxr_explain.dicomweb.credentials import WAY_IN
 from cxr_explain.errors import CxrExplainError, DicomWebError
 
-_ADDRESS = "Check the server's address: the root of its DICOMweb service."
+_ADDRESS = "Check the server's address: the root of the DICOMweb service."
 _REFUSALS: dict[int, tuple[str, str | None]] = {
     HTTPStatus.BAD_REQUEST: ("a request that the server does not understand", _ADDRESS),
     HTTPStatus.FORBIDDEN: ("no permission for this", "Ask the server's administrator to permit it."),

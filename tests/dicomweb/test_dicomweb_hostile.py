@@ -363,7 +363,7 @@ def test_what_is_no_instance_or_another_one_is_refused(web: FileServer, files: l
         (saying(f"Content-Type: {content_type}", body=b""), "first of them"),
         (
             saying(f"Content-Type: {content_type}", body=f"--{boundary}\r\nx\r\n--{boundary}--".encode()),
-            "no end of its headers",
+            "headers have no end",
         ),
     ]
     for behaviour, expected in behaviours:
