@@ -133,6 +133,7 @@ def test_no_more_pages_are_asked_for_than_are_taken(web: FileServer) -> None:
     web.plan = [said([item(StudyInstanceUID=f"1.{n}") for n in range(3)])] * 2
     assert len(list(client(web).find_studies({}, limit=2))) == 2
     assert web.paths == ["/dicom-web/studies?limit=2&offset=0"]
+    assert web.requests[0]["Host"] == web.base.removeprefix("http://")  # with the port
 
 
 def test_what_a_query_leaves_out_is_read_from_the_metadata_of_its_series(web: FileServer) -> None:
