@@ -21,7 +21,10 @@ from cxr_explain.errors import CxrExplainError, DicomWebError
 
 _ADDRESS = "Check the server's address: the root of the DICOMweb service."
 _REFUSALS: dict[int, tuple[str, str | None]] = {
-    HTTPStatus.BAD_REQUEST: ("a request that the server does not understand", _ADDRESS),
+    HTTPStatus.BAD_REQUEST: (
+        "a request, or a file, that the server cannot read",
+        "Check the server's address, and look into the server's log.",
+    ),
     HTTPStatus.FORBIDDEN: ("no permission for this", "Ask the server's administrator to permit it."),
     HTTPStatus.NOT_FOUND: ("nothing under this address", f"{_ADDRESS} And the unique identifiers."),
     HTTPStatus.METHOD_NOT_ALLOWED: ("a server that does not do this here", _ADDRESS),
