@@ -19,8 +19,9 @@ NEEDED: Final = (
     *("SOPClassUID", "Modality", "PresentationIntentType", "PhotometricInterpretation", "SamplesPerPixel"),
     *("BodyPartExamined", "ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality"),
     *("Manufacturer", "ManufacturerModelName", "SeriesDescription", "NumberOfFrames", "Rows", "Columns"),
+    *("PatientID", "IssuerOfPatientID", "PatientSex", "PatientAge"),
 )
-"""What a decision needs to know of an instance."""
+"""What a decision, or a row of a manifest, needs to know of an instance."""
 
 FRONTAL: Final = frozenset({"AP", "PA"})
 _LATERAL: Final = frozenset({"LL", "RL", "LAT", "LATERAL", "XTABLE LATERAL", "ML", "LM"})
