@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
 
 MOST_FAILURES_SHOWN = 20
-ON_DISK = tuple(name for name, each in DATA_SETS.items() if each.is_on_disk)
+OF_COMMAND_LINE = tuple(name for name, each in DATA_SETS.items() if each.given_as != "object")
 
 Run = Annotated[str, typer.Argument(metavar="RUN")]
 RunImages = Annotated[
@@ -35,7 +35,9 @@ class DataSetPanel(Panel):
     """What is read of a data set.
 
     Args:
-        source: folder with the data set's tables; for csv, the table itself.
+        source: folder with the data set's tables; for csv, the table itself; for dicomweb, the server's
+            address, such as https://pacs.example/dicom-web.
+        query: for dicomweb, what the studies must have, such as StudyDate=20240101-20240331.
         split: part of the data set, such as train, valid or test.
         images: folder that the paths in the manifest are relative to.
         present_in: folder of images, where only the images in it shall stand in the manifest.
@@ -45,7 +47,8 @@ class DataSetPanel(Panel):
         further_pathologies: for csv, names of pathologies beside the known ones, separated by commas.
     """
 
-    source: Path
+    source: Annotated[str, typer.Option(metavar="PATH")]
+    query: Annotated[list[str] | None, typer.Option(metavar="KEYWORD=VALUE", show_default="none")] = None
     split: Annotated[str | None, typer.Option(show_default="all images")] = None
     images: Annotated[Path | None, typer.Option(show_default="where the data set has its images")] = None
     present_in: Annotated[Path | None, typer.Option(show_default="all images")] = None
@@ -101,14 +104,15 @@ class ReportPanel(Panel, title="Output"):
 
 
 def manifest(
-    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), Literal[ON_DISK]],
+    data_set: Annotated[str, typer.Argument(metavar="DATA_SET"), Literal[OF_COMMAND_LINE]],
     tables: DataSetPanel,
     output: OutPath,
 ) -> None:
     """Write the manifest of a data set: one row an image, with its reference labels, from its own tables.
 
     Args:
-        data_set: kind of data set; csv is a table of your own, dicom a folder of DICOM files.
+        data_set: kind of data set; csv is a table of your own, dicom a folder of DICOM files, dicomweb a
+            PACS.
         tables: what is read.
         output: CSV file to write.
 
@@ -117,8 +121,11 @@ def manifest(
     """
     from cxr_explain.reference import make_manifest, present, write_manifest
 
-    options = dict(vars(tables))
+    options = {name: value for name, value in vars(tables).items() if value != []}
     source, present_in = options.pop("source"), options.pop("present_in")
+    is_server = data_set in DATA_SETS and DATA_SETS[data_set].given_as == "url"
+    if is_server and present_in is not None:
+        raise OptionError(f"--present-in for {data_set}", expected="a data set on this machine")
     table = make_manifest(data_set, source, **options)
     if present_in is not None:
         table = present(table, present_in)
@@ -128,6 +135,11 @@ def manifest(
     patients = len({patient for patient in table.patients if patient is not None})
     boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""
     console.say(f"{len(table)} images of {patients} patients{boxes} in {output}")
+    if is_server:
+        from cxr_explain.dicomweb.places import place_of, server_at
+
+        words = f"{shell_word(output)} --images {shell_word(place_of(server_at(source)))}"
+        console.say(f"Go on with: cxr-explain audit {words} --weights NAME --out RUN")
 
 
 def audit(
@@ -149,7 +161,8 @@ def audit(
 
     Args:
         manifest: CSV file that `cxr-explain manifest` wrote.
-        images: folder that the paths in the manifest are relative to, or its URL.
+        images: folder that the paths in the manifest are relative to, or its URL; for a manifest of a PACS,
+            dicomweb+ and the server's address, such as dicomweb+https://pacs.example/dicom-web.
         follow_links: also read links that lead out of the image folder.
         explaining: how a radiograph is explained.
         uncertain: what an uncertain reference label counts as in the statistics.
@@ -248,7 +261,7 @@ def report(
 
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
-        images: folder of the audit's images, or its URL.
+        images: folder of the audit's images, or its URL, as `cxr-explain audit` took it.
         bootstrap: how confidence intervals are found.
         what: what the report holds.
 

@@ -120,8 +120,8 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
 
 
 def test_every_data_set_and_rule_has_its_name_in_the_help() -> None:
-    on_disk = [name for name, each in DATA_SETS.items() if each.is_on_disk]
-    assert f"One of {', '.join(on_disk)}." in joined(help_of("manifest"))
+    of_command_line = [name for name, each in DATA_SETS.items() if each.given_as != "object"]
+    assert f"One of {', '.join(of_command_line)}." in joined(help_of("manifest"))
     helps = {parameter.name: parameter.help for parameter in COMMANDS["manifest"].params}
     for data_set in DATA_SETS.values():
         for name, option in data_set.options.items():

@@ -222,8 +222,14 @@ def test_the_registry() -> None:
         "xrv",
         "csv",
         "dicom",
+        "dicomweb",
+    }
+    assert {name: each.given_as for name, each in DATA_SETS.items() if not each.is_on_disk} == {
+        "xrv": "object",
+        "dicomweb": "url",
     }
     assert DATA_SETS["dicom"].options == {}
+    assert list(DATA_SETS["dicomweb"].options) == ["query"]
     assert list(DATA_SETS["nih"].options) == ["split", "images"]
     labeler = DATA_SETS["mimic"].options["labeler"]
     assert (labeler.choices, labeler.default) == (("chexpert", "negbio"), "chexpert")

@@ -26,7 +26,7 @@ class DataSetOption:
     """An option of a data set's reader.
 
     Args:
-        choices: the texts that it may be; none for a path.
+        choices: the texts that it may be; none for a path, or what is searched for.
         default: value where none is given; None where the data set itself decides.
 
     >>> DATA_SETS["mimic"].options["labeler"]
@@ -45,7 +45,7 @@ class DataSet:
         title: what it is, in a few words.
         home: module beside this one and function in it, "module:function"; the function takes `source`, then
             the options by name.
-        is_on_disk: whether `source` is a path; else it is an object, which only Python can give.
+        given_as: what `source` is: a path, the URL of a server, or an object, which only Python can give.
 
     >>> DATA_SETS["mimic"].title, list(DATA_SETS["mimic"].options)
     ('MIMIC-CXR-JPG', ['split', 'labeler'])
@@ -53,7 +53,12 @@ class DataSet:
 
     title: str
     home: str
-    is_on_disk: bool = True
+    given_as: Literal["path", "url", "object"] = "path"
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether `source` is a path."""
+        return self.given_as == "path"
 
     @cached_property
     def read(self) -> Callable[..., Manifest]:
@@ -81,9 +86,12 @@ DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
         "vindr": DataSet("VinDr-CXR", "vindr:manifest_of_vindr"),
         "mimic": DataSet("MIMIC-CXR-JPG", "mimic:manifest_of_mimic"),
         "padchest": DataSet("PadChest", "padchest:manifest_of_padchest"),
-        "xrv": DataSet("a data set of TorchXRayVision", "xrv:manifest_of_xrv", is_on_disk=False),
+        "xrv": DataSet("a data set of TorchXRayVision", "xrv:manifest_of_xrv", given_as="object"),
         "csv": DataSet("a table of your own", "plain:manifest_of_csv"),
         "dicom": DataSet("a folder of DICOM files", "dicom_folder:manifest_of_dicom"),
+        "dicomweb": DataSet(
+            "frontal chest radiographs of a PACS", "dicomweb:manifest_of_dicomweb", given_as="url"
+        ),
     }
 )
 """The data sets that `make_manifest` and `cxr-explain manifest` take, by name."""
@@ -94,12 +102,14 @@ def make_manifest(data_set: str, source: Any, **options: object) -> Manifest:
 
     Args:
         data_set: one of `DATA_SETS`.
-        source: the data set's folder, or a table where its reader takes one; for "xrv", the data set itself.
+        source: the data set's folder, or a table where its reader takes one; for "xrv", the data set itself;
+            for "dicomweb", the server's address.
         **options: options of the data set by name; None is as if the option was not given.
 
     Raises:
         OptionError: an unknown data set, or an option or a value that the data set does not have.
         ManifestError: tables that are not there, or bad rows.
+        DicomWebError: a server that does not answer, or not as it should.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

@@ -1,0 +1,137 @@
+"""The frontal chest radiographs that a DICOMweb server has of the studies that a query finds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cxr_explain.dicomweb.addresses import InstanceAddress
+from cxr_explain.dicomweb.found import FoundInstance
+from cxr_explain.dicomweb.places import server_at
+from cxr_explain.errors import ManifestError, OptionError
+from cxr_explain.reference.data_sets.headers import HeaderFacts, manifest_of_headers
+from cxr_explain.reference.manifest import Manifest
+from cxr_explain.reference.problems import quoted
+from cxr_explain.support.prose import counted
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_EXPECTED = "what the studies must have, such as StudyDate=20240101-20240331"
+
+
+def manifest_of_dicomweb(source: str, *, query: Mapping[str, str] | Sequence[str] | None = None) -> Manifest:
+    """The frontal chest radiographs of the studies that a query finds; only headers are read.
+
+    View, sex and age come from the headers, a view only as a term that is known, never as free text. A
+    patient is a number in the order of the rows, never the header's. An image is named by `image_name`; its
+    path is its address on the server, made of unique identifiers. Rows are in the order of their paths. Notes
+    say what else the studies hold.
+
+    Args:
+        source: the server's address, such as "https://pacs.example/dicom-web", with or without `dicomweb+`.
+            Who asks is told by the environment or a netrc, see `DicomWebServer`.
+        query: what the studies must have, all of it, by keyword, as PS3.18 10.6 and PS3.4 C.2.2.2 have it:
+            {"StudyDate": "20240101-20240331"}, or ["StudyDate=20240101-20240331"].
+
+    Raises:
+        OptionError: no query, or something else than keywords and values; plain http to another machine.
+        DicomWebError: no address of a server, or one that does not answer as the standard has it.
+        ManifestError: no such radiograph.
+        MissingExtraError: no DICOMweb client is installed.
+    """
+    asked = _asked(query or ())
+    server, found = server_at(source), _Found()
+    for study in server.find_studies(asked):
+        found.add(server.instances(study.uid))
+    if not found.images:
+        raise ManifestError(
+            "; ".join((f"no frontal chest radiograph in {_studies(found.studies)}", *found.notes())),
+            expected="studies that hold one",
+            remedy="Ask for others with --query, query=.",
+            source=server.name,
+        )
+    paths = sorted(found.images)
+    return manifest_of_headers(paths, [found.images[path] for path in paths], notes=found.notes())
+
+
+def image_name(address: InstanceAddress) -> str:
+    """What an image is called: the same in every manifest, and not its unique identifier.
+
+    Returns:
+        The first twelve hexadecimal digits of the SHA-256 of its SOP Instance UID.
+
+    >>> image_name(InstanceAddress("1.2", "1.2.3", "1.2.3.4"))
+    '6694f83c9f47'
+    """
+    return hashlib.sha256(address.instance.encode("ascii")).hexdigest()[:12]
+
+
+@dataclass
+class _Found:
+    """What was found so far.
+
+    Args:
+        images: what is taken of the headers of frontal chest radiographs, by path.
+        studies: number of studies.
+        passed_over: number of other instances, by what they are.
+        unknown: number of radiographs that are taken, by what is not known of them.
+    """
+
+    images: dict[str, HeaderFacts] = field(default_factory=dict)
+    studies: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def add(self, study: Sequence[FoundInstance]) -> None:
+        """Sort the instances of a study; no more is kept of a header than a manifest has."""
+        self.studies += 1
+        for each in study:
+            why_not = each.why_not
+            if why_not is not None:
+                self.passed_over[why_not] += 1
+                continue
+            self.images[each.address.path] = HeaderFacts.of(each.header, image_name(each.address))
+            self.unknown.update(each.notes)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is not taken, and what is taken for want of a better knowledge, in sentences."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if self.passed_over:
+            kinds = ", ".join(f"{what} {count}" for what, count in sorted(self.passed_over.items()))
+            total = counted(self.passed_over.total(), "instance")
+            yield f"passed over {total} of {_studies(self.studies)}: {kinds}"
+        for what, count in sorted(self.unknown.items()):
+            yield f"{what}: {counted(count, 'image')}, taken as frontal chest radiographs"
+
+
+def _studies(count: int) -> str:
+    return f"{count:,} {'study' if count == 1 else 'studies'}"
+
+
+def _asked(query: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """A query by keyword.
+
+    Raises:
+        OptionError: none, what has no keyword and value, or a keyword twice. No message repeats a value,
+            which may be a patient's.
+    """
+    from pydicom.datadict import tag_for_keyword
+
+    pairs = list(query.items()) if isinstance(query, Mapping) else [_pair(text) for text in query]
+    asked = dict(pairs)
+    for keyword, value in pairs:
+        if not value or not (_TAG.fullmatch(keyword) or tag_for_keyword(keyword) is not None):
+            raise OptionError(f"the query {quoted(keyword)}", expected=_EXPECTED)
+    if not asked or len(asked) < len(pairs):
+        found = "a keyword twice" if asked else "no query"
+        raise OptionError(found, expected=_EXPECTED, remedy="Say so with --query, query=.")
+    return asked
+
+
+def _pair(text: str) -> tuple[str, str]:
+    keyword, _, value = text.partition("=")
+    return keyword.strip(), value.strip()
