@@ -1,19 +1,17 @@
-"""Where the images of a manifest are: a folder of this machine, or one of an object store."""
+"""Where the images of a manifest are: a folder of this machine or of an object store, or a PACS."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any, Literal
 
 from cxr_explain.audit.address import folder_of
-from cxr_explain.audit.place import Place, place_at
-from cxr_explain.errors import AuditError, ImageNotFoundError, OptionError, UnreadableImageError
+from cxr_explain.audit.remote import remote_images
+from cxr_explain.errors import OptionError, UnreadableImageError
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.links import is_inside, leads_to_host
-from cxr_explain.support.whole_file import staging_folder
 
 Links = Literal["inside", "here", "anywhere"]
 """Where a link in the folder may lead: no further than the folder, this machine, or another's folder."""
@@ -22,15 +20,19 @@ Links = Literal["inside", "here", "anywhere"]
 class ImageFolder:
     """The images of a manifest; no path leaves their folder.
 
-    It can be pickled, and opens its object store anew in each process.
+    It can be pickled, and opens its object store or its server anew in each process, which has credentials of
+    its own.
 
     Args:
-        where: a folder, or a URL that pyarrow or fsspec can read from.
+        where: a folder, a URL that pyarrow or fsspec can read from, or `dicomweb+` and the address of a
+            DICOMweb server.
         links: where links in the folder may lead.
 
     Raises:
-        OptionError: no such folder.
+        OptionError: no such folder, or a DICOMweb server over plain http on another machine.
         AuditError: a `file://` URL of another machine.
+        DicomWebError: no address of a DICOMweb server, or one with a password in it.
+        MissingExtraError: no DICOMweb client is installed.
     """
 
     def __init__(self, where: str | os.PathLike[str], *, links: Links = "inside") -> None:
@@ -43,7 +45,7 @@ class ImageFolder:
                 "no folder of images", expected="the folder that the manifest's paths are relative to",
                 source=os.fspath(where),
             )  # fmt: skip
-        self._place: Place | None = None
+        self._remote = remote_images(self.where) if self.folder is None else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _image_folder, (self.where, self.links)
@@ -57,31 +59,23 @@ class ImageFolder:
 
         Raises:
             RadiographError: a file that `read_radiograph` refuses; a link that leads out of the folder; or an
-                object that cannot be fetched.
+                image that cannot be fetched.
+            AuditError: no image of this folder can be fetched.
         """
-        if self.folder is not None:
-            return settings.read(self._inside(self.folder, path))
-        self._place = self._place or place_at(self.where)
-        try:
-            data = self._place.read(path)
-        except AuditError as error:
-            missing = isinstance(error.__cause__, FileNotFoundError)
-            kind = ImageNotFoundError if missing else UnreadableImageError
-            raise kind(error.found, expected="an object of the image folder") from error
-        with staging_folder(Path(gettempdir())) as folder:
-            local = folder / Path(path).name
-            local.write_bytes(data)
-            return settings.read(local)
+        if self._remote is not None:
+            with self._remote.fetched(path) as copy:
+                return settings.read(copy)
+        return settings.read(self._inside(self.local(), path))
 
     def local(self) -> Path:
         """The folder itself, for files that are read in place.
 
         Raises:
-            OptionError: an object store.
+            OptionError: an object store or a server.
         """
         if self.folder is None:
             raise OptionError(
-                "an object store, from which no masks are read",
+                "a place beyond this machine, from which no masks are read",
                 expected="a folder of this machine",
                 remedy="Name a copy with --images, images=.",
             )

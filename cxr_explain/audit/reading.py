@@ -18,7 +18,7 @@ from typing import TypeVar
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal, try_apart
 from cxr_explain.chest.regions import Regions, Segment, regions_of
-from cxr_explain.errors import CxrExplainError
+from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.explaining.many import attempt
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.loaders.settings import ReadSettings
@@ -80,8 +80,15 @@ class Reader:
     segment: Segment | None = None
 
     def __call__(self, row: ManifestRow) -> Ready | CxrExplainError:
-        """What went wrong is a value; see `attempt`."""
-        return attempt(partial(self._ready, row))
+        """What went wrong with the image is a value; see `attempt`.
+
+        Raises:
+            AuditError: no image can be read any more.
+        """
+        found = attempt(partial(self._ready, row))
+        if isinstance(found, AuditError):
+            raise found
+        return found
 
     def _ready(self, row: ManifestRow) -> Ready:
         began = time.perf_counter()

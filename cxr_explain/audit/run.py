@@ -20,6 +20,7 @@ from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import Place, place_at
 from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.remote import check_named_as_server
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.seal import SEAL
 from cxr_explain.audit.store import (
@@ -162,7 +163,8 @@ def run_audit(
     Args:
         explainer: the model and a rule that has a name.
         manifest: the images, their labels and boxes.
-        images: the folder that the manifest's paths are relative to.
+        images: the folder that the manifest's paths are relative to, or its URL; `dicomweb+` and the address
+            of a DICOMweb server for a manifest of one.
         where: the run's folder, or a URL that pyarrow or fsspec can write to.
         reading: how the images are read; by default as the explainer prepares them.
         uncertain: what an uncertain reference label counts as in the statistics.
@@ -174,10 +176,12 @@ def run_audit(
         **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
     Raises:
-        AuditError: a folder that holds another audit, or that somebody else writes to.
+        AuditError: a folder that holds another audit, or that somebody else writes to; or a server that does
+            not answer any more: what was finished is kept.
         OutputError: a folder that cannot be written to; what was finished is kept.
         OptionError: a pathology that the model does not predict, no image folder, or images that would be
             read in another way than they are prepared in.
+        DicomWebError: no address of a DICOMweb server, or one with a password in it.
 
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_inputs
@@ -190,16 +194,23 @@ def run_audit(
     running = running or RunSettings()
     record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain, segmenter)
     folder = ImageFolder(images, links="anywhere" if running.follow_links else "inside")
+    check_named_as_server(folder.where, manifest.paths)
     audit = Audit(record, folder, place_at(where), running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
         audit, todo = _begin(audit, manifest, log)
         began = time.perf_counter()
         work = crew or _this_process(explainer)
         with closing(work(audit, rows_of(manifest, todo, record), log)) as batches:
-            for progress in batches:
-                advance(progress)
-                if stop():
-                    break
+            try:
+                for progress in batches:
+                    advance(progress)
+                    if stop():
+                        break
+            except AuditError as error:
+                log(f"not finished: {error}")
+                kept = "What was finished is kept; the same command goes on from there."
+                error.remedy = " ".join(filter(None, (error.remedy, kept)))
+                raise
         log(f"came to an end after {time.perf_counter() - began:.1f} s")
         if not audit.place.exists(SEAL):
             _finish(audit, log)
@@ -312,7 +323,7 @@ def _this_process(explainer: Explainer) -> Crew:
                         write()
                         since = time.perf_counter()
                     yield BatchProgress.of(rows)
-            except (GeneratorExit, KeyboardInterrupt):
+            except (AuditError, GeneratorExit, KeyboardInterrupt):
                 write()
                 raise
             write()

@@ -47,8 +47,11 @@ for words in json.loads(sys.argv[1]):
         assert not end.code, (words, end.code)
 """
 
-RECEIVE = ("receive", "s3://bucket/images?endpoint_override=http://192.0.2.1&region=us-east-1")
-"""From then on the run is one that names a bucket on another machine."""
+RECEIVE = (
+    ("receive", "s3://bucket/images?endpoint_override=http://192.0.2.1&region=us-east-1"),
+    ("receive", "dicomweb+https://192.0.2.1/dicom-web"),
+)
+"""From then on the run is one that names a bucket, or a PACS, on another machine."""
 
 AUDIT = (
     ("phantom", "--n", "2", "--size", "64", "--out", "phantoms"),
@@ -58,7 +61,10 @@ AUDIT = (
 READ = (
     ("explain", "phantoms/images/phantom-000001.png", "--weights", "phantom", "--out", "explained"),
     ("figure", "run", "phantom-000001", "--images", "file://{here}/phantoms/images"),
-    RECEIVE,
+    RECEIVE[0],
+    ("stats", "run", "--resamples", "100"),
+    ("report", "run", "--resamples", "100", "--cases", "1"),
+    RECEIVE[1],
     ("stats", "run", "--resamples", "100"),
     ("report", "run", "--resamples", "100", "--cases", "1"),
 )
@@ -89,6 +95,7 @@ def in_turn(folder: Path, commands: Sequence[Sequence[str]], *before: str) -> li
         "AWS_ACCESS_KEY_ID": "READERSKEY",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_SESSION_TOKEN": "token",
+        "CXR_EXPLAIN_DICOMWEB_TOKEN": "READERSTOKEN",
     }
     words = json.dumps([[word.format(here=folder) for word in command] for command in commands])
     command = [*before, sys.executable, "-c", EACH_IN_TURN, words]

@@ -55,6 +55,7 @@ def trap(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "READERSKEY", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token",
         "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1",
+        "CXR_EXPLAIN_DICOMWEB_TOKEN": "READERSKEY",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trap) as server:
@@ -80,19 +81,24 @@ def say_where(folder: Path, where: object) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("kind", ["bucket", "pacs"])
 def test_no_request_is_signed_for_the_host_that_a_run_names(
-    received: Path, manifest: Manifest, trap: tuple[str, list[str]], tmp_path: Path
+    kind: str, received: Path, manifest: Manifest, trap: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     host, requests = trap
-    say_where(received, bucket_at(host))
+    where, shown = {
+        "bucket": (bucket_at(host), "s3://bucket/images"),
+        "pacs": (f"dicomweb+http://{host}/dicom-web?a=endpoint", f"dicomweb+http://{host}/dicom-web"),
+    }[kind]
+    say_where(received, where)
     report = run("report", received, "--resamples", 100, "--cases", 2, "--out", tmp_path / "report")
     assert report.exit_code == 0, report.output
     said = " ".join(report.output.split())
-    assert "the report will hold no radiographs: s3://bucket/images: found a place that only" in said
+    assert f"the report will hold no radiographs: {shown}: found a place that only" in said
     assert "endpoint" not in said
     case = next((tmp_path / "report" / "cases").iterdir()).read_text()
     assert "name it with --images" in case
-    assert "bucket" not in case, "a report says nothing of places"
+    assert shown not in case, "a report says nothing of places"
     assert run("stats", received, "--resamples", 100).exit_code == 0
     figure = ("figure", received, manifest.ids[0], "--out", tmp_path / "a.png")
     refused = run(*figure)
@@ -100,7 +106,11 @@ def test_no_request_is_signed_for_the_host_that_a_run_names(
     assert "--images" in refused.output
     assert AuditRun.open(received)._repr_html_()
     assert not requests
-    run(*figure, "--images", bucket_at(host))
+    if kind == "bucket":
+        run(*figure, "--images", where)
+    else:  # the manifest's own paths are none of a PACS
+        source = ("--source", f"http://{host}/dicom-web", "--query", "Modality=DX")
+        run("manifest", "dicomweb", *source, "--out", tmp_path / "pacs.csv")
     assert "READERSKEY" in "".join(requests), "a host that the user names is asked: the trap works"
 
 

@@ -60,7 +60,7 @@ def image_name(address: InstanceAddress) -> str:
     """What an image is called: the same in every manifest, and not its unique identifier.
 
     Returns:
-        The first twelve hexadecimal digits of the SHA-256 of its SOP Instance UID.
+        The first twelve hexadecimal digits of the SHA-256 of the SOP Instance UID.
 
     >>> image_name(InstanceAddress("1.2", "1.2.3", "1.2.3.4"))
     '6694f83c9f47'
