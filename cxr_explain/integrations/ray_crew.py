@@ -60,19 +60,26 @@ class Worker:
         self._audit = Audit(record, images, place_at(where), running, segmenter)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Explain a block; the result says what became of each row."""
+        """Explain a block; the result says what became of each row, and last why there are no more of them.
+
+        An audit that cannot go on is told, not raised: Ray would make a report of its own of it.
+        """
         columns = [block[name].tolist() for name in ("number", "image_id", "path", "boxed", "view")]
         todo = (
             ManifestRow(number, image_id, path, tuple(filter(None, boxed.split("|"))), view or None)
             for number, image_id, path, boxed, view in zip(*columns, strict=True)
         )
         rows: list[Row] = []
-        for batch in self._audit.rows(self._explainer, todo):
-            rows += batch
+        ended: list[Row] = []
+        try:
+            for batch in self._audit.rows(self._explainer, todo):
+                rows += batch
+        except AuditError as error:
+            ended = [{"message": str(error)}]
         if rows:
             Parts(self._audit.place, self._audit.record).write(rows)
         return {
-            name: np.array([str(row.get(name) or "") for row in rows], object)
+            name: np.array([str(row.get(name) or "") for row in (*rows, *ended)], object)
             for name in ("image_id", "code", "message")
         }
 
@@ -127,7 +134,11 @@ class RayCrew:
         try:
             log(f"on Ray, with {self.workers} workers")
             for batch in self._blocks(ray, audit, todo).iter_batches(batch_size=None, batch_format="numpy"):
-                yield BatchProgress.of(pa.table(batch).to_pylist())
+                rows = pa.table(batch).to_pylist()
+                yield BatchProgress.of([row for row in rows if row["image_id"]])
+                for row in rows:
+                    if not row["image_id"]:
+                        raise AuditError(row["message"].removesuffix("."))
         finally:
             if started:
                 ray.shutdown()

@@ -15,6 +15,7 @@ import pytest
 from cxr_explain import Explainer
 from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
@@ -61,6 +62,21 @@ def test_two_workers_give_the_same_table(
     )  # fmt: skip
     assert_same_table(finished, run)
     assert sum(seen) == len(manifest)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_ends_it_in_one_line(
+    cluster: None, explainer: Explainer, tmp_path: Path
+) -> None:
+    pytest.importorskip("dicomweb_client", reason="needs the packages of the `dicom` extra")
+    from cxr_explain.integrations.ray_crew import RayCrew
+
+    manifest = Manifest(["a", "b"], [f"studies/1.2/series/1.3/instances/1.{each}" for each in (4, 5)])
+    crew = RayCrew(Pretrained("phantom"), workers=1)
+    place = "dicomweb+http://127.0.0.1:9/dicom-web"
+    with pytest.raises(AuditError, match=r"no image can be fetched any more.*the same command goes on"):
+        run_audit(explainer, manifest, place, tmp_path / "run", running=RUNNING, crew=crew)
+    assert len(AuditRun.open(tmp_path / "run").failures) == 0
 
 
 @pytest.mark.slow

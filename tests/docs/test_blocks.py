@@ -29,6 +29,7 @@ NOT_RUN = {
     "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
     "/shared/": "needs folders of a cluster",
     "s3://": "needs a bucket; tests/audit/test_object_store.py has one on this machine",
+    "https://pacs.example": "needs a PACS; tests/audit/test_dicomweb_audit.py has one on this machine",
     "--regions chestx-det": "needs weights; tests/chest/test_segmentation_networks.py runs it on others",
 }
 """Commands that are only parsed, by a part of their text, and why."""
