@@ -8,15 +8,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydicom import Dataset
+
 from cxr_explain.dicomweb.addresses import InstanceAddress
-from cxr_explain.dicomweb.found import FoundInstance
+from cxr_explain.dicomweb.found import FoundInstance, FoundStudy
 from cxr_explain.dicomweb.places import server_at
 from cxr_explain.errors import ManifestError, OptionError
+from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.reference.data_sets.headers import HeaderFacts, manifest_of_headers
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.prose import counted
 
+_PERSON = ("PatientID", "IssuerOfPatientID", "PatientSex", "PatientAge")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _EXPECTED = "what the studies must have, such as StudyDate=20240101-20240331"
 
@@ -44,7 +48,7 @@ def manifest_of_dicomweb(source: str, *, query: Mapping[str, str] | Sequence[str
     asked = _asked(query or ())
     server, found = server_at(source), _Found()
     for study in server.find_studies(asked):
-        found.add(server.instances(study.uid))
+        found.add(study, server.instances(study.uid))
     if not found.images:
         raise ManifestError(
             "; ".join((f"no frontal chest radiograph in {_studies(found.studies)}", *found.notes())),
@@ -68,6 +72,24 @@ def image_name(address: InstanceAddress) -> str:
     return hashlib.sha256(address.instance.encode("ascii")).hexdigest()[:12]
 
 
+def with_person(header: Dataset, study: FoundStudy) -> Dataset:
+    """A header that says of the patient also what only an answer about the study does.
+
+    A server must tell a study's patient (PS3.18 table 10.6.3-3), and may leave that out of an instance.
+
+    Args:
+        header: what a server says of an instance; it is changed.
+        study: what it says of the instance's study.
+
+    >>> with_person(Dataset(), FoundStudy("1.2", {"PatientID": "4711", "PatientName": "ROE"}))
+    (0010,0020) Patient ID                          LO: '4711'
+    """
+    for keyword in _PERSON:
+        if keyword not in header and keyword in study.attributes:
+            setattr(header, keyword, study.attributes[keyword])
+    return header
+
+
 @dataclass
 class _Found:
     """What was found so far.
@@ -84,16 +106,18 @@ class _Found:
     passed_over: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
 
-    def add(self, study: Sequence[FoundInstance]) -> None:
+    def add(self, study: FoundStudy, instances: Sequence[FoundInstance]) -> None:
         """Sort the instances of a study; no more is kept of a header than a manifest has."""
         self.studies += 1
-        for each in study:
-            why_not = each.why_not
-            if why_not is not None:
-                self.passed_over[why_not] += 1
-                continue
-            self.images[each.address.path] = HeaderFacts.of(each.header, image_name(each.address))
-            self.unknown.update(each.notes)
+        with quiet_decoders():
+            for each in instances:
+                why_not = each.why_not
+                if why_not is not None:
+                    self.passed_over[why_not] += 1
+                    continue
+                header = with_person(each.header, study)
+                self.images[each.address.path] = HeaderFacts.of(header, image_name(each.address))
+                self.unknown.update(each.notes)
 
     def notes(self) -> tuple[str, ...]:
         """What is not taken, and what is taken for want of a better knowledge, in sentences."""
