@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-    from cxr_explain.dicom.content import ObjectContent
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class ObjectKind:
     instance_number: int = 1
 
     @property
-    def make(self) -> Callable[[ObjectContent], Dataset]:
-        """The function that makes it."""
-        found: Callable[[ObjectContent], Dataset] = resolve_name(f"cxr_explain.dicom.{self.home}")
+    def make(self) -> Callable[[Any], Dataset]:
+        """The function that makes it of an `ObjectContent`."""
+        found: Callable[[Any], Dataset] = resolve_name(f"cxr_explain.dicom.{self.home}")
         return found
 
 

@@ -12,7 +12,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.options import StyleName
 
 if TYPE_CHECKING:
-    from cxr_explain.display import Style
+    from cxr_explain.figures.style import Style
 
 
 class ObjectOptions(TypedDict, total=False):
