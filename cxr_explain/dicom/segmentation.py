@@ -21,6 +21,7 @@ from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from cxr_explain.dicom.codes import PRIVATE_SCHEME, coding_scheme, pathology_code
@@ -137,6 +138,7 @@ def _describe(made: Segmentation, content: ObjectContent) -> None:
     types = [each.SegmentedPropertyTypeCodeSequence[0] for each in made.SegmentSequence]
     if any(each.CodingSchemeDesignator == PRIVATE_SCHEME for each in types):
         made.CodingSchemeIdentificationSequence = [coding_scheme()]
+    _name_class(made, source)
     if content.radiograph.frame is not None:
         _refer_to_frame(made, content.radiograph.frame + 1)
 
@@ -152,10 +154,23 @@ def _refer_to_frame(made: Segmentation, number: int) -> None:
 
 
 def _without(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
-    """A copy without some attributes: with them, highdicom asks for planes that a projection has not."""
+    """A copy without some attributes: with them, highdicom asks for planes that a projection has not.
+
+    So it does of the classes of several frames, and it knows no others than the standard's.
+    """
     kept = Dataset()
     kept.update({element.tag: element for element in dataset if element.keyword not in keywords})
+    kept.SOPClassUID = SecondaryCaptureImageStorage
     return kept
+
+
+def _name_class(made: Dataset, source: Dataset) -> None:
+    """Say the source's own class wherever the object refers to it."""
+    for element in made:
+        for item in element.value if element.VR == "SQ" else ():
+            if item.get("ReferencedSOPInstanceUID") == source.SOPInstanceUID:
+                item.ReferencedSOPClassUID = source.SOPClassUID
+            _name_class(item, source)
 
 
 def _place(made: Segmentation, spacing: tuple[float, float] | None) -> None:

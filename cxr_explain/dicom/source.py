@@ -85,7 +85,7 @@ class Source:
 def _kept(
     data: bytes, change: Callable[[Dataset], None] | None, limits: Limits
 ) -> tuple[Dataset, list[str], Greyscale]:
-    """What is kept of a file's header, notes on it, and its grey scale; nothing but this package's own errors comes out."""
+    """What is kept of a header, notes on it, and its grey scale; only this package's own errors come out."""
     try:
         with metered(limits):
             _check_told_once(data)

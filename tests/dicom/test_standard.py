@@ -40,6 +40,7 @@ FACTORS: Mapping[str, Sequence[str]] = {
     "frame of reference": ("given", "none"),
     "study date": ("given", "none"),
     "laterality": ("L", "R", "U", "none"),
+    "body part": ("CHEST", "LUNG", "none"),
 }
 
 
@@ -73,6 +74,7 @@ def source_of(choice: Mapping[str, str]) -> bytes:
         for keyword, value in (
             ("ImageLaterality" if choice["class"] == "DX" else "Laterality", choice["laterality"]),
             ("PatientOrientation", choice["orientation"]),
+            ("BodyPartExamined", choice["body part"]),
         ):
             header.pop(keyword, None)
             if value != "none":
@@ -314,7 +316,7 @@ def _values(dataset: Dataset) -> dict[str, object]:
             values = [element.value] if element.VM == 1 else element.value
             found[str(element.tag)] = [float(value) for value in values]
         else:
-            found[str(element.tag)] = str(element.value)
+            found[str(element.tag)] = "" if element.is_empty else str(element.value)
     return found
 
 

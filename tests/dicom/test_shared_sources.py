@@ -1,0 +1,92 @@
+"""Every shared CR and DX that can be explained: its objects have no error that it has not itself."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pydicom
+import pytest
+from dicom_tools import dciodvfy_errors, needs_dciodvfy
+from pydicom.datadict import keyword_for_tag
+
+import cxr_explain as cxr
+from cxr_explain.dicom.kinds import OBJECT_KINDS
+from cxr_explain.dicom.objects import dicom_objects
+from cxr_explain.loaders.header import parse_header, text
+from cxr_explain.loaders.scope import quiet_decoders
+
+pytestmark = [pytest.mark.real_data, *needs_dciodvfy]
+
+FROM_THE_SOURCE: dict[str, frozenset[str]] = {
+    "fodicom_CR_modalityLUT.dcm": frozenset({"SOPInstanceUID"}),
+    "msft_budi1_voilut.dcm": frozenset({"StudyInstanceUID"}),
+    "rentgenprom_dx_j2k16.dcm": frozenset({"PatientName"}),
+}
+"""Attributes that dciodvfy finds flawed in a source, and that its objects have from it, as it is known by
+them: components of unique identifiers that begin with zeros, and letters in no declared character set."""
+REFERRED = {"ReferencedSOPInstanceUID": "SOPInstanceUID"}
+
+
+@cache
+def explainer() -> cxr.Explainer:
+    return cxr.Explainer.from_pretrained("phantom", device="cpu", allow_phantom_weights=True)
+
+
+def names() -> list[str]:
+    """The CR and DX files, where the folder is there."""
+    import os
+
+    folder = Path(os.environ.get("CXR_EXPLAIN_REAL_DATA", "none"), "dicom")
+    found = []
+    for file in sorted(folder.glob("*.dcm")):
+        try:
+            with quiet_decoders():
+                header = parse_header(file)
+                if text(header, "Modality") in ("CR", "DX"):
+                    found.append(file.name)
+        except Exception:  # noqa: S112 - no DICOM file
+            continue
+    return found or ["none"]
+
+
+def flawed(errors: list[str]) -> frozenset[str]:
+    """The attributes that errors name; an error that names none is one of its own."""
+    found = set()
+    for error in errors:
+        if "contains invalid data values" in error:  # which follows on the errors that say which
+            continue
+        tag = re.search(r"\(0x([0-9a-f]{4}),0x([0-9a-f]{4})\)", error)
+        keyword = keyword_for_tag(int(tag[1] + tag[2], 16)) if tag else error
+        found.add(REFERRED.get(keyword, keyword))
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("name", names())
+def test_objects_have_no_error_that_is_not_their_sources(name: str, real_data: Path, tmp_path: Path) -> None:
+    file = real_data / "dicom" / name
+    try:
+        explanation = explainer().explain(file, top_k=3)
+    except cxr.errors.RadiographError as error:
+        pytest.skip(f"cannot be explained: {type(error).__name__}")
+    made = dicom_objects(explanation, file)
+    assert not made.not_made, {kind: str(error) for kind, error in made.not_made.items()}
+    assert [each.kind for each in made] == list(OBJECT_KINDS)
+    own, expected = flawed(dciodvfy_errors(file)), FROM_THE_SOURCE.get(name, frozenset())
+    assert expected <= own
+    for written in made.save(tmp_path):
+        assert flawed(dciodvfy_errors(written)) <= expected, written.name
+    with quiet_decoders():
+        source = pydicom.dcmread(file, stop_before_pixels=True)
+        for written in tmp_path.iterdir():
+            copy = pydicom.dcmread(written)
+            for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
+                assert str(copy[keyword].value or "") == str(source.get(keyword) or ""), (
+                    written.name,
+                    keyword,
+                )
+
+
+def test_every_listed_flaw_is_of_a_file_that_is_there(real_data: Path) -> None:
+    assert set(FROM_THE_SOURCE) <= set(names())
