@@ -65,9 +65,7 @@ def test_where_pydicom_knows_a_code_it_means_the_same() -> None:
     assert set(said) <= set(compared)
 
 
-@pytest.mark.parametrize(
-    ("value", "is_valid"), [("46621007", True), ("46621017", False), ("46612007", False)]
-)
+@pytest.mark.parametrize(("value", "is_valid"), [("46621007", True), ("46621017", False), ("46612007", False)])
 def test_the_check_digit_tells_a_wrong_code(value: str, is_valid: bool) -> None:
     assert (verhoeff(value) == 0) is is_valid
 
