@@ -52,8 +52,8 @@ OUTPUT = private_code("OUTPUT", "Name of the model's output")
 OPERATING_POINT = private_code("OPERATING-POINT", "Operating point")
 CALIBRATED = private_code("CALIBRATED", "Calibrated value")
 
-_FINEST = 0.5  # pixels
-_PARTS = 2000  # of the longer side: half a pixel of a screen that shows 1000
+_FINEST = 0.25  # pixels that an outline may be simplified by
+_PARTS = 4000  # of the longer side: a quarter of a pixel of a screen that shows 1000
 _SHARE = Code("{0:1}", "UCUM", "{0:1}")
 _CONTAINS = RelationshipTypeValues.CONTAINS
 _PROPERTY = RelationshipTypeValues.HAS_PROPERTIES

@@ -1,9 +1,10 @@
-"""Codes of pathologies: one each, as pydicom's copy of the standard has them, and what the value types hold."""
+"""Codes of pathologies: one each, as pydicom's copy of the standard has them."""
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -47,25 +48,22 @@ def test_codes_are_legal_values(code: Code) -> None:
 
 
 def test_where_pydicom_knows_a_code_it_means_the_same() -> None:
-    known = {
-        (scheme, value): meaning
-        for scheme, of_scheme in concepts.items()
-        for named in of_scheme.values()
-        for value, (meaning, _) in named.items()
-    }
-    compared = {
-        code: known[code.scheme_designator, code.value]
-        for code in own_codes()
-        if (code.scheme_designator, code.value) in known
-    }
-    for code, meaning in compared.items():
-        assert code.meaning.casefold() == meaning.casefold()
+    known = defaultdict(set)
+    for scheme, of_scheme in concepts.items():
+        for named in of_scheme.values():
+            for value, (meaning, _) in named.items():
+                known[scheme, value].add(meaning.casefold())
+    compared = [code for code in own_codes() if (code.scheme_designator, code.value) in known]
+    for code in compared:
+        assert code.meaning.casefold() in known[code.scheme_designator, code.value]
     said = [each.code for each in codes.PATHOLOGY_CODES.values() if each.source.startswith("PS3.16")]
     assert said
     assert set(said) <= set(compared)
 
 
-@pytest.mark.parametrize(("value", "is_valid"), [("46621007", True), ("46621017", False), ("46612007", False)])
+@pytest.mark.parametrize(
+    ("value", "is_valid"), [("46621007", True), ("46621017", False), ("46612007", False)]
+)
 def test_the_check_digit_tells_a_wrong_code(value: str, is_valid: bool) -> None:
     assert (verhoeff(value) == 0) is is_valid
 
@@ -77,7 +75,7 @@ def test_every_snomed_code_has_the_right_check_digit() -> None:
 
 
 def verhoeff(digits: str) -> int:
-    """SNOMED CT's check (its Technical Implementation Guide, section Check-digit): 0 for a valid identifier."""
+    """SNOMED CT's check, by which a mistyped code is found: 0 for a valid identifier."""
 
     def times(a: int, b: int) -> int:  # in the dihedral group of ten
         turned = b if a < 5 else -b
