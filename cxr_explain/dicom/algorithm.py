@@ -59,7 +59,7 @@ def _essentials(content: ObjectContent) -> Iterator[str]:
 def _further(content: ObjectContent) -> Iterator[str]:
     made = content.explanation.provenance
     yield f"target layer: {made.target_layer}; gradient: {made.gradient}"
-    yield f"threshold of regions: {100 * content.settings.threshold:g} % of a pathology's own peak"
+    yield f"threshold of regions: {100 * content.settings.threshold:g} % of a pathology's peak"
     yield f"probability: {probability_text(made.output_kind)}"
     yield f"trained on: {training_text(made.training_sets, phantom_only=made.phantom_only)}"
     yield f"fit: {made.map_settings.fit}; preprocessing: {'; '.join(made.steps)}"

@@ -40,8 +40,9 @@ class PathologyCode:
     source: str
 
 
-_PYDICOM = "PS3.16, as pydicom has it"
-_FHIR = "value sets of FHIR guides"
+_PYDICOM = "PS3.16"
+_FHIR = "FHIR guides"
+_FINDINGS = "a public model of imaging findings"
 
 
 def _sct(value: str, meaning: str, source: str, scope: str = "") -> PathologyCode:
@@ -50,10 +51,10 @@ def _sct(value: str, meaning: str, source: str, scope: str = "") -> PathologyCod
 
 PATHOLOGY_CODES: Mapping[str, PathologyCode] = MappingProxyType(
     {
-        "Atelectasis": _sct("46621007", "Atelectasis", _FHIR),
+        "Atelectasis": _sct("46621007", "Atelectasis", "a FHIR concept map"),
         "Consolidation": _sct("95436008", "Lung consolidation", _FHIR),
         "Infiltration": _sct(
-            "409609008", "Radiologic infiltrate of lung", "UMLS, as NLM serves it",
+            "409609008", "Radiologic infiltrate of lung", "UMLS",
             "reports use the word loosely",
         ),
         "Pneumothorax": _sct("36118008", "Pneumothorax", _PYDICOM),
@@ -63,12 +64,12 @@ PATHOLOGY_CODES: Mapping[str, PathologyCode] = MappingProxyType(
         "Effusion": _sct("60046008", "Pleural effusion", _PYDICOM),
         "Pneumonia": _sct("233604007", "Pneumonia", _FHIR, "a clinical diagnosis, read from reports"),
         "Cardiomegaly": _sct(
-            "8186001", "Cardiomegaly", _FHIR, "the size of a silhouette, which position and view change"
+            "8186001", "Cardiomegaly", _FINDINGS, "the size of a silhouette, which position and view change"
         ),
         "Nodule": _sct("786838002", "Nodule of lung", _FHIR, "one or several"),
-        "Mass": _sct("309529002", "Mass of lung", _FHIR, "labels include masses beside the lung"),
-        "Hernia": _sct("39839004", "Diaphragmatic hernia", _FHIR, "nearly always of the hiatus"),
-        "Fracture": _sct("125605004", "Fracture of bone", _FHIR, "of any bone in view, mostly a rib"),
+        "Mass": _sct("309529002", "Mass of lung", _FHIR),
+        "Hernia": _sct("39839004", "Diaphragmatic hernia", _FHIR, "with that of the hiatus"),
+        "Fracture": _sct("125605004", "Fracture of bone", _FHIR, "of any bone in view"),
         "Lung Opacity": PathologyCode(
             Code("112033", "DCM", "Abnormal opacity"), "the concept is not of the lung alone", _PYDICOM
         ),
@@ -186,7 +187,7 @@ REGION_STATES: Mapping[str, Code] = MappingProxyType(
     {
         "outlined": private_code("OUTLINED", "Outlined"),
         "not ranked": private_code("NOT-RANKED", "None: not ranked, so not explained"),
-        "no gradient": private_code("NO-GRADIENT", "None: no gradient of its score reaches the layer"),
+        "no gradient": private_code("NO-GRADIENT", "None: no gradient of the score reaches the layer"),
         "nowhere": private_code("NOWHERE", "None: the map shows it nowhere"),
         "faint": private_code("FAINT", "None: faint beside the strongest evidence"),
         "outside": private_code("OUTSIDE", "None: beyond the edge of the radiograph"),

@@ -1,4 +1,4 @@
-"""What a structured report says of one pathology: its values, and a group for each outline of its region.
+"""What a structured report says of one pathology: values, and a group for each outline of the region.
 
 A viewer's label shows name, value and unit of a measurement, and not the finding: the names say which
 pathology it is. Probabilities are in percent, of which viewers show two decimals.
@@ -27,6 +27,7 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import UID
 
 from cxr_explain.dicom.algorithm import algorithm
 from cxr_explain.dicom.codes import (
@@ -78,14 +79,14 @@ class Finding:
         return item
 
     def groups(self) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
-        """A measurement group for each part of its region (PS3.16 TID 1410, which takes one outline)."""
+        """A measurement group for each part of the region (PS3.16 TID 1410, which takes one outline)."""
         parts = self._parts
         for number, (line, holes) in enumerate(parts, 1):
             which = f" {number} of {len(parts)}" if len(parts) > 1 else ""
             group = PlanarROIMeasurementsAndQualitativeEvaluations(
                 referenced_region=ImageRegion("POLYLINE", line, self._image),
                 tracking_identifier=TrackingIdentifier(
-                    uid=self.content.uid("region", self.prediction.pathology, str(number)),
+                    uid=self._tracking_uid(number if len(parts) > 1 else None),
                     identifier=plain(f"{self._name} region{which}"),
                 ),
                 finding_type=self._code,
@@ -99,6 +100,14 @@ class Finding:
                 )
             )
             yield group
+
+    def _tracking_uid(self, part: int | None) -> UID:
+        """That of the region in the other objects, too; a part of several has another.
+
+        The OHIF viewer draws one outline for each identifier.
+        """
+        which = () if part is None else (str(part),)
+        return self.content.uid("region", self.prediction.pathology, *which)
 
     @property
     def _name(self) -> str:
@@ -122,7 +131,7 @@ class Finding:
 
     @cached_property
     def _parts(self) -> list[tuple[Points, int]]:
-        """The outlines of its parts, and how many holes each has, which no SCOORD can say."""
+        """The outlines of the parts, and how many holes each has, which no SCOORD can say."""
         if self._region is None:
             return []
         longest = max(self.content.radiograph.shape)
@@ -180,7 +189,10 @@ class Finding:
 
     def _comment(self, which: str, holes: int) -> str:
         share = f"{100 * self.content.settings.threshold:g} %"
-        texts = [f"Rank {self._rank}", f"region{which}: where the map reaches {share} of its own peak"]
+        texts = [
+            f"Rank {self._rank}",
+            f"region{which}: where the map reaches {share} of the pathology's peak",
+        ]
         if holes:
             texts.append(f"but for {holes} {'hole' if holes == 1 else 'holes'} in it")
         return "; ".join(texts)
