@@ -20,7 +20,7 @@ Photometric = Literal["MONOCHROME1", "MONOCHROME2"]
 _TIME = "120000"  # as fixed as the date: the same phantom gives the same bytes
 _AGES = {AgeBand.YOUNG: "028Y", AgeBand.MIDDLE: "052Y", AgeBand.OLD: "074Y"}
 _CHEST = ("43799004", "SCT", "Chest")
-_VIEWS = {"PA": ("399348003", "SCT", "postero-anterior"), "AP": ("399067008", "SCT", "antero-posterior")}
+_VIEWS = {"PA": ("272479007", "SCT", "postero-anterior"), "AP": ("399348003", "SCT", "antero-posterior")}
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.coding import Code
@@ -14,6 +17,9 @@ from pydicom.valuerep import validate_value
 
 from cxr_explain.dicom import codes
 from cxr_explain.pathologies import DATA_SET_PATHOLOGIES, PATHOLOGIES, LabelState
+from cxr_explain.phantom import render, sample_patient
+from cxr_explain.phantom.dicom import to_dicom
+from cxr_explain.phantom.patient import Projection
 
 EVERY = [*PATHOLOGIES, *DATA_SET_PATHOLOGIES]
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "dicom_objects.md"
@@ -90,6 +96,17 @@ def verhoeff(digits: str) -> int:
     for position, digit in enumerate(map(int, reversed(digits))):
         check = times(check, moved(position, digit))
     return check
+
+
+@pytest.mark.parametrize("projection", list(Projection))
+def test_a_phantom_names_its_view_by_the_same_code(projection: Projection) -> None:
+    patient = replace(sample_patient(1), projection=projection)
+    source = pydicom.dcmread(io.BytesIO(to_dicom(render(patient, size=64))))
+    assert Code(*codes.VIEWS[source.ViewPosition]) == Code(
+        source.ViewCodeSequence[0].CodeValue,
+        source.ViewCodeSequence[0].CodingSchemeDesignator,
+        source.ViewCodeSequence[0].CodeMeaning,
+    )
 
 
 def test_names_that_a_model_brings_have_private_codes_that_differ() -> None:
