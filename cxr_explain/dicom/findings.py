@@ -91,7 +91,7 @@ class Finding:
                 ),
                 finding_type=self._code,
                 algorithm_id=algorithm(self.content, is_brief=True),
-                measurements=[Measurement(*each) for each in self._values(of_finding=True)],
+                measurements=list(self._measurements(number)),
                 qualitative_evaluations=[QualitativeEvaluation(*each) for each in self._states()],
             )
             group[0].ContentSequence.append(
@@ -137,18 +137,22 @@ class Finding:
         longest = max(self.content.radiograph.shape)
         return parts_of(self._region.outlines, max(_FINEST, longest / _PARTS))
 
-    def _values(self, *, of_finding: bool) -> Iterator[tuple[Code, float, Code]]:
-        """Names, values and units; the names say of which finding they are, or what they are alone."""
+    def _values(self) -> Iterator[tuple[Code, float, Code]]:
+        """Names, values and units of all that is known."""
         said = self.prediction
         values = (
             (codes.DCM.Probability, _percent(said.probability), codes.UCUM.Percent),
             (OPERATING_POINT, _percent(said.operating_point), codes.UCUM.Percent),
             (CALIBRATED, None if said.calibrated is None else _rounded(said.calibrated), _SHARE),
         )
-        for name, value, unit in values:
-            if value is not None:
+        yield from ((name, value, unit) for name, value, unit in values if value is not None)
+
+    def _measurements(self, number: int) -> Iterator[Measurement]:
+        """What a viewer writes beside a part: the probability, and the operating point beside the first."""
+        for name, value, unit in self._values():
+            if name == codes.DCM.Probability or (name == OPERATING_POINT and number == 1):
                 own = f"{self._name} {name.meaning[0].lower()}{name.meaning[1:]}"
-                yield private_code(own, own) if of_finding else name, value, unit
+                yield Measurement(private_code(own, own), value, unit)
 
     def _states(self) -> Iterator[tuple[Code, Code]]:
         yield SIDE, SIDES[self.prediction.above]
@@ -157,7 +161,7 @@ class Finding:
 
     def _properties(self) -> Iterator[ContentItem]:
         yield TextContentItem(OUTPUT, plain(self._name), _PROPERTY)
-        for name, value, unit in self._values(of_finding=False):
+        for name, value, unit in self._values():
             yield NumContentItem(name, value, unit, relationship_type=_PROPERTY)
         for state, code in self._states():
             if state != SIDE:  # which the parent says
