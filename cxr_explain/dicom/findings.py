@@ -73,7 +73,7 @@ class Finding:
     prediction: Prediction
 
     def evaluation(self) -> CodeContentItem:
-        """On which side of the operating point it is, with all values (PS3.16 TID 1500, row 13)."""
+        """On which side of the operating point it is, with all values (PS3.16 TID 1500)."""
         item = CodeContentItem(self._code, SIDES[self.prediction.above], relationship_type=_CONTAINS)
         item.ContentSequence = ContentSequence(list(self._properties()))
         return item

@@ -164,7 +164,7 @@ def as_bytes(dataset: Dataset) -> bytes:
 
 
 def test_regions_lie_where_the_masks_do(explanation: cxr.Explanation, dataset: Dataset) -> None:
-    """Coordinates are columns and rows from the first pixel's outer corner (PS3.3 C.18.6.1.1)."""
+    """Coordinates are columns and rows from the first pixel's outer corner (PS3.3 C.18.6)."""
     groups = tree(dataset).get_planar_roi_measurement_groups()
     for region in evidence_regions(explanation, 0.5):
         own = [group for group in groups if group.finding_type == pathology_code(region.pathology)]
