@@ -61,7 +61,7 @@ _PROPERTY = RelationshipTypeValues.HAS_PROPERTIES
 
 
 @dataclass(frozen=True)
-class Finding:
+class ReportedPathology:
     """What is said of one pathology.
 
     Args:

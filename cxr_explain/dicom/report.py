@@ -33,7 +33,7 @@ from pydicom.sr.coding import Code
 from cxr_explain.dicom.algorithm import algorithm, device_observer
 from cxr_explain.dicom.codes import CHEST_RADIOGRAPHY, VIEWS, coding_scheme, plain, private_code
 from cxr_explain.dicom.content import ObjectContent
-from cxr_explain.dicom.findings import Finding
+from cxr_explain.dicom.findings import ReportedPathology
 from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.figures.texts import DISCLAIMER, OPERATING_POINT, phantom_texts
 from cxr_explain.radiograph import PHANTOM_WARNING
@@ -68,7 +68,7 @@ def report(content: ObjectContent) -> Dataset:
 
 def _tree(content: ObjectContent) -> ContainerContentItem:
     """The root and all below it; what TID 1500 has, in its order."""
-    findings = [Finding(content, prediction) for prediction in _best_first(content)]
+    findings = [ReportedPathology(content, prediction) for prediction in _best_first(content)]
     groups = [item for finding in findings for group in finding.groups() for item in group]
     title = codes.cid7021.ImagingMeasurementReport if groups else _WITHOUT_REGIONS
     observer = ObserverContext(codes.DCM.Device, device_observer(content))
