@@ -50,6 +50,11 @@ class KeyStrip:
     probabilities: bool = False
     remarks: Sequence[str] = ()
 
+    def height(self, inches: float = WIDTH) -> float:
+        """Height in inches of a strip of a width in inches; 0 where there is nothing to say."""
+        lines = len(list(self._rows(inches))) + len(list(self._lines(inches)))
+        return _ROW * lines + 0.06 if lines else 0.0
+
     def drawn(self, width: int, inches: float = WIDTH) -> Pixels:
         """(h, w, 3); no height where there is nothing to say.
 
@@ -57,29 +62,27 @@ class KeyStrip:
             width: in pixels.
             inches: the same width on the page, where letters are 6.4 points high.
         """
-        right = inches - _EDGE
-        rows, lines = list(self._rows(right)), list(self._lines(right - _EDGE))
-        if not rows and not lines:
+        height, right = self.height(inches), inches - _EDGE
+        if not height:
             return np.zeros((0, width, 3), np.uint8)
-        height = _ROW * (len(rows) + len(lines)) + 0.06
         dpi = width / inches
         with own_style():
             page = Page((width - 0.01) / dpi, height, dpi / self.style.scale, self.style)
             y = 0.03
-            for row in rows:
+            for row in self._rows(inches):
                 for x, each in row:
                     self._entry(page, x, y, each, room=right - x - _SWATCH)
                 y += _ROW
-            for line, colour in lines:
+            for line, colour in self._lines(inches):
                 page.text(_EDGE, y + 0.105, line, size=SMALL, face="bold", colour=colour)
                 y += _ROW
             with Image.open(io.BytesIO(page.figure.to_bytes("png"))) as image:
                 return np.asarray(image.convert("RGB"))
 
-    def _rows(self, right: float) -> Iterator[list[tuple[float, ClassStyle]]]:
+    def _rows(self, inches: float) -> Iterator[list[tuple[float, ClassStyle]]]:
         """Entries with their left edges, as many in a row as there is room for."""
         row: list[tuple[float, ClassStyle]] = []
-        x = _EDGE
+        x, right = _EDGE, inches - _EDGE
         for each in self.styles:
             length = min(_SWATCH + 0.11 + self.style.typeface.width(self._label(each), SMALL), right)
             if row and x + length > right:
@@ -90,7 +93,7 @@ class KeyStrip:
         if row:
             yield row
 
-    def _lines(self, room: float) -> Iterator[tuple[str, str]]:
+    def _lines(self, inches: float) -> Iterator[tuple[str, str]]:
         """Lines with their colours."""
         words, said = self.style.words, [(text, self.style.ink) for text in self.remarks]
         if self.notice:
@@ -99,7 +102,7 @@ class KeyStrip:
             alerts = [words("research use only"), *([told.title] if told else [])]
             said += [(text, self.style.alert) for text in alerts]
         for text, colour in said:
-            for line in self.style.typeface.wrap(text, room, SMALL, "bold"):
+            for line in self.style.typeface.wrap(text, inches - 2 * _EDGE, SMALL, "bold"):
                 yield line, colour
 
     def _entry(self, page: Page, x: float, y: float, style: ClassStyle, *, room: float) -> None:
