@@ -2,7 +2,7 @@
 
 The band lies over pixels of the radiograph rather than beside them, so that a viewer that goes back and forth
 between the two shows each pixel in one place. It lies at the bottom, where a chest radiograph has little to
-show, unless the maps have evidence there that it would hide and less at the top.
+show, unless it would hide strong evidence there and less at the top, where markers of the side are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.figures.content import Content
 from cxr_explain.figures.key_strip import KeyStrip
-from cxr_explain.figures.overlay import evidence_peak, shape_within
+from cxr_explain.figures.overlay import CONTOUR_LEVEL, evidence_peak, shape_within
 from cxr_explain.figures.page import SMALL
 from cxr_explain.figures.pieces import message_of
 from cxr_explain.figures.style import style_of
@@ -26,7 +26,6 @@ LETTERS = 0.022
 _SMALLEST = 9.0  # pixels that letters need to be read
 _HIGHEST = 0.3  # share of the image's height that the band may take, before letters become smaller
 _LEAST = 2.0
-_HIDDEN = 0.01  # share of the evidence that may lie below the band
 _SAMPLES = 256
 
 
@@ -65,11 +64,14 @@ def _band(shape: tuple[int, ...], content: ObjectContent) -> NDArray[np.uint8]:
     height, width = shape
     strip = _strip(content)
     letters = max(LETTERS * max(shape), _SMALLEST)
-    while True:
-        band = strip.drawn(width, width / letters * SMALL / 72)
-        if len(band) <= _HIGHEST * height or letters <= _LEAST:
-            return band
-        letters = max(_LEAST, 0.85 * letters)
+    while letters > _LEAST and strip.height(_inches(width, letters)) > _HIGHEST * _inches(height, letters):
+        letters *= 0.9
+    return strip.drawn(width, _inches(width, letters))
+
+
+def _inches(pixels: int, letters: float) -> float:
+    """A length on the page, where letters of so many pixels have their size in points."""
+    return pixels / letters * SMALL / 72
 
 
 def _strip(content: ObjectContent) -> KeyStrip:
@@ -89,12 +91,12 @@ def _strip(content: ObjectContent) -> KeyStrip:
 
 
 def _belongs_on_top(share: float, content: ObjectContent) -> bool:
-    """Whether a band of this share of the height would hide evidence at the bottom, and less at the top."""
+    """Whether a band of this share of the height would hide strong evidence below, and less on top."""
     geometry, maps = content.explanation.geometry, content.explanation.maps
     if not len(maps):
         return False
     shape = shape_within(geometry.radiograph_shape, _SAMPLES)
-    rows = geometry.maps_to_radiograph(np.maximum(maps, 0).sum(axis=0), shape).sum(axis=1)
+    total = geometry.maps_to_radiograph(np.maximum(maps, 0).sum(axis=0), shape)
+    rows = (total > CONTOUR_LEVEL * total.max()).sum(axis=1)
     covered = max(1, round(share * len(rows)))
-    top, bottom = rows[:covered].sum(), rows[-covered:].sum()
-    return bool(bottom > _HIDDEN * rows.sum() and top < bottom)
+    return bool(rows[:covered].sum() < rows[-covered:].sum())

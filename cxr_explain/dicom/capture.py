@@ -27,10 +27,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 from cxr_explain._version import __version__
 from cxr_explain.dicom.burnt_key import with_key
 from cxr_explain.dicom.content import MANUFACTURER, MODEL_NAME, ObjectContent
-from cxr_explain.dicom.derivation import add_derivation
+from cxr_explain.dicom.derivation import add_body_part, add_derivation
 from cxr_explain.dicom.record_figure import record_figure
 
-_OF_THE_SERIES = ("BodyPartExamined", "Laterality")
 _OF_THE_IMAGE = (
     *("ImageLaterality", "AnatomicRegionSequence"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
@@ -97,11 +96,10 @@ def _capture(content: ObjectContent, kind: str, pixels: NDArray[np.uint8]) -> Da
     made.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
     made.SecondaryCaptureDeviceSoftwareVersions = __version__
     made.ImageComments = f"{kind.capitalize()}: research use only - not for diagnosis"
-    for keyword in (*_OF_THE_SERIES, *_OF_THE_IMAGE):
+    for keyword in _OF_THE_IMAGE:
         if keyword in source:
             made[keyword] = source[keyword]
-    if "Laterality" not in made and "ImageLaterality" not in made:
-        made.Laterality = ""  # type 2C: of what may be paired, and nothing says whether it is
+    add_body_part(made, source)
     return made
 
 

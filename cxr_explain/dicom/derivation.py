@@ -7,26 +7,14 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from cxr_explain.dicom.codes import plain
 from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.pathologies import readable
 
-LONGEST_TITLE, LONGEST_TEXT = 64, 1024
-"""Letters that a value of LO and of ST may have (PS3.5 table 6.2-1)."""
+LONGEST_TEXT = 1024
+"""Letters that a value of ST may have (PS3.5 table 6.2-1)."""
 
 _PRESERVED = {True: "YES", False: "NO"}
-
-
-def plain(text: str, most: int = LONGEST_TEXT) -> str:
-    r"""A text that every character set of DICOM holds, and that is one value (PS3.5 6.1, 6.4).
-
-    Args:
-        text: any text, such as a model's name.
-        most: letters that it may have.
-
-    >>> plain("Résumé\\Mass")
-    'R?sum??Mass'
-    """
-    return "".join(letter if " " <= letter <= "~" and letter != "\\" else "?" for letter in text)[:most]
 
 
 def derivation_of(content: ObjectContent) -> str:
@@ -37,7 +25,8 @@ def derivation_of(content: ObjectContent) -> str:
     """
     known, ranking = content.explanation.provenance, content.explanation.ranking
     names = ", ".join(map(readable, ranking.pathologies)) or "no pathology"
-    return plain(f"{known.method} of {names} by the model {known.model}, {content.serial_number}")
+    said = f"{known.method} of {names} by the model {known.model}, {content.serial_number}"
+    return plain(said)[:LONGEST_TEXT]
 
 
 def is_multi_frame(source: Dataset) -> bool:
@@ -59,6 +48,18 @@ def source_reference(content: ObjectContent) -> Dataset:
     return item
 
 
+def add_body_part(made: Dataset, source: Dataset) -> None:
+    """Carry body part and laterality over to the series (PS3.3 C.7.3.1), as far as the source says them.
+
+    Args:
+        made: the object.
+        source: the source's kept attributes.
+    """
+    for keyword in ("BodyPartExamined", "Laterality"):
+        if keyword in source:
+            made[keyword] = source[keyword]
+
+
 def add_derivation(made: Dataset, content: ObjectContent, how: str, *, in_place: bool) -> None:
     """Say of an image what it was derived from, and how (PS3.3 C.7.6.1.1.3, C.12.4.1).
 
@@ -71,7 +72,8 @@ def add_derivation(made: Dataset, content: ObjectContent, how: str, *, in_place:
         how: what it shows, in a sentence that follows on `derivation_of`.
         in_place: whether each pixel lies where it lies in the source.
     """
-    made.DerivationDescription = plain(f"{derivation_of(content)}. {how}. Research use only.")
+    rest = f". {how}. Research use only."
+    made.DerivationDescription = derivation_of(content)[: LONGEST_TEXT - len(rest)] + rest
     made.DerivationCodeSequence = [_item(codes.cid7203.PixelByPixelAddition)]
     reference = source_reference(content)
     reference.SpatialLocationsPreserved = _PRESERVED[in_place]

@@ -10,7 +10,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from cxr_explain._version import __version__
 from cxr_explain.dicom.content import MANUFACTURER, MODEL_NAME, ObjectContent
-from cxr_explain.dicom.derivation import derivation_of, source_reference
+from cxr_explain.dicom.derivation import LONGEST_TEXT, derivation_of, source_reference
 from cxr_explain.dicom.record_figure import record_figure
 
 TITLE = "FM-G-CAM record figure. Research use only - not for diagnosis"
@@ -52,7 +52,7 @@ def encapsulated_pdf(content: ObjectContent) -> Dataset:
     made.SourceInstanceSequence = [_instance(content)]
     made.DocumentTitle = TITLE
     made.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.ImagingMeasurementReport)]
-    made.DerivationDescription = f"{derivation_of(content)}. Research use only."
+    made.DerivationDescription = f"{derivation_of(content)[: LONGEST_TEXT - 20]}. Research use only."
     made.MIMETypeOfEncapsulatedDocument = _PDF
     made.EncapsulatedDocument = document + bytes(len(document) % 2)
     made.EncapsulatedDocumentLength = len(document)  # without the padding, as PS3.3 C.24.2 counts

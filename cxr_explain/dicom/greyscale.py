@@ -6,7 +6,7 @@ N.2.1.4): what it leaves out is not applied. So it holds all of them, as the rad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from cxr_explain.loaders.grayscale import available_voi
-from cxr_explain.loaders.header import items, mend_decimal_commas, number, text
+from cxr_explain.loaders.header import items, number, text
 from cxr_explain.loaders.lut import Lut
 from cxr_explain.loaders.lut_items import read_lut
 from cxr_explain.loaders.voi import Voi, VoiLut, Window, voi_in
 from cxr_explain.radiograph import Radiograph
 
-_BITS = (8, 16)
+_BITS = (8, 16)  # the depths that a LUT may have here (PS3.3 C.11.1.1.1)
 _WHITE = 2**16 - 1
 
 
@@ -45,7 +45,6 @@ class Greyscale:
         Args:
             header: the source's data set.
         """
-        mend_decimal_commas(header)
         signed = number(header, "PixelRepresentation") == 1
         modality = _modality(header, signed=signed)
         negative = not isinstance(modality, Lut) and (signed or (modality is not None and min(modality) < 0))
@@ -61,7 +60,8 @@ class Greyscale:
         state = Dataset()
         state.PresentationLUTShape = "INVERSE" if self.is_inverted else "IDENTITY"
         if isinstance(self.modality, Lut):
-            item = _lut_item(self.modality)
+            # Its values are taken as they are: a greater depth changes none of them.
+            item = _lut_item(replace(self.modality, bits=_BITS[self.modality.bits > _BITS[0]]))
             item.ModalityLUTType = "US"
             state.ModalityLUTSequence = [item]
         elif self.modality is not None:
@@ -93,8 +93,8 @@ def _voi_item(voi: Voi) -> Dataset:
 
 
 def _declared(lut: Lut) -> Lut:
-    """A LUT whose largest value is that of its depth, as the radiograph was read by its largest entry."""
-    if lut.fits and _BITS[0] <= lut.bits <= _BITS[1]:
+    """A LUT of a depth that is allowed, whose white is what was white in reading the radiograph."""
+    if lut.fits and lut.bits in _BITS:
         return lut
     return Lut(np.clip(lut.entries / lut.white, 0, 1) * _WHITE, lut.first, _BITS[1])
 

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cxr_explain.dicom.codes import plain
 from cxr_explain.dicom.content import ObjectContent
-from cxr_explain.dicom.derivation import LONGEST_TITLE, is_multi_frame, plain, source_reference
+from cxr_explain.dicom.derivation import add_body_part, is_multi_frame, source_reference
 from cxr_explain.dicom.regions import EvidenceRegion
 from cxr_explain.errors import DicomObjectError
 from cxr_explain.figures.texts import DISCLAIMER, format_probability
@@ -44,7 +45,7 @@ MOST_POINTS = (2**16 - 2) // 8
 _NOTICE = "RESEARCH USE"
 _BELOW = (0.02, 0.94, 0.98, 0.99)  # left, top, right and bottom of the notice, as shares of what is displayed
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-_LONGEST_CODE = 16
+_LONGEST_CODE, _LONGEST_TITLE = 16, 64  # CS and LO (PS3.5 table 6.2-1)
 _NO_CODE = re.compile(r"[^A-Z0-9]+")
 _WHITE = 2**16 - 1
 
@@ -69,26 +70,23 @@ def presentation(content: ObjectContent) -> Dataset:
     notice = GraphicLayer(_NOTICE, order=len(layers) + 1, description=DISCLAIMER)
     notice.GraphicLayerRecommendedDisplayGrayscaleValue = _WHITE
     said = TextObject(DISCLAIMER, "DISPLAY", bounding_box=_BELOW, text_justification="LEFT")
-    annotations = [
-        _annotation(content, source, region, layer)
-        for region, layer in zip(content.regions, layers, strict=True)
-    ]
-    annotations.append(GraphicAnnotation([source], notice, text_objects=[said]))
     try:
+        annotations = [
+            _annotation(content, source, region, layer)
+            for region, layer in zip(content.regions, layers, strict=True)
+        ]
         made = GrayscaleSoftcopyPresentationState(
             referenced_images=[source],
             content_label=LABEL,
             content_description=DESCRIPTION,
             graphic_layers=[*layers, notice],
-            graphic_annotations=annotations,
+            graphic_annotations=[*annotations, GraphicAnnotation([source], notice, text_objects=[said])],
             transfer_syntax_uid=ExplicitVRLittleEndian,
             **content.common("presentation"),
         )
     except KeyError as error:  # highdicom's way of saying that it has no such class
         raise _unknown_class() from error
-    for keyword in ("Laterality", "BodyPartExamined"):
-        if keyword in source:
-            made[keyword] = source[keyword]
+    add_body_part(made, source)
     made.update(content.source.greyscale.state(content.radiograph))
     _show_everything(made.DisplayedAreaSelectionSequence[0], source)
     _refer_to_frame(made, content)
@@ -110,7 +108,7 @@ def _layer(region: EvidenceRegion) -> GraphicLayer:
     layer = GraphicLayer(
         layer_name(region),
         order=region.rank,
-        description=plain(readable(region.pathology), LONGEST_TITLE),
+        description=plain(readable(region.pathology))[:_LONGEST_TITLE],
         display_color=CIELabColor.from_string(region.style.colour),
     )
     layer.GraphicLayerRecommendedDisplayGrayscaleValue = _WHITE

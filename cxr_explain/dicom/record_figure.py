@@ -9,15 +9,15 @@ from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.options import StyleName
 
 _REMOVED = "removed"
-_SOURCE_REMOVED = "source removed"
+_NOT_NAMED = "not named"
 
 
 def record_figure(content: ObjectContent, style: StyleName) -> ExplanationFigure:
     """Draw the record figure.
 
-    It names the radiograph's id, which may be its file's name, and the first digits of the file's SHA-256;
-    for a de-identified source, the source's own new instance UID, and neither digits nor where reference
-    labels come from.
+    It names the radiograph's id, which may be its file's name, the first digits of the file's SHA-256, and
+    where reference labels come from unless that is a path. Of a de-identified source it names neither digits
+    nor where labels come from, and for the id the source's own new instance UID.
 
     Args:
         content: what the object is made from.
@@ -30,7 +30,8 @@ def record_figure(content: ObjectContent, style: StyleName) -> ExplanationFigure
         explanation = replace(
             explanation, id=str(content.source.dataset.SOPInstanceUID), provenance=provenance, radiograph=None
         )
-        labels = replace(labels, source=_SOURCE_REMOVED) if labels.states or labels.boxes else labels
+    if content.source.is_deidentified or set(labels.source) & set("/\\"):
+        labels = replace(labels, source=_NOT_NAMED)
     return explanation.figure(
         labels,
         radiograph=radiograph,
