@@ -6,7 +6,7 @@ N.2.1.4): what it leaves out is not applied. So it holds all of them, as the rad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,20 +54,21 @@ class Greyscale:
     def state(self, radiograph: Radiograph) -> Dataset:
         """The modules Modality LUT (PS3.3 C.11.1), Softcopy VOI LUT (C.11.8) and Presentation LUT (C.11.6).
 
+        A modality LUT becomes a part of the VOI LUT.
+
         Args:
             radiograph: the radiograph, whose steps say which LUT or window it was read by.
         """
         state = Dataset()
         state.PresentationLUTShape = "INVERSE" if self.is_inverted else "IDENTITY"
+        voi = voi_in(radiograph.steps, self.available) or next(iter(self.available), None)
         if isinstance(self.modality, Lut):
-            # Its values are taken as they are: a greater depth changes none of them.
-            item = _lut_item(replace(self.modality, bits=_BITS[self.modality.bits > _BITS[0]]))
-            item.ModalityLUTType = "US"
-            state.ModalityLUTSequence = [item]
-        elif self.modality is not None:
+            state.SoftcopyVOILUTSequence = [_voi_item(VoiLut(_through(self.modality, voi)))]
+            return state
+        if self.modality is not None:
             state.RescaleSlope, state.RescaleIntercept = map(_decimal, self.modality)
             state.RescaleType = "US"
-        if (voi := voi_in(radiograph.steps, self.available) or next(iter(self.available), None)) is not None:
+        if voi is not None:
             state.SoftcopyVOILUTSequence = [_voi_item(voi)]
         return state
 
@@ -79,6 +80,16 @@ def _modality(header: Dataset, *, signed: bool) -> tuple[float, float] | Lut | N
     if slope is None and intercept is None:
         return None
     return 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+
+
+def _through(modality: Lut, voi: Voi | None) -> Lut:
+    """A modality LUT and what follows on it as one table.
+
+    By itself it would have to be of 8 or 16 bits and use them all (PS3.3 C.11.1.1.1), which those of archives
+    are not, and windows count in its values.
+    """
+    shown = modality.entries / modality.white if voi is None else voi.apply(modality.entries)
+    return Lut(shown * _WHITE, modality.first, _BITS[1])
 
 
 def _voi_item(voi: Voi) -> Dataset:

@@ -125,6 +125,15 @@ def lut(header: Dataset, bits: int, scale: float) -> None:
     header.VOILUTSequence = [item]
 
 
+def modality_lut(header: Dataset) -> None:
+    lut(header, 10, 1023)
+    header.ModalityLUTSequence = header.VOILUTSequence
+    header.ModalityLUTSequence[0].ModalityLUTType = "US"
+    for keyword in ("VOILUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType"):
+        del header[keyword]
+    header.WindowCenter, header.WindowWidth = "400", "700"
+
+
 @pytest.mark.dcmtk
 @pytest.mark.skipif(shutil.which("dcmp2pgm") is None, reason="Debian's dcmtk is not installed")
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -136,6 +145,7 @@ def lut(header: Dataset, bits: int, scale: float) -> None:
         narrow,
         unlike,
         rescaled,
+        modality_lut,
         lambda header: lut(header, 12, 4095),
         lambda header: lut(header, 16, 16383),  # 14 bits declared as 16, as CR systems write them
     ],
@@ -236,6 +246,7 @@ def test_the_same_settings_and_time_give_the_same_bytes(tmp_path: Path) -> None:
         bare,
         lambda data: changed(data, lambda header: lut(header, 12, 4095)),
         lambda data: changed(data, rescaled),
+        lambda data: changed(data, modality_lut),
         multi_frame,
     ],
 )
