@@ -23,7 +23,7 @@ from cxr_explain.phantom.dicom import Photometric
 HEIGHT, WIDTH = 300, 400
 GRID = 8
 FRAME = 6  # width in pixels of the white frame, by which the image is found in a screenshot
-CORNERS = {0: (slice(1, 3), slice(0, 2)), 1: (slice(5, 6), slice(4, 7))}
+CORNERS = {0: (slice(1, 3), slice(0, 2)), 1: (slice(4, 5), slice(4, 7))}
 """Rows and columns of the map's cells with evidence, by rank from 0."""
 
 

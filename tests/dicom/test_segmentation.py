@@ -55,7 +55,7 @@ def test_a_mask_lies_where_its_cells_do(marked, written) -> None:
     first, second = pydicom.dcmread(written).pixel_array.astype(bool)
     for mask, inside, beyond in (
         (first, (50, 50), [(250, 50), (50, 350), (250, 350)]),
-        (second, (225, 275), [(75, 275), (225, 125), (75, 125)]),
+        (second, (175, 275), [(125, 275), (175, 125), (125, 125)]),
     ):
         assert mask[inside]
         assert not any(mask[other] for other in beyond)  # mirrored, turned about

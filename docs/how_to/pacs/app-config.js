@@ -1,0 +1,36 @@
+// What OHIF 3.12 is told: studies come from the DICOMweb service under this page's own address.
+window.config = {
+  routerBasename: "/",
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  maxNumberOfWebWorkers: 2,
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: false,
+  showLoadingIndicator: true,
+  strictZSpacingForVolumeViewport: true,
+  groupEnabledModesFirst: true,
+  defaultDataSourceName: "dicomweb",
+  dataSources: [
+    {
+      namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+      sourceName: "dicomweb",
+      configuration: {
+        friendlyName: "Orthanc",
+        name: "orthanc",
+        qidoRoot: "/dicom-web",
+        wadoRoot: "/dicom-web",
+        wadoUriRoot: "/wado",
+        qidoSupportsIncludeField: false,
+        imageRendering: "wadors",
+        thumbnailRendering: "wadors",
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true, relativeResolution: "studies" },
+      },
+    },
+  ],
+};
