@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow coverage notebooks docs linkcheck lint check format figure bench clean
+.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck lint check format figure bench clean
 
 install: $(STAMP)
 
@@ -54,6 +54,10 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# The DICOM objects in the OHIF viewer, whose built site CXR_EXPLAIN_OHIF names; docs/how_to/pacs.md says where it comes from.
+viewer: install
+	$(BIN)/python -m pytest -m ohif tests/dicom/viewer
 
 # The tests of `make test`, slower, with the lines that none of them runs; fails below the floor in pyproject.toml.
 coverage: install

@@ -21,7 +21,11 @@ from cxr_explain.dicom.regions import EvidenceRegion, evidence_regions
 from cxr_explain.figures.overlay import GAMMA, MAX_OPACITY
 from cxr_explain.phantom.dicom import Photometric
 
-pytestmark = [pytest.mark.ohif, pytest.mark.skipif(bool(missing()), reason=missing())]
+pytestmark = [
+    pytest.mark.ohif,
+    pytest.mark.slow,  # a browser on all cores: `make viewer` runs it by itself
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
 
 KINDS = ("overlay", "report", "segmentation")
 
