@@ -26,6 +26,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from cxr_explain.dicom.codes import PRIVATE_SCHEME, coding_scheme, pathology_code
 from cxr_explain.dicom.content import MANUFACTURER, ObjectContent
+from cxr_explain.dicom.derivation import LONGEST_TITLE, derivation_of, plain
 from cxr_explain.dicom.regions import EvidenceRegion
 from cxr_explain.errors import DicomObjectError
 from cxr_explain.pathologies import readable
@@ -39,7 +40,6 @@ NO_SPACING = "The radiograph says no pixel spacing: distances are unknown"
 NOMINAL_THICKNESS = 1
 """Slice thickness in mm, of which a projection has none."""
 
-_LONGEST = 64  # LO (PS3.5 6.2)
 _NO_PLACE = ("FrameOfReferenceUID", "PositionReferenceIndicator", "NumberOfFrames")
 _OF_THE_SERIES = ("Laterality", "BodyPartExamined")
 
@@ -103,18 +103,17 @@ def _name(pathology: str) -> str:
     ('Pleural Thickening', 64)
     """
     shown = " ".join(readable(pathology).replace("\\", "/").split())
-    return "".join(sign if sign.isprintable() else "?" for sign in shown)[:_LONGEST].strip() or "unnamed"
+    return "".join(sign if sign.isprintable() else "?" for sign in shown)[:LONGEST_TITLE].strip() or "unnamed"
 
 
 def _algorithm(content: ObjectContent) -> AlgorithmIdentificationSequence:
     known = content.explanation.provenance
     return AlgorithmIdentificationSequence(
-        name=_name(known.model),
+        name=plain(f"{known.method}, {known.model}", LONGEST_TITLE),
         family=codes.cid7162.ArtificialIntelligence,
-        version=known.package_version,
+        version=plain(f"cxr-explain {known.package_version}", LONGEST_TITLE),
         source=MANUFACTURER,
         parameters={
-            "method": known.method,
             "K": str(content.explanation.ranking.k),
             "threshold": repr(content.settings.threshold),
             "weights SHA-256": known.weights_sha256 or "unknown",
@@ -125,10 +124,8 @@ def _algorithm(content: ObjectContent) -> AlgorithmIdentificationSequence:
 def _describe(made: Segmentation, content: ObjectContent) -> None:
     """Put in what highdicom does not take, or makes anew each time."""
     source = content.source.dataset
-    made.DerivationDescription = (
-        f"{content.explanation.provenance.method}. {_rule(content)}. A projection, not a slice: any slice "
-        "thickness is nominal."
-    )
+    nominal = "A projection, not a slice: any slice thickness is nominal"
+    made.DerivationDescription = plain(f"{derivation_of(content)}. {_rule(content)}. {nominal}.")
     made.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C: empty where it is unknown
     for keyword in _OF_THE_SERIES:
         if keyword in source:

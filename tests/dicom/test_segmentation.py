@@ -71,9 +71,9 @@ def test_what_a_segment_says(marked, written) -> None:
         assert (code.CodeValue, code.CodingSchemeDesignator) == pathology_code(region.pathology)[:2]
         assert segment.SegmentAlgorithmType == "AUTOMATIC"
         (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
-        assert segment.SegmentAlgorithmName == algorithm.AlgorithmName == known.model
-        assert algorithm.AlgorithmVersion == known.package_version
-        for said in (known.weights_sha256, known.method, "threshold=0.5", "K=2"):
+        assert segment.SegmentAlgorithmName == algorithm.AlgorithmName == f"{known.method}, {known.model}"
+        assert algorithm.AlgorithmVersion == f"cxr-explain {known.package_version}"
+        for said in (known.weights_sha256, "threshold=0.5", "K=2"):
             assert said in algorithm.AlgorithmParameters
         assert "50 % of its peak" in segment.SegmentDescription
         assert "not the outline of a finding" in segment.SegmentDescription

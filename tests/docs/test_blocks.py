@@ -46,7 +46,7 @@ SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 "}
 """What is made smaller to run here."""
 
 HARMLESS = {"cd", "cp", "export", "git", "mkdir", "scp", "rsync", "tar"}
-HARMLESS |= {"Orthanc", "find", "kill", "nginx", "npm", "sudo"}  # tests/dicom/viewer starts them by the same files
+HARMLESS |= {"Orthanc", "find", "kill", "nginx", "npm", "sudo"}  # see tests/dicom/viewer
 """Commands of the system that pages may use and no test runs."""
 
 PAGES_WITH_BLOCKS = [page for page in pages() if blocks_of(page)]
