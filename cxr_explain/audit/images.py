@@ -9,6 +9,8 @@ from typing import Any, Literal
 from cxr_explain.audit.address import folder_of
 from cxr_explain.audit.remote import remote_images
 from cxr_explain.errors import OptionError, UnreadableImageError
+from cxr_explain.loaders.limits import Limits
+from cxr_explain.loaders.read import read_bounded
 from cxr_explain.loaders.settings import ReadSettings
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.links import is_inside, leads_to_host
@@ -63,9 +65,23 @@ class ImageFolder:
             AuditError: no image of this folder can be fetched.
         """
         if self._remote is not None:
-            with self._remote.fetched(path) as copy:
-                return settings.read(copy)
+            return settings.read_bytes(self._remote.fetched(path), self._remote.stem(path))
         return settings.read(self._inside(self.local(), path))
+
+    def content(self, path: str, settings: ReadSettings) -> bytes:
+        """The bytes of one image's file.
+
+        Args:
+            path: as for `read`.
+            settings: how the image is read, which limits its size.
+
+        Raises:
+            RadiographError: as for `read`, but for what is in the file.
+            AuditError: no image of this folder can be fetched.
+        """
+        if self._remote is not None:
+            return self._remote.fetched(path)
+        return read_bounded(self._inside(self.local(), path), Limits(settings.max_pixels))
 
     def local(self) -> Path:
         """The folder itself, for files that are read in place.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import gettempdir
 
 from cxr_explain.audit.address import without_secrets
 from cxr_explain.audit.place import Place, place_at
@@ -23,7 +21,6 @@ from cxr_explain.errors import (
     UnreadableImageError,
 )
 from cxr_explain.reference.data_sets.dicomweb import image_name
-from cxr_explain.support.whole_file import staging_folder
 
 _NOBODYS_STUDY = "2.25.0"
 _WEB = re.compile(r"https?://", re.IGNORECASE)
@@ -32,9 +29,9 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 class RemoteImages(ABC):
     """Images that are fetched one by one; threads may share it."""
 
-    @contextmanager
-    def fetched(self, path: str) -> Iterator[Path]:
-        """A copy of an image, removed when the block ends.
+    @abstractmethod
+    def fetched(self, path: str) -> bytes:
+        """The content of an image, which is never copied to a disk.
 
         Args:
             path: as the manifest has it.
@@ -44,19 +41,10 @@ class RemoteImages(ABC):
             UnreadableImageError: it cannot be fetched.
             AuditError: nor can any other.
         """
-        data = self._data(path)
-        with staging_folder(Path(gettempdir())) as folder:
-            local = folder / self._file_name(path)
-            local.write_bytes(data)
-            yield local
 
     @abstractmethod
-    def _data(self, path: str) -> bytes:
-        """The content of an image; see `fetched` for what it raises."""
-
-    @abstractmethod
-    def _file_name(self, path: str) -> str:
-        """What a copy is called."""
+    def stem(self, path: str) -> str:
+        """What an image is called."""
 
 
 class StoredImages(RemoteImages):
@@ -73,7 +61,8 @@ class StoredImages(RemoteImages):
     def _place(self) -> Place:
         return place_at(self._url)
 
-    def _data(self, path: str) -> bytes:
+    def fetched(self, path: str) -> bytes:
+        """The content of an image."""
         place = self._place
         try:
             return place.read(path)
@@ -82,8 +71,9 @@ class StoredImages(RemoteImages):
             kind = ImageNotFoundError if missing else UnreadableImageError
             raise kind(error.found, expected="an object of the image folder") from error
 
-    def _file_name(self, path: str) -> str:
-        return Path(path).name
+    def stem(self, path: str) -> str:
+        """What an image is called."""
+        return Path(path).stem
 
 
 class ServedImages(RemoteImages):
@@ -102,7 +92,8 @@ class ServedImages(RemoteImages):
         self._server = server_at(where)
         self._ended: AuditError | None = None
 
-    def _data(self, path: str) -> bytes:
+    def fetched(self, path: str) -> bytes:
+        """The content of an image."""
         if self._ended is not None:  # said once it is so, not once more for each image
             raise self._ended
         try:
@@ -138,8 +129,9 @@ class ServedImages(RemoteImages):
         except DicomWebError:  # a server may read the file to answer that
             return False
 
-    def _file_name(self, path: str) -> str:
-        return f"{image_name(InstanceAddress.of(path))}.dcm"
+    def stem(self, path: str) -> str:
+        """What an image is called."""
+        return image_name(InstanceAddress.of(path))
 
 
 def check_named_as_server(where: str, paths: Sequence[str]) -> None:

@@ -163,16 +163,34 @@ class StoredCase:
             AuditError: other bytes than those that were explained.
             RadiographError: a file that is not there any more.
         """
-        run, row = self.run, self.row
-        radiograph = run.image_folder.read(run.manifest.paths[row["row"]], run.record.read_settings)
-        if radiograph.sha256 != row["sha256"]:
-            raise AuditError(
-                f"SHA-256 {radiograph.sha256[:12]}",
-                expected=f"the image that was explained, {row['sha256'][:12]}",
-                remedy="The file was replaced since: explain it again.",
-                source=row["image_id"],
-            )
+        run = self.run
+        radiograph = run.image_folder.read(self._path, run.record.read_settings)
+        self._check(radiograph.sha256)
         return radiograph
+
+    def file(self) -> bytes:
+        """The bytes of the image's file.
+
+        Raises:
+            AuditError: other bytes than those that were explained.
+            RadiographError: a file that is not there any more.
+        """
+        data = self.run.image_folder.content(self._path, self.run.record.read_settings)
+        self._check(hashlib.sha256(data).hexdigest())
+        return data
+
+    @property
+    def _path(self) -> str:
+        return self.run.manifest.paths[self.row["row"]]
+
+    def _check(self, sha256: str) -> None:
+        if sha256 != self.row["sha256"]:
+            raise AuditError(
+                f"SHA-256 {sha256[:12]}",
+                expected=f"the image that was explained, {self.row['sha256'][:12]}",
+                remedy="The file was replaced since: explain it again.",
+                source=self.row["image_id"],
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -93,21 +93,63 @@ def read_radiograph(
     """
     path = _path(path)
     with naming(path):
-        choice = parse_voi(voi)
+        parse_voi(voi)
         _check_options(frame, max_pixels)
-        data = read_bounded(path, Limits(max_pixels))
-        known = _format_of(data)
-        settings = DecodeSettings(
-            format=known.name,
-            sha256=hashlib.sha256(data).hexdigest(),
-            stem=Path(path).stem,
-            voi=choice,
+        return read_radiograph_bytes(
+            read_bounded(path, Limits(max_pixels)),
+            Path(path).stem,
+            voi=voi,
             xrv_compatible=xrv_compatible,
             frame=frame,
             max_pixels=max_pixels,
-            metadata=tuple(metadata),
+            metadata=metadata,
         )
-        return _decode(known.load(), data, settings)
+
+
+def read_radiograph_bytes(
+    data: bytes,
+    stem: str,
+    *,
+    voi: str | int | None = "auto",
+    xrv_compatible: bool = False,
+    frame: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    metadata: Sequence[str] = (),
+) -> Radiograph:
+    """Read a radiograph from a file's bytes, such as those that a server sent; see `read_radiograph`.
+
+    Args:
+        data: the bytes.
+        stem: name of the radiograph, unless it repeats patient data of the header.
+        voi: as for `read_radiograph`, and so are the others.
+        xrv_compatible: reproduce torchxrayvision's reader.
+        frame: index of the frame of a multi-frame object.
+        max_pixels: the most pixels that an image may have.
+        metadata: DICOM attributes to return, by keyword.
+
+    Raises:
+        RadiographError: as `read_radiograph` does, but for what is said of files.
+        OptionError: an argument with a value that it may not have.
+
+    >>> read_radiograph_bytes(b"something", "a")
+    Traceback (most recent call last):
+    cxr_explain.errors.NotAnImageError: found ...; expected ...
+    """
+    choice = parse_voi(voi)
+    _check_options(frame, max_pixels)
+    Limits(max_pixels).check_bytes(len(data), "a file")
+    known = _format_of(data)
+    settings = DecodeSettings(
+        format=known.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        stem=stem,
+        voi=choice,
+        xrv_compatible=xrv_compatible,
+        frame=frame,
+        max_pixels=max_pixels,
+        metadata=tuple(metadata),
+    )
+    return _decode(known.load(), data, settings)
 
 
 def _path(given: str | os.PathLike[str]) -> str:

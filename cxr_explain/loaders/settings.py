@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TypedDict
 
 from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS
-from cxr_explain.loaders.read import read_radiograph
+from cxr_explain.loaders.read import read_radiograph, read_radiograph_bytes
 from cxr_explain.loaders.voi import parse_voi
 from cxr_explain.radiograph import Radiograph
 
@@ -49,3 +49,7 @@ class ReadSettings:
     def read(self, path: str | PathLike[str]) -> Radiograph:
         """Read one file; see `read_radiograph`."""
         return read_radiograph(path, **vars(self))
+
+    def read_bytes(self, data: bytes, stem: str) -> Radiograph:
+        """Read a file's bytes, such as those that a server sent; see `read_radiograph_bytes`."""
+        return read_radiograph_bytes(data, stem, **vars(self))
