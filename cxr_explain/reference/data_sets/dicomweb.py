@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +12,14 @@ from pydicom import Dataset
 from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.dicomweb.found import FoundInstance, FoundStudy
 from cxr_explain.dicomweb.places import server_at
+from cxr_explain.dicomweb.query import EXPECTED_QUERY, query_of
 from cxr_explain.errors import ManifestError, OptionError
 from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.reference.data_sets.headers import HeaderFacts, manifest_of_headers
 from cxr_explain.reference.manifest import Manifest
-from cxr_explain.reference.problems import quoted
 from cxr_explain.support.prose import counted
 
 _PERSON = ("PatientID", "IssuerOfPatientID", "PatientSex", "PatientAge")
-_TAG = re.compile(r"[0-9A-Fa-f]{8}")
-_EXPECTED = "what the studies must have, such as StudyDate=20240101-20240331"
 
 
 def manifest_of_dicomweb(source: str, *, query: Mapping[str, str] | Sequence[str] | None = None) -> Manifest:
@@ -45,7 +42,9 @@ def manifest_of_dicomweb(source: str, *, query: Mapping[str, str] | Sequence[str
         ManifestError: no such radiograph.
         MissingExtraError: no DICOMweb client is installed.
     """
-    asked = _asked(query or ())
+    asked = query_of(query or ())
+    if not asked:
+        raise OptionError("no query", expected=EXPECTED_QUERY, remedy="Say so with --query, query=.")
     server, found = server_at(source), _Found()
     for study in server.find_studies(asked):
         found.add(study, server.instances(study.uid))
@@ -134,28 +133,3 @@ class _Found:
 
 def _studies(count: int) -> str:
     return f"{count:,} {'study' if count == 1 else 'studies'}"
-
-
-def _asked(query: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """A query by keyword.
-
-    Raises:
-        OptionError: none, what has no keyword and value, or a keyword twice. No message repeats a value,
-            which may be a patient's.
-    """
-    from pydicom.datadict import tag_for_keyword
-
-    pairs = list(query.items()) if isinstance(query, Mapping) else [_pair(text) for text in query]
-    asked = dict(pairs)
-    for keyword, value in pairs:
-        if not value or not (_TAG.fullmatch(keyword) or tag_for_keyword(keyword) is not None):
-            raise OptionError(f"the query {quoted(keyword)}", expected=_EXPECTED)
-    if not asked or len(asked) < len(pairs):
-        found = "a keyword twice" if asked else "no query"
-        raise OptionError(found, expected=_EXPECTED, remedy="Say so with --query, query=.")
-    return asked
-
-
-def _pair(text: str) -> tuple[str, str]:
-    keyword, _, value = text.partition("=")
-    return keyword.strip(), value.strip()

@@ -1,0 +1,41 @@
+"""What studies must have, as a user asks for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from cxr_explain.errors import OptionError, legible
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+EXPECTED_QUERY = "what the studies must have, such as StudyDate=20240101-20240331"
+_LONGEST_SHOWN = 40
+
+
+def query_of(asked: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """A query by keyword or tag, as PS3.18 8.3.4 and PS3.4 C.2.2.2 have it.
+
+    Args:
+        asked: values by keyword, or texts KEYWORD=VALUE.
+
+    Raises:
+        OptionError: what has no keyword and value, or a keyword twice. No message repeats a value, which may
+            be a patient's.
+
+    >>> query_of(["StudyDate=20240101-20240331", "ModalitiesInStudy = DX"])
+    {'StudyDate': '20240101-20240331', 'ModalitiesInStudy': 'DX'}
+    """
+    from pydicom.datadict import tag_for_keyword
+
+    pairs = list(asked.items()) if isinstance(asked, Mapping) else [_pair(text) for text in asked]
+    for keyword, value in pairs:
+        if not value or not (_TAG.fullmatch(keyword) or tag_for_keyword(keyword) is not None):
+            raise OptionError(f"the query {legible(keyword[:_LONGEST_SHOWN])!r}", expected=EXPECTED_QUERY)
+    if len(dict(pairs)) < len(pairs):
+        raise OptionError("a keyword twice in a query", expected=EXPECTED_QUERY)
+    return dict(pairs)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    keyword, _, value = text.partition("=")
+    return keyword.strip(), value.strip()
