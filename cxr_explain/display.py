@@ -1,7 +1,8 @@
 """How objects show themselves: the one place that reaches up from what is explained to figures and pages.
 
-`Explanation.figure` and what a notebook shows of an object call these functions; everything else goes from
-the radiograph to the page in one direction. Nothing is imported before something is drawn.
+`Explanation.figure`, `Explanation.to_dicom` and what a notebook shows of an object call these functions;
+everything else goes from the radiograph to the page in one direction. Nothing is imported before something is
+drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from numpy.typing import NDArray
 
+    from cxr_explain.dicom.objects import DicomObjects as DicomObjects
     from cxr_explain.figures.methods import Methods
     from cxr_explain.figures.output import ExplanationFigure as ExplanationFigure
     from cxr_explain.figures.style import Style as Style
@@ -72,6 +74,13 @@ def html_file_of(path: Any, explanation: Any, radiograph: Any, labels: Any, **op
     from cxr_explain.pages.one_file import write_html
 
     return write_html(path, explanation, radiograph, labels, **options)
+
+
+def dicom_of(explanation: Any, source: Any, labels: Any, **options: Any) -> DicomObjects:
+    """DICOM objects; see `Explanation.to_dicom`."""
+    from cxr_explain.dicom.objects import dicom_objects
+
+    return dicom_objects(explanation, source, labels, **options)
 
 
 def animation_of(path: Any, explanation: Any, radiograph: Any, **options: Any) -> Path:

@@ -51,6 +51,10 @@ DOORS = ("cxr_explain", "cxr_explain.__main__")
 """Public names, and `python -m cxr_explain`: they open every room, and no room imports them."""
 
 EXCEPTIONS: dict[tuple[str, str], str] = {
+    (
+        "cxr_explain.display",
+        "dicom",
+    ): "`Explanation.to_dicom`: whoever has an explanation wants it in a PACS",
     ("cxr_explain.display", "figures"): "`Explanation.figure`: whoever has an explanation wants its figure",
     ("cxr_explain.display", "pages"): "what a notebook shows of an object, asked of the object itself",
 }

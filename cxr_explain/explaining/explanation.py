@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from cxr_explain.display import (
     animation_of,
     caption_of,
+    dicom_of,
     draw_on,
     explorer_of,
     figure_of,
@@ -29,7 +31,7 @@ from cxr_explain.display import (
     overlay_of,
     png_of,
 )
-from cxr_explain.errors import OutputError
+from cxr_explain.errors import CxrExplainWarning, OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
 from cxr_explain.explaining.stored_maps import MOST_VALUES, packed_maps, unpacked_maps
@@ -42,7 +44,7 @@ from cxr_explain.support.strict_json import from_plain, read_json
 from cxr_explain.support.whole_file import output_errors, staged
 
 if TYPE_CHECKING:
-    from cxr_explain.display import Axes, ExplanationFigure, Explorer, Style
+    from cxr_explain.display import Axes, DicomObjects, ExplanationFigure, Explorer, Style
     from cxr_explain.explaining.samples import SampleReference
 
 _SCHEMA = "cxr-explain/explanation/3"
@@ -297,6 +299,61 @@ class Explanation:
         below = None if radiograph is None else self.own_radiograph(radiograph)
         labels = self._labels_or(reference_labels)
         return html_file_of(path, self, below, labels, max_opacity=max_opacity, colours=colours)
+
+    def to_dicom(
+        self,
+        folder: str | PathLike[str],
+        source: str | PathLike[str] | bytes,
+        reference_labels: ReferenceLabelsLike = None,
+        *,
+        radiograph: Radiograph | None = None,
+        **options: Any,
+    ) -> DicomObjects:
+        """Write DICOM objects for a PACS, in the study of the radiograph: captures, a report, a segmentation.
+
+        Needs the extra `dicom`. The same explanation and options give the same unique identifiers. What the
+        standard makes impossible for one kind of object is told in what is returned, and in a warning; the
+        others are written.
+
+        Args:
+            folder: where each object is written whole, as `<kind>.dcm`; made if missing.
+            source: the DICOM file that was explained, its path or its bytes; its SHA-256 must match.
+            reference_labels: reference labels and boxes, in any form `ReferenceLabels.coerce` takes; by
+                default those of the `reference`.
+            radiograph: needed after `load`, which does not store pixels; its SHA-256 must match.
+            **options: which objects, such as `kinds=("report", "segmentation")`, and how; see
+                `cxr_explain.dicom.settings.ObjectSettings`.
+
+        Returns:
+            The objects that were written.
+
+        Raises:
+            DicomObjectError: a source that no object can refer to.
+            MissingExtraError: highdicom is not installed.
+            OptionError: an option with a value that it may not have.
+            OutputError: another source or radiograph than was explained, or a folder that cannot be written
+                to.
+
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import cxr_explain as cxr
+        >>> from cxr_explain.phantom import render, sample_patient
+        >>> from cxr_explain.phantom.dicom import to_dicom
+        >>> explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "chest.dcm")
+        ...     _ = file.write_bytes(to_dicom(render(sample_patient(42), size=96)))
+        ...     explanation = explainer.explain(file, top_k=3)
+        ...     made = explanation.to_dicom(f"{folder}/objects", file, kinds=("figure", "overlay"))
+        ...     sorted(path.name for path in Path(folder, "objects").iterdir())
+        ['figure.dcm', 'overlay.dcm']
+        """
+        labels = self._labels_or(reference_labels)
+        made = dicom_of(self, source, labels, radiograph=radiograph, **options)
+        for kind, error in made.not_made.items():
+            warnings.warn(f"no {kind}: {error}", CxrExplainWarning, stacklevel=2)
+        made.save(folder)
+        return made
 
     def animation(
         self,

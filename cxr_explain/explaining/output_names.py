@@ -70,7 +70,9 @@ class OutputNames:
         """
         mine = (radiograph.sha256, _frame_of(radiograph.steps)) if source is None else source
         plain = radiograph.sha256[:12] if self._hashed else safe_stem(radiograph.id) or radiograph.sha256[:12]
-        free = (name for name in _names(plain, radiograph.sha256) if self._may_have(name, radiograph, mine))
+        free = (
+            name for name in names_for(plain, radiograph.sha256) if self._may_have(name, radiograph, mine)
+        )
         name = next(free)
         self._sources[name.casefold()] = mine
         return replace(radiograph, id=name)
@@ -104,7 +106,17 @@ def _is_there(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_dir()
 
 
-def _names(plain: str, digest: str) -> Iterator[str]:
+def names_for(plain: str, digest: str) -> Iterator[str]:
+    """Names for outputs, the first choice first, without an end.
+
+    Args:
+        plain: the first choice.
+        digest: hexadecimal digest that tells the input from others of that name.
+
+    >>> from itertools import islice
+    >>> list(islice(names_for("chest", "5fdb6150ab"), 3))
+    ['chest', 'chest-5fdb6150', 'chest-5fdb6150-2']
+    """
     yield plain
     other = f"{plain}-{digest[:8]}"
     yield other

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -122,6 +122,35 @@ def staging_folder(parent: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a folder, of which none takes its place before all of them are safe on disk.
+
+    After a kill in between some are new, each whole; to write them again makes the others new, too.
+
+    Args:
+        folder: where to; made if it is missing, beside what is there.
+        files: content by name.
+
+    Raises:
+        OSError: as the operating system has it; what was there before is still there, unless a file could
+            not be moved.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as parent:
+    ...     write_together(Path(parent, "new"), {"a.txt": b"a", "b.txt": b"b"})
+    ...     sorted(path.name for path in Path(parent, "new").iterdir())
+    ['a.txt', 'b.txt']
+    """
+    with staging_folder(folder.parent) as staging:
+        for name, content in files.items():
+            with (staging / name).open("xb") as file:
+                file.write(content)
+                _finish(file)
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(staging / name, folder / name)
 
 
 def is_temporary(name: str) -> bool:
