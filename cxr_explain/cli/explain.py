@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -166,9 +166,22 @@ def _write_page(page: IndexPage, folder: Path) -> None:
 
 
 def reference_labels(
-    labels: str | None, boxes: Path | None, files: Sequence[Path], pathologies: Sequence[str]
+    labels: str | None,
+    boxes: Path | None,
+    files: Sequence[Path],
+    pathologies: Sequence[str],
+    *,
+    note: Callable[[str], None] = console.note,
 ) -> LabelsFor | None:
-    """The reference labels of a file of that path and shape; None where none are given at all."""
+    """The reference labels of a file of that path and shape; None where none are given at all.
+
+    Args:
+        labels: labels for all files, or a table of them.
+        boxes: a table of boxes.
+        files: the image files.
+        pathologies: names of the model's outputs.
+        note: is told how files and tables fit together, in lines that name files.
+    """
     from cxr_explain.pathologies import ReferenceLabels
     from cxr_explain.reference.coverage import coverage_notes
     from cxr_explain.reference.standard import read_references
@@ -185,5 +198,5 @@ def reference_labels(
             remedy="Give the labels of each image in a CSV with the columns image and labels.",
         )
     for each in coverage_notes(standard, files):
-        console.note(each)
+        note(each)
     return standard.labels_for

@@ -19,6 +19,8 @@ from cxr_explain.cli import weights
 from cxr_explain.cli.audits import audit, manifest, report, stats
 from cxr_explain.cli.bundle import bundle
 from cxr_explain.cli.console import errors_as_lines, say
+from cxr_explain.cli.dicom import dicom
+from cxr_explain.cli.dicomweb import dicomweb
 from cxr_explain.cli.evaluate import evaluate
 from cxr_explain.cli.explain import explain
 from cxr_explain.cli.figure import figure
@@ -31,8 +33,8 @@ from cxr_explain.cli.surroundings import make_good
 from cxr_explain.cli.words import words
 
 COMMANDS = (
-    explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, panel, compare, words,
-    bundle,
+    explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, panel, compare, dicom,
+    dicomweb, words, bundle,
 )  # fmt: skip
 WEIGHTS_COMMANDS = (weights.list_, weights.path, weights.fetch, weights.verify)
 

@@ -25,8 +25,9 @@ COMMANDS: dict[str, Any] = {
     **{name: command for name, command in ROOT.commands.items() if name != "weights"},
     **{f"weights {name}": command for name, command in ROOT.commands["weights"].commands.items()},
 }
-PANELS = ("Input", "Model", "Ranking", "Map", "Figure", "Statistics", "Output", "Run", "General")
+PANELS = ("Input", "Model", "Ranking", "Map", "Figure", "Objects", "Statistics", "Output", "Run", "General")
 NOT_RUN = {
+    "dicomweb": "needs a server; tests/cli/test_cli_dicomweb.py runs it",
     "evaluate": "tests/cli/test_cli_evaluate.py runs it on less",
     "weights fetch": "needs the network",
 }
@@ -113,7 +114,9 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--out",
         "--seed",  # of the bootstrap; of a phantom
         "--size",  # of CheXpert's images; of a phantom
-        "inputs",  # images; what several figures are made of
+        "--ids",  # how results are named; which images of an audit
+        "inputs",  # images; what several figures are made of; DICOM files, or an audit
+        "--study",  # a plan of measures; a study of a PACS
         "--uncertain",  # in an audit; in its statistics, which know what the audit took
         "--workers",  # threads that read; processes that draw
     }
@@ -148,7 +151,17 @@ def test_the_example_is_shown_whole_and_parsed(words: str) -> None:
         (("phantom", "manifest", "weights list", "weights verify"), {"phantoms", "phantoms.csv"}),
         pytest.param(
             ("phantom", *(words for words in COMMANDS if words not in {"phantom", *NOT_RUN})),
-            {"phantoms", "figures", "phantoms.csv", "run", "case.png", "panel.pdf", "compare.pdf", "bundle"},
+            {
+                "phantoms",
+                "figures",
+                "phantoms.csv",
+                "run",
+                "case.png",
+                "panel.pdf",
+                "compare.pdf",
+                "bundle",
+                "objects",
+            },
             marks=pytest.mark.slow,
         ),
     ],
