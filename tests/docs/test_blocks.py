@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 NOT_RUN = {
     "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
     "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
+    "cxr-explain dicomweb": "needs a server; tests/cli/test_cli_dicomweb.py has one on this machine",
     "/shared/": "needs folders of a cluster",
     "s3://": "needs a bucket; tests/audit/test_object_store.py has one on this machine",
     "https://pacs.example": "needs a PACS; tests/audit/test_dicomweb_audit.py has one on this machine",
@@ -45,7 +46,7 @@ NOT_RUN_PYTHON = {
 SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 "}
 """What is made smaller to run here."""
 
-HARMLESS = {"cd", "cp", "export", "git", "mkdir", "scp", "rsync", "tar"}
+HARMLESS = {"cd", "cp", "curl", "export", "git", "mkdir", "scp", "rsync", "tar"}
 HARMLESS |= {"Orthanc", "find", "kill", "nginx", "npm", "sudo"}  # see tests/dicom/viewer
 """Commands of the system that pages may use and no test runs."""
 
