@@ -26,7 +26,7 @@ _HEAD = ("number", "study", "radiograph", "code", "message")
 
 
 class ServerPanel(Panel):
-    """Which server, and which of its studies.
+    """Which server, and which studies on it.
 
     Args:
         url: address of the DICOMweb service. Who asks is told by the environment
@@ -98,7 +98,7 @@ def dicomweb(
     the others are done; 2: usage.
 
     Args:
-        asked: which server, and which of its studies.
+        asked: which server, and which studies on it.
         explaining: how a radiograph is explained.
         layer: layer to explain, by its name from `cxr-explain layers`; the class maps of several layers are
             combined.

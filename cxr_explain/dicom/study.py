@@ -1,4 +1,4 @@
-"""A study of a PACS: what is found in it, and what becomes of its radiographs."""
+"""A study of a PACS: what is found in it, and what becomes of the radiographs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StudyImage:
 
     Args:
         address: where it is on the server.
-        kinds: kinds of its objects that there are now, on the server or in the folder.
+        kinds: kinds of objects that there are of it now, on the server or in the folder.
         new: how many of them this run made; the others were there already.
         folder: their folder; None where they are on the server.
         not_made: why there are no others, by kind.
@@ -43,7 +43,7 @@ class Study:
         uid: its Study Instance UID.
         radiographs: the frontal chest radiographs, by their addresses.
         passed_over: how many other instances there are, by what they are.
-        there: where all of its instances are.
+        there: where all instances of the study are.
         images: what became of each radiograph so far.
         error: why nothing is known of it.
     """
