@@ -157,7 +157,7 @@ def _without(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
     """
     kept = Dataset()
     kept.update({element.tag: element for element in dataset if element.keyword not in keywords})
-    kept.SOPClassUID = SecondaryCaptureImageStorage
+    kept.add_new("SOPClassUID", "UI", SecondaryCaptureImageStorage)  # the elements are the source's own
     return kept
 
 

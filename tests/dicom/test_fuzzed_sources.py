@@ -236,13 +236,10 @@ def _plain(value: object) -> str:
 def _errors(made: DicomObjects, out: Path, file: Path) -> list[str]:
     """Errors of dciodvfy that the source has not, of the identity that was kept in spite of them."""
     tolerated = {note.split()[0] for note in made.notes if "kept as it is" in note}
-    tags = {
-        tag_for_keyword(name) for keyword in tolerated for name in (keyword, REFERRED.get(keyword, keyword))
-    }
-    if tolerated:
-        own = _tags_in(dciodvfy_errors(file))
-        if missing := [keyword for keyword in tolerated if tag_for_keyword(keyword) not in own]:
-            return [f"{missing} said to be flawed, which dciodvfy does not see"]
+    own = _tags_in(dciodvfy_errors(file)) if tolerated else set()
+    names = (name for keyword in tolerated for name in (keyword, REFERRED.get(keyword, keyword)))
+    referred = {tag_for_keyword(name): tag_for_keyword(keyword) for keyword, name in REFERRED.items()}
+    tags = {tag for tag in map(tag_for_keyword, names) if referred.get(tag, tag) in own}
     return [
         f"{each.kind}: {error}"
         for each in made
