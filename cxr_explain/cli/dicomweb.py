@@ -18,7 +18,7 @@ from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
     from cxr_explain.cli.object_table import ObjectTable, Told
-    from cxr_explain.dicom.study import Study, StudyImage
+    from cxr_explain.dicom.study import StudyImage, StudyResult
     from cxr_explain.dicomweb.server import DicomWebServer
 
 FAILURES = "failures.csv"
@@ -150,12 +150,12 @@ def dicomweb(
 def _list(server: DicomWebServer, studies: Sequence[str]) -> None:
     """List studies, and what would be done."""
     from cxr_explain.cli.object_table import Told
-    from cxr_explain.dicom.study import Study
+    from cxr_explain.dicom.study import StudyResult
     from cxr_explain.explaining.many import attempt
 
     passed_over, failed, radiographs = Told(), 0, 0
     for uid in studies:
-        found = attempt(lambda uid=uid: Study.of(server, uid))  # type: ignore[misc]
+        found = attempt(lambda uid=uid: StudyResult.of(server, uid))  # type: ignore[misc]
         if isinstance(found, CxrExplainError):
             console.failed(f"{uid}: {found}")
             failed += 1
@@ -172,7 +172,7 @@ def _list(server: DicomWebServer, studies: Sequence[str]) -> None:
         raise typer.Exit(console.EXIT_SOME_FAILED)
 
 
-def _tell_passed_over(study: Study, name: str, told: Told) -> None:
+def _tell_passed_over(study: StudyResult, name: str, told: Told) -> None:
     for why in study.passed_over:
         told.add(f"passed over: {why}", name)
 
@@ -199,7 +199,7 @@ class _Shown:
         """Whether nothing failed, and every object was made that was asked for."""
         return not self.failed and not self.table.not_made
 
-    def add(self, study: Study) -> int:
+    def add(self, study: StudyResult) -> int:
         """One more study that is done; returns whether something in it failed."""
         self.studies += 1
         name = study.uid if self.named else f"study {self.studies}"
@@ -221,7 +221,7 @@ class _Shown:
                 self._write_failures(output)
             self._print()
 
-    def _add(self, study: Study, name: str, image: StudyImage) -> None:
+    def _add(self, study: StudyResult, name: str, image: StudyImage) -> None:
         if image.error is not None:
             self._fail(study, name, image.address.instance, image.error)
             return
@@ -231,12 +231,12 @@ class _Shown:
         for kind, error in image.not_made.items():
             self._keep(study, image.address.instance, error, f"no {kind}: {error}")
 
-    def _fail(self, study: Study, name: str, instance: str, error: CxrExplainError) -> None:
+    def _fail(self, study: StudyResult, name: str, instance: str, error: CxrExplainError) -> None:
         self.failed += 1
         self._keep(study, instance, error, str(error))
         console.failed(f"{name}: {error}")
 
-    def _keep(self, study: Study, instance: str, error: CxrExplainError, message: str) -> None:
+    def _keep(self, study: StudyResult, instance: str, error: CxrExplainError, message: str) -> None:
         names = (study.uid, instance) if self.named else ("", "")
         self.failures.append((self.studies, *names, error.code, message))
 

@@ -50,14 +50,14 @@ def with_character_set(dataset: Dataset, kept: Dataset) -> Dataset:
 
     Args:
         dataset: the object, which is altered in place.
-        kept: what it keeps of its source, see `kept_of`.
+        kept: what it keeps of the source, see `kept_of`.
 
     Returns:
         The object.
 
     Raises:
         DicomObjectError: the patient's identity has letters whose set the source does not declare, and the
-            object has such letters of its own: no one set holds both.
+            object itself has such letters: no one set holds both.
 
     >>> made, source = Dataset(), Dataset()
     >>> made.PatientName = source.PatientName = "M\u00fcller"

@@ -61,7 +61,7 @@ class MadeBefore:
         return all((output / self.folder / f"{kind}.dcm").is_file() for kind in self.kinds)
 
 
-class Journal:
+class StudyJournal:
     """A file of one line for each radiograph; a line that a kill cut off counts for nothing.
 
     Args:

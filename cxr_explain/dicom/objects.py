@@ -1,4 +1,4 @@
-"""An explanation as DICOM objects: each made by the function of its kind, finished and written here."""
+"""An explanation as DICOM objects: each is made by a function for its kind, and finished and written here."""
 
 from __future__ import annotations
 

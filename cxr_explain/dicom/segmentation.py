@@ -24,9 +24,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from cxr_explain.dicom.codes import PRIVATE_SCHEME, coding_scheme, pathology_code
+from cxr_explain.dicom.codes import PRIVATE_SCHEME, coding_scheme, pathology_code, plain
 from cxr_explain.dicom.content import MANUFACTURER, ObjectContent
-from cxr_explain.dicom.derivation import LONGEST_TITLE, derivation_of, plain
+from cxr_explain.dicom.derivation import add_body_part, derivation_of
 from cxr_explain.dicom.regions import EvidenceRegion
 from cxr_explain.errors import DicomObjectError
 from cxr_explain.pathologies import readable
@@ -41,7 +41,7 @@ NOMINAL_THICKNESS = 1
 """Slice thickness in mm, of which a projection has none."""
 
 _NO_PLACE = ("FrameOfReferenceUID", "PositionReferenceIndicator", "NumberOfFrames")
-_OF_THE_SERIES = ("Laterality", "BodyPartExamined")
+_LONGEST = 64  # letters of a long string (PS3.5 table 6.2-1)
 
 
 def segmentation(content: ObjectContent) -> Dataset:
@@ -75,7 +75,7 @@ def segmentation(content: ObjectContent) -> Dataset:
 
 
 def _rule(content: ObjectContent) -> str:
-    return f"Fused map at {100 * content.settings.threshold:.4g} % of its peak or more"
+    return f"Fused map at {100 * content.settings.threshold:.4g} % of the peak or more"
 
 
 def _segment(content: ObjectContent, number: int, region: EvidenceRegion) -> SegmentDescription:
@@ -97,21 +97,20 @@ def _segment(content: ObjectContent, number: int, region: EvidenceRegion) -> Seg
 
 
 def _name(pathology: str) -> str:
-    """A pathology as a long string may have it: no sign that acts or divides values (PS3.5 6.2).
+    """A pathology as a long string may have it (PS3.5 6.2).
 
     >>> _name("Pleural_Thickening"), len(_name("a" * 99))
     ('Pleural Thickening', 64)
     """
-    shown = " ".join(readable(pathology).replace("\\", "/").split())
-    return "".join(sign if sign.isprintable() else "?" for sign in shown)[:LONGEST_TITLE].strip() or "unnamed"
+    return plain(readable(pathology))[:_LONGEST].strip() or "unnamed"
 
 
 def _algorithm(content: ObjectContent) -> AlgorithmIdentificationSequence:
     known = content.explanation.provenance
     return AlgorithmIdentificationSequence(
-        name=plain(f"{known.method}, {known.model}", LONGEST_TITLE),
+        name=plain(f"{known.method}, {known.model}")[:_LONGEST],
         family=codes.cid7162.ArtificialIntelligence,
-        version=plain(f"cxr-explain {known.package_version}", LONGEST_TITLE),
+        version=plain(f"cxr-explain {known.package_version}")[:_LONGEST],
         source=MANUFACTURER,
         parameters={
             "K": str(content.explanation.ranking.k),
@@ -127,9 +126,7 @@ def _describe(made: Segmentation, content: ObjectContent) -> None:
     nominal = "A projection, not a slice: any slice thickness is nominal"
     made.DerivationDescription = plain(f"{derivation_of(content)}. {_rule(content)}. {nominal}.")
     made.PatientOrientation = source.get("PatientOrientation") or ""  # type 2C: empty where it is unknown
-    for keyword in _OF_THE_SERIES:
-        if keyword in source:
-            made[keyword] = source[keyword]
+    add_body_part(made, source)
     for organised in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         organised.DimensionOrganizationUID = content.uid("dimensions")
     types = [each.SegmentedPropertyTypeCodeSequence[0] for each in made.SegmentSequence]

@@ -1,4 +1,4 @@
-"""The DICOM file that was explained: what the objects made of its explanation keep of it."""
+"""The DICOM file that was explained: what objects keep of it."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple, Unpack
 
 from cxr_explain.dicom.files import Deidentifies, SourceImage, finished, prepared, save_made
 from cxr_explain.dicom.folders import ObjectFolders
-from cxr_explain.dicom.journal import JOURNAL, Journal, MadeBefore, settings_of
+from cxr_explain.dicom.journal import JOURNAL, MadeBefore, StudyJournal, settings_of
 from cxr_explain.dicom.objects import EXTRA, DicomObjects
 from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
-from cxr_explain.dicom.study import Study, StudyImage
+from cxr_explain.dicom.study import StudyImage, StudyResult
 from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.dicomweb.found import FoundInstance
 from cxr_explain.dicomweb.server import DicomWebServer
@@ -44,7 +44,7 @@ def explain_studies(
     deidentifier: Deidentifies | None = None,
     batch_size: int = 8,
     **options: Unpack[ObjectOptions],
-) -> Iterator[Study]:
+) -> Iterator[StudyResult]:
     """Explain the frontal chest radiographs of studies, and store the objects in them, or write files.
 
     What is there already is neither stored again nor made again. The server is asked for it, by identifiers
@@ -99,7 +99,7 @@ def explain_studies(
 class _Key(NamedTuple):
     """A radiograph of a study, or a study without one that is to be explained."""
 
-    study: Study
+    study: StudyResult
     address: InstanceAddress | None
     is_last: bool
 
@@ -121,7 +121,7 @@ class _Run:
     explainer: Explainer
     server: DicomWebServer
     folders: ObjectFolders | None
-    journal: Journal
+    journal: StudyJournal
     reading: ReadSettings
     deidentifier: Deidentifies | None
     options: ObjectOptions
@@ -159,14 +159,14 @@ class _Run:
         kinds = tuple(each.kind for each in made)
         return StudyImage(address, kinds, new, folder, made.not_made, notes)
 
-    def _opened(self, uid: str) -> Study:
+    def _opened(self, uid: str) -> StudyResult:
         try:
             with self._asking():
-                return Study.of(self.server, uid)
+                return StudyResult.of(self.server, uid)
         except CxrExplainError as error:
-            return Study(uid, error=error)
+            return StudyResult(uid, error=error)
 
-    def _is_done(self, study: Study, found: FoundInstance) -> bool:
+    def _is_done(self, study: StudyResult, found: FoundInstance) -> bool:
         """Whether all that a radiograph gives is there already; then it is among the study's images."""
         before = self.journal.made_before(found.address)
         if before is None:
@@ -189,7 +189,7 @@ class _Run:
         folder = self.folders.folder(name, instance=image.instance, sha256=image.source.sha256)
         return image.named(folder.name)
 
-    def _stored(self, study: Study, made: DicomObjects) -> int:
+    def _stored(self, study: StudyResult, made: DicomObjects) -> int:
         files = {
             InstanceAddress(study.uid, str(each.dataset.SeriesInstanceUID), str(each.uid)): each.to_bytes()
             for each in made
@@ -217,7 +217,7 @@ def _result(address: InstanceAddress, result: StudyImage | CxrExplainError) -> S
     return StudyImage(address, error=result) if isinstance(result, CxrExplainError) else result
 
 
-def _notes(study: Study, address: InstanceAddress) -> tuple[str, ...]:
+def _notes(study: StudyResult, address: InstanceAddress) -> tuple[str, ...]:
     return next((each.notes for each in study.radiographs if each.address == address), ())
 
 
@@ -242,11 +242,11 @@ def _image_of(address: InstanceAddress, before: MadeBefore, folders: ObjectFolde
 
 def _journal(
     explainer: Explainer, output: Path | None, settings: str, deidentifier: Deidentifies | None
-) -> Journal:
+) -> StudyJournal:
     """The journal of a run; of a model that no digest tells from others, nothing is remembered."""
     is_known = output is not None and explainer.classifier.weights_sha256 is not None
     path = output / JOURNAL if output is not None and is_known else None
-    return Journal(path, settings, b"" if deidentifier is None else deidentifier.key)
+    return StudyJournal(path, settings, b"" if deidentifier is None else deidentifier.key)
 
 
 @contextmanager

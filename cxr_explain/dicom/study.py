@@ -36,7 +36,7 @@ class StudyImage:
 
 
 @dataclass(eq=False)
-class Study:
+class StudyResult:
     """A study, what was found in it, and what became of it.
 
     Args:
@@ -56,7 +56,7 @@ class Study:
     error: CxrExplainError | None = None
 
     @classmethod
-    def of(cls, server: DicomWebServer, uid: str) -> Study:
+    def of(cls, server: DicomWebServer, uid: str) -> StudyResult:
         """Ask a server what a study holds.
 
         Raises:

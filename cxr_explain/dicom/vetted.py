@@ -23,7 +23,7 @@ _TO_GB_2312: Final = "\x1b$)A"
 
 
 @dataclass(frozen=True)
-class Item:
+class ItemRule:
     """What an item of a sequence holds.
 
     Args:
@@ -39,7 +39,7 @@ class Item:
     most: int = 100
 
 
-_CODE: Final = Item(
+_CODE: Final = ItemRule(
     required=("CodeMeaning",),
     either=(
         ("CodeValue", "CodingSchemeDesignator"),
@@ -48,11 +48,11 @@ _CODE: Final = Item(
     ),
     optional=("CodingSchemeVersion",),
 )
-_ONE_CODE: Final = Item(_CODE.required, _CODE.either, _CODE.optional, most=1)
-_ISSUER: Final = Item(
+_ONE_CODE: Final = ItemRule(_CODE.required, _CODE.either, _CODE.optional, most=1)
+_ISSUER: Final = ItemRule(
     either=(("LocalNamespaceEntityID",), ("UniversalEntityID", "UniversalEntityIDType")), most=1
 )
-ITEMS: Final[Mapping[str, Item]] = MappingProxyType(
+ITEMS: Final[Mapping[str, ItemRule]] = MappingProxyType(
     {
         **dict.fromkeys(
             (
@@ -70,18 +70,18 @@ ITEMS: Final[Mapping[str, Item]] = MappingProxyType(
             ),
             _ISSUER,
         ),
-        "IssuerOfPatientIDQualifiersSequence": Item(
+        "IssuerOfPatientIDQualifiersSequence": ItemRule(
             either=(
                 *(("UniversalEntityID", "UniversalEntityIDType"), ("AssigningFacilitySequence",)),
                 ("IdentifierTypeCode",),
             ),
             most=1,
         ),
-        "OtherPatientIDsSequence": Item(
+        "OtherPatientIDsSequence": ItemRule(
             required=("PatientID", "TypeOfPatientID"), optional=("IssuerOfPatientID",)
         ),
-        "ReferencedStudySequence": Item(required=("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")),
-        "RequestAttributesSequence": Item(
+        "ReferencedStudySequence": ItemRule(required=("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")),
+        "RequestAttributesSequence": ItemRule(
             required=("RequestedProcedureID", "ScheduledProcedureStepID"),
             optional=(
                 *("AccessionNumber", "IssuerOfAccessionNumberSequence", "StudyInstanceUID"),
@@ -164,7 +164,7 @@ def _vetted_items(found: Sequence, keyword: str, *, declared: bool) -> tuple[Dat
     )
 
 
-def _vetted_item(item: Dataset, rule: Item, *, declared: bool) -> tuple[Dataset, str | None]:
+def _vetted_item(item: Dataset, rule: ItemRule, *, declared: bool) -> tuple[Dataset, str | None]:
     copy = Dataset()
     for keyword in dict.fromkeys(
         (*rule.required, *(k for group in rule.either for k in group), *rule.optional)

@@ -23,7 +23,7 @@ from cxr_explain.dicomweb.matching import check_match, check_query
 from cxr_explain.dicomweb.multipart import DICOM, RELATED, decode, encode
 from cxr_explain.dicomweb.patience import Patience
 from cxr_explain.dicomweb.quiet import quiet_clients
-from cxr_explain.dicomweb.storing import Outcome, address_of, batches, why
+from cxr_explain.dicomweb.storing import StoreOutcome, address_of, batches, why
 from cxr_explain.dicomweb.trust import check_authorities
 from cxr_explain.errors import CxrExplainWarning, DicomWebError, OptionError, naming
 from cxr_explain.support.extras import require
@@ -237,21 +237,21 @@ class DicomWebServer:
             self._check([addresses[index] for index in batch], outcome)
         return addresses
 
-    def _stow(self, files: Sequence[bytes], study_uid: str) -> Outcome:
+    def _stow(self, files: Sequence[bytes], study_uid: str) -> StoreOutcome:
         # Not by dicomweb-client, which drops what a server says of failures (status 409).
         body, content_type = encode(files)
         headers = {"Content-Type": content_type, "Accept": _JSON}
         with self._asking() as line:
             answer = line.session.post(f"{self.name}/studies/{study_uid}", data=body, headers=headers)
             try:
-                outcome = Outcome.of(answer.json())
+                outcome = StoreOutcome.of(answer.json())
             except DicomWebError:
-                outcome = Outcome()  # in another form: what is there will be asked for
+                outcome = StoreOutcome()  # in another form: what is there will be asked for
             if answer.status_code != HTTPStatus.CONFLICT and not outcome.failed:
                 answer.raise_for_status()
             return outcome
 
-    def _check(self, addresses: Sequence[InstanceAddress], outcome: Outcome) -> None:
+    def _check(self, addresses: Sequence[InstanceAddress], outcome: StoreOutcome) -> None:
         for address in addresses:
             if address.instance in outcome.warned:
                 code = outcome.warned[address.instance]

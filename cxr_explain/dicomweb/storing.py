@@ -29,7 +29,7 @@ _REASONS: Mapping[int, str] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StoreOutcome:
     """What became of instances.
 
     Args:
@@ -43,10 +43,10 @@ class Outcome:
     warned: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, said: object) -> Outcome:
+    def of(cls, said: object) -> StoreOutcome:
         """Read the data set of a response; what is not there is not known.
 
-        >>> Outcome.of({"00081199": {"vr": "SQ", "Value": [
+        >>> StoreOutcome.of({"00081199": {"vr": "SQ", "Value": [
         ...     {"00081155": {"vr": "UI", "Value": ["1.2"]}}]}}).stored
         frozenset({'1.2'})
         """

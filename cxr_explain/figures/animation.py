@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.figures.key_strip import KeyStrip
+from cxr_explain.figures.key_strip import KeyStrip, Pixels
 from cxr_explain.figures.overlay import (
     MAX_OPACITY,
     grey_or_plain,
@@ -45,8 +45,6 @@ from cxr_explain.options import StyleName
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Floats
 from cxr_explain.support.whole_file import write_output
-
-Pixels = NDArray[np.uint8]
 
 _SECONDS = (1.0, 20.0)
 _LONGEST = (64, 2048)

@@ -21,7 +21,7 @@ from cxr_explain.dicomweb.location import Location
 from cxr_explain.dicomweb.matching import check_match, check_query
 from cxr_explain.dicomweb.multipart import decode, encode
 from cxr_explain.dicomweb.server import DicomWebServer
-from cxr_explain.dicomweb.storing import Outcome, address_of
+from cxr_explain.dicomweb.storing import StoreOutcome, address_of
 from cxr_explain.errors import DicomWebError, OptionError
 
 ADDRESS = InstanceAddress("1.2.3", "1.2.3.4", "1.2.3.4.5")
@@ -295,7 +295,7 @@ def test_any_json_is_read_or_refused(item: dict[str, Any]) -> None:
     instance = FoundInstance(ADDRESS, header_of(item, NEEDED))
     assert instance.is_frontal_chest == (instance.why_not is None)
     assert all(isinstance(value, str) for value in all_texts(item).values())
-    outcome = Outcome.of(item)
+    outcome = StoreOutcome.of(item)
     assert not outcome.stored & outcome.failed.keys()
     check_match({"StudyDate": "2026"}, item)
     with suppress(DicomWebError):

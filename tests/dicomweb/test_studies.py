@@ -21,7 +21,7 @@ from orthanc_server import Orthanc, needs_orthanc, orthanc
 
 from cxr_explain.dicom.journal import JOURNAL
 from cxr_explain.dicom.studies import explain_studies
-from cxr_explain.dicom.study import Study
+from cxr_explain.dicom.study import StudyResult
 from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.dicomweb.server import DicomWebServer
 from cxr_explain.errors import DicomWebError, OptionError, OutputError
@@ -65,12 +65,12 @@ def put(pacs: Orthanc, *files: bytes) -> list[str]:
     return studies
 
 
-def work(pacs: Orthanc, studies: list[str], **options: Any) -> list[Study]:
+def work(pacs: Orthanc, studies: list[str], **options: Any) -> list[StudyResult]:
     given: dict[str, Any] = {"store": True, "kinds": KINDS, "asked": RankingSettings(2)} | options
     return list(explain_studies(explainer(), client(pacs), studies, **given))
 
 
-def new(studies: list[Study]) -> list[int]:
+def new(studies: list[StudyResult]) -> list[int]:
     return [image.new for study in studies for image in study.images]
 
 
