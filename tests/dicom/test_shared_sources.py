@@ -20,12 +20,13 @@ from cxr_explain.loaders.scope import quiet_decoders
 pytestmark = [pytest.mark.real_data, *needs_dciodvfy]
 
 FROM_THE_SOURCE: dict[str, frozenset[str]] = {
-    "fodicom_CR_modalityLUT.dcm": frozenset({"SOPInstanceUID"}),
+    "fodicom_CR_modalityLUT.dcm": frozenset({"SOPInstanceUID", "LUTDescriptor"}),
     "msft_budi1_voilut.dcm": frozenset({"StudyInstanceUID"}),
     "rentgenprom_dx_j2k16.dcm": frozenset({"PatientName"}),
 }
 """Attributes that dciodvfy finds flawed in a source, and that its objects have from it, as it is known by
-them: components of unique identifiers that begin with zeros, and letters in no declared character set."""
+them: components of unique identifiers that begin with zeros, and letters in no declared character set.
+One has a modality LUT of fewer bits than it says, which the presentation state has to say again."""
 REFERRED = {"ReferencedSOPInstanceUID": "SOPInstanceUID"}
 
 
@@ -59,6 +60,7 @@ def flawed(errors: list[str]) -> frozenset[str]:
             continue
         tag = re.search(r"\(0x([0-9a-f]{4}),0x([0-9a-f]{4})\)", error)
         keyword = keyword_for_tag(int(tag[1] + tag[2], 16)) if tag else error
+        keyword = "LUTDescriptor" if "LUT Descriptor" in error else keyword
         found.add(REFERRED.get(keyword, keyword))
     return frozenset(found)
 
