@@ -28,7 +28,7 @@ from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.extras import require
 
-Key = TypeVar("Key")
+Input = TypeVar("Input")
 Result = TypeVar("Result")
 
 _DICOM = "DICOM"
@@ -215,8 +215,8 @@ def explain_to_objects(
 
 
 def prepared(
-    explainer: Explainer, key: Key, read: Callable[[], SourceImage]
-) -> tuple[tuple[Key, SourceImage | None], ModelInput | CxrExplainError]:
+    explainer: Explainer, key: Input, read: Callable[[], SourceImage]
+) -> tuple[tuple[Input, SourceImage | None], ModelInput | CxrExplainError]:
     """Read and prepare one source for `explain_in_batches`; what goes wrong is a value."""
     image = attempt(read)
     if isinstance(image, CxrExplainError):
@@ -225,9 +225,9 @@ def prepared(
 
 
 def finished(
-    outcome: Outcome[tuple[Key, SourceImage | None]],
-    save: Callable[[Key, SourceImage, Explained], Result],
-) -> tuple[Key, Result | CxrExplainError]:
+    outcome: Outcome[tuple[Input, SourceImage | None]],
+    save: Callable[[Input, SourceImage, Explained], Result],
+) -> tuple[Input, Result | CxrExplainError]:
     """Save one explained source; what went wrong before, or goes wrong now, is a value."""
     (key, image), found = outcome.item, outcome.found
     if isinstance(found, CxrExplainError) or image is None:  # there is no explanation without an image

@@ -34,7 +34,7 @@ class KeyStrip:
 
     Args:
         explanation: what the picture shows.
-        styles: how each of its pathologies is drawn; none for a strip without a key.
+        styles: how each pathology is drawn; none for a strip without a key.
         style: how text looks.
         notice: say what the picture may be used for, and that it is a phantom where it is one.
         phantom: the picture shows a phantom.

@@ -75,14 +75,14 @@ def test_what_a_segment_says(marked, written) -> None:
         assert algorithm.AlgorithmVersion == f"cxr-explain {known.package_version}"
         for said in (known.weights_sha256, "threshold=0.5", "K=2"):
             assert said in algorithm.AlgorithmParameters
-        assert "50 % of its peak" in segment.SegmentDescription
+        assert "50 % of the peak" in segment.SegmentDescription
         assert "not the outline of a finding" in segment.SegmentDescription
     uids = {segment.TrackingUID for segment in made.SegmentSequence}
     assert len(uids) == len(made.SegmentSequence)
     assert made.ContentLabel == "RESEARCH ONLY"
-    assert made.ContentDescription == "Fused map at 50 % of its peak or more. Research use only."
+    assert made.ContentDescription == "Fused map at 50 % of the peak or more. Research use only."
     assert made.ImageType == ["DERIVED", "PRIMARY"]
-    assert "50 % of its peak" in made.DerivationDescription
+    assert "50 % of the peak" in made.DerivationDescription
 
 
 def test_it_refers_to_its_source(marked, written) -> None:
