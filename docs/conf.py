@@ -79,13 +79,14 @@ INTERNAL = (
     r"audit\.rows\.Failed",
     r"audit\.run\.Audit",
     r"cam\.evidence\.(T|Track)",
+    r"dicom\.greyscale\.Greyscale",
     r"figures\.lettering\.Typeface",
     r"figures\.wording\.Wording",
     r"reference\.problems\.Problems",
     r"support\.plain_table\.PlainTable",
 )
 ELSEWHERE = (
-    *("abc", "collections", "dataclasses", "enum", "os", "pathlib", "types", "typing"),
+    *("abc", "collections", "dataclasses", "datetime", "enum", "os", "pathlib", "types", "typing"),
     *("matplotlib", "numpy", "PIL", "pyarrow", "pydicom", "requests", "torch"),
     *("ignite", "ipywidgets", "monai", "torchxrayvision"),
 )

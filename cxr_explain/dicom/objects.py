@@ -66,6 +66,10 @@ class DicomObjects:
         objects: those that were made, in the order of `OBJECT_KINDS`.
         not_made: why there are no others, by kind.
         notes: what objects do not keep of their source.
+
+    >>> made = DicomObjects((), {"segmentation": DicomObjectError("no region of evidence")}, ())
+    >>> len(made), list(made.not_made)
+    (0, ['segmentation'])
     """
 
     objects: tuple[DicomObject, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from os import PathLike, fsdecode
 from typing import Self
@@ -66,7 +66,7 @@ class Source:
             DicomObjectError: no DICOM file, or a header without what every object needs: see `kept_of`.
         """
         limits = Limits(max_pixels)
-        with naming("the source" if isinstance(file, bytes) else fsdecode(file)):
+        with nullcontext() if isinstance(file, bytes) else naming(fsdecode(file)):
             data = file if isinstance(file, bytes) else read_bounded(file, limits)
             limits.check_bytes(len(data), "a file")
             known = sniff(data)

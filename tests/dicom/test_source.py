@@ -58,7 +58,7 @@ def test_a_file_and_its_bytes_are_the_same(tmp_path: Path) -> None:
 
 
 def test_what_is_no_dicom_file_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DicomObjectError, match=r"^the source: found a PNG file; expected the DICOM file"):
+    with pytest.raises(DicomObjectError, match=r"^found a PNG file; expected the DICOM file"):
         Source.read(raster(phantom(bits=8), "PNG"))
     with pytest.raises(DicomObjectError, match="a text file"):
         Source.read(b"id,label\n1,2\n")

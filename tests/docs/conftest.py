@@ -78,7 +78,8 @@ def _write_nih(phantoms: Path, folder: Path) -> None:
 def _write_study(folder: Path) -> None:
     from radiograph_files import dataset, encode, phantom
 
-    (folder / "study.dcm").write_bytes(encode(dataset(phantom(rows=300, columns=260))))
+    image = dataset(phantom(rows=300, columns=260), StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
+    (folder / "study.dcm").write_bytes(encode(image))
     shutil.copy(min((folder / "phantoms" / "images").iterdir()), folder / "other.png")
 
 
