@@ -19,7 +19,6 @@ from cxr_explain.explaining.files import LabelsFor, unlabelled
 from cxr_explain.explaining.many import Outcome, attempt, explain_in_batches
 from cxr_explain.explaining.preprocessing import ModelInput
 from cxr_explain.explaining.settings import RankingSettings
-from cxr_explain.loaders.header import parse_dicom
 from cxr_explain.loaders.limits import Limits
 from cxr_explain.loaders.read import read_bounded
 from cxr_explain.loaders.settings import ReadSettings
@@ -91,7 +90,7 @@ class SourceImage:
             return cls(reading.read_bytes(data, stem), Source.read(data))
         from cxr_explain.dicom.deidentification import folder_name, notes
 
-        left = notes(parse_dicom(data))
+        left = notes(data, max_pixels=reading.max_pixels)
         data = deidentifier.whole(data)
         source = replace(Source.read(data), is_deidentified=True)
         radiograph = reading.read_bytes(data, Path(COPY).stem)
