@@ -16,6 +16,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.pathologies import ReferenceLabels
 
 _BITS_OF_A_UUID = 128
+_OF_A_PATH = frozenset("/\\")  # which no object says
 
 
 def uid_of(*what: str) -> UID:
@@ -52,7 +53,7 @@ def fingerprint(
         "source": [str(source.dataset.StudyInstanceUID), str(source.dataset.SOPInstanceUID)],
         "provenance": made,
         "labels": {name: str(state) for name, state in labels.states.items()},
-        "labels from": labels.source,
+        "labels from": None if set(labels.source) & _OF_A_PATH else labels.source,
         "boxes": [asdict(box) for box in labels.boxes],
         "threshold": settings.threshold,
         "colours": dict(settings.colours or {}),

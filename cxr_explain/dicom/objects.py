@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -174,7 +175,8 @@ def dicom_objects(
 
 def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:
     """Put in what no constructor takes: patient and study, who wrote the file, and when."""
-    source, created = content.source.dataset, content.settings.created
+    source = content.source.dataset
+    created = _in_zone_of(source, content.settings.created)
     for keyword in PATIENT_AND_STUDY:
         if keyword in source:
             dataset[keyword] = source[keyword]
@@ -195,3 +197,16 @@ def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:
     dataset.file_meta.ImplementationClassUID = _IMPLEMENTATION
     dataset.file_meta.ImplementationVersionName = _VERSION_NAME
     return with_character_set(with_laterality(dataset), source)
+
+
+def _in_zone_of(source: Dataset, created: datetime) -> datetime:
+    """A time in the zone that a source declares, and with it every object of the source (PS3.3 C.12.1.1.8).
+
+    Args:
+        source: the source's kept attributes.
+        created: stays as it is where it has no zone, or the source declares none.
+    """
+    offset = source.get("TimezoneOffsetFromUTC")
+    if not offset or created.tzinfo is None:
+        return created
+    return created.astimezone(datetime.strptime(offset, "%z").tzinfo)

@@ -35,8 +35,10 @@ class ObjectSettings:
         colours: colour of a pathology by name, where it is not the package's own; see
             `cxr_explain.figures.palette.class_styles`.
         style: how the figures look; by default dark in captures, as a viewer is, and light in the PDF.
-        created: date and time that the objects say they were made at; by default now. The same explanation,
-            settings and time give the same bytes; the unique identifiers do not depend on the time.
+        created: date and time that the objects say they were made at; by default now. Of a source that
+            declares its time zone, the objects say it in that zone; a time without a zone stays as it is. The
+            same explanation, settings and time give the same bytes; the unique identifiers do not depend on
+            the time.
 
     Raises:
         OptionError: a kind that there is not, or a threshold out of range.
@@ -46,7 +48,7 @@ class ObjectSettings:
     threshold: float = 0.5
     colours: Mapping[str, str] | None = None
     style: Style | StyleName | None = None
-    created: datetime = field(default_factory=datetime.now, compare=False)
+    created: datetime = field(default_factory=lambda: datetime.now().astimezone(), compare=False)
 
     def __post_init__(self) -> None:
         for kind in self.kinds:

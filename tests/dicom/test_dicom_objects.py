@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pydicom
@@ -12,6 +13,7 @@ from dicom_sources import changed, explained, objects_of, phantom_file
 from cxr_explain.dicom.objects import dicom_objects
 from cxr_explain.dicom.settings import ObjectSettings
 from cxr_explain.errors import DicomObjectError, OptionError
+from cxr_explain.pathologies import ReferenceLabels
 
 WHEN = datetime(2020, 1, 2, 3, 4, 5)
 
@@ -32,6 +34,40 @@ def test_identifiers_depend_on_settings_and_source_and_not_on_time(tmp_path: Pat
     source = objects_of(tmp_path, another, kinds=kinds)["overlay"].uid
     assert plain == later
     assert len({plain, other, fewer, source}) == 4
+
+
+def test_identifiers_do_not_depend_on_the_path_of_the_labels(tmp_path: Path) -> None:
+    explanation, file = explained(tmp_path, phantom_file(size=96))
+    labels = ReferenceLabels.coerce(["Mass"])
+    here, there, elsewhere = (
+        dicom_objects(explanation, file, replace(labels, source=source), kinds=("report",))["report"].uid
+        for source in ("/here/labels.csv", "C:\\there\\labels.csv", "labels.csv")
+    )
+    assert here == there != elsewhere  # which the report says
+
+
+TOKYO = timezone(timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    ("created", "is_said"),
+    [(datetime(2020, 1, 2, 20, 4, 5, tzinfo=UTC), "20200103050405"), (WHEN, "20200102030405")],
+)
+def test_times_are_of_the_zone_that_the_source_declares(
+    tmp_path: Path, created: datetime, is_said: str
+) -> None:
+    data = changed(phantom_file(size=96), lambda header: setattr(header, "TimezoneOffsetFromUTC", "+0900"))
+    made = objects_of(tmp_path, data, kinds=("overlay",), created=created)["overlay"].dataset
+    assert made.TimezoneOffsetFromUTC == "+0900"
+    for what in ("InstanceCreation", "Content"):
+        assert (made[f"{what}Date"].value + made[f"{what}Time"].value)[:14] == is_said
+
+
+def test_by_default_objects_are_made_now_wherever_the_source_is(tmp_path: Path) -> None:
+    data = changed(phantom_file(size=96), lambda header: setattr(header, "TimezoneOffsetFromUTC", "+0900"))
+    made = objects_of(tmp_path, data, kinds=("overlay",))["overlay"].dataset
+    said = datetime.strptime(made.ContentDate + made.ContentTime, "%Y%m%d%H%M%S.%f").replace(tzinfo=TOKYO)
+    assert abs(datetime.now(UTC) - said) < timedelta(minutes=10)
 
 
 def test_patient_and_study_are_those_of_the_source(tmp_path: Path) -> None:
