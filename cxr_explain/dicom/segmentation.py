@@ -20,6 +20,7 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
+from pydicom.pixels.utils import pack_bits
 from pydicom.sr.codedict import codes
 from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
@@ -69,9 +70,18 @@ def segmentation(content: ObjectContent) -> Dataset:
         content_description=f"{_rule(content)}. Research use only.",
         **content.common("segmentation"),
     )
+    made.PixelData = _pixels(content.regions)
     _describe(made, content)
     _place(made, content.radiograph.pixel_spacing)
     return made
+
+
+def _pixels(regions: tuple[EvidenceRegion, ...]) -> bytes:
+    """Frames bit after bit, then zeros (PS3.5 8.1.1 and 8.2).
+
+    highdicom 0.28 ends an odd number of bytes with the digit 0, and packs frames of less than a byte wrongly.
+    """
+    return pack_bits(np.stack([region.mask for region in regions]).astype(np.uint8))
 
 
 def _rule(content: ObjectContent) -> str:

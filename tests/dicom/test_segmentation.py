@@ -238,6 +238,14 @@ def test_a_private_code_comes_with_its_scheme(tmp_path) -> None:
         assert [each.CodingSchemeDesignator for each in declared] == expected
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (1, 7), (20, 21), (33, 31)], ids=str)
+def test_frames_follow_bit_after_bit_and_zeros_fill_the_last_byte(tmp_path, shape: tuple[int, int]) -> None:
+    study = study_of(tmp_path, marker_radiograph(shape=shape), marker_maps(), kinds=KIND)
+    masks = [region.mask for region in evidence_regions(study.explanation, 0.5)]
+    packed = np.packbits(np.concatenate([mask.ravel() for mask in masks]), bitorder="little").tobytes()
+    assert study.objects["segmentation"].dataset.PixelData == packed + bytes(len(packed) % 2)
+
+
 def test_a_pixel_of_a_segment_costs_one_bit(tmp_path) -> None:
     shape = (1500, 1200)
     study = study_of(tmp_path, marker_radiograph(shape=shape), marker_maps(), kinds=KIND)
