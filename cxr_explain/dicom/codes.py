@@ -23,6 +23,7 @@ from cxr_explain.pathologies import LabelState, canonical_pathology, readable
 PRIVATE_SCHEME = "99CXREXPLAIN"
 _LONGEST_VALUE, _LONGEST_MEANING = 16, 64  # SH and LO (PS3.5 6.2)
 _DIGITS = 6
+_JOINERS = "\u200c\u200d"  # which the spelling of Persian and Hindi needs
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,15 @@ def _short(value: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""A text that every character set of DICOM can hold, in which no sign acts or divides values.
+    r"""A text in one line, in which no sign acts or divides values.
 
-    >>> plain("\u0421hest\n film \\ 1")
-    '?hest film / 1'
+    Letters of every script stay; `with_character_set` declares a set that has them.
+
+    >>> plain("\u80ba\u708e\n film \\ 1\x1b")
+    '\u80ba\u708e film / 1?'
     """
-    ascii_only = " ".join(text.split()).encode("ascii", "replace").decode()
-    return "".join(sign if sign.isprintable() else "?" for sign in ascii_only).replace("\\", "/")
+    signs = (sign if sign.isprintable() or sign in _JOINERS else "?" for sign in " ".join(text.split()))
+    return "".join(signs).replace("\\", "/")
 
 
 def coding_scheme() -> Dataset:

@@ -21,6 +21,7 @@ from pydicom import Dataset, uid
 import cxr_explain as cxr
 from cxr_explain.dicom.kinds import OBJECT_KINDS
 from cxr_explain.dicom.objects import DicomObjects, dicom_objects
+from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.loaders import read_radiograph
 
 SIZE = 96
@@ -109,19 +110,26 @@ class Made:
     files: list[Path]
 
 
-def objects_of(folder: Path, data: bytes, kinds: tuple[str, ...] = ALL, frame: int | None = None) -> Made:
+def objects_of(
+    folder: Path,
+    data: bytes,
+    kinds: tuple[str, ...] = ALL,
+    frame: int | None = None,
+    explained: cxr.Explanation | None = None,
+) -> Made:
     """The objects of a file that has the phantom's pixels, without asking the model again."""
+    explained = explained or explanation()
     file = folder / "source.dcm"
     file.write_bytes(data)
     radiograph = read_radiograph(file, frame=frame)
     known = replace(
-        explanation().provenance,
+        explained.provenance,
         radiograph_sha256=radiograph.sha256,
         steps=radiograph.steps,
         laterality=radiograph.laterality,
         patient_orientation=radiograph.patient_orientation,
     )
-    own = replace(explanation(), provenance=known, radiograph=radiograph, id=radiograph.id)
+    own = replace(explained, provenance=known, radiograph=radiograph, id=radiograph.id)
     made = dicom_objects(own, file, kinds=kinds)
     assert not made.not_made, {kind: str(error) for kind, error in made.not_made.items()}
     assert [each.kind for each in made] == list(kinds)
@@ -192,10 +200,51 @@ class TestEverySource:
         for file in made.files:
             assert pydicom.dcmread(file).PatientName == name
 
+    @pytest.mark.parametrize(
+        ("terms", "name", "declared"),
+        [
+            (None, "A^B", "ISO_IR 192"),
+            ("ISO_IR 100", "M\xfcller^J\xf6rg", "ISO_IR 192"),
+            ("GB18030", "\u738b^\u4e94", "GB18030"),
+        ],
+    )
+    def test_a_pathology_keeps_its_letters(
+        self, tmp_path: Path, terms: str | None, name: str, declared: str
+    ) -> None:
+        def change(header: Dataset) -> None:
+            header.SpecificCharacterSet, header.PatientName = terms, name
+
+        own = "\u80ba\u708e"
+        with_own_name = replace(explanation(), ranking=_renamed(explanation().ranking, own))
+        made = objects_of(tmp_path, changed(phantom_file(size=SIZE), change), SAYING, explained=with_own_name)
+        assert errors_in(made.files) == {}
+        for file in made.files:
+            written = pydicom.dcmread(file)
+            said = {str(each.value) for each in written.iterall() if each.keyword in _NAMING}
+            assert any(own in text for text in said), file.name
+            assert (written.SpecificCharacterSet, written.PatientName) == (declared, name)
+
     def test_modules_that_few_sources_have(self, tmp_path: Path) -> None:
         made = objects_of(tmp_path, changed(phantom_file(size=SIZE), _much_of_the_patient), CHEAP)
         assert made.objects.notes == ()
         assert errors_in(made.files) == {}
+
+
+SAYING = ("report", "segmentation", "presentation")
+_NAMING = ("CodeMeaning", "SegmentLabel", "UnformattedTextValue")
+
+
+def _renamed(ranking: Ranking, name: str) -> Ranking:
+    """A ranking whose first pathology has another name."""
+    first = ranking.top[0]
+    return replace(
+        ranking,
+        top=(replace(first, pathology=name), *ranking.top[1:]),
+        predictions=tuple(
+            replace(each, pathology=name) if each.pathology == first.pathology else each
+            for each in ranking.predictions
+        ),
+    )
 
 
 def in_syntax(data: bytes, syntax: uid.UID) -> bytes:
