@@ -27,7 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from cxr_explain._version import __version__
 from cxr_explain.dicom.burnt_key import with_key
 from cxr_explain.dicom.content import MANUFACTURER, MODEL_NAME, ObjectContent
-from cxr_explain.dicom.derivation import add_body_part, add_derivation
+from cxr_explain.dicom.derivation import add_body_part, add_derivation, aspect_ratio
 from cxr_explain.dicom.record_figure import record_figure
 
 _OF_THE_IMAGE = (
@@ -116,3 +116,5 @@ def _add_spacing(made: Dataset, source: Dataset) -> None:
         made.NominalScannedPixelSpacing = exposed
     if in_patient:
         made.PixelSpacing = in_patient
+    elif (ratio := aspect_ratio(source)) is not None:
+        made.PixelAspectRatio = ratio

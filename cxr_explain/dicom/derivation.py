@@ -60,6 +60,27 @@ def add_body_part(made: Dataset, source: Dataset) -> None:
             made[keyword] = source[keyword]
 
 
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""What says how far apart pixels are, in the order in which it is taken."""
+
+
+def aspect_ratio(source: Dataset) -> list[int] | None:
+    """Height and width of pixels that are not square, of a source that says no spacing (PS3.3 C.7.6.3.1.7).
+
+    Args:
+        source: the source's kept attributes.
+
+    >>> source = Dataset()
+    >>> source.PixelAspectRatio = [2, 1]
+    >>> aspect_ratio(source), aspect_ratio(Dataset())
+    ([2, 1], None)
+    """
+    ratio = [int(each) for each in source.get("PixelAspectRatio") or ()]
+    if len(set(ratio)) < 2 or any(source.get(keyword) for keyword in SPACINGS):
+        return None
+    return ratio
+
+
 def add_derivation(made: Dataset, content: ObjectContent, how: str, *, in_place: bool) -> None:
     """Say of an image what it was derived from, and how (PS3.3 C.7.6.1.1.3, C.12.4.1).
 

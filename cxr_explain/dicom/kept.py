@@ -59,7 +59,7 @@ OF_THE_IMAGE = (
     *("FrameOfReferenceUID", "PositionReferenceIndicator"),
     *("Rows", "Columns", "NumberOfFrames", "BurnedInAnnotation"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
-    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+    *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"),
     *("LongitudinalTemporalInformationModified",),
     *("Manufacturer", "ManufacturerModelName", "SoftwareVersions"),
 )

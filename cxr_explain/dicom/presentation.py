@@ -27,7 +27,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_explain.dicom.codes import plain
 from cxr_explain.dicom.content import ObjectContent
-from cxr_explain.dicom.derivation import add_body_part, is_multi_frame, source_reference
+from cxr_explain.dicom.derivation import (
+    SPACINGS,
+    add_body_part,
+    aspect_ratio,
+    is_multi_frame,
+    source_reference,
+)
 from cxr_explain.dicom.regions import EvidenceRegion
 from cxr_explain.errors import DicomObjectError
 from cxr_explain.figures.texts import DISCLAIMER, format_probability
@@ -44,7 +50,6 @@ MOST_POINTS = (2**16 - 2) // 8
 
 _NOTICE = "RESEARCH USE"
 _BELOW = (0.02, 0.94, 0.98, 0.99)  # left, top, right and bottom of the notice, as shares of what is displayed
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _LONGEST_CODE, _LONGEST_TITLE = 16, 64  # CS and LO (PS3.5 table 6.2-1)
 _NO_CODE = re.compile(r"[^A-Z0-9]+")
 _WHITE = 2**16 - 1
@@ -57,7 +62,7 @@ def presentation(content: ObjectContent) -> Dataset:
         content: what the object is made from.
 
     Raises:
-        DicomObjectError: no pathology has a region.
+        DicomObjectError: no pathology has a region, or the radiograph is a line.
     """
     if not content.regions:
         raise DicomObjectError(
@@ -66,6 +71,11 @@ def presentation(content: ObjectContent) -> Dataset:
             remedy="The other objects say what was found.",
         )
     source = _as_one_frame(content.source.dataset)
+    if min(source.Rows, source.Columns) < 2:
+        raise DicomObjectError(
+            "Rows or Columns of 1",
+            expected="2 at least: corners of the DisplayedAreaSelectionSequence that are not the same",
+        )
     layers = [_layer(region) for region in content.regions]
     notice = GraphicLayer(_NOTICE, order=len(layers) + 1, description=DISCLAIMER)
     notice.GraphicLayerRecommendedDisplayGrayscaleValue = _WHITE
@@ -160,10 +170,12 @@ def _as_one_frame(source: Dataset) -> Dataset:
 def _show_everything(area: Dataset, source: Dataset) -> None:
     """Show pixels as wide and as high as they are (PS3.3 C.10.4); highdicom has whole slides in mind."""
     del area.PixelOriginInterpretation
-    spacing = next((source[keyword].value for keyword in _SPACINGS if source.get(keyword)), None)
+    spacing = next((source[keyword].value for keyword in SPACINGS if source.get(keyword)), None)
     if spacing is not None and spacing[0] != spacing[1]:
         del area.PresentationPixelAspectRatio
         area.PresentationPixelSpacing = spacing
+    elif (ratio := aspect_ratio(source)) is not None:
+        area.PresentationPixelAspectRatio = ratio
 
 
 def _unknown_class() -> DicomObjectError:

@@ -142,7 +142,7 @@ _ONE_OR_MORE: Final = ("a number from 1 on", _between(0, math.inf))
 _LENGTH: Final = ("a length above 0", _between(0, math.inf))
 _RULES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     **dict.fromkeys(("Rows", "Columns"), ("a number from 1 to 65535", _between(0, 65535))),
-    "NumberOfFrames": _ONE_OR_MORE,
+    **dict.fromkeys(("NumberOfFrames", "PixelAspectRatio"), _ONE_OR_MORE),
     **dict.fromkeys(("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"), _LENGTH),
     "LossyImageCompressionRatio": ("a ratio above 0", _between(0, math.inf)),
     "PatientOrientation": (

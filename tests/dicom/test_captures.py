@@ -167,6 +167,21 @@ def test_a_corrected_spacing_stays_apart_from_that_of_the_detector(tmp_path: Pat
     assert list(capture.dataset.NominalScannedPixelSpacing) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("ratio", [[2, 1], [1, 1], [0, 1], [2]])
+def test_pixels_that_are_not_square_are_said_to_be(tmp_path: Path, ratio: list[int]) -> None:
+    def stretch(header: Dataset) -> None:
+        header.PixelAspectRatio = ratio
+        del header.ImagerPixelSpacing
+
+    made = objects_of(tmp_path, changed(phantom_file(42, 96), stretch), kinds=("overlay", "presentation"))
+    (area,) = made["presentation"].dataset.DisplayedAreaSelectionSequence
+    if ratio == [2, 1]:
+        assert made["overlay"].dataset.PixelAspectRatio == area.PresentationPixelAspectRatio == ratio
+    else:
+        assert "PixelAspectRatio" not in made["overlay"].dataset
+        assert area.PresentationPixelAspectRatio == [1, 1]
+
+
 def test_orientations_that_highdicom_does_not_know_are_kept(tmp_path: Path) -> None:
     oblique = changed(
         phantom_file(42, 96), lambda header: setattr(header, "PatientOrientation", ["LA", "FR"])

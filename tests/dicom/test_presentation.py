@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from altered_sources import bare, explained_frame, multi_frame
+from dicom_markers import marker_maps, marker_radiograph, study_of
 from dicom_sources import changed, explained, explainer, objects_of, phantom_file
 from dicom_tools import dciodvfy_errors
 from highdicom.color import CIELabColor
@@ -201,6 +202,12 @@ def test_without_a_region_there_is_no_state(tmp_path: Path) -> None:
     error = dicom_objects(none, file, kinds=KINDS).not_made["presentation"]
     assert isinstance(error, DicomObjectError)
     assert "GraphicAnnotationSequence" in str(error)
+
+
+@pytest.mark.parametrize("shape", [(1, 60), (60, 1)])
+def test_a_line_of_pixels_has_no_area_to_display(tmp_path: Path, shape: tuple[int, int]) -> None:
+    made = study_of(tmp_path, marker_radiograph(shape=shape), marker_maps(), kinds=KINDS).objects
+    assert "DisplayedAreaSelectionSequence" in str(made.not_made["presentation"])
 
 
 def test_a_source_of_an_unknown_class_is_named(tmp_path: Path) -> None:
