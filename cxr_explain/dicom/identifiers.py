@@ -53,7 +53,7 @@ def fingerprint(
         "source": [str(source.dataset.StudyInstanceUID), str(source.dataset.SOPInstanceUID)],
         "provenance": made,
         "labels": {name: str(state) for name, state in labels.states.items()},
-        "labels from": None if set(labels.source) & _OF_A_PATH else labels.source,
+        "labels from": labels.source if labels.states and not set(labels.source) & _OF_A_PATH else None,
         "boxes": [asdict(box) for box in labels.boxes],
         "threshold": settings.threshold,
         "colours": dict(settings.colours or {}),

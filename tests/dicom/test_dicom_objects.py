@@ -46,6 +46,17 @@ def test_identifiers_do_not_depend_on_the_path_of_the_labels(tmp_path: Path) -> 
     assert here == there != elsewhere  # which the report says
 
 
+def test_identifiers_do_not_depend_on_why_there_are_no_labels(tmp_path: Path) -> None:
+    """An audit's manifest says it in other words than a file that is explained by itself."""
+    explanation, file = explained(tmp_path, phantom_file(size=96))
+    manifest = ReferenceLabels(source="no labels: DICOM headers")
+    of_an_audit, alone = (
+        dicom_objects(explanation, file, labels, kinds=("overlay",))["overlay"].uid
+        for labels in (manifest, None)
+    )
+    assert of_an_audit == alone
+
+
 TOKYO = timezone(timedelta(hours=9))
 
 
