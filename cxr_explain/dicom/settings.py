@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from cxr_explain.dicom.kinds import OBJECT_KINDS
@@ -41,7 +42,7 @@ class ObjectSettings:
             the time.
 
     Raises:
-        OptionError: a kind that there is not, or a threshold out of range.
+        OptionError: a kind that there is not, a threshold out of range, or a time that is no datetime.
     """
 
     kinds: tuple[str, ...] = tuple(OBJECT_KINDS)
@@ -56,8 +57,11 @@ class ObjectSettings:
                 raise OptionError(
                     f"the kind of object {kind!r}", expected=f"some of {', '.join(OBJECT_KINDS)}"
                 )
-        if not 0 < self.threshold < 1:
+        if not isinstance(self.threshold, Real) or not 0 < self.threshold < 1:
             raise OptionError(f"threshold={self.threshold!r}", expected="a share of the peak between 0 and 1")
+        object.__setattr__(self, "threshold", float(self.threshold))  # the same, whatever NumPy calls it
+        if not isinstance(self.created, datetime):
+            raise OptionError(f"created={self.created!r}", expected="a datetime")
 
     @classmethod
     def of(cls, **options: Unpack[ObjectOptions]) -> Self:

@@ -56,7 +56,7 @@ _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
 _SEVERAL: Final = frozenset({"ST", "LT", "UT"})
 """Texts in which a backslash is a letter (PS3.5 6.2), and lines may end."""
 _DIRECTIONS: Final = re.compile(r"(?=.{1,3}$)(?!.*(.).*\1)(?!.*(L.*R|R.*L|A.*P|P.*A|H.*F|F.*H))[LRAPHF]+")
-_OFFSET: Final = re.compile(r"(\+(0\d|1[0-3])[0-5]\d|\+1400|-(0\d|1[01])[0-5]\d|-1200)")
+_OFFSET: Final = re.compile(r"(?!-0000)(\+(0\d|1[0-3])[0-5]\d|\+1400|-(0\d|1[01])[0-5]\d|-1200)")
 _COMPONENT_GROUPS, _COMPONENTS, _LONGEST_GROUP = 3, 5, 64
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from dicom_sources import changed, explained, objects_of, phantom_file
@@ -100,8 +101,20 @@ def test_another_source_than_was_explained_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"kinds": ("figures",)}, {"threshold": 1.0}, {"threshold": float("nan")}]
+    "options",
+    [
+        {"kinds": ("figures",)},
+        {"threshold": 1.0},
+        {"threshold": float("nan")},
+        {"threshold": "0.5"},
+        {"created": "20200102"},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
     with pytest.raises(OptionError):
         ObjectSettings(**options)
+
+
+def test_a_threshold_is_a_number_of_python() -> None:
+    """Identifiers are made of it, and the segmentation says it."""
+    assert repr(ObjectSettings(threshold=np.float32(0.5)).threshold) == "0.5"

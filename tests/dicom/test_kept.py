@@ -95,6 +95,7 @@ NOT_ALLOWED = [
     ("PatientAge", "42"),
     ("StudyDescription", "x" * 65),
     ("TimezoneOffsetFromUTC", "+0160"),
+    ("TimezoneOffsetFromUTC", "-0000"),  # which PS3.5 6.2 forbids
     ("Laterality", "B"),
     ("ImageLaterality", "LEFT"),
     ("PatientOrientation", "L"),
