@@ -110,10 +110,7 @@ class SourceImage:
     ) -> DicomObjects:
         """The objects of an explanation; see `dicom_objects`."""
         if self.copy is not None:
-            from cxr_explain.dicom.deidentification import created
-
             labels = labels and replace(labels, source="given by the caller")  # not by a file's name
-            options.setdefault("created", created(self.source.dataset))
         return dicom_objects(
             explained.explanation, self.source, labels, radiograph=explained.radiograph, **options
         )

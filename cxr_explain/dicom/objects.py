@@ -148,8 +148,8 @@ def dicom_objects(
     ['Secondary Capture Image Storage']
     """
     require("highdicom", EXTRA)
-    settings = ObjectSettings.of(**options)
     source = source if isinstance(source, Source) else Source.read(source)
+    settings = ObjectSettings.of(**_on_the_day_of(source, options))
     if source.sha256 != explanation.provenance.radiograph_sha256:
         raise DicomObjectError(
             f"a source with SHA-256 {source.sha256[:12]}",
@@ -171,6 +171,15 @@ def dicom_objects(
         except Exception as error:
             not_made[kind] = fault(error)
     return DicomObjects(tuple(objects), not_made, source.notes)
+
+
+def _on_the_day_of(source: Source, options: ObjectOptions) -> ObjectOptions:
+    """The options; of a de-identified source also the time that its objects may tell."""
+    if options.get("created") is not None or not source.is_deidentified:
+        return options
+    from cxr_explain.dicom.deidentification import created
+
+    return {**options, "created": created(source.dataset)}
 
 
 def _finished(dataset: Dataset, content: ObjectContent) -> Dataset:

@@ -36,10 +36,10 @@ class ObjectSettings:
         colours: colour of a pathology by name, where it is not the package's own; see
             `cxr_explain.figures.palette.class_styles`.
         style: how the figures look; by default dark in captures, as a viewer is, and light in the PDF.
-        created: date and time that the objects say they were made at; by default now. Of a source that
-            declares its time zone, the objects say it in that zone; a time without a zone stays as it is. The
-            same explanation, settings and time give the same bytes; the unique identifiers do not depend on
-            the time.
+        created: date and time that the objects say they were made at; by default now, and of a de-identified
+            source the moved time of the study. Of a source that declares its time zone, the objects say it in
+            that zone; a time without a zone stays as it is. The same explanation, settings and time give the
+            same bytes; the unique identifiers do not depend on the time.
 
     Raises:
         OptionError: a kind that there is not, a threshold out of range, or a time that is no datetime.
