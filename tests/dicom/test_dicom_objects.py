@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ import pydicom
 import pytest
 from dicom_sources import changed, explained, objects_of, phantom_file
 
-from cxr_explain.dicom.objects import dicom_objects
+from cxr_explain.dicom.objects import DicomObjects, dicom_objects
 from cxr_explain.dicom.settings import ObjectSettings
 from cxr_explain.errors import DicomObjectError, OptionError
 from cxr_explain.pathologies import ReferenceLabels
@@ -19,9 +20,15 @@ from cxr_explain.pathologies import ReferenceLabels
 WHEN = datetime(2020, 1, 2, 3, 4, 5)
 
 
-def test_the_same_input_settings_and_time_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (objects_of(tmp_path, phantom_file(), created=WHEN) for _ in range(2))
-    assert [each.to_bytes() for each in first] == [each.to_bytes() for each in second]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> DicomObjects:
+    """Every kind of object of a phantom."""
+    return objects_of(tmp_path_factory.mktemp("made"), phantom_file(), created=WHEN)
+
+
+def test_the_same_input_settings_and_time_give_the_same_bytes(made: DicomObjects, tmp_path: Path) -> None:
+    again = objects_of(tmp_path, phantom_file(), created=WHEN)
+    assert [each.to_bytes() for each in made] == [each.to_bytes() for each in again]
 
 
 def test_identifiers_depend_on_settings_and_source_and_not_on_time(tmp_path: Path) -> None:
@@ -82,10 +89,8 @@ def test_by_default_objects_are_made_now_wherever_the_source_is(tmp_path: Path) 
     assert abs(datetime.now(UTC) - said) < timedelta(minutes=10)
 
 
-def test_patient_and_study_are_those_of_the_source(tmp_path: Path) -> None:
-    data = phantom_file()
-    made = objects_of(tmp_path, data)
-    source = pydicom.dcmread(tmp_path / "source.dcm")
+def test_patient_and_study_are_those_of_the_source(made: DicomObjects, tmp_path: Path) -> None:
+    source = pydicom.dcmread(io.BytesIO(phantom_file()))
     for path in made.save(tmp_path / "out"):
         written = pydicom.dcmread(path)
         for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "PatientAge", "StudyDescription"):
