@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagonal import diagonal
 from figure_hash import DPI, distance, figure_hash
 from matplotlib.text import Text
 from synthetic import synthetic_explanation, synthetic_radiograph
@@ -107,8 +108,9 @@ def test_a_crop_is_named_even_where_its_strips_are_narrow():
     assert "not seen" not in written(whole)
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
-@pytest.mark.parametrize("shape", [(90, 400), (100, 300), (400, 150), (40, 400)])
+@pytest.mark.parametrize(
+    ("shape", "language"), diagonal([(90, 400), (100, 300), (400, 150), (40, 400)], ["en", "de"])
+)
 def test_what_was_not_seen_is_said_there_and_nowhere_else(shape, language):
     figure = draw(7, shape, style=Style(language=language, size=8))
     canvas = figure.canvas

@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from diagonal import diagonal
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 from networks import small_net
@@ -321,15 +322,16 @@ def test_faces_of_a_family_are_its_own_and_other_letters_come_from_dejavu_sans()
 
 
 @pytest.mark.parametrize(
-    "style",
-    [
-        Style(fonts=("DejaVu Serif",), size=7),
-        Style(fonts=("STIXGeneral",), size=9),
-        Style(fonts=("DejaVu Sans Mono",), language="de"),
-    ],
-    ids=lambda style: style.fonts[0],
+    ("style", "k"),
+    diagonal(
+        [
+            Style(fonts=("STIXGeneral",), size=9),
+            Style(fonts=("DejaVu Sans Mono",), language="de"),
+            Style(fonts=("DejaVu Serif",), size=7),
+        ],
+        [5, 18],
+    ),
 )
-@pytest.mark.parametrize("k", [5, 18])
 def test_a_figure_in_another_font_is_legible(style: Style, k: int) -> None:
     from synthetic import synthetic_explanation, synthetic_radiograph
 

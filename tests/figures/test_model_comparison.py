@@ -8,6 +8,7 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+from diagonal import diagonal
 from matplotlib.text import Text
 from synthetic import synthetic_explanation, synthetic_radiograph
 
@@ -91,8 +92,9 @@ def test_peaks_and_outlines_of_both_stand_on_one_radiograph(models):
     assert {line.is_dashed() for line in inside} == {False, True}
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
-@pytest.mark.parametrize("style", ["dark", Style(size=7), Style(size=9, language="zh")])
+@pytest.mark.parametrize(
+    ("count", "style"), diagonal([2, 3, 4], [Style(size=7), "dark", Style(size=9, language="zh")])
+)
 def test_nothing_leaves_the_page(count, style):
     given = {f"model number {at}": explained(at, k=3) for at in range(count)}
     figure = cxr.compare(given, style=style, dpi=150, provenance=True, pathologies=1)
@@ -150,8 +152,7 @@ def test_one_without_any_pathology_is_compared_too(models):
     assert "No pathology to explain" in texts(figure)
 
 
-@pytest.mark.parametrize("count", [2, 3, 6])
-@pytest.mark.parametrize("width_mm", [85, 180])
+@pytest.mark.parametrize(("count", "width_mm"), diagonal([2, 3, 6], [85, 180]))
 def test_no_word_of_the_table_breaks_and_no_cell_is_cut(count, width_mm):
     given = {f"model-{at}": explained(at, k=3) for at in range(count)}
     figure = cxr.compare(given, style=Style(size=10), width_mm=width_mm, dpi=150, pathologies=0)

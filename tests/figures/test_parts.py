@@ -25,6 +25,8 @@ HEADINGS = {
 }
 FEW = ((), ("class maps",), ("table", "notes"), ("facts",))
 CHOICES = [chosen for count in range(len(PARTS) + 1) for chosen in combinations(PARTS, count)]
+FEW_OR_MOST = (0, 1, len(PARTS) - 1, len(PARTS))
+"""So many parts are chosen by default: each alone, and each left out."""
 
 
 def figure_of(k: int = 5, shape: tuple[int, int] = (160, 160), **options):
@@ -32,7 +34,10 @@ def figure_of(k: int = 5, shape: tuple[int, int] = (160, 160), **options):
     return draw_explanation(explanation, radiograph, reference_labels=labels, dpi=60, **options)
 
 
-@pytest.mark.parametrize("parts", CHOICES)
+@pytest.mark.parametrize(
+    "parts",
+    [pytest.param(parts, marks=() if len(parts) in FEW_OR_MOST else pytest.mark.slow) for parts in CHOICES],
+)
 def test_a_figure_has_the_parts_that_are_asked_for(parts):
     figure = figure_of(parts=parts)
     assert_legible(figure)
@@ -99,9 +104,13 @@ def test_styles_and_sizes_keep_the_layout(size, name):
 
 
 @pytest.mark.parametrize(
-    ("size", "language"), [(6.0, "de"), pytest.param(8.0, "en", marks=pytest.mark.slow), (10.0, "de")]
+    ("size", "language", "fonts"),
+    [
+        pytest.param(size, language, (fonts,), marks=() if size == quick else pytest.mark.slow)
+        for fonts, quick in (("DejaVu Serif", 6.0), ("DejaVu Sans Mono", 10.0), ("STIXGeneral", 10.0))
+        for size, language in ((6.0, "de"), (8.0, "en"), (10.0, "de"))
+    ],
 )
-@pytest.mark.parametrize("fonts", [("DejaVu Serif",), ("DejaVu Sans Mono",), ("STIXGeneral",)])
 def test_other_fonts_keep_the_layout(fonts, size, language):
     figure = figure_of(18, style=Style(fonts=fonts, size=size, language=language))
     assert_legible(figure)

@@ -14,6 +14,7 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+from diagonal import diagonal
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
@@ -48,8 +49,7 @@ def pictures(figure):
     return [axes for axes in figure.axes if axes.images and axes.get_xlim() != (0, 1)]
 
 
-@pytest.mark.parametrize("width_mm", [85, 120.4, 174, 180, 183.3])
-@pytest.mark.parametrize("size", [5, 7, 10])
+@pytest.mark.parametrize(("width_mm", "size"), diagonal([85, 120.4, 174, 180, 183.3], [5, 7, 10]))
 def test_the_width_is_exact_in_every_format(patients, width_mm, size):
     figure = cxr.panel(patients[:1], ["radiograph"], width_mm=width_mm, style=Style(size=size), dpi=150)
     (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) [\d.]+ ?\]", figure.to_bytes("pdf"))
@@ -373,8 +373,10 @@ def test_what_must_be_said_stays_unless_it_is_turned_off_by_name(patients):
     assert any(patients[0].provenance.model in text for text in texts(made))
 
 
-@pytest.mark.parametrize("style", ["light", "dark", "print", Style(size=5.5), Style(size=12, language="de")])
-@pytest.mark.parametrize("k", [0, 1, 10])
+@pytest.mark.parametrize(
+    ("style", "k"),
+    diagonal(["light", "dark", Style(size=12, language="de"), "print", Style(size=5.5)], [0, 1, 10]),
+)
 def test_nothing_leaves_the_page(style, k):
     shown = [patient(3, k=k), patient(4, k=k)]
     columns = ["radiograph", "fused", "winner", "predictions"]
@@ -434,8 +436,7 @@ def said_in(axes):
     return [text.get_text() for text in axes.findobj(Text) if text.get_text()]
 
 
-@pytest.mark.parametrize("width_mm", [60, 120, 180])
-@pytest.mark.parametrize("columns", [3, 5])
+@pytest.mark.parametrize(("width_mm", "columns"), diagonal([120, 60, 180], [3, 5]))
 def test_no_text_is_cut(width_mm, columns):
     kinds = ["boxes", "masks", "fused", "Effusion", "predictions"][-columns:]
     shown = [phantom(seed) for seed in (42, 10_000_189)]

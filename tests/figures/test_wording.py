@@ -143,11 +143,19 @@ def flat(value: Any) -> Iterator[Any]:
         yield from flat(each)
 
 
-@pytest.mark.parametrize("language", languages())
 @pytest.mark.parametrize(
-    "name", ["five, all label states", "eighteen, not all seen", "one pathology, enlarged"]
+    ("language", "name", "size"),
+    [
+        # Each language and figure once by default, in small and in large letters by turns.
+        pytest.param(language, name, size, marks=() if size == quick else pytest.mark.slow)
+        for place, language in enumerate(languages())
+        for at, name in enumerate(
+            ("five, all label states", "eighteen, not all seen", "one pathology, enlarged")
+        )
+        for quick in ((6.0, 10.0)[(place + at) % 2],)
+        for size in (6.0, 7.4, 10.0)
+    ],
 )
-@pytest.mark.parametrize("size", [6.0, pytest.param(7.4, marks=pytest.mark.slow), 10.0])
 def test_no_word_of_a_language_is_cut_or_covers_another(language: str, name: str, size: float) -> None:
     figure = drawn(name, Style(language=language, size=size))
     assert_legible(figure)
