@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -182,21 +183,17 @@ def test_a_second_sign_is_drawn_as_in_the_printed_overlay(opened: Opened, file: 
 
 
 @browser_test
-@pytest.mark.parametrize("activation", get_args(Activation))
-@pytest.mark.parametrize("normalisation", get_args(Normalisation))
-@pytest.mark.parametrize("whether", [True, False])
-def test_the_fusion_is_pythons_for_every_k(
-    opened: Opened, file: Path, explanation: Explanation, normalisation: str, activation: str, whether: bool
-) -> None:
+def test_the_fusion_is_pythons_for_every_k(opened: Opened, file: Path, explanation: Explanation) -> None:
     page = shown(opened(file))
     maps = explanation.class_maps.copy()
     maps[1, 3, 4] = maps[0, 3, 4]  # a tie goes to the better rank
     maps[4] = 0
     maps[2] *= 1e-25  # whose squares vanish in float32
     K, height, width = maps.shape
-    settings = {"normalisation": normalisation, "activation": activation, "fused": whether}
     page.evaluate("(maps) => { globalThis.classMaps = Float32Array.from(maps) }", maps.ravel().tolist())
-    for k in range(1, K + 1):
+    choices = product(get_args(Normalisation), get_args(Activation), (True, False), range(1, K + 1))
+    for normalisation, activation, whether, k in choices:
+        settings = {"normalisation": normalisation, "activation": activation, "fused": whether}
         page.evaluate(
             """([cells, k, settings]) => {
               globalThis.fusedMaps = CXR.fusion.fuse(globalThis.classMaps, cells, k, settings);
@@ -205,7 +202,7 @@ def test_the_fusion_is_pythons_for_every_k(
         )
         mine = array_of(page, "globalThis.fusedMaps", "<f4").reshape(k, height, width)
         expected = fuse(torch.from_numpy(maps[:k])[None], **settings).maps[0].numpy()  # type: ignore[arg-type]
-        np.testing.assert_allclose(mine, expected, rtol=2e-6, atol=1e-9)
+        np.testing.assert_allclose(mine, expected, rtol=2e-6, atol=1e-9, err_msg=f"{k} {settings}")
 
 
 @browser_test
