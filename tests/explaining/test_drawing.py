@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -178,7 +179,9 @@ def members(group: int) -> set[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "by", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_whoever_ends_the_command_ends_its_processes(
     by: signal.Signals, phantoms: Path, tmp_path: Path
 ) -> None:
@@ -199,19 +202,34 @@ def test_whoever_ends_the_command_ends_its_processes(
         assert saved.with_suffix(".png").read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
-def test_a_script_that_does_not_guard_its_work_is_told(files: list[Path], tmp_path: Path) -> None:
-    """Each process imports the script, and would explain everything once more."""
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\n"
+UNGUARDED = {
+    "draws": (
+        "import pickle\nfrom cxr_explain.explaining.drawing import Drawers\n"
+        "print('begun', flush=True)\n"
+        "explanation = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "with Drawers(2) as drawers:\n"
+        "    drawers.begin(explanation, explanation.radiograph, None, 'png')()\n"
+        "    drawers.check()\n"
+    ),
+    "explains": (
         "from cxr_explain import Explainer\nfrom cxr_explain.explaining.files import explain_files\n"
         "print('begun', flush=True)\n"
         "explainer = Explainer.from_pretrained('phantom', device='cpu', allow_phantom_weights=True)\n"
-        "files = [*map(Path, sys.argv[2:])]\n"
-        "for path, result in explain_files(explainer, files, Path(sys.argv[1]), workers=2):\n"
+        "files = [*map(Path, sys.argv[3:])]\n"
+        "for path, result in explain_files(explainer, files, Path(sys.argv[2]), workers=2):\n"
         "    print(result)\n"
-    )
-    command = [sys.executable, str(script), str(tmp_path / "out"), *map(str, files[:4])]
+    ),
+}
+
+
+@pytest.mark.parametrize("work", ["draws", pytest.param("explains", marks=pytest.mark.slow)])
+def test_a_script_that_does_not_guard_its_work_is_told(work: str, files: list[Path], tmp_path: Path) -> None:
+    """Each process imports the script, and would do everything once more; torch makes that slow."""
+    script, explained = tmp_path / "unguarded.py", tmp_path / "explanation.pickle"
+    script.write_text("import sys\nfrom pathlib import Path\n" + UNGUARDED[work])
+    explanation = Explainer(XRVDenseNet(small_xrv(), input_size=64)).explain(files[0], top_k=2)
+    explained.write_bytes(pickle.dumps(explanation))
+    command = [sys.executable, str(script), str(explained), str(tmp_path / "out"), *map(str, files[:4])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert done.stdout.split() in (["begun"] * 2, ["begun"] * 3)
