@@ -30,7 +30,7 @@ One has a modality LUT of fewer bits than it says, which the presentation state 
 REFERRED = {"ReferencedSOPInstanceUID": "SOPInstanceUID"}
 DRAWN = ("figure", "pdf")
 """Kinds that draw the record figure, which knows little of the header and takes most of the time."""
-DRAWN_BY_DEFAULT = ("RG3_JPLY.dcm", "fodicom_CR_modalityLUT.dcm")
+DRAWN_BY_DEFAULT = ("highdicom_dx_thorax_small.dcm", "fodicom_CR_modalityLUT.dcm")
 
 
 @cache
