@@ -110,13 +110,14 @@ def dicomweb(
         run: how the work is done.
 
     Example:
-        cxr-explain dicomweb --url http://127.0.0.1:8042/dicom-web --query ModalitiesInStudy=DX --weights
-        phantom --store
+        cxr-explain dicomweb --url http://127.0.0.1:8042/dicom-web --query ModalitiesInStudy=DX --store
     """
     options = wanted.options(look)
     reading, ranking = explaining.reading.settings(), explaining.ranking.settings()
     if store and identity.deidentify:
         raise OptionError("--deidentify with --store", expected="it with --out, for files")
+    if output is None and identity != IdentityPanel():
+        raise OptionError("--deidentify, --deidentify-key or --retain without --out", expected="a folder")
     server = asked.server()
     if not store and output is None:
         _list(server, asked.studies(server))
@@ -157,7 +158,9 @@ def _list(server: DicomWebServer, studies: Sequence[str]) -> None:
     for uid in studies:
         found = attempt(lambda uid=uid: StudyResult.of(server, uid))  # type: ignore[misc]
         if isinstance(found, CxrExplainError):
-            console.failed(f"{uid}: {found}")
+            found = StudyResult(uid, error=found)
+        if found.error is not None:
+            console.failed(f"{uid}: {found.error}")
             failed += 1
             continue
         radiographs += len(found.radiographs)

@@ -15,7 +15,7 @@ from cxr_explain.dicom.journal import JOURNAL, MadeBefore, StudyJournal, setting
 from cxr_explain.dicom.objects import EXTRA, DicomObjects
 from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
 from cxr_explain.dicom.study import StudyImage, StudyResult
-from cxr_explain.dicomweb.addresses import InstanceAddress
+from cxr_explain.dicomweb.addresses import InstanceAddress, check_uid
 from cxr_explain.dicomweb.found import FoundInstance
 from cxr_explain.dicomweb.server import DicomWebServer
 from cxr_explain.errors import CxrExplainError, DicomObjectError, DicomWebError, OptionError, OutputError
@@ -161,6 +161,7 @@ class _Run:
 
     def _opened(self, uid: str) -> StudyResult:
         try:
+            check_uid(uid)  # before the server is asked, whose failures are counted
             with self._asking():
                 return StudyResult.of(self.server, uid)
         except CxrExplainError as error:

@@ -57,10 +57,10 @@ class StudyResult:
 
     @classmethod
     def of(cls, server: DicomWebServer, uid: str) -> StudyResult:
-        """Ask a server what a study holds.
+        """Ask a server what a study holds; that it has no such study is no failure of the server.
 
         Raises:
-            DicomWebError: no answer, or no such study.
+            DicomWebError: no answer, or what is no unique identifier.
         """
         study = cls(uid)
         for each in server.instances(uid):
@@ -70,6 +70,8 @@ class StudyResult:
             else:
                 study.passed_over[why] += 1
         if not study.there:
-            raise DicomWebError("no such study", expected="one that the server has", source=server.name)
+            study.error = DicomWebError(
+                "no such study", expected="one that the server has", source=server.name
+            )
         study.radiographs.sort(key=lambda each: each.address.path)
         return study

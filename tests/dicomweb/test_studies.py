@@ -166,6 +166,13 @@ def test_a_study_that_is_not_there_and_one_without_a_radiograph(pacs: Orthanc) -
     assert objects_in(pacs) == {}
 
 
+def test_studies_that_are_not_there_do_not_end_a_run(pacs: Orthanc) -> None:
+    (study,) = put(pacs, radiograph(1))
+    studies = work(pacs, ["1.2.3", "1.2.4", "rubbish", "1.2.5", "1.2.6", study])
+    assert [each.error is None for each in studies] == [*[False] * 5, True]
+    assert new(studies[-1:]) == [len(KINDS)]
+
+
 def test_a_radiograph_that_cannot_be_read_is_a_failure_and_the_others_are_done(pacs: Orthanc) -> None:
     study = str(parse_dicom(radiograph(1)).StudyInstanceUID)
     broken = radiograph(2, StudyInstanceUID=study, PatientID="PHANTOM-000001", PixelData=b"\0\0")
