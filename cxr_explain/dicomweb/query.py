@@ -10,6 +10,7 @@ from cxr_explain.errors import OptionError, legible
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 EXPECTED_QUERY = "what the studies must have, such as StudyDate=20240101-20240331"
 _LONGEST_SHOWN = 40
+_DATES = re.compile(r"[0-9]{8}(-([0-9]{8})?)?|-[0-9]{8}")
 
 
 def query_of(asked: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
@@ -19,8 +20,8 @@ def query_of(asked: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
         asked: values by keyword, or texts KEYWORD=VALUE.
 
     Raises:
-        OptionError: what has no keyword and value, or a keyword twice. No message repeats a value, which may
-            be a patient's.
+        OptionError: what has no keyword and value, a keyword twice, or another form of a date, by which
+            servers find nothing (PS3.4 C.2.2.2.5.1). No message repeats a value, which may be a patient's.
 
     >>> query_of(["StudyDate=20240101-20240331", "ModalitiesInStudy = DX"])
     {'StudyDate': '20240101-20240331', 'ModalitiesInStudy': 'DX'}
@@ -31,6 +32,11 @@ def query_of(asked: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     for keyword, value in pairs:
         if not value or not (_TAG.fullmatch(keyword) or tag_for_keyword(keyword) is not None):
             raise OptionError(f"the query {legible(keyword[:_LONGEST_SHOWN])!r}", expected=EXPECTED_QUERY)
+        if _is_date(keyword) and not _DATES.fullmatch(value):
+            raise OptionError(
+                f"no date for the query's {legible(keyword)}",
+                expected="YYYYMMDD, or a range such as 20240101-20240331",
+            )
     if len(dict(pairs)) < len(pairs):
         raise OptionError("a keyword twice in a query", expected=EXPECTED_QUERY)
     return dict(pairs)
@@ -39,3 +45,10 @@ def query_of(asked: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
 def _pair(text: str) -> tuple[str, str]:
     keyword, _, value = text.partition("=")
     return keyword.strip(), value.strip()
+
+
+def _is_date(keyword: str) -> bool:
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or int(keyword, 16)
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "DA"

@@ -110,7 +110,11 @@ _TROUBLES: tuple[tuple[type[Exception], str, str | None], ...] = (
     ),
     (exceptions.ProxyError, "a proxy that lets nothing through", "Check HTTPS_PROXY and NO_PROXY."),
     (exceptions.ConnectTimeout, "no connection within the time allowed", _UP),
-    (exceptions.Timeout, "no whole answer within the time allowed", "Give more with timeout= / --timeout."),
+    (
+        exceptions.Timeout,
+        "no whole answer within the time allowed",
+        "Give more with timeout= in Python, or try again later.",
+    ),
     (exceptions.ConnectionError, _BROKEN, _UP),
     (http.client.HTTPException, _BROKEN, _UP),
     (exceptions.ChunkedEncodingError, "an answer that broke off", _UP),
