@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files.mkdir()
         _fill(pacs, files, options.n, options.pixels)
         print(f"{options.n} phantoms of {options.pixels} x {options.pixels} pixels")
-        print("| | images/s (wall) | images/s (CPU) | peak memory | objects in Orthanc |")
-        print("|---|---|---|---|---|")
+        print("| | images/s (wall) | images/s (CPU) | peak at a quarter | peak at the end | objects there |")
+        print("|---|---|---|---|---|---|")
         for name, what in ROWS.items():
             if what in options.rows:
                 print(f"| {name} | {_row(what, files, pacs, Path(folder))} |", flush=True)
@@ -74,9 +74,9 @@ def _row(what: str, files: Path, pacs: Orthanc, folder: Path) -> str:
     words = ["--alone", what, str(files), pacs.url, str(folder / ("all" if what == "again" else what))]
     command = [sys.executable, "-m", "benchmarks.dicomweb_cost", *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    wall, cpu, mebibytes = json.loads(done.stdout.splitlines()[-1])
+    wall, cpu, quarter, end = json.loads(done.stdout.splitlines()[-1])
     objects = len(pacs.uids()) - len(list(files.iterdir()))
-    return f"{wall:.2f} | {cpu:.2f} | {mebibytes:.0f} MiB | {objects}"
+    return f"{wall:.2f} | {cpu:.2f} | {quarter:.0f} MiB | {end:.0f} MiB | {objects}"
 
 
 def _work(what: str, files: Path, url: str, out: Path) -> None:
@@ -93,11 +93,12 @@ def _work(what: str, files: Path, url: str, out: Path) -> None:
     explainer.explain(paths[0])
     server = DicomWebServer(url)
     studies = [study.uid for study in server.find_studies({"ModalitiesInStudy": "DX"})]
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu, peaks = time.perf_counter(), time.process_time(), [_peak()]
     if what == "alone":
         reading = ReadSettings()
         coming = ((path, explainer.prepare(reading.read(path))) for path in paths)
         for outcomes in explain_in_batches(explainer, coming, RankingSettings(), 8):
+            peaks += [_peak()] * len(outcomes)
             outcomes.clear()
     else:
         kinds = ("overlay",) if what == "overlay" else tuple(OBJECT_KINDS)
@@ -106,9 +107,14 @@ def _work(what: str, files: Path, url: str, out: Path) -> None:
                 raise SystemExit(
                     f"{study.error}, {[(image.error, image.not_made) for image in study.images]}"
                 )
+            peaks.append(_peak())
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([len(paths) / wall, len(paths) / cpu, peak]))
+    print(json.dumps([len(paths) / wall, len(paths) / cpu, peaks[len(peaks) // 4], peaks[-1]]))
+
+
+def _peak() -> float:
+    """The most memory that this process had so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":
