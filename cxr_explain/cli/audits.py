@@ -16,6 +16,7 @@ from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPat
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
+from cxr_explain.support.prose import counted
 from cxr_explain.support.shell import shell_word
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def manifest(
     write_manifest(table, output)
     patients = len({patient for patient in table.patients if patient is not None})
     boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""
-    console.say(f"{len(table)} images of {patients} patients{boxes} in {output}")
+    console.say(f"{counted(len(table), 'image')} of {counted(patients, 'patient')}{boxes} in {output}")
     if is_server:
         from cxr_explain.dicomweb.places import place_of, server_at
 

@@ -196,6 +196,7 @@ class _Shown:
         self.passed_over: Told = Told()
         self.failures: list[tuple[object, ...]] = []
         self.studies = self.new = self.failed = 0
+        self.is_cut_short = False
 
     @property
     def is_all_well(self) -> bool:
@@ -219,6 +220,9 @@ class _Shown:
         """Print what was done at the end, whatever the end, and write what failed."""
         try:
             yield
+        except BaseException:
+            self.is_cut_short = True
+            raise
         finally:
             if output is not None and output.is_dir():
                 self._write_failures(output)
@@ -261,3 +265,8 @@ class _Shown:
         )
         done = f"{self.new} {'stored' if self.stored else 'written'} now, {self.failed} failed"
         console.say(f"{objects} of {radiographs} in {counted(self.studies, 'study', 'studies')}: {done}")
+        if self.is_cut_short:
+            console.say(
+                "stopped: objects of a study that was under way are there beside these, as far as they came; "
+                "the same command goes on from here."
+            )

@@ -149,3 +149,23 @@ def test_a_wrong_password_is_one_line_without_it(tmp_path: Path, monkeypatch: py
         assert "open-sesame" not in result.output
         monkeypatch.setenv("CXR_EXPLAIN_DICOMWEB_PASSWORD", "right")
         assert "0 radiographs of 0 studies" in said(run("--url", pacs.url, "--query", "ModalitiesInStudy=DX"))
+
+
+def test_a_run_that_is_cut_short_says_that_more_may_be_there(
+    pacs: Orthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = put(pacs, phantom_file(1, SIZE), phantom_file(2, SIZE))
+    store, stored = DicomWebServer.store, list[str]()
+
+    def then_stop(self: DicomWebServer, files: list[bytes], study: str) -> object:
+        if stored:
+            raise KeyboardInterrupt
+        stored.append(study)
+        return store(self, files, study)
+
+    monkeypatch.setattr(DicomWebServer, "store", then_stop)
+    options = [word for study in studies for word in ("--study", study)]
+    result = RUN.invoke(app, ["dicomweb", "--url", pacs.url, "--store", *map(str, FAST), *options])
+    assert result.exit_code == 130
+    assert "in 1 study: 1 stored now" in said(result)
+    assert "objects of a study that was under way are there beside these" in said(result)
