@@ -115,7 +115,13 @@ def shown(request: pytest.FixtureRequest, studies, server: Workstation, browser:
     place = Place.of(radiograph)
     capture = browser.show("FM-G-CAM figures", _has_colour)
     segments = browser.show("FM-G-CAM regions", _has_colour, asks=True)
-    report = browser.show("FM-G-CAM report", lambda _: bool(browser.labels()))
+    regions = evidence_regions(study.explanation, 0.5)
+
+    def has_outlines(shot: Pixels) -> bool:  # they come one after the other
+        told = {name for label in browser.labels() for name in [label.partition(" probability")[0]]}
+        return told >= {each.pathology for each in regions} and (colourfulness(shot) > 100).sum() > 1000
+
+    report = browser.show("FM-G-CAM report", has_outlines)
     shots = (place.cut(each) for each in (radiograph, capture, segments, report))
     return Shown(study, place, *shots, browser.labels(), browser.complaints[begun:])
 
