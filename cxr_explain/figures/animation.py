@@ -59,7 +59,8 @@ _OPACITY_STEP = 3
 _GREYS = 64
 _BELOW = 32  # colours of what stands below the picture
 _COLOURED = 255 - _GREYS - _BELOW  # the last one of 256 is for what stays as it was
-_HUE = 1.5  # weight of a difference in hue against one in brightness
+_HUE = 3.0  # weight of a difference in hue against one in brightness, in the picture
+_HUE_BELOW = 1.5  # and below it, where letters differ in brightness
 
 
 def write_animation(
@@ -183,13 +184,13 @@ def _gif(fading: Fading, strip: Pixels, timed: Sequence[tuple[float, int]]) -> b
 def _reduced(fading: Fading, strip: Pixels, shares: Sequence[float]) -> Iterator[Image.Image]:
     """Each frame in 255 colours; a pixel that no map colours is the same in all of them."""
     greys = np.repeat(np.linspace(0, 255, _GREYS).round().astype(np.uint8)[:, None], 3, axis=1)
-    below, below_at = _quantised(strip.reshape(-1, 3), _BELOW)
+    below, below_at = _quantised(strip.reshape(-1, 3), _BELOW, _HUE_BELOW)
     base_at = np.round(fading.base[..., 0] / 255 * (_GREYS - 1)).astype(np.uint8)
     coloured = fading.opacity > 0
     for share in shares:
         picture = base_at.copy()
         fixed = np.concatenate([greys, below])
-        found, found_at = _quantised(fading.at(share)[coloured] if share else strip[:0, 0], _COLOURED)
+        found, found_at = _quantised(fading.at(share)[coloured] if share else strip[:0, 0], _COLOURED, _HUE)
         if len(found):
             picture[coloured] = found_at + len(fixed)
         indices = np.concatenate([picture, (below_at + _GREYS).reshape(strip.shape[:2])])
@@ -198,7 +199,7 @@ def _reduced(fading: Fading, strip: Pixels, shares: Sequence[float]) -> Iterator
         yield image
 
 
-def _quantised(pixels: Pixels, most: int) -> tuple[Pixels, NDArray[np.intp]]:
+def _quantised(pixels: Pixels, most: int, hue: float) -> tuple[Pixels, NDArray[np.intp]]:
     """(n, 3) colours that stand for pixels (m, 3), and for each pixel which of them.
 
     Median cut spends its colours on what differs most, grey from grey, and faint evidence turns grey.
@@ -207,7 +208,7 @@ def _quantised(pixels: Pixels, most: int) -> tuple[Pixels, NDArray[np.intp]]:
     if not len(pixels):
         return np.zeros((0, 3), np.uint8), np.zeros(0, np.intp)
     red, green, blue = pixels.astype(np.float32).T
-    bright, warm, cold = (red + green + blue) / 3, _HUE * (red - green), _HUE * (blue - (red + green) / 2)
+    bright, warm, cold = (red + green + blue) / 3, hue * (red - green), hue * (blue - (red + green) / 2)
     shown = np.stack([bright, 128 + warm, 128 + cold], axis=1).clip(0, 255).astype(np.uint8)
     clusters = Image.fromarray(shown[None]).quantize(most, dither=Image.Dither.NONE)
     _, at = np.unique(np.asarray(clusters)[0], return_inverse=True)

@@ -66,8 +66,7 @@ def embedded(pdf: bytes) -> list[bytes]:
     """The font files in a PDF."""
     numbers = re.findall(rb"/FontFile\d? (\d+) 0 R", pdf)
     streams = [re.search(rb"\n%s 0 obj.*?stream\r?\n(.*?)\nendstream" % n, pdf, re.DOTALL) for n in numbers]
-    # The line end may be one sign or two, and the last byte of the data one like its first.
-    return [zlib.decompressobj().decompress(stream[1]) for stream in streams if stream]
+    return [zlib.decompress(stream[1]) for stream in streams if stream]
 
 
 def tool(name: str) -> str:
