@@ -145,7 +145,7 @@ class Drawers:
         try:
             with _without_interrupts():  # for the processes, which inherit it
                 return partial(self._fetch, self._pool.submit(work), work)
-        except BrokenProcessPool:
+        except (BrokenProcessPool, OSError):  # the latter where no process could be started
             self._is_broken = True
             return lambda: _told(*work())
         finally:

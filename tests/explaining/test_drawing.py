@@ -129,6 +129,34 @@ def test_what_a_killed_process_was_drawing_is_drawn_here(
     assert content(tmp_path / "out") == content(alone[0])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of open files are POSIX")
+def test_what_no_process_could_be_started_for_is_drawn_here(
+    files: list[Path],
+    alone: tuple[Path, Found, list[object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import resource
+
+    started = []
+    begin = Drawers.begin
+
+    def begin_without_files(self: Drawers, *args: object) -> object:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            return begin(self, *args)  # type: ignore[arg-type]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            started.extend(multiprocessing.active_children())
+
+    monkeypatch.setattr(Drawers, "begin", begin_without_files)
+    found, _ = run(files, tmp_path / "out", workers=2)
+    assert not started
+    assert summary(found) == summary(alone[1])
+    assert content(tmp_path / "out") == content(alone[0])
+
+
 def test_whoever_stops_early_leaves_no_process(files: list[Path], tmp_path: Path) -> None:
     explainer = Explainer(XRVDenseNet(small_xrv(), input_size=64))
     results = explain_files(explainer, files, tmp_path / "out", workers=2, batch_size=2)
