@@ -151,14 +151,14 @@ def dicomweb(
 def _list(server: DicomWebServer, studies: Sequence[str]) -> None:
     """List studies, and what would be done."""
     from cxr_explain.cli.object_table import Told
-    from cxr_explain.dicom.study import StudyResult
-    from cxr_explain.explaining.many import attempt
+    from cxr_explain.dicom.studies import study_of
+    from cxr_explain.dicomweb.contact import Contact
 
-    passed_over, failed, radiographs = Told(), 0, 0
+    passed_over, failed, radiographs, contact = Told(), 0, 0, Contact()
     for uid in studies:
-        found = attempt(lambda uid=uid: StudyResult.of(server, uid))  # type: ignore[misc]
-        if isinstance(found, CxrExplainError):
-            found = StudyResult(uid, error=found)
+        found = study_of(server, uid, contact)
+        if contact.gone is not None:
+            raise contact.gone
         if found.error is not None:
             console.failed(f"{uid}: {found.error}")
             failed += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Unpack
@@ -16,9 +16,10 @@ from cxr_explain.dicom.objects import EXTRA, DicomObjects
 from cxr_explain.dicom.settings import ObjectOptions, ObjectSettings
 from cxr_explain.dicom.study import StudyImage, StudyResult
 from cxr_explain.dicomweb.addresses import InstanceAddress, check_uid
+from cxr_explain.dicomweb.contact import Contact
 from cxr_explain.dicomweb.found import FoundInstance
 from cxr_explain.dicomweb.server import DicomWebServer
-from cxr_explain.errors import CxrExplainError, DicomObjectError, DicomWebError, OptionError, OutputError
+from cxr_explain.errors import CxrExplainError, DicomObjectError, OptionError, OutputError
 from cxr_explain.explaining.explainer import Explained, Explainer
 from cxr_explain.explaining.many import explain_in_batches, make_output_folder
 from cxr_explain.explaining.preprocessing import ModelInput
@@ -28,8 +29,6 @@ from cxr_explain.support.extras import require
 from cxr_explain.support.locks import exclusive
 
 LOCK: Final = ".lock"
-_MOST_REFUSALS = 3
-"""Times in a row that the server may fail before it is taken for gone."""
 
 
 def explain_studies(
@@ -92,8 +91,24 @@ def explain_studies(
                     study.images.append(_result(address, result))
                 if is_last:
                     yield study
-            if run.gone is not None:
-                raise run.gone
+            if run.contact.gone is not None:
+                raise run.contact.gone
+
+
+def study_of(server: DicomWebServer, uid: str, contact: Contact) -> StudyResult:
+    """What a study holds, as far as that matters here; what goes wrong is its error.
+
+    Args:
+        server: the PACS.
+        uid: Study Instance UID.
+        contact: where it is counted how often the server fails.
+    """
+    try:
+        check_uid(uid)  # before the server is asked, whose failures are counted
+        with contact.asking():
+            return StudyResult.of(server, uid)
+    except CxrExplainError as error:
+        return StudyResult(uid, error=error)
 
 
 class _Key(NamedTuple):
@@ -106,7 +121,7 @@ class _Key(NamedTuple):
 
 @dataclass
 class _Run:
-    """What is done with each radiograph of a run, and how often the server has failed.
+    """What is done with each radiograph of a run.
 
     Args:
         explainer: the model.
@@ -116,6 +131,7 @@ class _Run:
         reading: how to read the files.
         deidentifier: takes the patient's identity out of each.
         options: which objects are made, and how.
+        contact: how often the server has failed.
     """
 
     explainer: Explainer
@@ -125,17 +141,16 @@ class _Run:
     reading: ReadSettings
     deidentifier: Deidentifies | None
     options: ObjectOptions
-    refusals: int = 0
-    gone: DicomWebError | None = None
+    contact: Contact = field(default_factory=Contact)
 
     def coming(
         self, studies: Iterable[str]
     ) -> Iterator[tuple[tuple[_Key, SourceImage | None], ModelInput | CxrExplainError]]:
         """Every radiograph that is to be explained, and at least one entry for each study."""
         for uid in studies:
-            if self.gone is not None:
+            if self.contact.gone is not None:
                 return
-            study = self._opened(uid)
+            study = study_of(self.server, uid, self.contact)
             wanted = [each.address for each in study.radiographs if not self._is_done(study, each)]
             if not wanted:
                 yield (_Key(study, None, is_last=True), None), CxrExplainError("nothing to explain")
@@ -159,14 +174,6 @@ class _Run:
         kinds = tuple(each.kind for each in made)
         return StudyImage(address, kinds, new, folder, made.not_made, notes)
 
-    def _opened(self, uid: str) -> StudyResult:
-        try:
-            check_uid(uid)  # before the server is asked, whose failures are counted
-            with self._asking():
-                return StudyResult.of(self.server, uid)
-        except CxrExplainError as error:
-            return StudyResult(uid, error=error)
-
     def _is_done(self, study: StudyResult, found: FoundInstance) -> bool:
         """Whether all that a radiograph gives is there already; then it is among the study's images."""
         before = self.journal.made_before(found.address)
@@ -181,7 +188,7 @@ class _Run:
         return there
 
     def _read(self, address: InstanceAddress) -> SourceImage:
-        with self._asking():
+        with self.contact.asking():
             data = self.server.retrieve(address)
         image = SourceImage.read(data, "", self.reading, self.deidentifier)
         if self.folders is None:
@@ -197,21 +204,9 @@ class _Run:
         }
         missing = {address: file for address, file in files.items() if address not in study.there}
         if missing:
-            with self._asking():
+            with self.contact.asking():
                 study.there.update(self.server.store(list(missing.values()), study.uid))
         return len(missing)
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Count how often in a row the server fails."""
-        try:
-            yield
-        except DicomWebError as error:
-            self.refusals += 1
-            if self.refusals >= _MOST_REFUSALS:
-                self.gone = error
-            raise
-        self.refusals = 0
 
 
 def _result(address: InstanceAddress, result: StudyImage | CxrExplainError) -> StudyImage:
