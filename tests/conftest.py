@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,21 @@ settings.register_profile(
     "cxr_explain", deadline=None, max_examples=50
 )  # no deadline: test machines are busy
 settings.load_profile("cxr_explain")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without looking for garbage, again and again, among all that they import.
+
+    What is there afterwards stays to the end, and is not looked at again.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def synthetic_radiograph(shape: tuple[int, int] = (512, 512), seed: int = 0, **f
         seed: of the noise.
         **fields: fields of the Radiograph to set, for example `patient_orientation=("L", "F")`.
     """
+    radiograph = Radiograph.from_array(_picture(shape, seed), id="synthetic")
+    return replace(radiograph, **fields) if fields else radiograph
+
+
+@lru_cache(maxsize=16)
+def _picture(shape: tuple[int, int], seed: int) -> NDArray[np.float32]:
+    """The radiograph's pixels, drawn once."""
     height, width = shape
     # The chest keeps its proportions and fills the shorter side.
     side = min(height, width)
@@ -69,8 +77,7 @@ def synthetic_radiograph(shape: tuple[int, int] = (512, 512), seed: int = 0, **f
     image = image + _bones(u, v) * np.clip((_body(u, v) - 0.1) / 0.25, 0, 1)
     image = image + _noise(shape, seed)
     pixels = np.clip(image, 0.01, 0.99) * 2048 - 1024
-    radiograph = Radiograph.from_array(pixels.astype(np.float32), id="synthetic")
-    return replace(radiograph, **fields) if fields else radiograph
+    return pixels.astype(np.float32)
 
 
 def synthetic_explanation(
