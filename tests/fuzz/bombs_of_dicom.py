@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +40,15 @@ LARGE = 7071  # squared, the most pixels that are read without asking for more
 
 def bombs() -> Iterator[Bomb]:
     """All of them; nothing is made before a bomb's `make` is called."""
-    for name, data in [
-        *_deflated(),
-        *_structures(),
-        *_values(),
-        *_run_lengths(),
-        *_frames(),
-        *_j2k(),
-        *_large(),
-    ]:
+    for name, data in chain(
+        _deflated(),
+        _structures(),
+        _values(),
+        _run_lengths(),
+        _frames(),
+        _j2k(),
+        _large(),
+    ):
         yield Bomb(f"DICOM, {name}", RADIOGRAPH, writes("a.dcm", data))
     for name, data in [*_deflated(), *_structures()][::7]:
         yield Bomb(f"folder of DICOM, {name}", FOLDER, partial(_in_folder, writes("a.dcm", data)))
