@@ -12,7 +12,8 @@ import pkgutil
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,13 +89,19 @@ def imports_in(source: str) -> Iterator[str]:
                     yield name if name in MODULES else str(node.module)
 
 
-def against_the_direction(module: str, source: str) -> set[tuple[str, str]]:
-    """The rooms further down the list, or the front door, from which a source imports."""
+@cache
+def imports_of(module: str) -> tuple[str, ...]:
+    """`imports_in` the source of a module, which is read once."""
+    return tuple(imports_in(source_of(module).read_text(encoding="utf-8")))
+
+
+def against_the_direction(module: str, imports: Iterable[str]) -> set[tuple[str, str]]:
+    """The rooms further down the list, or the front door, of a module's imports."""
     if module in DOORS:
         return set()
     return {
         (module, name if name in DOORS else ROOMS[room_of(name)])
-        for name in imports_in(source)
+        for name in imports
         if name in DOORS or room_of(name) > room_of(module)
     }
 
@@ -111,7 +118,7 @@ def rooms_and_imports() -> tuple[tuple[str, ...], Counter[tuple[str, str]]]:
         (module, shown(module), shown(name))
         for module in MODULES
         if module not in DOORS
-        for name in imports_in(source_of(module).read_text(encoding="utf-8"))
+        for name in imports_of(module)
     }
     return rooms, Counter((room, other) for _, room, other in pairs if room != other)
 
@@ -121,7 +128,7 @@ def graph() -> dict[str, set[str]]:
     return {
         module: {
             name
-            for name in imports_in(source_of(module).read_text(encoding="utf-8"))
+            for name in imports_of(module)
             if name not in DOORS and (module, ROOMS[room_of(name)]) not in EXCEPTIONS
         }
         for module in MODULES
@@ -137,7 +144,7 @@ def test_every_module_is_in_a_room_and_every_room_is_there() -> None:
 def test_what_goes_against_the_direction_is_the_table_of_exceptions() -> None:
     found = set[tuple[str, str]]()
     for module in MODULES:
-        found |= against_the_direction(module, source_of(module).read_text(encoding="utf-8"))
+        found |= against_the_direction(module, imports_of(module))
     assert found == set(EXCEPTIONS)
     assert all(EXCEPTIONS.values()), "an exception without a reason"
 
@@ -152,7 +159,7 @@ def test_what_goes_against_the_direction_is_the_table_of_exceptions() -> None:
     ],
 )
 def test_an_import_against_the_direction_is_seen_wherever_it_stands(planted: str) -> None:
-    assert against_the_direction("cxr_explain.explaining.ranking", planted)
+    assert against_the_direction("cxr_explain.explaining.ranking", imports_in(planted))
 
 
 def test_rooms_have_no_circle_and_neither_have_modules() -> None:
