@@ -29,7 +29,7 @@ from cxr_explain.models.hooked import imagenet_input
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.support.arrays import Mask
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
-from cxr_explain.weights import Weights, known_entry, load_into, open_weights
+from cxr_explain.weights import Weights, check_fit, known_entry, load_into, open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class _Architecture:
         structures: names of the outputs.
         lungs: those of the two lungs, in the order of `LUNGS`.
         heads: its layers with an output for each structure.
-        empty: a network of so many structures, with random weights.
+        empty: a network of so many structures, with weights of no meaning.
         logits: what it gives, (B, structures, S, S), for grey levels as ImageNet's networks take them.
     """
 
@@ -140,13 +140,19 @@ class Segmenter:
             WeightsError: unknown, missing, unsafe, changed since their first use, or of something else.
         """
         _refuse_classifiers(weights)
+        import torch
+
         opened, checkpoint = open_weights(weights, weights_dir, fetch=fetch)
         ensure_torchvision_imports()
         kind = _architecture(checkpoint.state_dict, opened)
-        network = kind.empty(len(kind.lungs))
-        load_into(
-            network, kind.of_lungs(_fitted(checkpoint.state_dict, network), opened.name), name=opened.name
-        )
+        with torch.device("meta"):  # random weights would be thrown away
+            network = kind.empty(len(kind.lungs))
+        tensors = kind.of_lungs(_fitted(checkpoint.state_dict, network), opened.name)
+        check_fit(network, tensors, name=opened.name)
+        network.to_empty(device="cpu")
+        for buffer in network.buffers():
+            buffer.zero_()  # a count of batches may be missing
+        load_into(network, tensors, name=opened.name)
         network.eval().requires_grad_(False).to(device_named(device))
         return cls(network, kind.logits, name=opened.name, sha256=opened.sha256)
 
