@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from networks import randomise_norms, xrv
@@ -111,20 +111,47 @@ def member(tasks: dict[str, int], each: int) -> bytes:
     return stream.getvalue()
 
 
-def write_pspnet(folder: Path, **options: Any) -> nn.Module:
+def lightly_filled(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network of full size, in evaluation, whose random weights take a quarter of its memory and of a file.
+
+    The weights of all convolutions lie in one storage, and overlap: each begins at a place of its own.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        network = make()
+    empty = network.state_dict()
+    kernels = [name for name, like in empty.items() if like.dim() == 4]
+    longest = max(empty[name].numel() for name in kernels)
+    storage = torch.empty(longest + 1009 * len(kernels)).uniform_(-0.02, 0.02, generator=generator)
+
+    def filled(name: str, like: torch.Tensor) -> torch.Tensor:
+        owner, part = name.rsplit(".", 1)
+        if like.dim() == 4:
+            return storage[1009 * kernels.index(name) :][: like.numel()].view(like.shape)
+        if part == "num_batches_tracked":
+            return torch.zeros((), dtype=like.dtype)
+        if f"{owner}.running_mean" not in empty:  # the bias of a convolution
+            return torch.empty(like.shape).normal_(0, 0.02, generator=generator)
+        if part in ("weight", "running_var"):
+            return torch.empty(like.shape).uniform_(0.5, 1.5, generator=generator)
+        return torch.empty(like.shape).normal_(0, 0.3, generator=generator)
+
+    network.load_state_dict({name: filled(name, like) for name, like in empty.items()}, assign=True)
+    return network.eval()
+
+
+def write_pspnet(folder: Path) -> nn.Module:
     """The network within PSPNet; its file has DataParallel's prefix."""
     from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
 
-    torch.manual_seed(0)
-    network = randomise_norms(pspnet(14, **options))
+    network = lightly_filled(lambda: pspnet(14))
     torch.save(prefixed("module.", network.state_dict()), folder / PSPNET)
     return network
 
 
 def write_anatomy(folder: Path) -> nn.Module:
     """UNetResNet50; its file may have the backbone's names one level higher."""
-    torch.manual_seed(0)
-    network = randomise_norms(xrv.baseline_models.chestx_anatomy.UNetResNet50(weights=False))
+    network = lightly_filled(lambda: xrv.baseline_models.chestx_anatomy.UNetResNet50(weights=False))
     tensors = {k.replace("backbone.backbone.", "backbone.", 1): v for k, v in network.state_dict().items()}
     torch.save({"model": tensors}, folder / ANATOMY)
     return network

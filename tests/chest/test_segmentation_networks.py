@@ -52,12 +52,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     yield (
         folder,
         {
-            "chestx-det": xrv_files.write_pspnet(folder).eval(),
-            "chestx-anatomy": xrv_files.write_anatomy(folder).eval(),
+            "chestx-det": xrv_files.write_pspnet(folder),
+            "chestx-anatomy": xrv_files.write_anatomy(folder),
         },
     )
     for file in folder.iterdir():
-        file.unlink()  # 540 MB
+        file.unlink()  # 150 MB
 
 
 @pytest.fixture
