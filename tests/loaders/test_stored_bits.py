@@ -6,6 +6,7 @@ The truth is the uncompressed twin, read by pydicom's own pipeline, which drops 
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import subprocess
 
@@ -77,9 +78,24 @@ def scaled(samples, bits, signed):
     return (-1024 + 2048 * ((samples.astype(np.float64) - low) / (2**bits - 1))).astype(np.float32)
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-@pytest.mark.parametrize("bits", range(8, 17))
-@pytest.mark.parametrize("syntax", [*NATIVE, *COMPRESSED], ids=lambda s: s.name)
+def every_fourth() -> list:
+    """Syntaxes, bits and signs; by default a fourth: each syntax, and each number of bits, with both signs."""
+    choices = itertools.product(
+        enumerate([*NATIVE, *COMPRESSED]), enumerate(range(8, 17)), enumerate((False, True))
+    )
+    return [
+        pytest.param(
+            syntax,
+            bits,
+            signed,
+            marks=() if (i + j + k) % 4 == 0 else pytest.mark.slow,
+            id=f"{syntax.name}-{bits}-{'signed' if signed else 'unsigned'}",
+        )
+        for (i, syntax), (j, bits), (k, signed) in choices
+    ]
+
+
+@pytest.mark.parametrize(("syntax", "bits", "signed"), every_fourth())
 def test_every_syntax_equals_its_uncompressed_twin(tmp_path, syntax, bits, signed):
     samples = phantom(36, 40, bits=bits).astype(np.int64) - (2 ** (bits - 1) if signed else 0)
     for kind in ("nothing", "overlay", "noise") if bits < 16 else ("nothing",):
