@@ -239,7 +239,7 @@ def test_repeating_pixels_changes_nothing(factor: int) -> None:
 def test_a_finer_rendering_of_the_same_chest_has_about_the_same_shares() -> None:
     maps = np.random.default_rng(2).random((3, 7, 7))
     coarse, fine = (
-        values(saliency_shares(maps, Geometry.fit_square(r.shape, SIZE), r)) for r in (chest(256), chest(700))
+        values(saliency_shares(maps, Geometry.fit_square(r.shape, SIZE), r)) for r in (chest(256), chest(512))
     )
     assert coarse == pytest.approx(fine, abs=0.05)
 

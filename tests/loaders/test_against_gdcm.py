@@ -19,7 +19,7 @@ COMPRESSED = (
     "RG3_JLSL.dcm",
     "RG3_JPLL.dcm",
     "RG3_RLE.dcm",
-    "canon_966_fixed_chest.dcm",
+    pytest.param("canon_966_fixed_chest.dcm", marks=pytest.mark.slow),
     "dcmjs_elbow_14bit.dcm",
     "efferent_jpegls_16bit.dcm",
     "fodicom_CR_modalityLUT.dcm",
