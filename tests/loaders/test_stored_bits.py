@@ -79,7 +79,7 @@ def scaled(samples, bits, signed):
 
 
 def every_fourth() -> list:
-    """Syntaxes, bits and signs; by default a fourth: each syntax, and each number of bits, with both signs."""
+    """Syntaxes, bits and signs; by default a fourth: each syntax and each number of bits with both signs."""
     choices = itertools.product(
         enumerate([*NATIVE, *COMPRESSED]), enumerate(range(8, 17)), enumerate((False, True))
     )
