@@ -75,9 +75,11 @@ def array_of(page: Any, said: str, kind: str) -> np.ndarray:
     text = page.evaluate(
         f"""() => {{
           const bytes = new Uint8Array({said}.slice().buffer);
-          let text = "";
-          for (let at = 0; at < bytes.length; at++) text += String.fromCharCode(bytes[at]);
-          return btoa(text);
+          const texts = [];
+          for (let at = 0; at < bytes.length; at += 8192) {{
+            texts.push(String.fromCharCode(...bytes.subarray(at, at + 8192)));
+          }}
+          return btoa(texts.join(""));
         }}"""
     )
     return np.frombuffer(base64.b64decode(text), kind)

@@ -18,15 +18,23 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("needs chromium")
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        started = driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--process-per-site"]
+        )
         yield started
         started.close()
 
 
 @pytest.fixture(scope="session")
-def profile(browser: Any) -> Iterator[Any]:
-    """One profile for all tests, which is faster than one for each; what a test stored there is cleared."""
+def profile(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One profile for all tests, which is faster than one for each; what a test stored there is cleared.
+
+    An empty page stays open in it. Its process is that of every page opened after it, as all are files.
+    """
     made = browser.new_context(accept_downloads=True)
+    empty = tmp_path_factory.mktemp("empty") / "empty.html"
+    empty.write_text("<!doctype html><title>empty</title>")
+    made.new_page().goto(empty.as_uri())
     yield made
     made.close()
 

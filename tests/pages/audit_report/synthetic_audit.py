@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -160,12 +160,10 @@ class SyntheticAudit:
         )
 
     def _radiograph(self, at: int) -> Radiograph:
-        from synthetic import synthetic_radiograph
-
         row = self.explained[at]
         if row in self.gone:
             raise AuditError("no such file", source=self.manifest.paths[row])
-        return synthetic_radiograph(self.shape, seed=row % 5)
+        return _drawn(self.shape, row % 5)
 
     def _labels(self, at: int) -> ReferenceLabels:
         row = self.explained[at]
@@ -184,6 +182,16 @@ class SyntheticAudit:
         middle = self.random.uniform(1, side - 2, (n, k, 2, 1, 1))
         maps = np.exp(-((y - middle[:, :, 0]) ** 2 + (x - middle[:, :, 1]) ** 2) / 2.5)
         return (maps - 0.05 + 0.03 * self.random.normal(size=maps.shape)).astype(np.float32)
+
+
+@cache
+def _drawn(shape: tuple[int, int], seed: int) -> Radiograph:
+    """Drawn once for all audits of a process; its pixels are not to be written to."""
+    from synthetic import synthetic_radiograph
+
+    radiograph = synthetic_radiograph(shape, seed=seed)
+    radiograph.pixels.flags.writeable = False
+    return radiograph
 
 
 def statistics(audit: SyntheticAudit) -> dict[str, Any]:
