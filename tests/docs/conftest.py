@@ -5,18 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 WEIGHTS = ("densenet121-res224-all", "densenet121-res224-nih", "densenet121-res224-chex")
 IMAGE_OF_THE_AUDIT = "00000040_003"
+SMALL: dict[str, Any] = {"growth_rate": 8, "block_config": (2, 2, 2, 2), "num_init_features": 16}
+"""The DenseNet that stands here for the published ones: as many blocks, with few layers in each."""
 
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages take for granted: a study, other images, a data set in NIH's layout, weights.
 
-    The weights have published names and the published format, and random numbers in them.
+    The weights have published names and the published format, the shapes of a small DenseNet, and random
+    numbers in them; tests/models reads a DenseNet-121.
     """
     folder = tmp_path_factory.mktemp("material")
     _write_phantoms(folder / "phantoms")
@@ -31,10 +35,17 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the material as the working folder; weights, caches and records of digests stay in it."""
+    """A copy of the material as the working folder; weights, caches and records of digests stay in it.
+
+    A DenseNet whose shape nobody tells, as that of published weights, is a small one.
+    """
     import matplotlib.pyplot as plt
     import torch
 
+    from cxr_explain.models.xrv import XRVDenseNet
+
+    empty = XRVDenseNet.empty
+    monkeypatch.setattr(XRVDenseNet, "empty", lambda **configuration: empty(**SMALL | configuration))
     folder = tmp_path / "work"
     shutil.copytree(material, folder, copy_function=_link)
     monkeypatch.setenv("CXR_EXPLAIN_WEIGHTS_DIR", str(folder / "weights"))
@@ -93,7 +104,7 @@ def _write_weights(folder: Path) -> None:
     from torchxrayvision.models import DenseNet
 
     torch.manual_seed(11)
-    model = DenseNet()
+    model = DenseNet(**SMALL)
     (folder / "weights").mkdir()
     first, *others = (folder / "weights" / find_entry(name).file_name for name in WEIGHTS)
     torch.save(model, first)

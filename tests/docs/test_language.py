@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,13 @@ _ADDRESS = re.compile(r"\]\([^)]*\)|<?https?://[^\s>)]+>?")
 _ITALIC = re.compile(r"(?<!\*)\*[^*\n]+(?:\n[^*\n]+)*\*(?!\*)")
 
 
-def docstrings() -> Iterator[tuple[str, str]]:
+@cache
+def docstrings() -> tuple[tuple[str, str], ...]:
     """Where, and the text without its examples."""
+    return tuple(_docstrings())
+
+
+def _docstrings() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "cxr_explain").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -78,6 +84,7 @@ def _without_examples_and_sources(text: str) -> str:
     return re.sub(r"^\s*>>>.*(?:\n(?!\s*$).*)*", "", text, flags=re.MULTILINE)
 
 
+@cache
 def texts() -> dict[str, str]:
     """All prose by its place, without code, addresses and titles, which stand in italics."""
     found = {page: _ITALIC.sub(" ", prose_of(page)) for page in [*pages(), *NOTEBOOKS]}
