@@ -62,9 +62,9 @@ def picture(png: bytes) -> np.ndarray:
 
 
 def test_a_radiograph() -> None:
-    radiograph = synthetic_radiograph((1200, 900))
+    radiograph = synthetic_radiograph((600, 450))
     words = check(radiograph._repr_html_())
-    assert "1200 x 900 pixels" in words
+    assert "600 x 450 pixels" in words
     assert picture(radiograph._repr_png_()).shape == (320, 240, 3)
 
 
