@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import synthetic_explanation
+from synthetic import synthetic_explanation, synthetic_radiograph
 from test_explanation import packed, reseal
 
 from cxr_explain import Explanation
@@ -21,6 +22,21 @@ WRONG = (
     None, True, 0, -1, 3, 10**13, 10**400, 0.5, 1e308, float("nan"), float("-inf"), "", "x", "Mass",
     "\x1b[2J\n", [], [[]], [None], [1, 2], [0, 0], ["Mass", "Mass"], {}, {"a": {}},
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved explanation of three pathologies, which stays as it is."""
+    explanation = synthetic_explanation(synthetic_radiograph((64, 80)), k=3, model_size=56)
+    return explanation.save(tmp_path_factory.mktemp("kept") / "one")
+
+
+@pytest.fixture
+def written(kept: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be edited."""
+    for file in kept.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / kept.name
 
 
 def leaves(document: Any) -> Iterator[tuple[Any, Any]]:
@@ -67,8 +83,7 @@ def show(found: Explanation, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
-def test_an_edited_document_is_named_or_shown(count: int, tmp_path: Path) -> None:
-    written = synthetic_explanation(k=3).save(tmp_path / "one")
+def test_an_edited_document_is_named_or_shown(count: int, written: Path, tmp_path: Path) -> None:
     document = json.loads(written.read_text(encoding="utf-8"))
     draw = random.Random(count)
     refused = 0
@@ -102,8 +117,9 @@ def maps(first: float = 1.0) -> np.ndarray:
         ({"maps": np.array(["a"])}, "no float32 array"),
     ],
 )
-def test_arrays_that_no_explanation_has(arrays: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:
-    written = synthetic_explanation(k=3).save(tmp_path / "one")
+def test_arrays_that_no_explanation_has(
+    arrays: dict[str, np.ndarray], said: str, written: Path, tmp_path: Path
+) -> None:
     reseal(written, packed(**({"maps": maps(), "class_maps": maps()} | arrays)))
     assert said in (shown(written, tmp_path) or "")
 
@@ -125,8 +141,9 @@ def test_arrays_that_no_explanation_has(arrays: dict[str, np.ndarray], said: str
         (("id",), 3, "an id that is no text"),
     ],
 )
-def test_what_is_wrong_is_said(where: tuple[str, ...], value: Any, said: str, tmp_path: Path) -> None:
-    written = synthetic_explanation(k=3).save(tmp_path / "one")
+def test_what_is_wrong_is_said(
+    where: tuple[str, ...], value: Any, said: str, written: Path, tmp_path: Path
+) -> None:
     document = json.loads(written.read_text(encoding="utf-8"))
     at = document
     for key in where[:-1]:
@@ -138,8 +155,7 @@ def test_what_is_wrong_is_said(where: tuple[str, ...], value: Any, said: str, tm
     assert message.endswith("Explain the radiograph again.")
 
 
-def test_nothing_is_there_twice(tmp_path: Path) -> None:
-    written = synthetic_explanation(k=3).save(tmp_path / "one")
+def test_nothing_is_there_twice(written: Path, tmp_path: Path) -> None:
     text = written.read_text(encoding="utf-8")
     written.write_text(text.replace('"id":', '"id": "other", "id":', 1), encoding="utf-8")
     assert "no readable explanation" in (shown(written, tmp_path) or "")

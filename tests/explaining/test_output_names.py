@@ -44,7 +44,8 @@ def radiograph(seed: int, name: str) -> Radiograph:
 
 
 def run(explainer: Explainer, files: list[Path], out: Path, **options: object) -> list[str]:
-    results = [found for _, found in explain_files(explainer, files, out, **options)]  # type: ignore[arg-type]
+    asked = RankingSettings(top_k=1)  # so that figures are drawn soon
+    results = [found for _, found in explain_files(explainer, files, out, asked=asked, **options)]  # type: ignore[arg-type]
     assert not [found for found in results if isinstance(found, CxrExplainError)]
     return [found.json.stem for found in results if isinstance(found, Saved)]
 
