@@ -119,7 +119,7 @@ def planted(*, readable: bool, every: int = 1) -> bytes:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return changed(phantom_file(), change)
+        return changed(phantom_file(size=96), change)
 
 
 def contents(data: bytes) -> bytes:
@@ -165,7 +165,7 @@ def test_a_copy_has_no_mark_anywhere() -> None:
     copy = SECRET.whole(source)
     assert marks_in(copy) == set()
     assert copy[:128] == bytes(128)
-    assert opened(copy).PixelData == opened(phantom_file()).PixelData
+    assert opened(copy).PixelData == opened(phantom_file(size=96)).PixelData
 
 
 def test_objects_of_a_planted_source_have_no_mark(
@@ -186,10 +186,10 @@ def test_objects_of_a_planted_source_have_no_mark(
 
 def test_objects_refer_to_the_copy_and_do_not_say_on_which_day_they_were_made(tmp_path: Path) -> None:
     file = tmp_path / "source.dcm"
-    file.write_bytes(phantom_file())
+    file.write_bytes(phantom_file(size=96))
     explanation, source = explainer().explain(file, top_k=3), Source.read(file, change=SECRET)
     made = dicom_objects(explanation, source, kinds=KINDS, created=created(source.dataset))
-    copy, own = opened(SECRET.whole(phantom_file())), {str(each.uid) for each in made}
+    copy, own = opened(SECRET.whole(phantom_file(size=96))), {str(each.uid) for each in made}
     today = f"{datetime.now():%Y%m%d}".encode()
     assert source.is_deidentified
     for each in made:
@@ -254,7 +254,7 @@ def test_a_data_set_without_file_meta_becomes_a_file() -> None:
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_a_copy_reads_as_the_same_radiograph(tmp_path: Path, photometric: str) -> None:
-    source = phantom_file(photometric=photometric)  # type: ignore[arg-type]
+    source = phantom_file(size=96, photometric=photometric)  # type: ignore[arg-type]
     first, second = tmp_path / "source.dcm", tmp_path / "copy.dcm"
     first.write_bytes(source)
     second.write_bytes(SECRET.whole(source))
@@ -264,18 +264,25 @@ def test_a_copy_reads_as_the_same_radiograph(tmp_path: Path, photometric: str) -
         assert getattr(after, name) == getattr(before, name), name
 
 
-@pytest.mark.real_data
-def test_shared_sources_read_as_the_same_radiograph(tmp_path: Path, real_data: Path) -> None:
-    compared = 0
+@pytest.fixture(scope="module")
+def shared_copies(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> list[tuple[Path, Path, bool]]:
+    """Shared sources, their copies, and whether both read as the same pixels."""
+    folder, found = tmp_path_factory.mktemp("copies"), []
     for file in sorted((real_data / "dicom").glob("*.dcm")):
         try:
             before = read_radiograph(file)
         except CxrExplainError:
             continue
-        copy = SECRET.whole(file.read_bytes())
-        assert np.array_equal(before.pixels, pixels_of(tmp_path, copy)), file.name
-        compared += 1
-    assert compared > 10
+        copy = folder / file.name
+        copy.write_bytes(SECRET.whole(file.read_bytes()))
+        found.append((file, copy, np.array_equal(before.pixels, read_radiograph(copy).pixels)))
+    return found
+
+
+@pytest.mark.real_data
+def test_shared_sources_read_as_the_same_radiograph(shared_copies: list[tuple[Path, Path, bool]]) -> None:
+    assert [file.name for file, _, same in shared_copies if not same] == []
+    assert len(shared_copies) > 10
 
 
 def test_identifiers_are_consistent_within_and_over_files() -> None:
@@ -284,14 +291,14 @@ def test_identifiers_are_consistent_within_and_over_files() -> None:
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, "1.2.3.4"
         header.SourceImageSequence = [item]
 
-    referring = opened(SECRET.whole(changed(phantom_file(), refer)))
-    referred = opened(SECRET.whole(changed(phantom_file(), with_values(SOPInstanceUID="1.2.3.4"))))
+    referring = opened(SECRET.whole(changed(phantom_file(size=96), refer)))
+    referred = opened(SECRET.whole(changed(phantom_file(size=96), with_values(SOPInstanceUID="1.2.3.4"))))
     assert referring.SourceImageSequence[0].ReferencedSOPInstanceUID == referred.SOPInstanceUID
     assert referring.SourceImageSequence[0].ReferencedSOPClassUID == referring.SOPClassUID
     assert referring.StudyInstanceUID == referred.StudyInstanceUID
-    assert referring.SOPInstanceUID != opened(phantom_file()).SOPInstanceUID
+    assert referring.SOPInstanceUID != opened(phantom_file(size=96)).SOPInstanceUID
     assert referring.file_meta.MediaStorageSOPInstanceUID == referring.SOPInstanceUID
-    other = opened(Deidentifier(bytes(32)).whole(phantom_file()))
+    other = opened(Deidentifier(bytes(32)).whole(phantom_file(size=96)))
     assert other.StudyInstanceUID != referring.StudyInstanceUID
 
 
@@ -304,14 +311,14 @@ def test_days_between_the_studies_of_a_patient_stay_and_no_two_patients_are_move
         change = with_values(
             PatientID=patient, StudyDate=day, SeriesDate=day, AcquisitionDateTime=f"{day}093000"
         )
-        return opened(SECRET.whole(changed(phantom_file(), change)))
+        return opened(SECRET.whole(changed(phantom_file(size=96), change)))
 
     first, second = study("A", "20190228"), study("A ", "20200301")
     assert (_day(second) - _day(first)).days == 367
     assert first.PatientID == second.PatientID == first.PatientName
     assert first.AcquisitionDateTime == f"{first.StudyDate}093000"
     assert first.SeriesDate == first.StudyDate
-    assert first.StudyTime == opened(phantom_file()).StudyTime
+    assert first.StudyTime == opened(phantom_file(size=96)).StudyTime
     others = [study(patient, "20190228") for patient in "BCDE"]
     assert len({first.StudyDate, *(each.StudyDate for each in others)}) == 5
     assert len({first.PatientID, *(each.PatientID for each in others)}) == 5
@@ -320,7 +327,7 @@ def test_days_between_the_studies_of_a_patient_stay_and_no_two_patients_are_move
 
 def test_two_persons_never_become_one() -> None:
     def patient(**values: str) -> str:
-        return str(opened(SECRET.whole(changed(phantom_file(), with_values(**values)))).PatientID)
+        return str(opened(SECRET.whole(changed(phantom_file(size=96), with_values(**values)))).PatientID)
 
     known = patient(PatientID="1")
     assert patient(PatientID="1", IssuerOfPatientID="another hospital") != known
@@ -329,8 +336,8 @@ def test_two_persons_never_become_one() -> None:
 
 
 def test_the_header_says_what_was_done_and_nothing_of_clean_pixels() -> None:
-    plain = opened(SECRET.whole(phantom_file()))
-    retaining = opened(Deidentifier(KEY, ("patient-characteristics",)).whole(phantom_file()))
+    plain = opened(SECRET.whole(phantom_file(size=96)))
+    retaining = opened(Deidentifier(KEY, ("patient-characteristics",)).whole(phantom_file(size=96)))
     assert plain.PatientIdentityRemoved == "YES"
     assert plain.LongitudinalTemporalInformationModified == "MODIFIED"
     assert [c.CodeValue for c in plain.DeidentificationMethodCodeSequence] == ["113100", "113107"]
@@ -342,7 +349,7 @@ def test_the_header_says_what_was_done_and_nothing_of_clean_pixels() -> None:
     assert (
         plain.DeidentificationMethodCodeSequence[0].CodeMeaning == "Basic Application Confidentiality Profile"
     )
-    before = opened(phantom_file())
+    before = opened(phantom_file(size=96))
     assert (plain.PatientSex, "PatientAge" in plain) == ("", False)
     assert (retaining.PatientSex, retaining.PatientAge) == (before.PatientSex, before.PatientAge)
     assert retaining.PatientBirthDate == ""
@@ -357,7 +364,7 @@ def test_retained_characteristics_are_no_free_text() -> None:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        source = changed(phantom_file(), with_values(**values))
+        source = changed(phantom_file(size=96), with_values(**values))
     copy = Deidentifier(KEY, ("patient-characteristics",)).whole(source)
     assert b"PHI" not in copy
     assert opened(copy).PatientWeight == 71.5
@@ -370,13 +377,13 @@ def test_burned_in_annotation_is_as_the_source_has_it_and_flagged(said: str | No
         if said is not None:
             header.BurnedInAnnotation = said
 
-    copy = opened(SECRET.whole(changed(phantom_file(), change)))
+    copy = opened(SECRET.whole(changed(phantom_file(size=96), change)))
     assert copy.get("BurnedInAnnotation") == kept
     assert any("BurnedInAnnotation" in note for note in notes(copy)) == (said != "NO")
 
 
 def test_an_overlay_in_the_pixels_is_flagged() -> None:
-    header = opened(phantom_file())
+    header = opened(phantom_file(size=96))
     header[0x60000102] = raw(0x60000102, "US", b"\x0c\0")
     assert any("OverlayBitPosition" in note for note in notes(header))
 
@@ -430,7 +437,7 @@ def test_what_the_profile_removes_is_not_there_and_what_it_empties_is_empty() ->
             if action != "U" and dictionary_VR(keyword) not in ("SQ", "DA"):
                 setattr(header, keyword, "VALUE")
 
-    copy = opened(SECRET.whole(changed(phantom_file(), fill)))
+    copy = opened(SECRET.whole(changed(phantom_file(size=96), fill)))
     for keyword, action in QUOTED.items():
         if action.startswith("X"):
             assert keyword not in copy, keyword
@@ -456,8 +463,8 @@ def test_a_copy_has_no_error_that_the_source_has_not(
 
 
 def _valid_sources() -> Iterator[tuple[str, bytes]]:
-    yield "mono2", phantom_file()
-    yield "mono1", phantom_file(photometric="MONOCHROME1")
+    yield "mono2", phantom_file(size=96)
+    yield "mono1", phantom_file(size=96, photometric="MONOCHROME1")
     yield "jpegls", _rewritten(uid.JPEGLSLossless)
 
     def describe(header: Dataset) -> None:
@@ -466,20 +473,16 @@ def _valid_sources() -> Iterator[tuple[str, bytes]]:
         header.DeviceSerialNumber, header.DetectorID = "1", "2"
         header.PatientBirthDate, header.AccessionNumber = "19470313", "A1"
 
-    yield "described", changed(phantom_file(), describe)
+    yield "described", changed(phantom_file(size=96), describe)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("test", [pytest.param("dciodvfy", marks=needs_dciodvfy)])
-def test_copies_of_shared_radiographs_have_no_new_error(tmp_path: Path, real_data: Path, test: str) -> None:
+def test_copies_of_shared_radiographs_have_no_new_error(
+    shared_copies: list[tuple[Path, Path, bool]], test: str
+) -> None:
     new = set[tuple[str, str]]()
-    for file in sorted((real_data / "dicom").glob("*.dcm")):
-        try:
-            read_radiograph(file)
-        except CxrExplainError:
-            continue
-        copy = tmp_path / file.name
-        copy.write_bytes(SECRET.whole(file.read_bytes()))
+    for file, copy, _ in shared_copies:
         new |= {(file.name, error) for error in kinds_of_errors(copy) - kinds_of_errors(file)}
     assert new == set(), test
 
@@ -521,7 +524,7 @@ def test_options_out_of_range_are_refused(wrong: dict) -> None:
 
 
 def test_an_unknown_sop_class_is_refused() -> None:
-    source = changed(phantom_file(), with_values(SOPClassUID="1.2.3"))
+    source = changed(phantom_file(size=96), with_values(SOPClassUID="1.2.3"))
     with pytest.raises(DicomObjectError, match="an SOPClassUID that is none of the standard's"):
         SECRET.whole(source)
 
@@ -534,17 +537,17 @@ def test_items_within_items_without_end_are_cut_off() -> None:
         outer.ViewCodeSequence = [item]
         outer.Rows = 1
         item = outer
-    copy = opened(SECRET.whole(changed(phantom_file(), with_values(ViewModifierCodeSequence=[item]))))
+    copy = opened(SECRET.whole(changed(phantom_file(size=96), with_values(ViewModifierCodeSequence=[item]))))
     assert str(copy).count("View Code Sequence") <= 8
 
 
 def test_texts_without_end_go_and_numbers_stay_whether_read_before_or_not() -> None:
-    header = parse_dicom(phantom_file())
+    header = parse_dicom(phantom_file(size=96))
     header[0x00281050] = raw(0x00281050, "DS", b"1\\" * 2**20)
     assert header.ImagerPixelSpacing[0] > 0  # which makes a value of it
     SECRET(header)
     assert "WindowCenter" not in header
-    assert header.ImagerPixelSpacing == opened(phantom_file()).ImagerPixelSpacing
+    assert header.ImagerPixelSpacing == opened(phantom_file(size=96)).ImagerPixelSpacing
 
 
 def whole_or_error(data: bytes) -> bytes:

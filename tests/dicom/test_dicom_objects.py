@@ -23,17 +23,17 @@ WHEN = datetime(2020, 1, 2, 3, 4, 5)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> DicomObjects:
     """Every kind of object of a phantom."""
-    return objects_of(tmp_path_factory.mktemp("made"), phantom_file(), created=WHEN)
+    return objects_of(tmp_path_factory.mktemp("made"), phantom_file(size=96), created=WHEN)
 
 
 def test_the_same_input_settings_and_time_give_the_same_bytes(made: DicomObjects, tmp_path: Path) -> None:
-    again = objects_of(tmp_path, phantom_file(), created=WHEN)
+    again = objects_of(tmp_path, phantom_file(size=96), created=WHEN)
     assert [each.to_bytes() for each in made] == [each.to_bytes() for each in again]
 
 
 def test_identifiers_depend_on_settings_and_source_and_not_on_time(tmp_path: Path) -> None:
     kinds = ("overlay",)
-    data = phantom_file()
+    data = phantom_file(size=96)
     plain = objects_of(tmp_path, data, kinds=kinds, created=WHEN)["overlay"].uid
     later = objects_of(tmp_path, data, kinds=kinds)["overlay"].uid
     other = objects_of(tmp_path, data, kinds=kinds, threshold=0.6)["overlay"].uid
@@ -90,7 +90,7 @@ def test_by_default_objects_are_made_now_wherever_the_source_is(tmp_path: Path) 
 
 
 def test_patient_and_study_are_those_of_the_source(made: DicomObjects, tmp_path: Path) -> None:
-    source = pydicom.dcmread(io.BytesIO(phantom_file()))
+    source = pydicom.dcmread(io.BytesIO(phantom_file(size=96)))
     for path in made.save(tmp_path / "out"):
         written = pydicom.dcmread(path)
         for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "PatientAge", "StudyDescription"):

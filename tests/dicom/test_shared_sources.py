@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -30,6 +31,8 @@ One has a modality LUT of fewer bits than it says, which the presentation state 
 REFERRED = {"ReferencedSOPInstanceUID": "SOPInstanceUID"}
 DRAWN = ("figure", "pdf")
 """Kinds that draw the record figure, which knows little of the header and takes most of the time."""
+HALVES = (("overlay", "report"), ("segmentation", "presentation"))
+"""The other kinds: by default those of one half from each source, and all from sources with a flaw."""
 DRAWN_BY_DEFAULT = ("highdicom_dx_thorax_small.dcm", "fodicom_CR_modalityLUT.dcm")
 
 
@@ -69,11 +72,25 @@ def flawed(errors: list[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def objects_without_new_errors(file: Path, kinds: tuple[str, ...], folder: Path) -> None:
+def halves() -> list[Any]:
+    """Every source with every half of the kinds; every second one of them is `slow`."""
+    return [
+        pytest.param(
+            name,
+            kinds,
+            marks=() if (place + half) % 2 == 0 or name in FROM_THE_SOURCE else pytest.mark.slow,
+            id=f"{name}-{' '.join(kinds)}",
+        )
+        for place, name in enumerate(names())
+        for half, kinds in enumerate(HALVES)
+    ]
+
+
+def objects_without_new_errors(file: Path, kinds: tuple[str, ...], folder: Path, top_k: int) -> None:
     """Make, write and check objects of a file."""
     name = file.name
     try:
-        explanation = explainer().explain(file, top_k=3)
+        explanation = explainer().explain(file, top_k=top_k)
     except cxr.errors.RadiographError as error:
         pytest.skip(f"cannot be explained: {type(error).__name__}")
     made = dicom_objects(explanation, file, kinds=kinds)
@@ -94,10 +111,15 @@ def objects_without_new_errors(file: Path, kinds: tuple[str, ...], folder: Path)
                 )
 
 
-@pytest.mark.parametrize("name", names())
-def test_objects_have_no_error_that_is_not_their_sources(name: str, real_data: Path, tmp_path: Path) -> None:
-    kinds = tuple(kind for kind in OBJECT_KINDS if kind not in DRAWN)
-    objects_without_new_errors(real_data / "dicom" / name, kinds, tmp_path)
+@pytest.mark.parametrize(("name", "kinds"), halves())
+def test_objects_have_no_error_that_is_not_their_sources(
+    name: str, kinds: tuple[str, ...], real_data: Path, tmp_path: Path
+) -> None:
+    objects_without_new_errors(real_data / "dicom" / name, kinds, tmp_path, top_k=1)
+
+
+def test_every_kind_is_made() -> None:
+    assert {*DRAWN, *HALVES[0], *HALVES[1]} == set(OBJECT_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +129,7 @@ def test_objects_have_no_error_that_is_not_their_sources(name: str, real_data: P
 def test_drawn_objects_have_no_error_that_is_not_their_sources(
     name: str, real_data: Path, tmp_path: Path
 ) -> None:
-    objects_without_new_errors(real_data / "dicom" / name, DRAWN, tmp_path)
+    objects_without_new_errors(real_data / "dicom" / name, DRAWN, tmp_path, top_k=3)
 
 
 def test_every_listed_flaw_is_of_a_file_that_is_there(real_data: Path) -> None:
