@@ -11,11 +11,12 @@ from pathlib import Path
 import pydicom
 import pytest
 from altered_sources import bare, explained_frame, multi_frame
-from dicom_sources import explained, explainer, objects_of, phantom_file
+from dicom_sources import explainer, phantom_file
 from dicom_tools import dciodvfy_errors
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
+import cxr_explain as cxr
 from cxr_explain.dicom.objects import dicom_objects
 from cxr_explain.dicom.source import Source
 
@@ -35,10 +36,23 @@ def text_of(pdf: bytes, folder: Path) -> str:
     return run.stdout
 
 
-def test_it_is_the_light_figure_padded_to_an_even_length(tmp_path: Path) -> None:
-    explanation, file = explained(tmp_path, phantom_file(42, 96))
+Plain = tuple[cxr.Explanation, Path, bytes]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    """An explanation, the file that it explains, and its object's file."""
+    file = tmp_path_factory.mktemp("plain") / "IMG-48151623.dcm"
+    file.write_bytes(phantom_file(42, 96))
+    explanation = explainer().explain(file, top_k=2)
     objects = dicom_objects(explanation, file, kinds=("pdf",), created=WHEN)
-    made = pydicom.dcmread(io.BytesIO(objects["pdf"].to_bytes()))
+    assert not objects.not_made
+    return explanation, file, objects["pdf"].to_bytes()
+
+
+def test_it_is_the_light_figure_padded_to_an_even_length(plain: Plain) -> None:
+    explanation, file, written = plain
+    made = pydicom.dcmread(io.BytesIO(written))
     assert made.SOPClassUID == EncapsulatedPDFStorage
     assert made.MIMETypeOfEncapsulatedDocument == "application/pdf"
     assert document(made) == explanation.figure(style="light").to_bytes("pdf")
@@ -53,9 +67,8 @@ def test_it_is_the_light_figure_padded_to_an_even_length(tmp_path: Path) -> None
 
 
 @needs_poppler
-def test_its_words_are_found_and_its_properties_name_nobody(tmp_path: Path) -> None:
-    made = objects_of(tmp_path, phantom_file(42, 96), kinds=("pdf",))["pdf"].dataset
-    said = text_of(document(made), tmp_path)
+def test_its_words_are_found_and_its_properties_name_nobody(plain: Plain, tmp_path: Path) -> None:
+    said = text_of(document(pydicom.dcmread(io.BytesIO(plain[2]))), tmp_path)
     assert "Research use only - not for diagnosis" in said
     assert "Effusion" in said
     run = subprocess.run(["pdfinfo", tmp_path / "out.pdf"], capture_output=True, text=True, check=True)
@@ -65,18 +78,16 @@ def test_its_words_are_found_and_its_properties_name_nobody(tmp_path: Path) -> N
 
 
 @needs_poppler
-def test_a_de_identified_source_leaves_no_name_of_its_file(tmp_path: Path) -> None:
-    file = tmp_path / "IMG-48151623.dcm"
-    file.write_bytes(phantom_file(42, 96))
-    explanation = explainer().explain(file, top_k=2)
+def test_a_de_identified_source_leaves_no_name_of_its_file(plain: Plain, tmp_path: Path) -> None:
+    explanation, file, written = plain
     digest = explanation.provenance.radiograph_sha256[:12]
 
-    def said(source: Source) -> str:
-        made = dicom_objects(explanation, source, kinds=("pdf",))["pdf"].dataset
+    def said(made: Dataset) -> str:
         return "".join(text_of(document(made), tmp_path).split())
 
-    kept = said(Source.read(file))
-    removed = said(Source.read(file, change=lambda header: setattr(header, "SOPInstanceUID", "2.25.7")))
+    source = Source.read(file, change=lambda header: setattr(header, "SOPInstanceUID", "2.25.7"))
+    kept = said(pydicom.dcmread(io.BytesIO(written)))
+    removed = said(dicom_objects(explanation, source, kinds=("pdf",))["pdf"].dataset)
     for secret in ("IMG-48151623", digest):
         assert secret in kept
         assert secret not in removed

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from altered_sources import bare, explained_frame, multi_frame
+from diagonal import diagonal
 from dicom_markers import marker_maps, marker_radiograph, study_of
 from dicom_sources import changed, explained, explainer, objects_of, phantom_file
 from dicom_tools import dciodvfy_errors
@@ -137,24 +138,26 @@ def modality_lut(header: Dataset) -> None:
 
 @pytest.mark.dcmtk
 @pytest.mark.skipif(shutil.which("dcmp2pgm") is None, reason="Debian's dcmtk is not installed")
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda header: None,
-        no_window,
-        narrow,
-        unlike,
-        rescaled,
-        modality_lut,
-        lambda header: lut(header, 12, 4095),
-        lambda header: lut(header, 16, 16383),  # 14 bits declared as 16, as CR systems write them
-    ],
+    ("change", "photometric"),
+    diagonal(
+        [
+            lambda header: None,
+            no_window,
+            narrow,
+            unlike,
+            rescaled,
+            modality_lut,
+            lambda header: lut(header, 12, 4095),
+            lambda header: lut(header, 16, 16383),  # 14 bits declared as 16, as CR systems write them
+        ],
+        ["MONOCHROME1", "MONOCHROME2"],
+    ),
 )
 def test_grey_levels_are_those_that_were_read(
     tmp_path: Path,
-    photometric: str,
     change,  # type: ignore[no-untyped-def]
+    photometric: str,
 ) -> None:
     made = objects_of(tmp_path, changed(phantom_file(42, 96, photometric), change), kinds=KINDS)
     (path,) = made.save(tmp_path / "out")

@@ -32,6 +32,7 @@ from cxr_explain.support.cores import available_cores
 
 UNKNOWN = "\U00013080"
 """A hieroglyph, which no font here has."""
+ASKED = RankingSettings(top_k=1)
 
 
 def labels_of(path: Path, _shape: tuple[int, int]) -> ReferenceLabels | None:
@@ -64,9 +65,8 @@ def run(files: list[Path], output: Path, workers: int) -> tuple[Found, list[obje
     drawing._shown.clear()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
-        asked = RankingSettings(top_k=2)
         found = list(
-            explain_files(explainer, files, output, asked=asked, labels_for=labels_of, workers=workers)
+            explain_files(explainer, files, output, asked=ASKED, labels_for=labels_of, workers=workers)
         )
     return found, [(str(each.message), each.category, each.filename, each.lineno) for each in said]
 
@@ -159,7 +159,7 @@ def test_what_no_process_could_be_started_for_is_drawn_here(
 
 def test_whoever_stops_early_leaves_no_process(files: list[Path], tmp_path: Path) -> None:
     explainer = Explainer(XRVDenseNet(small_xrv(), input_size=64))
-    results = explain_files(explainer, files, tmp_path / "out", workers=2, batch_size=2)
+    results = explain_files(explainer, files, tmp_path / "out", asked=ASKED, workers=2, batch_size=2)
     next(results)
     assert multiprocessing.active_children()
     results.close()  # type: ignore[attr-defined]

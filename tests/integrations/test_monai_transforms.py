@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diagonal import diagonal
 from monai.data import (
     CacheDataset,
     DataLoader,
@@ -202,8 +203,7 @@ def test_prepared_inputs_are_the_explainers(explainer: Explainer, upright: Path)
         np.testing.assert_allclose((x, y), centre, atol=1e-9)
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad"])
-@pytest.mark.parametrize("k", [0, 1, 2, 3])
+@pytest.mark.parametrize(("fit", "k"), diagonal(["crop", "pad"], [0, 1, 2, 3]))
 def test_maps_of_prepared_inputs_are_carried_back(upright: Path, fit: Any, k: int) -> None:
     explainer = Explainer.from_pretrained("phantom", device="cpu", fit=fit)
     pipeline = Compose([READ, Rotate90d("image", k=k), PrepareRadiographd("image", explainer)])
@@ -238,15 +238,7 @@ def test_fm_g_cam_and_the_inverse_give_the_explanations_map(upright: Path) -> No
     assert np.corrcoef(found.numpy().ravel(), expected.ravel())[0, 1] > 0.99
 
 
-@pytest.mark.parametrize(
-    ("kind", "workers"),
-    [
-        (Dataset, 0),
-        (Dataset, 2),
-        (CacheDataset, 0),
-        pytest.param(CacheDataset, 2, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("kind", "workers"), diagonal([Dataset, CacheDataset], [2, 0]))
 def test_data_sets_loaders_and_collation(phantoms: Path, kind: Any, workers: int) -> None:
     pipeline = Compose([READ, ExplainRadiographd("image", "phantom", top_k=3, device="cpu")])
     options = {"progress": False, "num_workers": 2} if kind is CacheDataset else {}
@@ -255,13 +247,14 @@ def test_data_sets_loaders_and_collation(phantoms: Path, kind: Any, workers: int
     assert batch["image"].shape == (FILES, 1, 256, 256)
     assert batch["image_fused_map"].shape == (FILES, 3, 256, 256)
     assert batch["image_probabilities"].shape == (FILES, 3)
+    another = ExplainRadiographd("image", "phantom", top_k=3, device="cpu")
     for number, item in enumerate(decollate_batch(batch)):
         alone = pipeline(files(phantoms)[number])
         assert item["image_pathologies"] == alone["image_pathologies"]
         assert item["image"].meta["id"] == alone["image"].meta["id"]
         assert item["image"].meta["phantom"]
         torch.testing.assert_close(item["image_fused_map"], alone["image_fused_map"])
-        again = ExplainRadiographd("image", "phantom", top_k=3, device="cpu")({"image": item["image"]})
+        again = another({"image": item["image"]})
         torch.testing.assert_close(again["image_fused_map"], alone["image_fused_map"])
 
 
