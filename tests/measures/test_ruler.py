@@ -202,11 +202,11 @@ def test_the_measures_of_a_class_map_are_their_definitions(
     boxes = {"box": edges[:1], "mask": [], "both": edges[:1], "two boxes": edges}[known]
     masks = {"Mass": mask} if known in ("mask", "both") else {}
     ruler = Ruler.of(geometry, masks=masks, boxes=[box_of(each) for each in boxes])
+    inside = slow_finding(geometry, masks.get("Mass"), boxes)
+    near = slow_near(geometry, inside)
     for class_map in (draws.normal(size=(7, 7)), draws.random((3, 3)) - 0.9, np.eye(8) + 0.1):
         found = ruler.class_map("Mass", class_map)
         values = ruler.grid.maps(class_map).astype(np.float64)
-        inside = slow_finding(geometry, masks.get("Mass"), boxes)
-        near = slow_near(geometry, inside)
         expected = ClassMapMeasures(
             peak_hit=slow_hit(values, inside),
             tolerant_hit=slow_hit(values, near),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -62,13 +64,17 @@ def explainer() -> Explainer:
     return Explainer.from_pretrained("phantom")
 
 
+@cache
+def plain() -> Radiograph:
+    return to_radiograph(render(sample_patient(10_000_000), size=288))
+
+
 def example(
     explainer: Explainer, margins: tuple[int, int], fit: Fit, seed: int, fusion: tuple[str, ...]
 ) -> Example:
     """A phantom with margins, so that it is not square; Mass is boxed, the others have masks."""
     draws = np.random.default_rng(seed)
-    plain = to_radiograph(render(sample_patient(10_000_000), size=288))
-    pixels = np.pad(plain.pixels, [(margin, margin) for margin in margins], constant_values=-1024)
+    pixels = np.pad(plain().pixels, [(margin, margin) for margin in margins], constant_values=-1024)
     radiograph = replace(Radiograph.from_array(pixels, id="a"), phantom=True)
     height, width = pixels.shape
     boxes = tuple(
@@ -162,11 +168,25 @@ MEASURED_BY: Mapping[str, Callable[[Example], dict[str, Numbers]]] = {
 """All that measure where a map lies; each may leave out what it does not measure."""
 
 
-@pytest.mark.parametrize("fusion", [("Effusion", "Mass"), ("Mass", "Effusion", "Cardiomegaly")])
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("fit", ["crop", "pad"])
-@pytest.mark.parametrize("margins", [(0, 61), (40, 0), (0, 0)])
-@pytest.mark.parametrize("evidence", [True, False])
+MARGINS = ((0, 61), (40, 0), (0, 0))
+FITS: tuple[Fit, ...] = ("crop", "pad")
+FUSIONS = (("Effusion", "Mass"), ("Mass", "Effusion", "Cardiomegaly"))
+QUICK = {
+    *((True, margin, fit, fit, (margin + fit) % 2) for margin in range(3) for fit in range(2)),
+    *((False, margin, margin % 2, 1 - margin % 2, margin % 2) for margin in range(3)),
+}
+"""What is looked at by default: every margin in every fit, and each without evidence once."""
+
+CHOICES = [
+    pytest.param(
+        evidence, MARGINS[margin], FITS[fit], seed, FUSIONS[fusion],
+        marks=() if (evidence, margin, fit, seed, fusion) in QUICK else pytest.mark.slow,
+    )
+    for evidence, margin, fit, seed, fusion in product((True, False), range(3), range(2), range(2), range(2))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("evidence", "margins", "fit", "seed", "fusion"), CHOICES)
 def test_one_case_has_one_number(
     explainer: Explainer,
     margins: tuple[int, int],
