@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from torch.nn import functional as F
 
 from cxr_explain import Explainer, HookedClassifier, Outputs, Radiograph, XRVDenseNet, explain
 from cxr_explain.errors import ModelError, OptionError
-from cxr_explain.models.base import Classifier
+from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import as_classifier
 from cxr_explain.models.families import FAMILIES, REFUSED, family_of_module
 
@@ -53,6 +56,26 @@ def models(home: Path) -> dict[str, nn.Module]:
     return {name: getattr(xrv_files, f"write_{name}")(home) for name in FACTS}
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of a model's classifier, which several tests look at."""
+
+    classifier: Classifier
+    inputs: Tensor
+    found: ForwardPass
+
+
+@pytest.fixture(scope="module")
+def passes(models: dict[str, nn.Module]) -> Callable[[str], Pass]:
+    @cache
+    def run(name: str) -> Pass:
+        classifier = as_classifier(models[name])
+        inputs = images(1, FACTS[name][0])
+        return Pass(classifier, inputs, classifier.forward(inputs))
+
+    return run
+
+
 @pytest.fixture(params=FACTS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -70,41 +93,45 @@ def test_size_names_and_kind_are_the_models_own(models: dict[str, nn.Module], na
     assert classifier.name == f"TorchXRayVision {models[name]!r}"
 
 
-def test_the_logits_are_those_behind_what_calling_it_gives(models: dict[str, nn.Module], name: str) -> None:
-    module = models[name]
-    classifier = as_classifier(module)
-    size, _, kind = FACTS[name]
-    inputs = images(1, size)
-    logits = classifier.forward(inputs).logits
+def test_the_logits_are_those_behind_what_calling_it_gives(
+    models: dict[str, nn.Module], passes: Callable[[str], Pass], name: str
+) -> None:
+    one = passes(name)
+    logits, kind = one.found.logits, FACTS[name][2]
     assert logits.std() > 0.1
-    torch.testing.assert_close(AS_CALLED[kind](logits), called(module, inputs), atol=2e-4, rtol=1e-5)
-    torch.testing.assert_close(classifier.logits(inputs), logits, atol=2e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        AS_CALLED[kind](logits), called(models[name], one.inputs), atol=2e-4, rtol=1e-5
+    )
+    torch.testing.assert_close(one.classifier.logits(one.inputs), logits, atol=2e-4, rtol=1e-5)
 
 
 def test_the_weights_of_the_maps_agree_with_finite_differences(
-    models: dict[str, nn.Module], name: str
+    models: dict[str, nn.Module], passes: Callable[[str], Pass], name: str
 ) -> None:
-    """Each channel of the explained layer moved by a little: what becomes of the model's own logits."""
-    module = models[name]
-    classifier = as_classifier(module)
-    inputs = images(1, classifier.input_size)
-    alpha = classifier.forward(inputs).weights(torch.tensor([[0, 1]]))[0]
-    layer = module.get_submodule(classifier.target_layer)
+    """Each channel of the explained layer moved by a little: what becomes of the model's own logits.
+
+    One pass: the layer gives its output four times, with each of two channels moved down and up.
+    """
+    one = passes(name)
+    alpha = one.found.weights(torch.tensor([[0, 1]]))[0]
+    layer = models[name].get_submodule(one.classifier.target_layer)
     channels = alpha[0].abs().topk(2).indices.tolist()
-    cells = classifier.forward(inputs).activations[0, 0].numel()
-    for channel in channels:
-        moved = []
-        for step in (-STEP, STEP):
+    cells = one.found.activations[0, 0].numel()
+    moves = list(product(channels, (-STEP, STEP)))
 
-            def move(_module: nn.Module, _inputs: object, output: Tensor, step: float = step) -> Tensor:
-                output = output.clone()
-                output[:, channel] += step  # noqa: B023 - called at once
-                return output
+    def move(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        output = output.repeat(len(moves), 1, 1, 1)
+        for row, (channel, step) in enumerate(moves):
+            output[row, channel] += step
+        return output
 
-            handle = layer.register_forward_hook(move)
-            moved.append(classifier.logits(inputs)[0, :2].double())
-            handle.remove()
-        slope = (moved[1] - moved[0]) / (2 * STEP) / cells
+    handle = layer.register_forward_hook(move)
+    try:
+        moved = one.classifier.logits(one.inputs)[:, :2].double().view(len(channels), 2, 2)
+    finally:
+        handle.remove()
+    for channel, (down, up) in zip(channels, moved, strict=True):
+        slope = (up - down) / (2 * STEP) / cells
         torch.testing.assert_close(slope.float(), alpha[:, channel], rtol=0.03, atol=1e-5)
 
 
