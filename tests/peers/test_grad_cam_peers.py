@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -74,17 +76,23 @@ def _xrv_densenet() -> nn.Module:
     return DenseNet(num_classes=len(LABELS), **small).double().eval()
 
 
-def _resnet18() -> nn.Module:
-    from torchvision.models import resnet18
-
-    torch.manual_seed(0)
-    return resnet18(num_classes=len(LABELS)).double().eval()
+def _resnet() -> nn.Module:
+    """torchvision's class, with one block for each layer; always another copy."""
+    return deepcopy(_first_resnet())
 
 
-RESNET = Case(_resnet18, "layer4", 3)
+@cache
+def _first_resnet() -> nn.Module:
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    torch.manual_seed(1)
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(LABELS)).double().eval()
+
+
+RESNET = Case(_resnet, "layer4", 3)
 CASES = [
     pytest.param(Case(_xrv_densenet, "features.denseblock4", 1), id="XRV DenseNet"),
-    pytest.param(RESNET, id="torchvision ResNet-18"),
+    pytest.param(RESNET, id="torchvision ResNet"),
 ]
 each_case = pytest.mark.parametrize("case", CASES)
 each_class = pytest.mark.parametrize("index", CLASSES)

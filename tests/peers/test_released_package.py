@@ -8,7 +8,9 @@ tensor in place. Rank 1 is therefore equation 3, every other rank is not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -43,11 +45,17 @@ def _small_xrv_densenet() -> nn.Module:
     return DenseNet(growth_rate=8, block_config=(2, 2, 2, 2), num_init_features=16).double().eval()
 
 
-def _resnet18() -> nn.Module:
-    from torchvision.models import resnet18
+def _resnet() -> nn.Module:
+    """torchvision's class, with one block for each layer; always another copy."""
+    return deepcopy(_first_resnet())
+
+
+@cache
+def _first_resnet() -> nn.Module:
+    from torchvision.models.resnet import BasicBlock, ResNet
 
     torch.manual_seed(0)
-    return resnet18(num_classes=len(LABELS)).double().eval()
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(LABELS)).double().eval()
 
 
 def _noise(channels: int) -> Tensor:
@@ -58,7 +66,7 @@ def _noise(channels: int) -> Tensor:
 # Not `features.norm5` of the DenseNet: there the package raises, see the last test.
 CASES = [
     pytest.param(Case(_small_xrv_densenet, "features.denseblock4", _noise(1)), id="XRV DenseNet"),
-    pytest.param(Case(_resnet18, "layer4", _noise(3)), id="torchvision ResNet-18"),
+    pytest.param(Case(_resnet, "layer4", _noise(3)), id="torchvision ResNet"),
 ]
 
 
