@@ -21,6 +21,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "_ext"))
 import layer_table
 from layer_table import NAMES, ROWS, Row
+from networks import randomise_norms
 
 from cxr_explain import Explainer, HookedClassifier, class_maps, imagenet_input, layers
 from cxr_explain.models.base import Classifier
@@ -44,10 +45,60 @@ PAGE = layer_table.PAGE.read_text(encoding="utf-8")
 each_row = pytest.mark.parametrize("row", ROWS, ids=str)
 
 
+def _resnet(channels: int) -> nn.Module:
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    module = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(NAMES))
+    module.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return module
+
+
+def _efficientnet() -> nn.Module:
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+
+    settings = [MBConvConfig(1, 3, 2, 32, 16, 1), MBConvConfig(6, 5, 2, 16, 24, 2)]
+    return EfficientNet(settings, 0.2, num_classes=len(NAMES), last_channel=96)
+
+
+def _mobilenet() -> nn.Module:
+    from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+
+    settings = [
+        InvertedResidualConfig(16, 3, 16, 16, True, "RE", 2, 1, 1),
+        InvertedResidualConfig(16, 5, 48, 24, True, "HS", 2, 1, 1),
+    ]
+    return MobileNetV3(settings, 64, num_classes=len(NAMES))
+
+
+def _timm_efficientnet() -> nn.Module:
+    import timm
+
+    return timm.create_model("test_efficientnet", num_classes=len(NAMES))
+
+
+def _monai_efficientnet() -> nn.Module:
+    from monai.networks.nets.efficientnet import EfficientNet
+
+    blocks = ["r1_k3_s22_e1_i32_o16_se0.25", "r2_k5_s22_e6_i16_o24_se0.25"]
+    return EfficientNet(blocks, spatial_dims=2, in_channels=1, num_classes=len(NAMES), image_size=64)
+
+
+SMALLER: dict[str, Callable[[], nn.Module]] = {
+    "torchvision resnet50": lambda: _resnet(3),
+    "torchvision efficientnet_b0": _efficientnet,
+    "torchvision mobilenet_v3_small": _mobilenet,
+    "timm efficientnet_b0": _timm_efficientnet,
+    "MONAI EfficientNetBN": _monai_efficientnet,
+    "TorchXRayVision ResNet": lambda: _resnet(1),
+}
+"""Of the same classes as the table's small models, which have all of the blocks here."""
+
+
 def small(row: Row) -> Classifier:
     """In float64, with a head that is not 0: that of torchvision's ViT begins so."""
     torch.manual_seed(0)
-    module = row.small().double()
+    module = randomise_norms(SMALLER[str(row)]()) if str(row) in SMALLER else row.small()
+    module.double()
     for layer in module.modules():
         if isinstance(layer, nn.Linear) and layer.out_features == len(layer_table.NAMES):
             nn.init.normal_(layer.weight, 0, 0.5)
