@@ -14,7 +14,7 @@ from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
 
-COUNT = 24
+COUNT = 12
 RUNNING = RunSettings(batch_size=4, workers=2, part_rows=4)
 
 
@@ -28,7 +28,7 @@ def explainer() -> Explainer:
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms in NIH ChestX-ray14's file layout."""
     folder = tmp_path_factory.mktemp("phantoms") / "nih"
-    for _ in write_dataset(folder, n=COUNT, seed=100, size=256, bits=12):
+    for _ in write_dataset(folder, n=COUNT, seed=100, size=128, bits=12):
         pass
     return folder
 

@@ -61,7 +61,7 @@ def test_planted_words_appear_nowhere_under_the_run(
             images / (f"Zzyxton_Quillon{number}.dcm" if named_after_the_patient else f"{number}.dcm")
         )
     broken = images / "broken.dcm"
-    broken.write_bytes(next(iter(sorted(images.glob("*.dcm")))).read_bytes()[:60_000])
+    broken.write_bytes(next(iter(sorted(images.glob("*.dcm")))).read_bytes()[:-20_000])
     manifest = make_manifest("dicom", images)
     run = run_audit(explainer, manifest, images, tmp_path / "run")
     assert len(run.results) == 3
