@@ -57,7 +57,7 @@ def test_phantoms_come_with_their_counterfactuals_where_they_are_asked_for() -> 
 def test_a_finding_that_others_hide_is_named() -> None:
     seed = next(
         seed
-        for seed in range(10_000_000, 10_001_000)
+        for seed in range(10_000_160, 10_001_000)
         if any(not mask.any() for mask in render(sample_patient(seed), size=32).masks.values())
     )
     (case,) = phantom_cases(1, seed=seed, size=32, counterfactuals=True)

@@ -16,12 +16,14 @@ from cxr_explain.measures.boxes import region_boxes
 from cxr_explain.measures.localisation import class_share, peak_hit, within
 from cxr_explain.measures.overlap import energy_in_mask, iou
 from cxr_explain.measures.segmentation import segment
+from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.pathologies import ReferenceBox
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.study.cases import Case
 from cxr_explain.study.measure import RANDOM, REFERENCE, UNRELATED, MeasureRow, Tables, measure
 from cxr_explain.study.plan import Plan, contenders
 from cxr_explain.study.seen_case import show
+from tests.networks import small_xrv
 
 
 def rows_of(rows: Sequence[MeasureRow], **chosen: object) -> list[MeasureRow]:
@@ -166,7 +168,8 @@ def test_strata_say_size_parts_and_kinds(cases: list[Case]) -> None:
     assert two.strata("Mass") == {"size": "large", "parts": 2, "kinds": 2}
 
 
-def test_the_model_leaves_as_it_came(explainer: Explainer, cases: list[Case], plan: Plan) -> None:
+def test_the_model_leaves_as_it_came(cases: list[Case], plan: Plan) -> None:
+    explainer = Explainer(XRVDenseNet(small_xrv(), input_size=64))
     one = replace(plan, contenders=contenders(("grad-cam",)), ks=(1,))
     before = {name: value.clone() for name, value in explainer.classifier.module.state_dict().items()}
     measure(explainer, cases[:1], one)
