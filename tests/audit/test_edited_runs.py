@@ -20,17 +20,18 @@ from cxr_explain import Explainer
 from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.results import figure_of, write_statistics
-from cxr_explain.audit.run import run_audit
+from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.seal import SEAL, WRITTEN_ANEW
 from cxr_explain.audit.store import SEALED, AuditRun
 from cxr_explain.cli.main import app
 from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.reference.csv_file import parse_manifest
-from tests.audit.conftest import RUNNING, manifest_text
+from tests.audit.conftest import manifest_text
 from tests.audit.edited_runs import EDITS, changed_json, changed_value, follow, resealed, said_of, same, told
 from tests.audit.test_audit_run import assert_same_table
 
-ROWS = 10
+ROWS = 6
+RUNNING = RunSettings(batch_size=2, workers=2, part_rows=2)
 
 
 class Runs:
@@ -38,8 +39,8 @@ class Runs:
 
     def __init__(self, explainer: Explainer, phantoms: Path, folder: Path) -> None:
         lines = manifest_text(phantoms).splitlines(keepends=True)[: ROWS + 1]
-        gone = lines[8].split(",")
-        lines[8] = ",".join([gone[0], "gone.png", *gone[2:]])
+        gone = lines[4].split(",")
+        lines[4] = ",".join([gone[0], "gone.png", *gone[2:]])
         self.explainer, self.images = explainer, phantoms / "images"
         self.manifest = parse_manifest("".join(lines).encode(), source="phantoms")
         other = Explainer.from_pretrained("phantom")
