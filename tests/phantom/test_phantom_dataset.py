@@ -21,7 +21,7 @@ from cxr_explain.phantom.dataset import BOXES, LABELS, write_dataset
 from cxr_explain.phantom.dicom import to_dicom
 from cxr_explain.reference import read_references
 
-N, SIZE = 12, 96
+N, SIZE = 8, 96
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from cxr_explain.study import plots
 from cxr_explain.study.measure import Tables
 from cxr_explain.study.plan import Plan, contenders
 from cxr_explain.study.plots import draw_plots
@@ -66,8 +68,9 @@ def test_one_rule_alone_has_a_report_without_comparisons(tables: Tables, plan: P
 
 
 def test_the_plots_show_something_and_are_the_same_each_time(
-    tables: Tables, plan: Plan, tmp_path: Path
+    tables: Tables, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plots, "_DPI", 50)
     findings = Findings.of("A study", plan, tables)
     first, second = (draw_plots(findings, tmp_path / name) for name in ("one", "two"))
     assert [path.name for path in first] == ["rules.png", "fusions.png", "randomised.png"]
