@@ -124,7 +124,7 @@ def test_ctrl_c_finishes_the_batch(phantoms: Path, audited: Path, tmp_path: Path
     )
     while not (tmp_path / "run" / "audit.log").exists():
         time.sleep(0.01)
-    time.sleep(0.3)
+    time.sleep(0.1)
     os.kill(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
