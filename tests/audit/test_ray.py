@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import pickle
 import random
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 
 from cxr_explain import Explainer
@@ -22,7 +17,6 @@ from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explainer import Pretrained
-from cxr_explain.integrations import ray_crew
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.test_audit_run import assert_same_table
 
@@ -53,70 +47,6 @@ def on_ray(
     return run_audit(explainer, manifest, images, where, running=RUNNING, crew=crew, **options)
 
 
-class InThisProcess:
-    """What Ray Data does for a crew, without its processes: pickled actors, and blocks done last one first.
-
-    Its functions take what Ray's own take.
-    """
-
-    def __init__(self) -> None:
-        self.data = self
-        self.DataContext = SimpleNamespace(get_current=SimpleNamespace)
-
-    def is_initialized(self) -> bool:
-        return True
-
-    def from_items(self, *items: Any, **options: Any) -> InThisProcess:
-        given = inspect.signature(ray.data.from_items).bind(*items, **options).arguments
-        self.items, self.count = given["items"], given["override_num_blocks"]
-        return self
-
-    def map_batches(self, *actor: Any, **options: Any) -> InThisProcess:
-        given = inspect.signature(ray.data.Dataset.map_batches).bind(self, *actor, **options).arguments
-        made = pickle.dumps((given["fn"], given["fn_constructor_args"]))
-        loaded = (pickle.loads(made) for _ in range(given["concurrency"]))
-        self.actors = [kind(*arguments) for kind, arguments in loaded]
-        self.size = given["batch_size"]
-        return self
-
-    def iter_batches(self, **options: Any) -> Iterator[dict[str, Any]]:
-        given = inspect.signature(ray.data.Dataset.iter_batches).bind(self, **options).arguments
-        assert given["batch_size"] is None, "each block as it is"
-        starts = range(0, len(self.items), self.size)
-        assert len(starts) == self.count
-        for at in reversed(starts):
-            rows = self.items[at : at + self.size]
-            block = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-            yield self.actors[at // self.size % len(self.actors)](block)
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_blocks_in_any_order_give_the_same_table(
-    begun: bool,
-    finished: AuditRun,
-    explainer: Explainer,
-    manifest: Manifest,
-    phantoms: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("ray.data", reason="needs the packages of the `ray` extra")
-    monkeypatch.setattr(ray_crew, "require", lambda *_: InThisProcess())
-    if begun:
-        run_audit(
-            explainer, manifest, phantoms / "images", tmp_path / "run", running=RUNNING, stop=lambda: True
-        )
-    seen: list[int] = []
-    run = on_ray(
-        explainer, manifest, phantoms / "images", tmp_path / "run",
-        advance=lambda progress: seen.append(progress.explained),
-    )  # fmt: skip
-    assert_same_table(finished, run)
-    assert sum(seen) == len(manifest) - (4 if begun else 0)
-    assert len(seen) == len(manifest) // 4 - begun, "one block, one message"
-
-
-@pytest.mark.slow
 def test_two_workers_give_the_same_table(
     cluster: None,
     finished: AuditRun,
