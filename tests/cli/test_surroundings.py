@@ -1,6 +1,8 @@
 """The commands where something is amiss around them: nobody's home, closed streams, a locale without letters.
 
-Each surrounding is one process that runs five commands, one after the other, as their entry point does.
+In each surrounding five commands run one after the other, as their entry point does. What a process is born
+with, its user and its locale, has a process of its own; what may change later, the home folder and standard
+output, changes within it.
 """
 
 from __future__ import annotations
@@ -25,20 +27,49 @@ UNNAMED = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
 """A user id that no passwd entry has, with the file permissions of the user who runs the tests."""
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 from cxr_explain.cli.main import main
-codes = {}
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["cxr-explain", *words]
-    try:
-        main()
-    except SystemExit as end:
-        codes[words[0]] = end.code or 0
-with open("codes.json", "w") as file:
-    json.dump(codes, file)
+surroundings, end_of_one = json.loads(sys.argv[1]), sys.argv[2]
+for surrounding in surroundings:
+    os.chdir(surrounding["folder"])
+    os.environ.pop("HOME", None)
+    if surrounding["home"]:
+        os.environ["HOME"] = surrounding["home"]
+    if surrounding["closed"]:
+        os.close(1)
+        sys.stdout = None  # as Python finds it where it starts with such a stream
+    codes = {}
+    for words in surrounding["commands"]:
+        sys.argv = ["cxr-explain", *words]
+        try:
+            main()
+        except SystemExit as end:
+            codes[words[0]] = end.code or 0
+    with open("codes.json", "w") as file:
+        json.dump(codes, file)
+    for stream in (sys.stdout, sys.stderr):
+        print(end_of_one, file=stream, flush=True)
 """
 
 COMMANDS = ("explain", "evaluate", "weights", "manifest", "audit")
+
+
+END = "-- end of a surrounding --"
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """What is amiss while five commands run.
+
+    Args:
+        folder: folder in which they run.
+        home: the home folder, if there is one.
+        closed: standard output is closed, now and from now on.
+    """
+
+    folder: Path
+    home: Path | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +92,7 @@ class Ran:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two phantoms, and the bundled weights under a name of one's own, whose digest is recorded."""
     folder = tmp_path_factory.mktemp("data")
-    list(write_dataset(folder / "phantoms", n=2, seed=39, size=96))
+    list(write_dataset(folder / "phantoms", n=2, seed=62, size=96))
     shutil.copy(place_of(find_entry("phantom")), folder / "own.safetensors")
     return folder
 
@@ -86,88 +117,107 @@ def unnamed() -> Sequence[str]:
 
 
 def run_all(
-    folder: Path,
+    surroundings: Sequence[Surrounding],
     data: Path,
     environment: Mapping[str, str],
     *,
     prefix: Sequence[str] = (),
-    redirected: str = "",
-) -> Ran:
-    """Run the five commands in one process, in an environment that is otherwise nearly bare."""
+) -> list[Ran]:
+    """Run the five commands in each surrounding, all in one process, in a nearly bare environment."""
     images = data / "phantoms" / "images"
     weights = ("--weights", str(data / "own.safetensors"))
-    one = str(images / "phantom-000039.png")
+    one = str(images / "phantom-000062.png")
     words = (
-        ("explain", str(images), *weights, "--out", "explained", "--page", "--top-k", "2"),
+        ("explain", one, *weights, "--out", "explained", "--page", "--top-k", "2"),
         ("evaluate", one, "--masks", str(data / "phantoms" / "masks"), "--quick", "--resamples", "10",
-         "--out", "evaluated"),
+         "--top-k", "1", "--out", "evaluated"),
         ("weights", "list"),
         ("manifest", "nih", "--source", str(data / "phantoms"), "--out", "manifest.csv"),
         ("audit", "manifest.csv", "--images", str(images), *weights, "--out", "audited", "--top-k", "2"),
     )  # fmt: skip
+    given = []
+    for each in surroundings:
+        each.folder.mkdir()
+        home = each.home and str(each.home)
+        given.append({"folder": str(each.folder), "home": home, "closed": each.closed, "commands": words})
     bare = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    command = [*prefix, sys.executable, "-c", SCRIPT, json.dumps(words)]
-    if redirected:
-        command = ["sh", "-c", f'exec "$@" {redirected}', "sh", *command]
     ran = subprocess.run(
-        command,
-        cwd=folder,
+        [*prefix, sys.executable, "-c", SCRIPT, json.dumps(given), END],
         env={**bare, "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", **environment},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    return Ran(folder, ran.stdout, ran.stderr)
+    said = ran.stderr.split(f"{END}\n")
+    assert len(said) == len(given) + 1, ran.stderr
+    printed = [*ran.stdout.split(f"{END}\n"), ""]  # of the last one, too, if its standard output is closed
+    return [Ran(each.folder, *texts) for each, *texts in zip(surroundings, printed, said, strict=False)]
 
 
 def assert_all_well(ran: Ran) -> None:
     assert "Traceback" not in ran.stderr
     assert ran.codes == dict.fromkeys(COMMANDS, 0), ran.stderr
-    explanation = Explanation.load(ran.folder / "explained" / "phantom-000039.json")
+    explanation = Explanation.load(ran.folder / "explained" / "phantom-000062.json")
     assert explanation.ranking.k == 2
     assert (ran.folder / "explained" / "index.html").is_file()
     assert (ran.folder / "evaluated" / "report.md").is_file()
     assert (ran.folder / "audited" / "results.parquet").is_file()
 
 
-def test_nobody_without_a_home(tmp_path: Path, data: Path, unnamed: Sequence[str]) -> None:
-    ran = run_all(tmp_path, data, {}, prefix=unnamed)
-    assert_all_well(ran)
-    nobody = "The SHA-256 of own.safetensors could not be recorded (this user has no home folder"
-    assert ran.said(nobody) == 2, "by the two commands that use it, once each"
-    assert ran.said("note: found no home folder for ~/.torchxrayvision/models_data") == 1
-    assert ran.said("No folder for Matplotlib's cache can be written to") == 1
-    assert "densenet121-res224-all       no" in ran.stdout
-
-
-def test_a_home_that_may_not_be_written_to(
+def test_nobody_without_a_home_and_with_one_that_may_not_be_written_to(
     tmp_path: Path, data: Path, home: Path, unnamed: Sequence[str]
 ) -> None:
     """Not even by its owner, and root is nobody in a user namespace."""
     home.chmod(0o555)
-    ran = run_all(tmp_path, data, {"HOME": str(home)}, prefix=unnamed)
-    assert_all_well(ran)
-    assert ran.said("own.safetensors could not be recorded") == 2
-    assert ran.said(f"({home}/.local/state/cxr-explain/weights: Permission denied)") == 2
-    assert ran.said("No folder for Matplotlib's cache can be written to") == 1
-    assert f"folder: {home}/.torchxrayvision/models_data" in ran.stdout
+    surroundings = (Surrounding(tmp_path / "without"), Surrounding(tmp_path / "with", home))
+    without, closed = run_all(surroundings, data, {}, prefix=unnamed)
+    assert_all_well(without)
+    nobody = "The SHA-256 of own.safetensors could not be recorded (this user has no home folder"
+    assert without.said(nobody) == 2, "by the two commands that use it, once each"
+    assert without.said("note: found no home folder for ~/.torchxrayvision/models_data") == 1
+    assert without.said("No folder for Matplotlib's cache can be written to") == 1
+    assert "densenet121-res224-all       no" in without.stdout
+    assert_all_well(closed)
+    assert closed.said("own.safetensors could not be recorded") == 2
+    assert closed.said(f"({home}/.local/state/cxr-explain/weights: Permission denied)") == 2
+    assert f"folder: {home}/.torchxrayvision/models_data" in closed.stdout
 
 
-def test_closed_standard_output(tmp_path: Path, data: Path, home: Path) -> None:
-    ran = run_all(tmp_path, data, {"HOME": str(home)}, redirected=">&-")
-    assert_all_well(ran)
-    assert ran.stdout == ""
+def test_matplotlib_in_a_home_that_may_not_be_written_to(home: Path, unnamed: Sequence[str]) -> None:
+    """It looks for its folder once for a process."""
+    home.chmod(0o555)
+    script = (
+        "from cxr_explain.cli.surroundings import make_good\nmake_good()\n"
+        "import matplotlib\nmatplotlib.get_cachedir()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
+    ran = subprocess.run(
+        [*unnamed, sys.executable, "-c", script],
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stderr.count("No folder for Matplotlib's cache can be written to") == 1
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_locale_without_letters_and_closed_standard_output(tmp_path: Path, data: Path, home: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    surroundings = (
+        Surrounding(tmp_path / "open", tmp_path / "another"),
+        Surrounding(tmp_path / "closed", home, closed=True),
+    )
+    opened, closed = run_all(surroundings, data, ascii_only)
+    assert_all_well(opened)
+    assert opened.said("note: File names are ASCII here") == 5
+    assert opened.stdout.isascii()
+    assert "densenet121-res224-all       no" in opened.stdout
+    assert_all_well(closed)
+    assert closed.stdout == ""
     assert (home / ".local" / "state" / "cxr-explain" / "weights").is_dir()
-    for path in tmp_path.rglob("*.*"):
+    for path in (*closed.folder.rglob("*.*"), *home.rglob("*.*")):
         assert path.is_dir() or b"densenet121-res224-all       no" not in path.read_bytes()
-
-
-def test_a_locale_without_letters(tmp_path: Path, data: Path, home: Path) -> None:
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(home)}
-    ran = run_all(tmp_path, data, ascii_only)
-    assert_all_well(ran)
-    assert ran.said("note: File names are ASCII here") == 5
-    assert ran.stdout.isascii()
 
 
 # -- a command that needs no model: what becomes of what it says --
