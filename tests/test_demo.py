@@ -16,7 +16,7 @@ RUN = CliRunner()
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A DenseNet-121 of TorchXRayVision with random weights."""
+    """TorchXRayVision's DenseNet with one layer a block and random weights."""
     import torch
     from safetensors.torch import save_file
 
@@ -27,7 +27,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
     torch.manual_seed(5)
     path = tmp_path / "random.safetensors"
-    save_file(DenseNet().state_dict(), path)
+    small = DenseNet(growth_rate=8, block_config=(1, 1, 1, 1), num_init_features=16, bn_size=2)
+    save_file(small.state_dict(), path)
     return path
 
 
