@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import codecs
 import io
+from functools import lru_cache
 from typing import IO, Any
 
 from matplotlib.backend_bases import GraphicsContextBase
@@ -114,6 +115,11 @@ def _face_index(path: Any) -> int:
 
 def _embedded(path: Any, letters: set[str]) -> str:
     """A data URL of the part of a font that has some letters; equal for equal letters."""
+    return _subset(str(path), _face_index(path), "".join(sorted(letters)))
+
+
+@lru_cache(maxsize=32)
+def _subset(path: str, face_index: int, letters: str) -> str:
     from fontTools.subset import Options, Subsetter
     from fontTools.ttLib import TTFont
 
@@ -121,9 +127,9 @@ def _embedded(path: Any, letters: set[str]) -> str:
     options.hinting = False
     options.notdef_outline = True
     options.drop_tables += ["FFTM"]  # when FontForge made it; fontTools would say that it drops it
-    font = TTFont(str(path), fontNumber=_face_index(path), recalcTimestamp=False)
+    font = TTFont(path, fontNumber=face_index, recalcTimestamp=False)
     subsetter = Subsetter(options)
-    subsetter.populate(text="".join(sorted(letters)))
+    subsetter.populate(text=letters)
     subsetter.subset(font)
     font.flavor = "woff"
     buffer = io.BytesIO()
