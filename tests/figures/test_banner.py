@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from diagonal import diagonal
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from synthetic import synthetic_explanation, synthetic_radiograph
@@ -16,14 +17,13 @@ from cxr_explain.figures.palette import ALERT, PHANTOM
 PHANTOM_TITLE = "PHANTOM · not a patient"
 MODEL_TITLE = "MODEL TRAINED ON PHANTOMS ONLY · not for radiographs"
 MODEL_ASIDE = "by a model trained on phantoms only"
-KINDS = pytest.mark.parametrize(
-    ("phantom", "phantom_only", "title", "colour"),
-    [
-        (True, False, PHANTOM_TITLE, PHANTOM),
-        (True, True, PHANTOM_TITLE, PHANTOM),
-        (False, True, MODEL_TITLE, ALERT),
-    ],
-)
+BANNERS = [
+    (True, False, PHANTOM_TITLE, PHANTOM),
+    (True, True, PHANTOM_TITLE, PHANTOM),
+    (False, True, MODEL_TITLE, ALERT),
+]
+LAYOUTS = [(0, (64, 64)), (1, (64, 128)), (5, (64, 64)), (5, (128, 64)), (5, (64, 128)), (18, (64, 64))]
+KINDS = pytest.mark.parametrize(("phantom", "phantom_only", "title", "colour"), BANNERS)
 
 
 def figure_of(phantom, phantom_only, k=5, shape=(200, 200), name="synthetic"):
@@ -42,12 +42,9 @@ def bands(figure):
     ]
 
 
-@KINDS
-@pytest.mark.parametrize(
-    ("k", "shape"),
-    [(0, (64, 64)), (1, (64, 128)), (5, (64, 64)), (5, (128, 64)), (5, (64, 128)), (18, (64, 64))],
-)
-def test_it_is_there_large_and_apart_from_every_other_text(phantom, phantom_only, title, colour, k, shape):
+@pytest.mark.parametrize(("banner", "layout"), diagonal(BANNERS, LAYOUTS))
+def test_it_is_there_large_and_apart_from_every_other_text(banner, layout):
+    (phantom, phantom_only, title, colour), (k, shape) = banner, layout
     figure = figure_of(phantom, phantom_only, k, shape)
     assert_legible(figure)
     said = written(figure).splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagonal import diagonal
+from drawn_texts import drawn_texts
 from figure_hash import DPI, distance, figure_hash
 from matplotlib.text import Text
 from synthetic import synthetic_explanation, synthetic_radiograph
@@ -42,7 +43,7 @@ def draw(k, shape=(256, 256), dpi=DPI, **options):
 
 
 def texts(figure):
-    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [text for text in drawn_texts(figure) if text.get_visible() and text.get_text().strip()]
 
 
 def written(figure):
@@ -89,7 +90,7 @@ def test_the_hash_sees_another_k_other_colours_and_a_lost_overlay(monkeypatch):
     ("k", "shape"),
     [
         *((k, (200, 200)) for k in (0, 1, 2, 5, 8, 18)),
-        *((k, shape) for k in (1, 5, 18) for shape in ((400, 200), (200, 400), (230, 190))),
+        *diagonal((1, 5, 18), ((400, 200), (200, 400), (230, 190))),
         (7, (200, 208)),
         (5, (32, 32)),
     ],
