@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -66,37 +68,63 @@ def test_each_language_names_the_18_pathologies(language: str) -> None:
     assert len(set(names)) == len(PATHOLOGIES)
 
 
-def test_every_text_is_said_by_a_record_figure_or_named_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: set[str] = set()
-    look_up = Wording.__call__
+@dataclass
+class Said:
+    """What figures said: the keys that were looked up, and the lines of text."""
+
+    keys: set[str] = field(default_factory=set)
+    lines: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def listening() -> Iterator[Said]:
+    """Note what figures say that are drawn meanwhile."""
+    said = Said()
+    look_up, make = Wording.__call__, TextLine.__init__
 
     def noted(self: Wording, key: str, **values: Any) -> str:
-        said.add(key)
+        said.keys.add(key)
         return look_up(self, key, **values)
 
-    monkeypatch.setattr(Wording, "__call__", noted)
-    for name in ODD:
-        drawn(name)
-    drawn("thirty", contours=False)
-    with pytest.warns(CxrExplainWarning, match="No font"):
-        draw_explanation(*unwritable(), dpi=40, missing_letters="number")
+    def noted_line(self: TextLine, x: float, y: float, text: str, **look: Any) -> None:
+        said.lines.append(text)
+        make(self, x, y, text, **look)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wording, "__call__", noted)
+        patch.setattr(TextLine, "__init__", noted_line)
+        yield said
+
+
+@pytest.fixture(scope="module")
+def said_by(marked: str) -> Callable[[str], Said]:
+    """What an odd figure says in the marked language; each is drawn once."""
+
+    @cache
+    def said(name: str) -> Said:
+        with listening() as found:
+            written(drawn(name, Style(language=marked)))
+        return found
+
+    return said
+
+
+def test_every_text_is_said_by_a_record_figure_or_named_by_another(said_by: Callable[[str], Said]) -> None:
+    said: set[str] = set().union(*(said_by(name).keys for name in ODD))
+    with listening() as found:
+        drawn("thirty", contours=False)
+        with pytest.warns(CxrExplainWarning, match="No font"):
+            draw_explanation(*unwritable(), dpi=40, missing_letters="number")
+    said |= found.keys
     others = "".join(path.read_text("utf-8") for path in FIGURES.glob("*.py") if path.stem not in RECORD)
     assert [key for key in texts_in("en") if key not in said and f'"{key}"' not in others] == []
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_every_drawn_word_is_from_the_language_or_from_the_data(
-    name: str, marked: str, monkeypatch: pytest.MonkeyPatch
+    name: str, said_by: Callable[[str], Said]
 ) -> None:
-    lines: list[str] = []
-    make = TextLine.__init__
-
-    def noted(self: TextLine, x: float, y: float, text: str, **look: Any) -> None:
-        lines.append(text)
-        make(self, x, y, text, **look)
-
-    monkeypatch.setattr(TextLine, "__init__", noted)
-    drawn(name, Style(language=marked)).to_bytes()
+    lines = said_by(name).lines
     data = set(words_of_the_data(*ODD[name]()))
     unmarked = {word for line in lines for word in words(line) if not word.startswith(MARK)}
     cut = {word for word in unmarked if word.endswith("…") and any(d.startswith(word[:-1]) for d in data)}
