@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +22,7 @@ from cxr_explain import Explainer, Explanation, HookedClassifier, Outputs, Radio
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.many import save_outputs
-from cxr_explain.figures import draw_explanation
+from cxr_explain.figures import ExplanationFigure, draw_explanation
 from cxr_explain.figures.lettering import Typeface, isolated, one_line
 from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import Page
@@ -107,10 +103,19 @@ def test_a_name_is_drawn_in_its_own_letters(script: str, kinds: tuple[str, ...])
         assert figure.to_bytes(kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_names_in_every_script_give_the_same_bytes_twice(kind: str) -> None:
+@pytest.fixture(scope="module")
+def in_every_script() -> list[ExplanationFigure]:
+    """The same names drawn twice."""
     names = [name for name in NAMES.values() if not Typeface().unknown_letters([name])]
-    first, second = (explained(*names).figure(ReferenceLabels({names[0]: 1}), dpi=100) for _ in range(2))
+    labels, parts = ReferenceLabels({names[0]: 1}), ("table", "notes")
+    return [explained(*names).figure(labels, dpi=100, parts=parts) for _ in range(2)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_in_every_script_give_the_same_bytes_twice(
+    in_every_script: list[ExplanationFigure], kind: str
+) -> None:
+    first, second = in_every_script
     assert first.to_bytes(kind) == first.to_bytes(kind) == second.to_bytes(kind)
 
 
@@ -349,31 +354,3 @@ def test_a_figure_in_another_font_is_legible(style: Style, k: int) -> None:
     svg = figure.to_bytes("svg").decode()
     used = set(re.findall(r'xlink:href="#([A-Za-z]+)(?:-[A-Za-z]+)?-[0-9a-f]+"', svg))
     assert any(name.startswith(style.fonts[0].replace(" ", "")) for name in used), used
-
-
-# The same bytes
-
-
-def test_a_figure_is_the_same_in_every_process() -> None:
-    script = (
-        "import hashlib\n"
-        "from cxr_explain.figures.page import Page\n"
-        "from cxr_explain.figures.style import Style\n"
-        f"names = {[name for script, name in NAMES.items() if not Typeface().unknown_letters([name])]!r}\n"
-        "page = Page(4, 4, 100, Style(fonts=('DejaVu Serif',)))\n"
-        "for at, name in enumerate(names):\n"
-        "    page.text(0.1, 0.3 * (at + 1), name + ' Mass')\n"
-        "print([hashlib.sha256(page.figure.to_bytes(kind)).hexdigest() for kind in ('png', 'pdf', 'svg')])\n"
-    )
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(said) == 1
-    assert hashlib.sha256(b"").hexdigest() not in said.pop()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
@@ -142,21 +139,3 @@ def test_a_misspelt_pathology_is_refused_and_one_that_is_not_there_is_not():
     with pytest.raises(OptionError, match="two colours for 'Effusion'"):
         class_styles(["Mass"], {"Effusion": "red", "pleural effusion": "blue"})
     assert class_styles(["Mass"], {"Hernia": PREFERRED["Mass"]}) == class_styles(["Mass"])
-
-
-def test_two_processes_agree():
-    program = (
-        "from cxr_explain.figures.palette import class_styles\n"
-        "print(class_styles(['flu', 'Support Devices', 'Mass', '肺炎', *map(str, range(20))]))"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
-        )
-        for seed in ("1", "2")
-    ]
-    said = {process.communicate()[0] for process in processes}
-    names = ["flu", "Support Devices", "Mass", "肺炎", *map(str, range(20))]
-    assert said == {f"{class_styles(names)}\n".encode()}
