@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from diagonal import diagonal
+from drawn_texts import drawn_texts
 from matplotlib.text import Text
 from synthetic import synthetic_explanation, synthetic_radiograph
 
@@ -32,7 +33,7 @@ def models():
 
 
 def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    return [text.get_text() for text in drawn_texts(figure) if text.get_text()]
 
 
 def test_the_table_says_what_the_numbers_are(models):
@@ -100,7 +101,7 @@ def test_nothing_leaves_the_page(count, style):
     figure = cxr.compare(given, style=style, dpi=150, provenance=True, pathologies=1)
     figure.to_bytes()
     renderer = figure.canvas.get_renderer()
-    for text in figure.findobj(Text):
+    for text in drawn_texts(figure):
         if text.get_text():
             box = text.get_window_extent(renderer)
             assert box.x0 >= -1, text
@@ -112,10 +113,10 @@ def test_nothing_leaves_the_page(count, style):
 def test_width_bytes_and_settings_are_those_of_a_panel(models):
     with matplotlib.rc_context({"font.size": 7}):
         figures = [cxr.compare(models, width_mm=174, dpi=150, pathologies=1) for _ in range(2)]
-    (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+)", figures[0].to_bytes("pdf"))
+    drawn = {kind: figures[0].to_bytes(kind) for kind in ("png", "pdf", "svg")}
+    (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+)", drawn["pdf"])
     assert float(box) / 72 * 25.4 == pytest.approx(174, abs=0.1)
-    for kind in ("png", "pdf", "svg"):
-        assert figures[0].to_bytes(kind) == figures[1].to_bytes(kind)
+    assert drawn == {kind: figures[1].to_bytes(kind) for kind in drawn}
 
 
 def test_loaded_explanations_and_boxes(models, tmp_path):
@@ -160,7 +161,7 @@ def test_no_word_of_the_table_breaks_and_no_cell_is_cut(count, width_mm):
     assert not [text for text in found if "…" in text]
     assert found.count("overlap") == found.count("correlation") == count - 1
     assert {f"A – {letter}" for letter in "BCDEF"[: count - 1]} <= {*found}
-    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 5
+    assert min(text.get_fontsize() for text in drawn_texts(figure) if text.get_text()) >= 5
     for each in figure.differences.pathologies:
         for pair in each.pairs:
             if pair.one == "model-0":

@@ -10,6 +10,7 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+from diagonal import diagonal
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -68,8 +69,7 @@ def test_the_coordinates_are_the_radiographs_pixels(explanation):
         assert badges(axes)[str(rank)] == pytest.approx(expected, abs=0.5)
 
 
-@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
-@pytest.mark.parametrize("size", [(3, 2), (9, 4)])
+@pytest.mark.parametrize(("layout", "size"), diagonal([None, "constrained", "tight"], [(9, 4), (3, 2)]))
 def test_numbers_stay_at_their_peaks_whatever_the_axes_become(explanation, layout, size):
     figure = Figure(figsize=size, layout=layout)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))

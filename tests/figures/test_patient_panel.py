@@ -15,8 +15,8 @@ import matplotlib
 import numpy as np
 import pytest
 from diagonal import diagonal
+from drawn_texts import drawn_texts
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from PIL import Image
 from synthetic import synthetic_explanation, synthetic_radiograph
 
@@ -42,7 +42,7 @@ def patients():
 
 
 def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    return [text.get_text() for text in drawn_texts(figure) if text.get_text()]
 
 
 def pictures(figure):
@@ -123,10 +123,10 @@ def test_colours_given_hold_everywhere(patients):
 def test_the_settings_of_matplotlib_count_and_leave_no_other_trace(patients):
     settings = {"font.family": "serif", "font.serif": ["DejaVu Serif"], "font.size": 7, "lines.linewidth": 3}
     with matplotlib.rc_context(settings):
-        figure = cxr.panel(patients[:2], COLUMNS, dpi=150)
+        figure = cxr.panel(patients[:1], COLUMNS, dpi=150)
         inside = figure.to_bytes("pdf")
     assert figure.to_bytes("pdf") == inside
-    sizes = {round(text.get_fontsize(), 2) for text in figure.findobj(Text) if text.get_text()}
+    sizes = {round(text.get_fontsize(), 2) for text in drawn_texts(figure) if text.get_text()}
     assert 7.0 in sizes
     assert max(sizes) == pytest.approx(7 * 8.9 / 7.4, abs=0.4)
     assert min(sizes) >= 5
@@ -200,7 +200,7 @@ def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
         )
         browser.close()
     assert sorted(faces) == ["font-1 loaded", "font-2 loaded"]
-    for text in figure.findobj(Text):
+    for text in drawn_texts(figure):
         if (shown := text.get_text()) in widths and shown != "view PA":  # kerned, where there is kerning
             points = Style().typeface.width(shown, text.get_fontsize()) * 72 / 1.01
             bold = Style().typeface.width(shown, text.get_fontsize(), "bold") * 72 / 1.01
@@ -208,9 +208,9 @@ def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
 
 
 def test_equal_content_gives_equal_bytes(patients):
+    one, other = (cxr.panel(patients[:2], ["fused", "Effusion"], dpi=150) for _ in range(2))
     for kind in ("png", "pdf", "svg"):
-        one, other = (cxr.panel(patients[:2], COLUMNS, dpi=150).to_bytes(kind) for _ in range(2))
-        assert one == other
+        assert one.to_bytes(kind) == other.to_bytes(kind)
 
 
 def test_letters_titles_captions_and_names(patients):
@@ -384,7 +384,7 @@ def test_nothing_leaves_the_page(style, k):
     figure.to_bytes()
     renderer = figure.canvas.get_renderer()
     page = figure.bbox
-    for text in figure.findobj(Text):
+    for text in drawn_texts(figure):
         if text.get_text():
             box = text.get_window_extent(renderer)
             assert box.x0 >= -1, text
@@ -396,12 +396,12 @@ def test_nothing_leaves_the_page(style, k):
 
 
 def test_loaded_explanations_find_their_radiographs(patients, tmp_path):
-    loaded = [cxr.Explanation.load(each.save(tmp_path / str(at))) for at, each in enumerate(patients)]
-    radiographs = [each.radiograph for each in reversed(patients)]
+    loaded = [cxr.Explanation.load(each.save(tmp_path / str(at))) for at, each in enumerate(patients[:2])]
+    radiographs = [each.radiograph for each in reversed(patients[:2])]
     figure = cxr.panel(loaded, COLUMNS, radiographs=radiographs, style="light", dpi=150)
-    assert figure.to_bytes() == cxr.panel(patients, COLUMNS, style="light", dpi=150).to_bytes()
+    assert figure.to_bytes() == cxr.panel(patients[:2], COLUMNS, style="light", dpi=150).to_bytes()
     with pytest.raises(OutputError, match="without its radiograph"):
-        cxr.panel(loaded, COLUMNS, radiographs=radiographs[:2])
+        cxr.panel(loaded, COLUMNS, radiographs=radiographs[:1])
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def phantom(seed):
 
 
 def said_in(axes):
-    return [text.get_text() for text in axes.findobj(Text) if text.get_text()]
+    return [text.get_text() for text in drawn_texts(axes) if text.get_text()]
 
 
 @pytest.mark.parametrize(("width_mm", "columns"), diagonal([120, 60, 180], [3, 5]))
@@ -497,7 +497,7 @@ def test_a_side_of_the_patient_stays_on_its_side():
             [phantom(42)], ["radiograph"] * 2, width_mm=width_mm, style=Style(size=10), dpi=150
         )
         axes, *_ = pictures(figure)
-        for text in axes.findobj(Text):
+        for text in drawn_texts(axes):
             if text.get_text() in ("R", "L"):
                 x = text.get_transform().transform(text.get_position())[0]
                 middle = (axes.bbox.x0 + axes.bbox.x1) / 2
@@ -561,9 +561,7 @@ def test_the_key_explains_a_second_sign_and_a_missing_outline_where_they_are(pat
     sign = "hatch and dashes: colour near another's"
 
     def said(explanation, columns=("fused",), **options):
-        figure = cxr.panel([explanation], columns, **options)
-        figure.to_bytes()  # the key is written when it is drawn
-        return texts(figure)
+        return texts(cxr.panel([explanation], columns, dpi=150, **options))
 
     near = {first: "#8A66F0", second: "#8A66F1"}
     assert sign not in said(plain)
