@@ -24,9 +24,9 @@ class Contact:
     >>> with contact.asking():
     ...     raise DicomWebError("no answer")
     Traceback (most recent call last):
-    cxr_explain.errors.DicomWebError: found no answer.
+    cxr_explain.errors.DicomWebError: no answer.
     >>> str(contact.gone)
-    'found no answer.'
+    'no answer.'
     """
 
     failures: int = 0
