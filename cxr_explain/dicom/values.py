@@ -74,9 +74,11 @@ def flaw(keyword: str, values: Sequence[str]) -> str | None:
     >>> flaw("StudyDate", ["20230230"]), flaw("ImagerPixelSpacing", ["0.2"])
     ('is not a date such as 20240131', 'has 1 value where 2 belong')
     """
-    return _number_flaw(keyword, len(values)) or next(
-        filter(None, (_value_flaw(keyword, value) for value in values)), None
-    )
+    if why := _number_flaw(keyword, len(values)):
+        return why
+    if not any(values):
+        return "has only empty values"
+    return next(filter(None, (_value_flaw(keyword, value) for value in values)), None)
 
 
 def _number_flaw(keyword: str, count: int) -> str | None:

@@ -84,6 +84,7 @@ ALLOWED = {
 NOT_ALLOWED = [
     ("PatientSex", "m"),
     ("PatientSex", "OTHER"),
+    ("DeidentificationMethod", ["", ""]),
     ("PatientBirthDate", "20010229"),
     ("PatientBirthDate", "2001.02.28"),
     ("StudyDate", "99991231"),
