@@ -40,6 +40,7 @@ from cxr_explain.dicom.codes import (
 )
 from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.dicom.regions import EvidenceRegion
+from cxr_explain.dicom.source import of_a_known_class
 from cxr_explain.explaining.ranking import Prediction
 from cxr_explain.figures.overlay import strong
 from cxr_explain.pathologies import readable
@@ -83,8 +84,10 @@ class ReportedPathology:
         parts = self._parts
         for number, (line, holes) in enumerate(parts, 1):
             which = f" {number} of {len(parts)}" if len(parts) > 1 else ""
+            with of_a_known_class():
+                region = ImageRegion("POLYLINE", line, self._image)
             group = PlanarROIMeasurementsAndQualitativeEvaluations(
-                referenced_region=ImageRegion("POLYLINE", line, self._image),
+                referenced_region=region,
                 tracking_identifier=TrackingIdentifier(
                     uid=self._tracking_uid(number if len(parts) > 1 else None),
                     identifier=plain(f"{self._name} region{which}"),

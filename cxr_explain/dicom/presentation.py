@@ -35,6 +35,7 @@ from cxr_explain.dicom.derivation import (
     source_reference,
 )
 from cxr_explain.dicom.regions import EvidenceRegion
+from cxr_explain.dicom.source import of_a_known_class
 from cxr_explain.errors import DicomObjectError
 from cxr_explain.figures.texts import DISCLAIMER, format_probability
 from cxr_explain.pathologies import readable
@@ -80,7 +81,7 @@ def presentation(content: ObjectContent) -> Dataset:
     notice = GraphicLayer(_NOTICE, order=len(layers) + 1, description=DISCLAIMER)
     notice.GraphicLayerRecommendedDisplayGrayscaleValue = _WHITE
     said = TextObject(DISCLAIMER, "DISPLAY", bounding_box=_BELOW, text_justification="LEFT")
-    try:
+    with of_a_known_class():
         annotations = [
             _annotation(content, source, region, layer)
             for region, layer in zip(content.regions, layers, strict=True)
@@ -94,8 +95,6 @@ def presentation(content: ObjectContent) -> Dataset:
             transfer_syntax_uid=ExplicitVRLittleEndian,
             **content.common("presentation"),
         )
-    except KeyError as error:  # highdicom's way of saying that it has no such class
-        raise _unknown_class() from error
     add_body_part(made, source)
     made.update(content.source.greyscale.state(content.radiograph))
     _show_everything(made.DisplayedAreaSelectionSequence[0], source)
@@ -176,12 +175,6 @@ def _show_everything(area: Dataset, source: Dataset) -> None:
         area.PresentationPixelSpacing = spacing
     elif (ratio := aspect_ratio(source)) is not None:
         area.PresentationPixelAspectRatio = ratio
-
-
-def _unknown_class() -> DicomObjectError:
-    return DicomObjectError(
-        "a SOPClassUID of the source that highdicom does not know", expected="an image class of PS3.4 B.5"
-    )
 
 
 def _refer_to_frame(made: Dataset, content: ObjectContent) -> None:

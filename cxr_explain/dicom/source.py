@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from os import PathLike, fsdecode
 from typing import Self
@@ -137,3 +137,23 @@ def _check_told_once(data: bytes) -> None:
                 expected="it once",
                 remedy="The file is damaged: export it from the PACS again.",
             )
+
+
+@contextmanager
+def of_a_known_class() -> Iterator[None]:
+    """What highdicom makes only of sources whose class it knows; it says so by a KeyError.
+
+    Raises:
+        DicomObjectError: it does not know that of the source.
+
+    >>> with of_a_known_class():
+    ...     raise KeyError("No IOD found for SOP Class UID")
+    Traceback (most recent call last):
+    cxr_explain.errors.DicomObjectError: found a SOPClassUID of the source that highdicom does not know; ...
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise DicomObjectError(
+            "a SOPClassUID of the source that highdicom does not know", expected="an image class of PS3.4 B.5"
+        ) from error

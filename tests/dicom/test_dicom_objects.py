@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_sources import changed, explained, objects_of, phantom_file
+from dicom_tools import dciodvfy_errors, needs_dciodvfy
 
 from cxr_explain.dicom.objects import DicomObjects, dicom_objects
 from cxr_explain.dicom.settings import ObjectSettings
@@ -123,3 +124,20 @@ def test_options_out_of_range_are_refused(options: dict) -> None:
 def test_a_threshold_is_a_number_of_python() -> None:
     """Identifiers are made of it, and the segmentation says it."""
     assert repr(ObjectSettings(threshold=np.float32(0.5)).threshold) == "0.5"
+
+
+@needs_dciodvfy[0]
+@needs_dciodvfy[1]
+def test_a_source_of_a_makers_own_class_has_the_objects_that_need_not_know_it(tmp_path: Path) -> None:
+    """Such as Philips' Private X-Ray MF Storage."""
+    data = changed(
+        phantom_file(size=96), lambda header: header.update({"SOPClassUID": "1.3.46.670589.2.3.1.1"})
+    )
+    explanation, file = explained(tmp_path, data, top_k=1)
+    made = dicom_objects(explanation, file)
+    assert [each.kind for each in made] == ["figure", "overlay", "segmentation", "pdf"]
+    for kind in ("report", "presentation"):
+        assert "a SOPClassUID of the source that highdicom does not know" in str(made.not_made[kind])
+    made.save(tmp_path / "objects")
+    for each in (tmp_path / "objects").iterdir():
+        assert dciodvfy_errors(each) == []
