@@ -30,6 +30,7 @@ from cxr_explain.measures.statistics.bootstrap import (
     grouped_means,
 )
 from cxr_explain.options import Uncertain
+from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
@@ -108,7 +109,7 @@ def statistics(
         "where": list(_where(cases)),
         "localisation": list(_located(cases, located)),
     }
-    tell(f"bootstrap: {resamples} resamples of {cases.groups} patients")
+    tell(f"bootstrap: {resamples} resamples of {counted(cases.groups, 'patient')}")
     measures = [entry.measures for section in sections.values() for entry in section]
     found = bootstrap_weighted(measures, cases.groups, resamples=resamples, level=level, seed=seed)
     estimates = iter(found)

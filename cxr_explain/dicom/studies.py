@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Unpack
+from typing import Final, NamedTuple, Unpack, cast
 
 from cxr_explain.dicom.files import Deidentifies, SourceImage, finished, prepared, save_made
 from cxr_explain.dicom.folders import ObjectFolders
@@ -160,8 +160,7 @@ class _Run:
 
     def save(self, key: _Key, image: SourceImage, explained: Explained) -> StudyImage:
         """Make the objects of a radiograph, and store those that are not there, or write them."""
-        study, address, _ = key
-        assert address is not None  # noqa: S101 - there is no image without one
+        study, address = key.study, cast(InstanceAddress, key.address)  # there is no image without one
         made = image.objects(explained, None, **self.options)
         folder = None if self.folders is None else self.folders.output / image.radiograph.id
         notes = (*_notes(study, address), *made.notes, *image.notes)

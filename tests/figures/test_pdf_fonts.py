@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import subprocess
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import fontTools.ttLib
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.t2CharStringPen import T2CharStringPen
 from matplotlib.backends import _backend_pdf_ps
+from matplotlib.font_manager import findfont
 from PIL import Image
 from test_lettering import NAMES, name_in
 
@@ -122,3 +125,10 @@ def test_text_can_be_selected_and_its_font_is_embedded(script: str, tmp_path: Pa
     text = subprocess.run([tool("pdftotext"), path, "-"], capture_output=True, text=True, check=True).stdout
     marks = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     assert marks.split() == name.split()
+
+
+def test_no_font_has_tables_of_how_letters_join() -> None:
+    font = fontTools.ttLib.TTFont(io.BytesIO(embedded(pdf_of(["Mass of 5 mm"]))[0]))
+    assert "glyf" in font
+    assert "GSUB" in fontTools.ttLib.TTFont(findfont("DejaVu Sans"))
+    assert {"GSUB", "GPOS", "GDEF", "kern"}.isdisjoint(font.keys())
