@@ -35,6 +35,9 @@ ONE_LABEL: tuple[OutputKind, ...] = ("softmax", "log-softmax", "softmax-logits")
 Dtype = Literal["float32", "bfloat16"]
 """Number format of the forward pass."""
 
+Engine = Literal["torch", "onnxruntime", "openvino", "auto"]
+"""What runs the model; "auto" is the fastest that is installed and can run it."""
+
 Uncertain = Literal["ignore", "zeros", "ones"]
 """What an uncertain reference label counts as in statistics: nothing, a negative, or a positive."""
 

@@ -32,6 +32,7 @@ ROOMS = (
     "dicomweb",
     "weights",
     "models",
+    "engines",
     "reference",
     "cam",
     "explaining",

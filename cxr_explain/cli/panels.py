@@ -15,7 +15,7 @@ import typer
 from cxr_explain.cam.registry import Method
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
-from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, StyleName
+from cxr_explain.options import Activation, Dtype, Engine, Fit, Normalisation, RankBy, StyleName
 
 if TYPE_CHECKING:
     from cxr_explain.chest.segmentation import PretrainedSegmenter
@@ -164,11 +164,14 @@ class ModelPanel(DevicePanel):
     """Which model, and how it computes.
 
     Args:
+        engine: what runs the model: torch, an engine of the extras onnxruntime and openvino, or the fastest
+            of these that is installed and can run it (auto).
         dtype: arithmetic of the model's forward pass.
         allow_phantom_weights: let a model that was trained on phantoms only explain radiographs, as a
             demonstration.
     """
 
+    engine: Engine = "torch"
     dtype: Dtype = "float32"
     allow_phantom_weights: bool = False
 
@@ -267,6 +270,7 @@ class ExplainingPanels(Panel):
             **vars(self.fusion),
             target_layers=tuple(layers),
             xrv_compatible=self.reading.xrv_compatible,
+            engine=self.model.engine,
             dtype=self.model.dtype,
             allow_phantom_weights=self.model.allow_phantom_weights,
         )

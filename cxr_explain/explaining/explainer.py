@@ -18,6 +18,7 @@ from cxr_explain.cam.evidence import Track, silent, without_gradient
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.layers import combine_layers
 from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
+from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.explanation import Explanation
@@ -113,11 +114,12 @@ class Explainer:
             classifier, layers = unwrapped(classifier, *self.settings.target_layers)
             self.settings = replace(self.settings, target_layers=layers)
         self.rule = named_rule(self.settings.method)
-        self.classifier = as_classifier(classifier)
+        self._asked_engine = self.settings.engine
+        self.classifier, notes = self._on_engine(as_classifier(classifier))
         self.track = track
         self._checked: set[bool] = set()  # with one image, with several
         self._better_layers: str | None = None
-        self._notes: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = notes
 
     @classmethod
     def from_pretrained(
@@ -147,6 +149,8 @@ class Explainer:
         from cxr_explain.models.pretrained import from_pretrained
 
         classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
+        if device is None and options.get("engine", "torch") not in ("torch", "auto"):
+            device = "cpu"  # where the other engines compute
         classifier.module.to(device_named(device))
         return cls(classifier, track=track, **options)
 
@@ -170,6 +174,7 @@ class Explainer:
             map_settings=settings,
             phantom_only=classifier.phantom_only,
             rule_settings=self.rule.settings,
+            engine_version=ENGINES[settings.engine].version,
         )
 
     def prepare(self, radiograph: Radiograph) -> ModelInput:
@@ -339,8 +344,36 @@ class Explainer:
         if checked is self.classifier:
             self._checked.add(several)
             return passes
-        self.classifier, self._notes = checked, (OWN_FORWARD_NOTE,)
+        if self._asked_engine not in ("torch", "auto"):
+            raise ModelError(
+                f"engine={self._asked_engine!r} for a model whose own forward gives other scores",
+                expected="a model whose scores are those of the body and head of its family",
+                remedy="Choose engine='torch', which runs the model's own forward.",
+                source=self.classifier.name,
+            )
+        self.classifier, self._notes = checked, (*self._notes, OWN_FORWARD_NOTE)
+        self.settings = replace(self.settings, engine="torch")
         return self._forward_passes(inputs)
+
+    def _on_engine(self, classifier: Classifier) -> tuple[Classifier, tuple[str, ...]]:
+        """The classifier on the engine that is asked for, and notes; settings say which engine it is."""
+        settings = self.settings
+        if settings.engine == "torch":
+            return classifier, ()
+        if settings.target_layers:
+            if settings.engine != "auto":
+                raise OptionError(
+                    f"engine={settings.engine!r} with target_layers={settings.target_layers!r}",
+                    expected="the classifier's own target layer, which is all that an engine gives",
+                    remedy="Choose engine='torch'.",
+                )
+            self.settings = replace(settings, engine="torch")
+            return classifier, ("computed by torch, as other engines give the last feature map alone",)
+        from cxr_explain.engines.compiled import on_engine
+
+        classifier, engine, notes = on_engine(classifier, settings.engine, settings.dtype)
+        self.settings = replace(settings, engine=engine)
+        return classifier, notes
 
     def _check_on_noise(self) -> None:
         """Find out which path is taken where that is asked before there is any image."""
@@ -405,7 +438,7 @@ class Explainer:
         return torch.autocast(self.classifier.device.type, enabled=False)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        if self.settings.dtype == "bfloat16":
+        if self.settings.dtype == "bfloat16" and self.settings.engine == "torch":
             return torch.autocast(self.classifier.device.type, torch.bfloat16)
         return nullcontext()
 

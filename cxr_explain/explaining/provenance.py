@@ -19,6 +19,7 @@ class ExplainerFacts:
     Args:
         package_version: version of cxr_explain.
         torch_version: version of torch.
+        engine_version: name and version of the engine that ran the model; '' where that is torch.
         model: the classifier's name, for example "densenet121-res224-nih".
         weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
         training_sets: data sets the weights were trained on, where known.
@@ -41,6 +42,7 @@ class ExplainerFacts:
     phantom_only: bool = False
     rule_settings: str = ""
     output_kind: OutputKind = "logits"
+    engine_version: str = ""
 
     def method_title(self, k: int) -> str:
         """What maps of k pathologies are called.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from cxr_explain.cam.registry import Method
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Activation, Dtype, Fit, Normalisation, RankBy, check_option
+from cxr_explain.options import Activation, Dtype, Engine, Fit, Normalisation, RankBy, check_option
 
 if TYPE_CHECKING:
     from cxr_explain.cam.rules import Rule
@@ -39,6 +39,7 @@ class MapOptions(TypedDict, total=False):
     fit: Fit
     xrv_compatible: bool
     dtype: Dtype
+    engine: Engine
     allow_phantom_weights: bool
 
 
@@ -103,7 +104,10 @@ class MapSettings:
         xrv_compatible: preprocess with TorchXRayVision's own transforms. A radiograph that `read_radiograph`
             read otherwise is refused.
         dtype: "bfloat16" runs the forward pass under autocast; maps are always at least float32, and methods
-            that run the model again, such as Score-CAM, do so in the model's own precision.
+            that run the model again, such as Score-CAM, do so in the model's own precision with torch, and in
+            bfloat16 with another engine.
+        engine: what runs the model: "torch", "onnxruntime", "openvino", or "auto" for the fastest of these
+            that is installed and can run it; see `cxr_explain.engines`.
         allow_phantom_weights: let a model that was trained on phantoms alone explain radiographs, too.
             Without it, such a model is refused for whatever is not known to be a phantom.
 
@@ -122,6 +126,7 @@ class MapSettings:
     fit: Fit = "crop"
     xrv_compatible: bool = False
     dtype: Dtype = "float32"
+    engine: Engine = "torch"
     allow_phantom_weights: bool = False
 
     def __post_init__(self) -> None:
@@ -129,6 +134,7 @@ class MapSettings:
         check_option("activation", self.activation, Activation)
         check_option("fit", self.fit, Fit)
         check_option("dtype", self.dtype, Dtype)
+        check_option("engine", self.engine, Engine)
         object.__setattr__(self, "target_layers", _names(self.target_layers))
 
     @classmethod

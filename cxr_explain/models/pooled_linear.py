@@ -126,6 +126,21 @@ class PooledLinearClassifier(ByParts):
         self._prepare = prepare
 
     @property
+    def body(self) -> Callable[[Tensor], Tensor]:
+        """From inputs (B, 1, S, S) to activations (B, C, I, J), as the pooling sees them."""
+        return self._body
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear layer behind the pooling."""
+        return self._head
+
+    def logits_behind(self, activations: Tensor) -> Tensor:
+        """The logits of activations that are there already: (B, C, I, J) -> (B, N)."""
+        with torch.inference_mode():
+            return pooled_linear(activations, self._head)
+
+    @property
     def path(self) -> Hashable:
         """What tells this way through the module from another one."""
         return type(self), self._layer, id(self._head), id(self._prepare)
