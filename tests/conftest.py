@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +16,14 @@ settings.register_profile(
     "cxr_explain", deadline=None, max_examples=50
 )  # no deadline: test machines are busy
 settings.load_profile("cxr_explain")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have exported models kept in a folder of this run, which its processes share: each is exported once."""
+    if not hasattr(config, "workerinput"):  # those of pytest-xdist have the environment of the first process
+        folder = tempfile.mkdtemp(prefix="cxr-explain-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["CXR_EXPLAIN_CACHE_DIR"] = folder
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cxr_explain.engines.cache import find, forget, kept
+from cxr_explain.engines.fingerprint import fingerprint
 from cxr_explain.engines.onnx_graph import onnx_graph
 from cxr_explain.engines.registry import ENGINES, RunBody, candidates
 from cxr_explain.errors import ModelError
@@ -109,11 +113,22 @@ class EngineBody:
         return torch.from_numpy(self._run(inputs.numpy()))
 
     def _compile(self) -> None:
-        graph = body_graph(self.original)
-        compile_body = ENGINES[self.engine].load()
-        self._run = compile_body(graph, dtype=self.dtype, threads=torch.get_num_threads(), cache=None)
         self._state = state_of(self.original.module)
-        _check_alike(self.original, self._run, self.engine, self.dtype)
+        ENGINES[self.engine].load()
+        key = fingerprint(self.original)
+        if key is not None and (graph := find(key)) is not None:
+            with suppress(Exception):  # a file of somebody else's making may be whole, and no good
+                self._run = self._compiled(graph)
+                return
+            forget(key)
+        graph = body_graph(self.original) if key is None else kept(key, partial(body_graph, self.original))
+        self._run = self._compiled(graph)
+
+    def _compiled(self, graph: bytes) -> RunBody:
+        compile_body = ENGINES[self.engine].load()
+        run = compile_body(graph, dtype=self.dtype, threads=torch.get_num_threads(), cache=None)
+        _check_alike(self.original, run, self.engine, self.dtype)
+        return run
 
 
 class _Body(nn.Module):
