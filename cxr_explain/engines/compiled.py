@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from cxr_explain.engines.cache import find, forget, kept
 from cxr_explain.engines.fingerprint import fingerprint
-from cxr_explain.engines.onnx_graph import onnx_graph
 from cxr_explain.engines.registry import ENGINES, RunBody, candidates
 from cxr_explain.errors import ModelError
-from cxr_explain.models.base import Classifier
+from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.hooked import HookedClassifier
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
-from cxr_explain.models.steadiness import state_of
+from cxr_explain.models.steadiness import ModuleWatch
 from cxr_explain.options import Dtype, Engine
 
 _MAY_DIFFER: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.2}
@@ -39,12 +38,13 @@ class CompiledClassifier(PooledLinearClassifier):
         MissingExtraError: the engine is not installed.
     """
 
+    original: PooledLinearClassifier
+
     def __init__(self, original: PooledLinearClassifier, engine: Engine, dtype: Dtype = "float32") -> None:
         _check_runs_elsewhere(original)
-        body = EngineBody(original, engine, dtype)
         super().__init__(
             original.module,
-            body,
+            EngineBody(engine, dtype, original),
             original.head,
             original.outputs,
             input_size=original.input_size,
@@ -56,11 +56,34 @@ class CompiledClassifier(PooledLinearClassifier):
             notes=original.notes,
         )
         self.original = original
-        self.engine = engine
-        self.dtype = dtype
+        self.engine: Engine = engine
+        self.dtype: Dtype = dtype
+
+    def forward(self, inputs: Tensor) -> ForwardPass:
+        """See `Classifier.forward`; the module is not touched."""
+        result = self._forward(self.suited(inputs))
+        self.check_logits(result.logits, len(inputs))
+        return result
+
+    def logits(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
+        """See `Classifier.logits`; the module is not touched."""
+        with torch.inference_mode():
+            return torch.cat([self.run(self.suited(part)) for part in torch.split(inputs, batch_size)])
 
     def suited(self, inputs: Tensor) -> Tensor:
-        """The inputs as the engine takes them: float32 on the CPU, rows one after the other."""
+        """The inputs as the engine takes them: float32 on the CPU, rows one after the other.
+
+        Raises:
+            ModelError: another size, or number of channels, than the body was compiled for.
+        """
+        expected = (1, self.input_size, self.input_size)
+        if tuple(inputs.shape[1:]) != expected:
+            raise ModelError(
+                f"inputs of shape {tuple(inputs.shape)}",
+                expected=f"(B, {', '.join(map(str, expected))}), for which the model was compiled",
+                remedy="Choose engine='torch', which takes other sizes, too.",
+                source=self.name,
+            )
         return inputs.to("cpu", torch.float32).contiguous()
 
     def check_inputs(self, inputs: Tensor) -> None:
@@ -87,48 +110,82 @@ class CompiledClassifier(PooledLinearClassifier):
         return self
 
 
-@dataclass(eq=False)
 class EngineBody:
     """A body that is compiled anew where its module has changed, by further training for example.
 
     Args:
-        original: the classifier in torch.
         engine: name of the engine.
         dtype: the engine's arithmetic.
+        original: the classifier in torch; None where nobody has loaded it yet, see `follow`.
+        graph: the body's graph, where it is at hand; else the original's is exported, or was and is kept.
     """
 
-    original: PooledLinearClassifier
-    engine: Engine
-    dtype: Dtype
-    _run: RunBody = field(init=False, repr=False)
-    _state: Hashable = field(init=False, repr=False)
+    def __init__(
+        self,
+        engine: Engine,
+        dtype: Dtype,
+        original: PooledLinearClassifier | None,
+        graph: bytes | None = None,
+    ) -> None:
+        self._engine = engine
+        self._dtype = dtype
+        self._original: PooledLinearClassifier | None = None
+        self._watch: ModuleWatch | None = None
+        self._lock = threading.Lock()
+        self._run: RunBody
+        if graph is not None:
+            self._run = self._compiled(graph)
+        if original is not None:
+            self.follow(original, compiled=graph is not None)
 
-    def __post_init__(self) -> None:
-        self._compile()
+    def follow(self, original: PooledLinearClassifier, *, compiled: bool) -> None:
+        """Compile this classifier's body from now on, where its module has changed.
+
+        Args:
+            original: the classifier in torch.
+            compiled: whether what was compiled is its body, as it is now.
+        """
+        self._original = original
+        self._watch = ModuleWatch(original.module)
+        if not compiled:
+            self._compile(original)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, C, I, J)."""
-        if self._state != state_of(self.original.module):
-            self._compile()
+        if self._watch is not None and not self._watch.unchanged():
+            self._compile_anew()
         return torch.from_numpy(self._run(inputs.numpy()))
 
-    def _compile(self) -> None:
-        self._state = state_of(self.original.module)
-        ENGINES[self.engine].load()
-        key = fingerprint(self.original)
+    def _compile_anew(self) -> None:
+        with self._lock:
+            original, watch = self._original, self._watch
+            if original is None or watch is None or watch.unchanged():
+                return  # another thread has done it
+            new = ModuleWatch(original.module)
+            _check_head(original)
+            _check_runs_elsewhere(original)
+            self._compile(original)
+            self._watch = new
+
+    def _compile(self, original: PooledLinearClassifier) -> None:
+        ENGINES[self._engine].load()
+        key = fingerprint(original)
         if key is not None and (graph := find(key)) is not None:
             with suppress(Exception):  # a file of somebody else's making may be whole, and no good
-                self._run = self._compiled(graph)
+                self._run = self._checked(graph, original)
                 return
             forget(key)
-        graph = body_graph(self.original) if key is None else kept(key, partial(body_graph, self.original))
-        self._run = self._compiled(graph)
+        graph = body_graph(original) if key is None else kept(key, partial(body_graph, original))
+        self._run = self._checked(graph, original)
+
+    def _checked(self, graph: bytes, original: PooledLinearClassifier) -> RunBody:
+        run = self._compiled(graph)
+        _check_alike(original, run, self._engine, self._dtype)
+        return run
 
     def _compiled(self, graph: bytes) -> RunBody:
-        compile_body = ENGINES[self.engine].load()
-        run = compile_body(graph, dtype=self.dtype, threads=torch.get_num_threads(), cache=None)
-        _check_alike(self.original, run, self.engine, self.dtype)
-        return run
+        compile_body = ENGINES[self._engine].load()
+        return compile_body(graph, dtype=self._dtype, threads=torch.get_num_threads(), cache=None)
 
 
 class _Body(nn.Module):
@@ -145,6 +202,8 @@ class _Body(nn.Module):
 
 def body_graph(classifier: PooledLinearClassifier) -> bytes:
     """The ONNX graph of a body: from "image", (B, 1, S, S), to "activations", (B, C, I, J)."""
+    from cxr_explain.engines.onnx_graph import onnx_graph
+
     with classifier.undisturbed():
         body = _Body(classifier.module, classifier.body)
         return onnx_graph(body, noise(classifier, 2), ["activations"], name=classifier.name)
@@ -175,11 +234,15 @@ def on_engine(
         ModelError: a model that the engine cannot run, or computes otherwise than torch.
         MissingExtraError: an engine that is not installed.
     """
-    classifier = classifier.original if isinstance(classifier, CompiledClassifier) else classifier
     notes: list[str] = []
     if engine == "auto" and classifier.device.type != "cpu":
         return classifier, "torch", ()
-    for name in candidates(engine, dtype):
+    able = candidates(engine, dtype)
+    if isinstance(classifier, CompiledClassifier):
+        if (classifier.engine, classifier.dtype) == (able[0], dtype):
+            return classifier, classifier.engine, ()
+        classifier = classifier.original
+    for name in able:
         if name == "torch":
             break
         try:
@@ -212,6 +275,18 @@ def _check_runs_elsewhere(original: PooledLinearClassifier) -> None:
         found,
         expected="a model of float32 on the CPU, where engines compute",
         remedy="Choose engine='torch', or move the model: device='cpu', model.float().",
+        source=original.name,
+    )
+
+
+def _check_head(original: PooledLinearClassifier) -> None:
+    """Refuse a module of which the head was replaced: what is known of it may be of the old one."""
+    if any(part is original.head for part in original.module.modules()):
+        return
+    raise ModelError(
+        f"a {type(original.module).__name__} whose head was replaced since",
+        expected="the head that it had",
+        remedy="Make a classifier, or an Explainer, of the module as it is now.",
         source=original.name,
     )
 

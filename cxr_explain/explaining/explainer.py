@@ -148,10 +148,19 @@ class Explainer:
         """
         from cxr_explain.models.pretrained import from_pretrained
 
-        classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
-        if device is None and options.get("engine", "torch") not in ("torch", "auto"):
+        settings = MapSettings.of(**options)
+        if device is None and settings.engine not in ("torch", "auto"):
             device = "cpu"  # where the other engines compute
-        classifier.module.to(device_named(device))
+        place = device_named(device)
+        if settings.engine != "torch" and place.type == "cpu" and not settings.target_layers:
+            from cxr_explain.engines.stored import compiled_from_pretrained
+
+            classifier = compiled_from_pretrained(
+                weights, weights_dir=weights_dir, fetch=fetch, engine=settings.engine, dtype=settings.dtype
+            )
+        else:
+            classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
+            classifier.module.to(place)
         return cls(classifier, track=track, **options)
 
     @property

@@ -6,6 +6,7 @@ running statistics explains an image by its neighbours. Both are found by runnin
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable
 from weakref import WeakKeyDictionary
 
@@ -104,6 +105,54 @@ def state_of(module: nn.Module) -> Hashable:
         # What autograd itself compares to notice a change in place; tensors of inference mode have none.
         state += [0 if tensor.is_inference() else tensor._version for tensor in tensors]  # noqa: SLF001
     return tuple(state)
+
+
+class ModuleWatch:
+    """Notices that a module has changed, in a tenth of the time that `state_of` takes.
+
+    Training further, loading, another format, a submodule or tensor in the place of another, a hook and
+    another forward are noticed; a write past autograd, as to `.data`, is not.
+
+    Args:
+        module: the module as it is now.
+
+    >>> module = nn.Sequential(nn.Linear(2, 2))
+    >>> watch = ModuleWatch(module)
+    >>> before, _ = watch.unchanged(), module.half()
+    >>> before, watch.unchanged()
+    (True, False)
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        parts = [vars(part) for part in module.modules()]
+        self._parts = parts
+        self._holders = [part[kind] for part in parts for kind in ("_modules", "_parameters", "_buffers")]
+        self._hooks = [part[kind] for part in parts for kind in ("_forward_hooks", "_forward_pre_hooks")]
+        self._held = self._holding()
+        tensors = [each for each in self._held if isinstance(each, Tensor)]
+        self._tensors = [each for each in tensors if not each.is_inference()]  # others have no version
+        self._all_tensors = tensors
+        self._state = self._state_now()
+
+    def unchanged(self) -> bool:
+        """Whether the module is as it was when this was made."""
+        held = self._holding()
+        return (
+            len(held) == len(self._held)
+            and all(map(operator.is_, held, self._held))
+            and self._state_now() == self._state
+        )
+
+    def _holding(self) -> list[object]:
+        return [each for holder in self._holders for each in holder.values()]
+
+    def _state_now(self) -> Hashable:
+        return (
+            tuple(map(len, self._hooks)),
+            tuple(part.get("forward") for part in self._parts),
+            tuple(tensor._version for tensor in self._tensors),  # noqa: SLF001 - see `state_of`
+            tuple(map(Tensor.data_ptr, self._all_tensors)),
+        )
 
 
 def _by_itself(classifier: Classifier, inputs: Tensor) -> Tensor:

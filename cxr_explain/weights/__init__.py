@@ -17,8 +17,10 @@ from cxr_explain.weights.registry import (
 )
 from cxr_explain.weights.store import (
     Weights,
+    identify,
     list_weights,
     open_weights,
+    remember,
     resolve,
     verify,
 )
@@ -34,11 +36,13 @@ __all__ = [
     "check_fit",
     "fetch",
     "find_entry",
+    "identify",
     "known_entry",
     "list_weights",
     "load_into",
     "open_weights",
     "read_checkpoint",
+    "remember",
     "resolve",
     "verify",
     "weights_folder",

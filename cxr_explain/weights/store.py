@@ -136,6 +136,42 @@ def open_weights(
     return _open(_entry_of(weights), resolve(weights, weights_dir, fetch=fetch))
 
 
+def identify(
+    weights: WeightsEntry | str | PathLike[str],
+    weights_dir: str | PathLike[str] | None = None,
+    *,
+    fetch: bool = True,
+) -> Weights:
+    """Which weights these are, by the file's SHA-256, which is checked as in `open_weights`.
+
+    The file is not looked into, so that nothing is recorded, and `pathologies` is None: see `remember`.
+
+    Args:
+        weights: an entry of the registry, its name or alias, or the path of a checkpoint file.
+        weights_dir: folder of the weights with a name; see :func:`~cxr_explain.weights.weights_folder`.
+        fetch: whether a missing file of the registry is downloaded.
+
+    Raises:
+        WeightsError: weights that cannot be found, fetched, read or trusted.
+
+    >>> identify("phantom").name
+    'densenet-res224-phantom'
+    """
+    entry, path = _entry_of(weights), resolve(weights, weights_dir, fetch=fetch)
+    digest = digest_of(read_bytes(path))
+    if entry is not None and entry.bundled:
+        check_pin(path, digest)
+    else:
+        check_digest(path, digest)
+    return Weights(entry.name if entry else visible(path.name), path, digest, entry)
+
+
+def remember(weights: Weights) -> None:
+    """Record the digest of weights that are known to be a checkpoint, if this is their first use."""
+    if weights.entry is None or not weights.entry.bundled:
+        record_digest(weights.path, weights.sha256)
+
+
 def verify(
     weights: WeightsEntry | str | PathLike[str],
     weights_dir: str | PathLike[str] | None = None,
