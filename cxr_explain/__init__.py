@@ -10,11 +10,10 @@ and does not import torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxr_explain._version import __version__ as __version__
 from cxr_explain.support.lazy_names import lazy_names
 
+TYPE_CHECKING = False  # to import it from typing takes as long as to start Python
 if TYPE_CHECKING:
     from cxr_explain.audit.run import run_audit as run_audit
     from cxr_explain.audit.store import AuditRun as AuditRun

@@ -1,5 +1,5 @@
 """`python -m cxr_explain` is `cxr-explain`."""
 
-from cxr_explain.cli.main import main
+from cxr_explain.cli.entry import main
 
 main()

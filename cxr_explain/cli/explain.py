@@ -183,13 +183,14 @@ def reference_labels(
         note: is told how files and tables fit together, in lines that name files.
     """
     from cxr_explain.pathologies import ReferenceLabels
-    from cxr_explain.reference.coverage import coverage_notes
-    from cxr_explain.reference.standard import read_references
 
     is_table = labels is not None and (labels.lower().endswith(".csv") or Path(labels).is_file())
     if boxes is None and not is_table:
         one = None if labels is None else ReferenceLabels.from_text(labels, further=pathologies)
         return None if one is None else lambda _path, _shape: one
+    from cxr_explain.reference.coverage import coverage_notes
+    from cxr_explain.reference.standard import read_references
+
     standard = read_references(labels=labels if is_table else None, boxes=boxes, pathologies=pathologies)
     if labels is not None and not is_table:
         raise OptionError(

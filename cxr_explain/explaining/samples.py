@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from cxr_explain.errors import OptionError
@@ -153,6 +152,8 @@ def _pathology(at: Any, names: Sequence[str]) -> str:
 
 def _rectangles(name: str, mask: Mask) -> list[ReferenceBox]:
     """The boxes that a mask is made of; none where a part of it has another shape."""
+    from scipy import ndimage  # here, as it takes as long as a quarter of `import torch`
+
     parts = ndimage.find_objects(ndimage.label(mask)[0])
     if not all(mask[part].all() for part in parts):
         return []

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_explain.errors import WeightsNotFoundError
+from cxr_explain.support.cache_root import cache_root
 
 if TYPE_CHECKING:
     from cxr_explain.weights.registry import WeightsEntry
 
 WEIGHTS_DIR_VARIABLE = "CXR_EXPLAIN_WEIGHTS_DIR"
-CACHE_DIR_VARIABLE = "CXR_EXPLAIN_CACHE_DIR"
 
 
 def weights_folder(weights_dir: str | PathLike[str] | None = None) -> Path:
@@ -54,30 +54,20 @@ def state_folder() -> Path | None:
 
     None for a user without a home folder, as a container's often is.
     """
-    root = _base("XDG_STATE_HOME", "~/.local/state")
+    base = os.environ.get("XDG_STATE_HOME", "")
+    # The specification: a relative path is invalid and is to be ignored.
+    root = Path(base) if os.path.isabs(base) else _expanded("~/.local/state")
     return root and root / "cxr-explain" / "weights"
 
 
 def cache_folder() -> Path | None:
-    """Return the folder of exported models: that of `$CXR_EXPLAIN_CACHE_DIR`, else this user's.
-
-    That is the cache folder of the XDG base directory specification. None for a user without a home folder.
+    """Return the folder of exported models; None for a user without a home folder.
 
     >>> cache_folder().name
     'engines'
     """
-    chosen = os.environ.get(CACHE_DIR_VARIABLE)
-    if chosen:
-        root = _expanded(chosen)
-        return root and root / "engines"
-    root = _base("XDG_CACHE_HOME", "~/.cache")
-    return root and root / "cxr-explain" / "engines"
-
-
-def _base(variable: str, usual: str) -> Path | None:
-    """A base directory; the specification has a relative path ignored."""
-    base = os.environ.get(variable, "")
-    return Path(base) if os.path.isabs(base) else _expanded(usual)
+    root = cache_root()
+    return None if root is None else Path(root, "engines")
 
 
 def _expanded(path: str | PathLike[str]) -> Path | None:
