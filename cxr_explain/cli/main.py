@@ -23,6 +23,7 @@ from cxr_explain.cli.dicom import dicom
 from cxr_explain.cli.dicomweb import dicomweb
 from cxr_explain.cli.evaluate import evaluate
 from cxr_explain.cli.explain import explain
+from cxr_explain.cli.export import export
 from cxr_explain.cli.figure import figure
 from cxr_explain.cli.flatten import flattened
 from cxr_explain.cli.help import PanelCommand, PanelGroup
@@ -34,7 +35,7 @@ from cxr_explain.cli.words import words
 
 COMMANDS = (
     explain, layers, evaluate, phantom, manifest, audit, stats, report, figure, panel, compare, dicom,
-    dicomweb, words, bundle,
+    dicomweb, words, bundle, export,
 )  # fmt: skip
 WEIGHTS_COMMANDS = (weights.list_, weights.path, weights.fetch, weights.verify)
 

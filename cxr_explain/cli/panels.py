@@ -27,7 +27,7 @@ Natural = Annotated[int, typer.Option(min=0)]
 Positive = Annotated[int, typer.Option(min=1)]
 
 
-def _named(text: str | Path) -> Path:
+def named_path(text: str | Path) -> Path:
     """A path that has a name: '' would be the current folder, as of an empty variable of the shell."""
     if not str(text):
         raise typer.BadParameter("a path without a name")
@@ -35,7 +35,7 @@ def _named(text: str | Path) -> Path:
 
 
 OutPath = Annotated[
-    Path, typer.Option("--out", "-o", rich_help_panel="Output", parser=_named, metavar="PATH")
+    Path, typer.Option("--out", "-o", rich_help_panel="Output", parser=named_path, metavar="PATH")
 ]
 WeightsDir = Annotated[
     Path | None,

@@ -286,10 +286,7 @@ class Classifier(ABC):
         all others.
         """
         logits = self.logits(inputs, batch_size=batch_size)
-        if self.outputs.kind not in ONE_LABEL:
-            return logits
-        itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-        return logits - logits[:, None].masked_fill(itself, -math.inf).logsumexp(2)
+        return log_odds(logits) if self.outputs.kind in ONE_LABEL else logits
 
     def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:  # noqa: ARG002
         """The classifier whose scores are those of calling the module; this one, where it calls the module.
@@ -347,6 +344,16 @@ class Classifier(ABC):
     @abstractmethod
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone of suited inputs, within `undisturbed`, in gradient mode as it is."""
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """The log-odds of each of N outputs against all others, of which exactly one is true: (B, N) -> (B, N).
+
+    >>> log_odds(torch.tensor([[2.0, 0.0]])).tolist()
+    [[2.0, -2.0]]
+    """
+    itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    return logits - logits[:, None].masked_fill(itself, -math.inf).logsumexp(2)
 
 
 def _of_channels(error: RuntimeError, source: str) -> ModelError | None:
