@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cxr_explain.explaining.explainer import Explainer as Explainer
     from cxr_explain.explaining.explainer import explain as explain
     from cxr_explain.explaining.explanation import Explanation as Explanation
+    from cxr_explain.explaining.export import ExportedGraph as ExportedGraph
+    from cxr_explain.explaining.export import export_graph as export_graph
     from cxr_explain.explaining.ranking import Prediction as Prediction
     from cxr_explain.explaining.ranking import Ranking as Ranking
     from cxr_explain.explaining.ranking import rank as rank
@@ -70,6 +72,7 @@ _HOMES = {
     "explaining.batch_maps": ("BatchMaps",),
     "explaining.explainer": ("Explainer", "explain"),
     "explaining.explanation": ("Explanation",),
+    "explaining.export": ("ExportedGraph", "export_graph"),
     "explaining.ranking": ("Prediction", "Ranking", "rank"),
     "figures.model_comparison": ("compare",),
     "figures.patient_panel": ("panel",),

@@ -53,7 +53,7 @@ class ExplanationGraph(nn.Module):
         logits = forward.logits
         one_label = classifier.outputs.kind in ONE_LABEL
         probabilities = logits.softmax(dim=1) if one_label else logits.sigmoid()
-        ranked = self.order.scores(logits).topk(self.order.k, dim=1).indices
+        ranked = self.order.best(self.order.scores(logits))
         class_maps = self._rule(Evidence(classifier, image, ranked, forward))
         fused = fuse(
             class_maps,
@@ -84,7 +84,8 @@ class Order:
             raise OptionError(
                 "above_operating_point, with which K is another number for each image",
                 expected="the same K for each image, which is what a graph gives",
-                remedy="Leave it out, and compare the probabilities with the operating points in the metadata.",
+                remedy="Leave it out: whoever runs the graph can compare its probabilities with the "
+                "operating points, which the file has.",
             )
         found, every = _without_scores(outputs, asked), _without_scores(outputs, replace(asked, top_k=2**31))
         if not found.k:
@@ -93,11 +94,27 @@ class Order:
                 expected="a model with operating points",
                 remedy="Rank by the probability.",
             )
-        self.k, self.notes, self._by = found.k, found.notes, found.by
+        self.k, self.notes, self.by = found.k, found.notes, found.by
         self.candidates = tuple(sorted(each.index for each in every.top))
         """Indices of the outputs that may rank."""
         self._one_label = outputs.kind in ONE_LABEL
         self._points = torch.tensor([0.5 if point is None else point for point in outputs.operating_points])
+
+    def best(self, scores: Tensor) -> Tensor:
+        """(B, N) -> (B, K) int64: the indices of the largest scores, best first; ties keep the head's order.
+
+        ONNX says of its TopK that ties keep their order, but not every engine does so (OpenVINO 2026.4).
+        Comparisons and sums are the same everywhere.
+
+        >>> order = Order(Outputs(("Mass", "Edema", "Hernia")), RankingSettings(2))
+        >>> order.best(torch.tensor([[0.0, 1.0, 1.0]]))
+        tensor([[1, 2]])
+        """
+        index = torch.arange(scores.shape[1])
+        earlier = index < index[:, None]
+        mine, others = scores[:, :, None], scores[:, None]
+        place = ((others > mine) | ((others == mine) & earlier)).sum(dim=2)
+        return ((place[:, None] == torch.arange(self.k)[:, None]) * index).sum(dim=2)
 
     def scores(self, logits: Tensor) -> Tensor:
         """(B, N) -> (B, N): numbers that order the outputs as `rank` does, -inf for those that do not rank.
@@ -105,7 +122,7 @@ class Order:
         Where `rank` compares calibrated probabilities c, these are log(2 c) below 0.5, and -log(2 (1 - c))
         above: the same order, without the rounding of probabilities near 0 and 1.
         """
-        scores = logits if self._by == "probability" else self._calibrated(logits)
+        scores = logits if self.by == "probability" else self._calibrated(logits)
         ranks = torch.zeros(logits.shape[1], dtype=torch.bool)
         ranks[list(self.candidates)] = True
         return scores.masked_fill(~ranks, -torch.inf)

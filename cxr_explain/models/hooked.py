@@ -68,7 +68,7 @@ class HookedClassifier(Classifier):
         check_not_scripted(module, target_layer)
         self._settled = False
         self._end: tuple[str, nn.Module] | None = None
-        self._prepare = prepare or _unchanged
+        self.prepare = prepare or _unchanged
         self.grid = as_grid(grid)
         try:
             find_layer(module, target_layer)
@@ -113,7 +113,7 @@ class HookedClassifier(Classifier):
 
     def call(self, inputs: Tensor) -> object:
         """Whatever the module gives for suited inputs."""
-        return self.module(self._prepare(inputs))
+        return self.module(self.prepare(inputs))
 
 
 def imagenet_input(inputs: Tensor) -> Tensor:
