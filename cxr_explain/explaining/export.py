@@ -63,6 +63,8 @@ _WHAT_THEY_ARE = {
     "maps": "(B, K, I, J) float32: the same after filter, norm and activation; see fusion",
 }
 
+_ERRORS_ALONE = 3  # of the levels of ONNX Runtime's log
+
 Run = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
 """From images, (B, 1, S, S), to what the graph gives, in the order of `OUTPUTS`."""
 
@@ -140,7 +142,7 @@ def export_graph(explainer: Explainer, **options: Unpack[RankingOptions]) -> Exp
             name=classifier.name,
             remedy=f"Explain it with torch; {explainer.rule.title} or the model does something else.",
         )
-        run, by = _runner(bare)
+        run, by = _runner(bare, classifier.name)
         off = _differences(classifier, graph, settings, run)
     _check_alike(off, by, classifier.name)
     metadata = _metadata(facts, classifier, graph) | {
@@ -200,25 +202,35 @@ def _check_plain(classifier: Classifier) -> None:
         )
 
 
-def _runner(content: bytes) -> tuple[Run, str]:
+def _runner(content: bytes, source: str) -> tuple[Run, str]:
     """What runs a graph here, and its name and version."""
     import onnx
 
+    run: Callable[..., Any]
     if find_spec("onnxruntime") is None:
         from onnx.reference import ReferenceEvaluator
 
-        evaluator = ReferenceEvaluator(onnx.load_from_string(content))
-        return (
-            lambda images: list(evaluator.run(list(OUTPUTS), {"image": images})),
-            f"onnx {onnx.__version__}",
-        )
-    from onnxruntime import InferenceSession, SessionOptions
+        run, by = ReferenceEvaluator(onnx.load_from_string(content)).run, f"onnx {onnx.__version__}"
+    else:
+        from onnxruntime import InferenceSession, SessionOptions
 
-    session_options = SessionOptions()
-    session_options.intra_op_num_threads = torch.get_num_threads()
-    session_options.log_severity_level = 3
-    session = InferenceSession(content, session_options, providers=["CPUExecutionProvider"])
-    return lambda images: list(session.run(list(OUTPUTS), {"image": images})), ENGINES["onnxruntime"].version
+        options = SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), _ERRORS_ALONE
+        session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        run, by = session.run, ENGINES["onnxruntime"].version
+
+    def tried(images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        try:
+            return list(run(list(OUTPUTS), {"image": images}))
+        except Exception as error:  # each has exceptions of its own
+            raise ModelError(
+                f"a graph that {by} cannot run for {len(images)} images ({type(error).__name__})",
+                expected="a graph for any number of images",
+                remedy="Does the model or the rule compute with the number of images as it is now?",
+                source=source,
+            ) from error
+
+    return tried, by
 
 
 def _differences(

@@ -39,6 +39,9 @@ NOT_RUN_PYTHON = {
     "RayCrew": "needs folders of a cluster",
     "lightning.LightningModule": "Lightning is no dependency, also not of the tests",
     'torch.load("training.ckpt"': "somebody's checkpoint",
+    "graph.checked": "seconds; tests/explaining/test_export.py has smaller models",
+    "torchvision.models.resnet50(num_classes=2)": "minutes; tests/explaining/test_export_models.py has it",
+    "torchvision.models.densenet121(num_classes=2)": "minutes; tests/explaining/test_export_models.py has it",
     'weights_zip="chexpert.zip"': "gigabytes; tests/models/test_xrv_baselines.py runs it with random weights",
 }
 """Python that is only compiled, and its imports resolved, by a part of its text, and why."""
