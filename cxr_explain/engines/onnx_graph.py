@@ -36,7 +36,7 @@ def onnx_graph(
     Args:
         module: what is exported, in evaluation mode.
         inputs: an example, (B, 1, S, S), B >= 2.
-        output_names: names of its outputs.
+        output_names: names of the outputs.
         name: name of the model, for the error message.
         remedy: the way out where it cannot be exported.
 

@@ -65,7 +65,7 @@ _WHAT_THEY_ARE = {
 
 _ERRORS_ALONE = 3  # of the levels of ONNX Runtime's log
 
-Run = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
+_RunGraph = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
 """From images, (B, 1, S, S), to what the graph gives, in the order of `OUTPUTS`."""
 
 
@@ -78,6 +78,11 @@ class ExportedGraph:
         metadata: what the file says of itself, by name; JSON values.
         checked: how it was compared with torch, in words.
         notes: what else a reader should know; they are in the metadata, too.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     ExportedGraph(b"what export_graph gives", {}, "by nobody").write(f"{folder}/a.onnx").name
+    'a.onnx'
     """
 
     content: bytes = field(repr=False)
@@ -202,7 +207,7 @@ def _check_plain(classifier: Classifier) -> None:
         )
 
 
-def _runner(content: bytes, source: str) -> tuple[Run, str]:
+def _runner(content: bytes, source: str) -> tuple[_RunGraph, str]:
     """What runs a graph here, and its name and version."""
     import onnx
 
@@ -234,12 +239,12 @@ def _runner(content: bytes, source: str) -> tuple[Run, str]:
 
 
 def _differences(
-    classifier: PooledLinearClassifier, graph: ExplanationGraph, settings: MapSettings, run: Run
+    classifier: PooledLinearClassifier, graph: ExplanationGraph, settings: MapSettings, run: _RunGraph
 ) -> dict[str, float]:
     """The largest differences between a graph and torch, on noise, for one image and for three at once.
 
     Two class maps that are equal but for rounding may change places in ranking or filter: the scores of those
-    that the graph ranks are compared with the largest scores, and its maps with the fusion of its class maps.
+    that the graph ranks are compared with the largest scores, and its maps with its class maps, fused anew.
     """
     images = noise(classifier, 3)
     given = [np.concatenate(pair) for pair in zip(run(images.numpy()), run(images[:1].numpy()), strict=True)]

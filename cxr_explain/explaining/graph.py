@@ -103,7 +103,7 @@ class Order:
     def best(self, scores: Tensor) -> Tensor:
         """(B, N) -> (B, K) int64: the indices of the largest scores, best first; ties keep the head's order.
 
-        ONNX says of its TopK that ties keep their order, but not every engine does so (OpenVINO 2026.4).
+        By ONNX's definition of TopK ties keep their order, but not every engine does so (OpenVINO 2026.4).
         Comparisons and sums are the same everywhere.
 
         >>> order = Order(Outputs(("Mass", "Edema", "Hernia")), RankingSettings(2))

@@ -86,13 +86,6 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(weights: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    ran = RUN.invoke(app, ["export", "--weights", str(weights), "--out", str(tmp_path / "file" / "a.onnx")])
-    assert ran.exit_code == 1
-    assert "an ONNX file that cannot be written" in ran.stderr
-
-
 def test_the_help_says_what_comes_out() -> None:
     ran = RUN.invoke(app, ["export", "--help"])
     assert ran.exit_code == 0
