@@ -25,6 +25,20 @@ def export(
             "--out", "-o", rich_help_panel="Output", parser=named_path, metavar="PATH", show_default="none"
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", rich_help_panel="Page", parser=named_path, metavar="DIR", show_default="none"),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel="Page",
+            parser=named_path,
+            metavar="DIR",
+            show_default="$CXR_EXPLAIN_ORT_WEB, else what npm fetches once",
+        ),
+    ] = None,
+    allow_phantom_weights: Annotated[bool, typer.Option(rich_help_panel="Page")] = False,
 ) -> None:
     """Write the whole explanation as one ONNX graph: from the prepared image to scores, ranking and maps.
 
@@ -37,12 +51,16 @@ def export(
         rule: how class maps are made.
         fusion: how class maps become one map.
         output: file to write, such as explainer.onnx.
+        page: folder to write a page to, which explains radiographs in a browser and sends them nowhere.
+        runtime: folder of onnxruntime-web, which the page runs the model with.
+        allow_phantom_weights: let the page of a model that was trained on phantoms only explain radiographs,
+            as a demonstration.
 
     Example:
         cxr-explain export --weights phantom --top-k 3 --out explainer.onnx
     """
-    if output is None:
-        raise OptionError("nothing to write", expected="--out FILE")
+    if output is None and page is None:
+        raise OptionError("nothing to write", expected="--out FILE or --page DIR")
     from cxr_explain.explaining.explainer import Explainer
     from cxr_explain.explaining.export import export_graph
 
@@ -51,6 +69,7 @@ def export(
         weights_dir=model.weights_dir,
         fetch=not model.offline,
         device="cpu",
+        allow_phantom_weights=allow_phantom_weights,
         **vars(rule),
         **vars(fusion),
     )
@@ -58,5 +77,13 @@ def export(
     graph = export_graph(explainer, **vars(ranking.settings()))
     for each in graph.notes:
         console.note(each)
-    path = graph.write(output)
-    console.say(f"{shell_word(path)}: {graph.checked}")
+    if output is not None:
+        path = graph.write(output)
+        console.say(f"{shell_word(path)}: {graph.checked}")
+    if page is not None:
+        from cxr_explain.pages.in_browser.page import write_page
+
+        write_page(page, explainer, graph, runtime=runtime, fetch=not model.offline)
+        console.say(f"{shell_word(page)}: a page; to see it, run")
+        console.say(f"python -m http.server --bind 127.0.0.1 --directory {shell_word(page)} 8000")
+        console.say("and open http://127.0.0.1:8000 in a browser; opened as a file it cannot load its model")

@@ -21,7 +21,7 @@ from cxr_explain.figures.lettering import display_name, one_line
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_ROOMS = ("", ".viewer", ".audit_report", ".one_file")
+_ROOMS = ("", ".viewer", ".audit_report", ".one_file", ".in_browser")
 
 
 @cache

@@ -37,6 +37,7 @@ from cxr_explain.figures.texts import (
 from cxr_explain.pages.templating import environment, image_url
 from cxr_explain.pages.viewer.case import viewer_case, viewer_image
 from cxr_explain.pages.viewer.images import jpeg_within
+from cxr_explain.pages.viewer.reading import how_to_read
 from cxr_explain.pages.viewer.script_data import safe_json
 from cxr_explain.pathologies import ReferenceLabels, ReferenceLabelsLike
 from cxr_explain.radiograph import PHANTOM_WARNING, Radiograph
@@ -110,7 +111,7 @@ def explanation_page(
         rows=rows,
         styles=class_styles(ranking.pathologies, colours),
         labels=labels,
-        reading=_reading(explanation),
+        reading=how_to_read(ranking.k, fused=provenance.map_settings.fused),
         facts=_facts(explanation, radiograph, labels.view, phantom=phantom),
         notes=_notes(explanation, radiograph),
         caption=caption_of(explanation, labels, colours=colours),
@@ -139,20 +140,6 @@ def _banners(explanation: Explanation, radiograph: Radiograph | None, *, phantom
     if radiograph is None:
         texts.append("The radiograph is not in this file: the maps lie on plain grey.")
     return texts
-
-
-def _reading(explanation: Explanation) -> str:
-    """How the map is to be read."""
-    relative = "as strong as it is within this image: colours cannot be compared between images"
-    limit = "The map says what raised the score, not that the model is right."
-    if explanation.ranking.k == 1:
-        return f"The colour is where the evidence for the pathology is, {relative}. {limit}"
-    if not explanation.provenance.map_settings.fused:
-        return f"Each pathology's evidence has a colour, {relative}. Where several meet, colours mix. {limit}"
-    return (
-        f"At each position only the ranked pathology with the strongest evidence is coloured, {relative}. "
-        f"For another K, the class maps of the first K pathologies are fused anew. {limit}"
-    )
 
 
 def _facts(

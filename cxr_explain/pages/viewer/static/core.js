@@ -4,8 +4,9 @@
 const CXR = (() => {
   const KINDS = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array };
 
-  /** A column of script_data.py as a typed array. All browsers' machines are little-endian. */
+  /** A column of script_data.py as a typed array, as which one may come. All browsers' machines are little-endian. */
   function decode(column) {
+    if (ArrayBuffer.isView(column)) return column;
     return new KINDS[column.type](bytes(column.data).buffer);
   }
 

@@ -33,14 +33,12 @@ CXR.Viewer = class {
     this.fused = null; // until its pixels are there
     this.kind = "fused";
     this.hidden.clear();
-    const image = new Image();
-    image.src = data.image.url;
-    await image.decode();
+    const pixels = data.image.grey ?? (await this.greyValues(data.image));
     if (this.data !== data) return; // another case was opened meanwhile
     const { width, height } = data.image;
     for (const canvas of [this.grey, this.overlay]) Object.assign(canvas, { width, height });
     for (const box of [this.stage, this.sheet]) box.style.aspectRatio = `${width} / ${height}`;
-    this.pixels = this.greyValues(image, width, height);
+    this.pixels = pixels;
     this.stored = CXR.decode(data.maps);
     this.classMaps = CXR.decode(data.classMaps);
     this.referenceMaps = data.referenceMaps && CXR.decode(data.referenceMaps.classMaps);
@@ -49,8 +47,11 @@ CXR.Viewer = class {
     this.drawGrey();
   }
 
-  greyValues(image, width, height) {
-    const context = this.grey.getContext("2d", { willReadFrequently: true });
+  async greyValues({ url, width, height }) {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
     context.drawImage(image, 0, 0, width, height);
     const rgba = context.getImageData(0, 0, width, height).data;
     const grey = new Uint8Array(width * height);
