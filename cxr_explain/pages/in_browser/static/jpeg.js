@@ -12,9 +12,8 @@ export async function readJpeg(bytes) {
   const said = markersOf(bytes);
   checkPixels(said.height, said.width);
   checkPasses(said.scans, said.height, said.width);
-  const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }), {
-    imageOrientation: "none", colorSpaceConversion: "none", premultiplyAlpha: "none",
-  }).catch(() => {
+  const plain = new Blob(said.parts, { type: "image/jpeg" });
+  const bitmap = await createImageBitmap(plain, { colorSpaceConversion: "none", premultiplyAlpha: "none" }).catch(() => {
     throw undecodable("the browser does not decode it");
   });
   const { width, height } = bitmap;
@@ -31,25 +30,32 @@ export async function readJpeg(bytes) {
   return radiographOf({ ...picture, kind: "JPEG", width, height, samples, depth: 8, transparent: null, gamma: null, phantom: false, ...said });
 }
 
-/** Size, components, orientation and the like, from the segments before the picture. */
+/** Size, components, orientation and the like, from the segments before the picture; and the file's parts without
+ *  EXIF data and profiles, which the browser would apply. */
 function markersOf(bytes) {
-  const found = { width: 0, height: 0, components: 0, scans: 0, orientation: 1, density: null, icc: false };
+  const found = { parts: [bytes.subarray(0, 2)], width: 0, height: 0, components: 0, scans: 0, orientation: 1, density: null, icc: false };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let ended = false;
   for (let position = 2, count = 1; position + 2 <= bytes.length && !ended; count++) {
     checkParts(count, "segments and other bytes before the picture of a JPEG");
+    const start = position;
     position = bytes.indexOf(0xff, position);
     if (position < 0 || position + 2 > bytes.length) break;
     const marker = bytes[position + 1];
     if (marker === 0xff) position += 1;
-    else if (marker === 0xd9) ended = true;
+    else if (marker === 0xd9) {
+      ended = true;
+      position += 2;
+    }
     else if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd8)) position += 2;
     else {
       if (position + 4 > bytes.length) break;
       const end = position + 2 + Math.max(view.getUint16(position + 2), 2);
       segment(marker, bytes.subarray(position + 4, end), found);
       position = marker === 0xda ? afterScan(bytes, end) : end;
+      if (marker === 0xe1 || marker === 0xe2) continue;
     }
+    found.parts.push(bytes.subarray(start, position));
   }
   if (!found.components || !found.scans || !ended) throw undecodable("image file is truncated");
   return found;

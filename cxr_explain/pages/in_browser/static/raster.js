@@ -50,7 +50,7 @@ export function lookUp(stored, table) {
 
 /** [-1024, 1024] to 0 ... 255; halves go to the even number, as NumPy's do. */
 function toDisplay(value) {
-  const level = Math.fround((value + 1024) * (255 / 2048));
+  const level = Math.fround(Math.fround(value + 1024) * (255 / 2048)); // in float32, as NumPy has it
   const low = Math.floor(level);
   return level - low === 0.5 ? low + (low % 2) : Math.round(level);
 }
