@@ -25,6 +25,7 @@ from cxr_explain.figures.texts import (
     training_text,
 )
 from cxr_explain.models.base import Classifier
+from cxr_explain.options import ONE_LABEL
 from cxr_explain.pages.in_browser.runtime import VERSION, runtime_files
 from cxr_explain.pages.templating import environment
 from cxr_explain.pages.viewer.reading import how_to_read
@@ -122,6 +123,7 @@ def _data(explainer: Explainer, graph: ExportedGraph) -> dict[str, Any]:
         "fit": settings.fit,
         "names": list(classifier.outputs.pathologies),
         "points": list(classifier.outputs.operating_points),
+        "oneLabel": classifier.outputs.kind in ONE_LABEL,
         "styles": {
             name: {"colour": style.colour, "ink": style.ink, "sign": style.sign}
             for name, style in zip(named, styles, strict=True)

@@ -64,8 +64,8 @@ def _filtered(row: np.ndarray, above: np.ndarray, step: int, kind: int) -> bytes
     corner = np.concatenate([np.zeros(step, np.int64), above])[: len(row)]
     guess = left + above - corner
     near = np.stack([abs(guess - left), abs(guess - above), abs(guess - corner)])
-    paeth = np.choose(near.argmin(axis=0), [left, above, corner])
-    taken = (0 * row, left, above, (left + above) // 2, paeth)[kind]
+    nearest = np.choose(near.argmin(axis=0), [left, above, corner])
+    taken = (0 * row, left, above, (left + above) // 2, nearest)[kind]
     return ((row - taken) % 256).astype(np.uint8).tobytes()
 
 

@@ -39,9 +39,9 @@ async function fetched(address, progress) {
 async function explained(session, input, size) {
   const given = new ort.Tensor("float32", input, [1, 1, size, size]);
   const found = await session.run({ [session.inputNames[0]]: given });
-  const { logits, probabilities, ranked, class_maps: classMaps, maps } = found;
+  const { logits, ranked, class_maps: classMaps, maps } = found;
   return {
-    logits: logits.data, probabilities: probabilities.data, ranked: Array.from(ranked.data, Number),
+    logits: logits.data, ranked: Array.from(ranked.data, Number),
     classMaps: classMaps.data, maps: maps.data, cells: maps.dims.slice(1),
   };
 }

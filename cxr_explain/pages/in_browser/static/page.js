@@ -19,7 +19,16 @@ export async function explainFile(file, explain) {
   if (found.logits.some((logit, at) => about.names[at] && !Number.isFinite(logit))) {
     throw new Refusal("scores that are NaN or infinite", "finite logits");
   }
-  return { radiograph, prepared, found };
+  return { radiograph, prepared, found: { ...found, probabilities: probabilitiesOf(found.logits) } };
+}
+
+/** Sigmoids, or a softmax where exactly one output is true; in float64, as float32 rounds what is nearly 1. */
+function probabilitiesOf(logits) {
+  if (!about.oneLabel) return Float64Array.from(logits, (logit) => 1 / (1 + Math.exp(-logit)));
+  const largest = Math.max(...logits);
+  const powers = Float64Array.from(logits, (logit) => Math.exp(logit - largest));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
 }
 
 /** What the viewer is told of an explanation; see pages/viewer/case.py. */
