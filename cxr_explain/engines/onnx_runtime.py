@@ -19,6 +19,9 @@ def compile_body(graph: bytes, *, dtype: Dtype, threads: int, cache: Path | None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ALONE
+    # Its threads spin between operators, which is fast; by default also after the last one, where they
+    # would take the cores of head, ranking and fusion, which torch computes.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:

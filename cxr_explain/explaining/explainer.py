@@ -403,10 +403,11 @@ class Explainer:
         unreached = [
             without_gradient(each, classes, maps) for each, maps in zip(passes, by_layer, strict=True)
         ]
+        nowhere = unreached[0] if len(unreached) == 1 else torch.stack(unreached).all(dim=0)
         layers = self.settings.target_layers or (self.classifier.target_layer,)
         return BatchMaps(
             rankings,
-            _with_state(self._fuse(by_layer, rankings, passes), unreached),
+            self._fuse(by_layer, rankings, passes, nowhere),
             "none" if self.rule.gradient_free else passes[0].gradient,
             notes_on_layers(layers, passes, inputs, rankings, unreached, lambda: self._way_out(inputs)),
         )
@@ -422,25 +423,34 @@ class Explainer:
         return rank(logits, outputs.pathologies, outputs.operating_points, kind=outputs.kind, **vars(asked))
 
     def _fuse(
-        self, by_layer: Sequence[Tensor], rankings: Sequence[Ranking], passes: Sequence[ForwardPass]
+        self,
+        by_layer: Sequence[Tensor],
+        rankings: Sequence[Ranking],
+        passes: Sequence[ForwardPass],
+        nowhere: Tensor,
     ) -> tuple[FusedMaps, ...]:
-        if len({ranking.k for ranking in rankings}) == 1 and rankings[0].k:
-            return _split(self._fuse_alike([maps[:, : rankings[0].k] for maps in by_layer]))
+        if len({ranking.k for ranking in rankings}) == 1 and (k := rankings[0].k):
+            return _split(self._fuse_alike([maps[:, :k] for maps in by_layer], nowhere[:, :k]))
         # Where nothing is explained no rule says how fine its maps are: they are as fine as the layers.
         nothing = [forward.activations[:1, :0].float() for forward in passes]
         return tuple(
-            self._fuse_alike([maps[b : b + 1, : ranking.k] for maps in by_layer] if ranking.k else nothing)
+            self._fuse_alike(
+                [maps[b : b + 1, : ranking.k] for maps in by_layer] if ranking.k else nothing,
+                nowhere[b : b + 1, : ranking.k],
+            )
             for b, ranking in enumerate(rankings)
         )
 
-    def _fuse_alike(self, by_layer: Sequence[Tensor]) -> FusedMaps:
+    def _fuse_alike(self, by_layer: Sequence[Tensor], nowhere: Tensor) -> FusedMaps:
+        """Fuse maps of one number of classes; nowhere, (B, K): no gradient reaches any of the layers."""
         settings = self.settings
-        return fuse(
+        fused = fuse(
             _combined(by_layer),
             normalisation=settings.normalisation,
             activation=settings.activation,
             fused=settings.fused,
         )
+        return replace(fused, without_gradient=nowhere)
 
     def _own_precision(self) -> AbstractContextManager[Any]:
         """Without the autocast that may be around the call: what is recorded is what was computed."""
@@ -595,18 +605,17 @@ def _margin_notes(ranking: Ranking, maps: NDArray[np.float32], geometry: Geometr
 
 
 def _split(fused: FusedMaps) -> tuple[FusedMaps, ...]:
-    return tuple(
-        replace(fused, maps=maps[None], class_maps=class_maps[None], winner=winner[None])
-        for maps, class_maps, winner in zip(fused.maps, fused.class_maps, fused.winner, strict=True)
+    """The maps of each image by itself, with what is known of them."""
+    if len(fused.maps) == 1:
+        return (fused,)
+    of_each = (
+        tensor.split(1)
+        for tensor in (fused.maps, fused.class_maps, fused.winner, fused.without_gradient)
+        if tensor is not None
     )
-
-
-def _with_state(fused: Sequence[FusedMaps], unreached: Sequence[Tensor]) -> tuple[FusedMaps, ...]:
-    """Say of the maps of each image which are empty as no gradient reaches any of the layers."""
-    nowhere = torch.stack(list(unreached)).all(dim=0)
     return tuple(
-        replace(each, without_gradient=nowhere[image : image + 1, : each.maps.shape[1]])
-        for image, each in enumerate(fused)
+        replace(fused, maps=maps, class_maps=class_maps, winner=winner, without_gradient=nowhere)
+        for maps, class_maps, winner, nowhere in zip(*of_each, strict=True)
     )
 
 
