@@ -9,14 +9,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.facts import computes_bfloat16
+from cxr_explain.engines.registry import ENGINES
+from cxr_explain.options import Dtype, Engine
+
 TOP_K = 5
 LAYER = "features.denseblock4"  # behind `features.norm5` an in-place ReLU makes two of the peers raise
+PASS_FLOP = 5.7e9
+"""What one image takes in the convolutions of DenseNet-121 at 224: 2.85e9 products, each with a sum."""
 Run = Callable[[Tensor], object]
 
 
@@ -30,6 +36,8 @@ class Contestant:
         package: distribution it needs; its version is reported.
         build: from a private copy of the model to the function that is timed.
         peer: slower by design of the comparison, so measured in fewer rounds.
+        bare: key of the bare pass that an explanation of ours stands beside; '' for what is none of ours.
+        dtype: arithmetic of the pass.
     """
 
     key: str
@@ -37,6 +45,8 @@ class Contestant:
     package: str
     build: Callable[[nn.Module], Run]
     peer: bool = True
+    bare: str = ""
+    dtype: Dtype = "float32"
 
     @property
     def version(self) -> str | None:
@@ -77,10 +87,44 @@ def _bare(model: nn.Module) -> Run:
     return run
 
 
-def _ours(model: nn.Module) -> Run:
+def ours(model: nn.Module, *, engine: Engine = "torch", dtype: Dtype = "float32", top_k: int = TOP_K) -> Run:
+    """An explanation of ours on an engine."""
     from cxr_explain import Explainer, XRVDenseNet
 
-    return partial(Explainer(XRVDenseNet(model)).explain_inputs, top_k=TOP_K)
+    explainer = Explainer(XRVDenseNet(model), engine=engine, dtype=dtype)
+    return partial(explainer.explain_inputs, top_k=top_k)
+
+
+def _bare_engine(_model: nn.Module, *, engine: Engine, dtype: Dtype) -> Run:
+    """The graph of the body alone, on the engine, as an explanation runs it."""
+    compile_body = ENGINES[engine].load()
+    body = compile_body(_graph(), dtype=dtype, threads=torch.get_num_threads(), cache=None)
+
+    def run(inputs: Tensor) -> object:
+        return body(inputs.contiguous().numpy())
+
+    return run
+
+
+@cache
+def _graph() -> bytes:
+    from cxr_explain import XRVDenseNet
+    from cxr_explain.engines.compiled import body_graph
+
+    return body_graph(XRVDenseNet(build_model()))
+
+
+def _product(_model: nn.Module, *, dtype: torch.dtype) -> Run:
+    """One matrix product with as many operations as the convolutions of a pass."""
+    side = 1408
+    right = torch.rand(side, side).to(dtype)
+    rows = round(PASS_FLOP / (2 * side * side))
+
+    @cache
+    def left(batch: int) -> Tensor:
+        return torch.rand(batch * rows, side).to(dtype)
+
+    return lambda inputs: left(len(inputs)) @ right
 
 
 def _released(model: nn.Module) -> Run:
@@ -158,9 +202,43 @@ def _ranked(scores: Tensor) -> list[list[int]]:
     return scores.detach().argsort(dim=1, descending=True)[:, :TOP_K].T.tolist()
 
 
+def _of_engine(engine: Engine, dtype: Dtype, key: str) -> tuple[Contestant, ...]:
+    """An engine's bare pass, and our explanation on it."""
+    package, title = ENGINES[engine].package, f"{ENGINES[engine].title}, {dtype}"
+    if dtype == "bfloat16":
+        title += _SIMULATED
+    settings = {"engine": engine, "dtype": dtype}
+    bare, explain = partial(_bare_engine, **settings), partial(ours, **settings)
+    return (
+        Contestant(f"bare-{key}", f"bare pass, {title}", package, bare, peer=False, dtype=dtype),
+        Contestant(key, f"cxr-explain, {title}", package, explain, False, f"bare-{key}", dtype),
+    )
+
+
+_SIMULATED = "" if computes_bfloat16() else " (simulated: no bfloat16 instructions here)"
 CONTESTANTS = (
     Contestant("bare", "bare forward pass, again", "torch", _bare, peer=False),
-    Contestant("ours", "cxr-explain, `explain_inputs(x, top_k=5)`", "cxr-explain", _ours, peer=False),
+    Contestant(
+        "ours", "cxr-explain, `explain_inputs(x, top_k=5)`", "cxr-explain", ours, peer=False, bare="bare"
+    ),
+    *_of_engine("onnxruntime", "float32", "onnxruntime"),
+    *_of_engine("openvino", "float32", "openvino"),
+    *_of_engine("openvino", "bfloat16", "openvino-bfloat16"),
+    Contestant(
+        "product",
+        "matrix product of as many operations, float32",
+        "torch",
+        partial(_product, dtype=torch.float32),
+        peer=False,
+    ),
+    Contestant(
+        "product-bfloat16",
+        f"the same product, bfloat16{_SIMULATED}",
+        "torch",
+        partial(_product, dtype=torch.bfloat16),
+        peer=False,
+        dtype="bfloat16",
+    ),
     Contestant("torch-cam", "torch-cam `GradCAM`", "torchcam", _torch_cam),
     Contestant("captum", "captum `LayerGradCam`", "captum", _captum),
     Contestant("pytorch-grad-cam", "pytorch-grad-cam `GradCAM`", "grad-cam", _pytorch_grad_cam),
