@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck lint check format figure bench clean
+.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck lint check format figure bench bench-quick clean
 
 install: $(STAMP)
 
@@ -90,9 +90,14 @@ check: lint test
 figure: install
 	$(BIN)/python notebooks/make_figure.py
 
+# Everything that benchmarks/README.md has: about two hours on two quiet cores. What it leaves in the
+# folder, `python -m benchmarks.cost_page` puts into docs/explanation/engines.md.
 bench: install
-	$(BIN)/python -m benchmarks.explain_cost
+	@mkdir -p $(DEMO)/bench
+	$(BIN)/python -m benchmarks.explain_cost --json $(DEMO)/bench/cost.json
+	$(if $(CXR_EXPLAIN_REAL_DATA),$(BIN)/python -m benchmarks.engine_agreement $(CXR_EXPLAIN_REAL_DATA) | tee $(DEMO)/bench/agreement.md)
 	$(BIN)/python -m benchmarks.rules_cost
+	$(BIN)/python -m benchmarks.figure_cost
 	$(BIN)/python -m benchmarks.command_cost
 	$(BIN)/python -m benchmarks.audit_cost
 	$(BIN)/python -m benchmarks.audit_memory
@@ -100,6 +105,14 @@ bench: install
 	$(BIN)/python -m benchmarks.audit_tables
 	$(BIN)/python -m benchmarks.regions_accuracy
 	$(BIN)/python -m benchmarks.colour_distances
+
+# That each of the timed ones runs, in a few minutes; what they print is no measurement.
+bench-quick: install
+	$(BIN)/python -m benchmarks.explain_cost --quick --batch 1
+	$(BIN)/python -m benchmarks.rules_cost --quick
+	$(BIN)/python -m benchmarks.figure_cost --quick
+	$(BIN)/python -m benchmarks.command_cost --rounds 1
+	$(BIN)/python -m benchmarks.audit_cost --images 16 --rounds 1
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage

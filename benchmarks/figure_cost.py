@@ -64,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Cost of a record figure.")
     parser.add_argument("--rounds", type=int, default=30, help="how often each figure is drawn")
     parser.add_argument("--files", type=int, default=0, help="also explain a folder of so many, by processes")
+    parser.add_argument("--quick", action="store_true", help="each figure twice: a smoke test")
     options = parser.parse_args(arguments)
+    options.rounds = 2 if options.quick else options.rounds
     torch.set_num_threads(1)
     facts = machine()
     cases = {name: cycle(_cases(shape)) for name, shape in SIZES.items()}

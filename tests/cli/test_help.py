@@ -185,6 +185,7 @@ def test_help_imports_nothing_heavy() -> None:
         "    try:\n        app([*words, '--help'])\n"
         "    except SystemExit as end:\n        assert not end.code\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'pydicom', 'skimage', 'monai'} & set(sys.modules)\n"
+        "heavy |= {'onnx', 'onnxscript', 'onnxruntime', 'openvino'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
