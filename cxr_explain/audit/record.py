@@ -29,8 +29,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 REMOVE_AND_RUN_AGAIN = "Remove the file, and run the same `cxr-explain audit` command again."
 
-_FREE_TO_DIFFER = frozenset({"torch_version", "allow_phantom_weights"})
-"""Scores agree to rounding; and what is allowed decides on failures, which may be tried again."""
+_FREE_TO_DIFFER = frozenset({"torch_version", "engine_version", "allow_phantom_weights"})
+"""Scores agree to rounding between versions of the same engine; and what is allowed decides on failures,
+which may be tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class Record(ExplainerFacts):
 
     @property
     def _document(self) -> dict[str, Any]:
-        return with_digest({"schema": SCHEMA, **asdict(self)})
+        return with_digest({"schema": SCHEMA, **_said(self)})
 
     def to_json(self) -> bytes:
         """As RUN/run.json has it, with a digest of what it says."""
@@ -181,6 +182,18 @@ class Record(ExplainerFacts):
                 expected="the options with which it began",
                 remedy="Choose another --out, or give the options of the run that is there.",
             )
+
+
+def _said(record: Record) -> dict[str, Any]:
+    """The fields as JSON has them; of torch none that names an engine.
+
+    Without these it is the same record, with the same digest, as before there were other engines: such runs
+    go on, and their parts know it.
+    """
+    said = asdict(record)
+    if record.map_settings.engine == "torch":
+        del said["map_settings"]["engine"], said["engine_version"]
+    return said
 
 
 def _fields_of(document: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cxr_explain.audit.place import Place, place_at
 from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.remote import check_named_as_server
+from cxr_explain.audit.resuming import on_engine_of_run
 from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.seal import SEAL
 from cxr_explain.audit.store import (
@@ -157,8 +158,10 @@ def run_audit(
 ) -> AuditRun:
     """Explain every image of a manifest, and keep what is found in a folder.
 
-    What is there already is not done again. The results do not depend on the batch size, on the number of
-    threads, or on where the run was interrupted; scores agree to the rounding of convolutions.
+    What is there already is not done again. A run goes on with the engine and in the precision in which it
+    began: another one is refused, and `engine="auto"` takes the run's. The results do not depend on the batch
+    size, on the number of threads, or on where the run was interrupted; scores agree to the rounding of
+    convolutions.
 
     Args:
         explainer: the model and a rule that has a name.
@@ -192,10 +195,12 @@ def run_audit(
     (2, 0)
     """
     running = running or RunSettings()
+    place = place_at(where)
+    explainer = on_engine_of_run(place, explainer)
     record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain, segmenter)
     folder = ImageFolder(images, links="anywhere" if running.follow_links else "inside")
     check_named_as_server(folder.where, manifest.paths)
-    audit = Audit(record, folder, place_at(where), running, segmenter)
+    audit = Audit(record, folder, place, running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
         audit, todo = _begin(audit, manifest, log)
         began = time.perf_counter()

@@ -10,7 +10,13 @@ from pydicom.sr.codedict import codes
 from cxr_explain.dicom.codes import plain
 from cxr_explain.dicom.content import MANUFACTURER, MODEL_NAME, ObjectContent
 from cxr_explain.dicom.equipment import device_uid
-from cxr_explain.figures.texts import fusion_text, probability_text, ranked_by_text, training_text
+from cxr_explain.figures.texts import (
+    engine_text,
+    fusion_text,
+    probability_text,
+    ranked_by_text,
+    training_text,
+)
 
 
 def algorithm(content: ObjectContent, *, is_brief: bool = False) -> AlgorithmIdentification:
@@ -62,6 +68,8 @@ def _further(content: ObjectContent) -> Iterator[str]:
     yield f"threshold of regions: {100 * content.settings.threshold:g} % of a pathology's peak"
     yield f"probability: {probability_text(made.output_kind)}"
     yield f"trained on: {training_text(made.training_sets, phantom_only=made.phantom_only)}"
+    engine = engine_text(made) or f"torch {made.torch_version}"
+    yield f"forward pass: {made.map_settings.dtype}, by {engine}"
     yield f"fit: {made.map_settings.fit}; preprocessing: {'; '.join(made.steps)}"
     if not content.source.is_deidentified:
         yield f"radiograph: SHA-256 {made.radiograph_sha256}"

@@ -15,6 +15,7 @@ from cxr_explain.dicom.regions import EvidenceRegion, evidence_regions
 from cxr_explain.dicom.settings import ObjectSettings
 from cxr_explain.dicom.source import Source
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.figures.texts import engine_text
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 
@@ -74,13 +75,21 @@ class ObjectContent:
             "instance_number": known.instance_number,
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": MODEL_NAME,
-            "software_versions": [
-                f"cxr-explain {__version__}",
-                f"torch {self.explanation.provenance.torch_version}",
-            ],
+            "software_versions": self.software_versions,
             "device_serial_number": self.serial_number,
             "specific_character_set": None,  # `with_character_set` decides, once everything is said
         }
+
+    @property
+    def software_versions(self) -> list[str]:
+        """Name and version of what made the object and the explanation."""
+        provenance = self.explanation.provenance
+        versions = (
+            f"cxr-explain {__version__}",
+            f"torch {provenance.torch_version}",
+            engine_text(provenance),
+        )
+        return list(filter(None, versions))
 
     @property
     def serial_number(self) -> str:

@@ -34,8 +34,9 @@ def fingerprint(
 ) -> str:
     """What tells the objects of one explanation from those of any other.
 
-    That is the source, how it was read and explained, by which weights, and how the objects are made; not
-    when, on which device, or the last bits of the scores. Without the digest of a weights file, the numbers
+    That is the source, how it was read and explained, by which weights and engine, in which precision, and
+    how the objects are made; not when, on which device, by which version of torch or of the engine, or the
+    last bits of the scores. Without the digest of a weights file, the numbers
     stand for the model.
 
     Args:
@@ -47,7 +48,7 @@ def fingerprint(
     made = {
         key: value
         for key, value in asdict(explanation.provenance).items()
-        if key not in ("device", "torch_version")
+        if key not in ("device", "torch_version", "engine_version")
     }
     said: dict[str, Any] = {
         "source": [str(source.dataset.StudyInstanceUID), str(source.dataset.SOPInstanceUID)],

@@ -25,7 +25,7 @@ from cxr_explain.support.whole_file import output_errors, safe_stem
 
 JOURNAL: Final = "studies.jsonl"
 _LONGEST_LINE = 2**16
-_MACHINE = ("torch_version",)
+_MACHINE = ("torch_version", "engine_version")
 """Facts of an explainer on which no identifier of an object depends."""
 
 

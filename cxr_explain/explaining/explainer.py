@@ -34,6 +34,7 @@ from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.survey import layers_that_do
 from cxr_explain.models.wrappers import unwrapped
+from cxr_explain.options import Engine
 from cxr_explain.pathologies import readable
 from cxr_explain.radiograph import Radiograph
 
@@ -162,6 +163,25 @@ class Explainer:
             classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
             classifier.module.to(place)
         return cls(classifier, track=track, **options)
+
+    @property
+    def chose_its_engine(self) -> bool:
+        """Whether engine="auto" left it to the explainer which engine runs the model."""
+        return self._asked_engine == "auto"
+
+    def on_engine(self, engine: Engine) -> Explainer:
+        """An explainer that is the same, on another engine.
+
+        Args:
+            engine: name of the engine.
+
+        Raises:
+            MissingExtraError: the engine is not installed.
+            ModelError: a model that it cannot run.
+            OptionError: it does not compute as the settings say.
+        """
+        options: dict[str, Any] = vars(self.settings) | {"engine": engine}
+        return Explainer(self.classifier, track=self.track, **options)
 
     @property
     def facts(self) -> ExplainerFacts:
@@ -367,6 +387,7 @@ class Explainer:
     def _on_engine(self, classifier: Classifier) -> tuple[Classifier, tuple[str, ...]]:
         """The classifier on the engine that is asked for, and notes; settings say which engine it is."""
         settings = self.settings
+        classifier = getattr(classifier, "original", classifier)  # of another explainer, on its engine
         if settings.engine == "torch":
             return classifier, ()
         if settings.target_layers:

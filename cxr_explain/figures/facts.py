@@ -202,7 +202,7 @@ def model_facts(provenance: Provenance, words: Wording = ENGLISH) -> list[Fact]:
         (words("fact: model"), provenance.model),
         (words("fact: weights"), weights_text(provenance.weights_sha256, words)),
         (words("fact: trained on"), training),
-        (words("fact: software"), software_text(provenance.package_version, provenance.torch_version)),
+        (words("fact: software"), software_text(provenance)),
         (words("fact: arithmetic"), arithmetic),
     ]
 

@@ -16,7 +16,7 @@ from cxr_explain.explaining.provenance import ExplainerFacts, Provenance
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.figures.bibliography import Citation, Citing, bibliography, bibtex_of, citation_of
 from cxr_explain.figures.lettering import display_name, one_line
-from cxr_explain.figures.texts import ranked_by_text
+from cxr_explain.figures.texts import engine_text, ranked_by_text
 from cxr_explain.options import ONE_LABEL, Activation, Normalisation, OutputKind
 from cxr_explain.radiograph import PHANTOM_WARNING
 from cxr_explain.support.prose import counted, listed, paragraph
@@ -51,9 +51,8 @@ _NORM_OF_ONE: Mapping[Normalisation, str] = MappingProxyType(
     }
 )
 _ACTIVATIONS: Mapping[Activation, str] = MappingProxyType({"relu": "ReLU", "elu": "ELU", "gelu": "GELU"})
-_DTYPES = MappingProxyType(
-    {"float32": "in float32", "bfloat16": "in bfloat16 (autocast; the maps in float32)"}
-)
+_DTYPES = MappingProxyType({"float32": "in float32", "bfloat16": "in bfloat16 (the maps in float32)"})
+_AUTOCAST = "in bfloat16 (autocast; the maps in float32)"
 _XRV_OBJECT = "TorchXRayVision "  # begins the name that the package gives to a model of that library
 
 
@@ -208,8 +207,11 @@ def software_sentence(facts: ExplainerFacts, devices: Sequence[str], cite: Citin
     if explainer is not None:
         cite.add(explainer.with_note(f"Version {one_line(facts.package_version)}"))
     where = f" on {listed(map(one_line, devices))}" if devices else ""
+    engine, dtype = one_line(engine_text(facts)), facts.map_settings.dtype
+    ran = "ran" if not engine else f"was run by {engine}"
+    arithmetic = _AUTOCAST if dtype == "bfloat16" and not engine else _DTYPES[dtype]
     return (
-        f"The forward pass ran {_DTYPES[facts.map_settings.dtype]}{where}, with cxr-explain "
+        f"The forward pass {ran} {arithmetic}{where}, with cxr-explain "
         f"{one_line(facts.package_version)} and torch {one_line(facts.torch_version)}{torch}"
     )
 

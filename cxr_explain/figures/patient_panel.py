@@ -20,7 +20,7 @@ from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.pieces import Pieces, ShownPart
 from cxr_explain.figures.style import Style, style_of
-from cxr_explain.figures.texts import format_probability, weights_text
+from cxr_explain.figures.texts import engine_text, format_probability, weights_text
 from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
@@ -380,7 +380,10 @@ def _how_made(explanation: Explanation, look: Style) -> str:
     provenance, settings = explanation.provenance, explanation.provenance.map_settings
     weights = weights_text(provenance.weights_sha256, look.words)
     fusion = f"({settings.normalisation}, {settings.activation})"
-    version = f"cxr-explain {provenance.package_version}"
+    reduced = "" if settings.dtype == "float32" else settings.dtype
+    version = ", ".join(
+        filter(None, (f"cxr-explain {provenance.package_version}", engine_text(provenance), reduced))
+    )
     return f"{provenance.method} {fusion}, {provenance.model}, {weights}; {version}."
 
 

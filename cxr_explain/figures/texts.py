@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.settings import MapSettings
 from cxr_explain.figures.wording import ENGLISH, Wording
 from cxr_explain.options import ONE_LABEL, OutputKind
@@ -109,9 +110,21 @@ def fusion_text(settings: MapSettings, k: int, words: Wording = ENGLISH) -> str:
     return words(how, normalisation=settings.normalisation, activation=settings.activation)
 
 
-def software_text(package_version: str, torch_version: str) -> str:
+def engine_text(facts: ExplainerFacts) -> str:
+    """Name and version of the engine that ran the model; '' where torch did.
+
+    >>> from cxr_explain.explaining.example import example_explanation
+    >>> engine_text(example_explanation().provenance)
+    ''
+    """
+    engine = facts.map_settings.engine
+    return facts.engine_version or ("" if engine == "torch" else engine)
+
+
+def software_text(facts: ExplainerFacts) -> str:
     """The versions of the software that computed a result."""
-    return f"cxr-explain {package_version}, torch {torch_version}"
+    versions = (f"cxr-explain {facts.package_version}", f"torch {facts.torch_version}", engine_text(facts))
+    return ", ".join(filter(None, versions))
 
 
 def phantom_texts(phantoms: int, images: int, *, phantom_only: bool) -> list[str]:

@@ -21,6 +21,7 @@ from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import place_at
 from cxr_explain.audit.reading import ManifestRow
 from cxr_explain.audit.record import Record
+from cxr_explain.audit.resuming import for_workers
 from cxr_explain.audit.rows import Row
 from cxr_explain.audit.run import Audit, BatchProgress, RunSettings
 from cxr_explain.chest.segmentation import PretrainedSegmenter
@@ -33,7 +34,7 @@ class Worker:
     """An actor: explains blocks of rows, and writes their parts.
 
     Args:
-        pretrained: how the actor loads the model.
+        pretrained: how the actor loads the model; the engine and its precision are those of the record.
         record: the audit's identity; other weights on this machine are refused.
         images: folder that the manifest's paths are relative to.
         where: the run's folder or URL.
@@ -53,7 +54,7 @@ class Worker:
         running: RunSettings,
         regions: PretrainedSegmenter | None = None,
     ) -> None:
-        self._explainer = pretrained.load()
+        self._explainer = for_workers(pretrained, record).load()
         segmenter = regions.load() if regions else None
         _check_same(self._explainer.classifier.weights_sha256, record.weights_sha256)
         _check_same(segmenter.sha256 if segmenter else None, record.regions_sha256)

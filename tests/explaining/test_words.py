@@ -491,6 +491,7 @@ def changed(value: Any) -> Any:
 
 CHOICES = {
     "normalisation": "released", "activation": "gelu", "fit": "pad", "dtype": "bfloat16",
+    "engine": "openvino",
     "rank_by": "calibrated", "method": "hirescam", "operating_points": (None,) * 10,
     "outputs": ("", *"abcdefghi"),
     "output_kind": "softmax", "gradient": "autograd", "pathologies": ("Hernia",), "target_layers": ("a", "b"),

@@ -211,7 +211,7 @@ def _record(record: Record) -> tuple[Fact, ...]:
         ("Uncertain labels", record.uncertain),
         ("Reading", how_read),
         ("Lungs and thorax", _regions(record)),
-        ("Software", f"{software_text(record.package_version, record.torch_version)}, {maps.dtype}"),
+        ("Software", f"{software_text(record)}, {maps.dtype}"),
     )
 
 
