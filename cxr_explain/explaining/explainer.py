@@ -387,9 +387,8 @@ class Explainer:
     def _on_engine(self, classifier: Classifier) -> tuple[Classifier, tuple[str, ...]]:
         """The classifier on the engine that is asked for, and notes; settings say which engine it is."""
         settings = self.settings
-        classifier = getattr(classifier, "original", classifier)  # of another explainer, on its engine
         if settings.engine == "torch":
-            return classifier, ()
+            return _in_torch(classifier), ()
         if settings.target_layers:
             if settings.engine != "auto":
                 raise OptionError(
@@ -398,7 +397,9 @@ class Explainer:
                     remedy="Choose engine='torch'.",
                 )
             self.settings = replace(settings, engine="torch")
-            return classifier, ("computed by torch, as other engines give the last feature map alone",)
+            return _in_torch(classifier), (
+                "computed by torch, as other engines give the last feature map alone",
+            )
         from cxr_explain.engines.compiled import on_engine
 
         classifier, engine, notes = on_engine(classifier, settings.engine, settings.dtype)
@@ -586,6 +587,12 @@ class Pretrained:
     def load(self) -> Explainer:
         """An explainer of this process's own."""
         return Explainer.from_pretrained(self.weights, **self.options)
+
+
+def _in_torch(classifier: Classifier) -> Classifier:
+    """The classifier that torch runs, of one that may be another explainer's, on an engine."""
+    original: Classifier = getattr(classifier, "original", classifier)
+    return original
 
 
 def _indices(ranking: Ranking, other: Ranking | None) -> list[int]:
