@@ -41,6 +41,6 @@ def on_engine_of_run(place: Place, explainer: Explainer) -> Explainer:
 
 
 def for_workers(pretrained: Pretrained, record: Record) -> Pretrained:
-    """How a worker comes to the explainer of an audit: on the engine, and in the precision, of its record."""
+    """How a worker comes to the explainer of an audit: with engine and precision of the record."""
     maps = record.map_settings
     return replace(pretrained, options={**pretrained.options, "engine": maps.engine, "dtype": maps.dtype})

@@ -28,6 +28,7 @@ from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
+from cxr_explain.explaining.transfer import batch_on_cpu, in_one_copy, notes_on_precision
 from cxr_explain.geometry import Geometry
 from cxr_explain.loaders.read import read_radiograph
 from cxr_explain.models.base import Classifier, ForwardPass
@@ -162,6 +163,10 @@ class Explainer:
         else:
             classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
             classifier.module.to(place)
+            if place.type == "cuda":
+                classifier.module.to(
+                    memory_format=torch.channels_last
+                )  # as inputs come: nothing is rearranged
         return cls(classifier, track=track, **options)
 
     @property
@@ -301,6 +306,7 @@ class Explainer:
         inputs = torch.stack([model_input.tensor for model_input in model_inputs])
         with self._own_precision():
             batch, others = self._explain_inputs(inputs, asked, [one.further for one in model_inputs])
+            batch = batch_on_cpu(batch)
         return [
             Explained(one.radiograph, self._explanation(one, batch, image, asked), other)
             for image, (one, other) in enumerate(zip(model_inputs, others, strict=True))
@@ -355,8 +361,9 @@ class Explainer:
             for forward, names in zip(passes, each, strict=True)
         ]
         with torch.inference_mode():
+            here = in_one_copy(by_layer) if any(others) and by_layer[0].device.type != "cpu" else by_layer
             return self._batch(inputs, rankings, passes, classes, by_layer), [
-                None if other is None else _further(by_layer, image, indices[image], other)
+                None if other is None else _further(here, image, indices[image], other)
                 for image, other in enumerate(others)
             ]
 
@@ -511,6 +518,7 @@ class Explainer:
                 patient_orientation=radiograph.patient_orientation,
                 notes=(
                     *self._notes,
+                    *notes_on_precision(self.classifier.device, self.settings.dtype),
                     *self.classifier.notes,
                     *ranking.notes,
                     *batch.notes[image],

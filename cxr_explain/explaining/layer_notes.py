@@ -31,8 +31,9 @@ def notes_on_layers(
         way_out: gives a sentence that names better layers; asked only where one is needed.
     """
     common = [note for each in zip(layers, passes, strict=True) for note in _on_shape(*each, inputs, way_out)]
+    states = [each.tolist() for each in unreached]  # at once: a GPU is waited for each time
     return tuple(
-        (*common, *_on_gradients(ranking, layers, [states[image].tolist() for states in unreached], way_out))
+        (*common, *_on_gradients(ranking, layers, [each[image] for each in states], way_out))
         for image, ranking in enumerate(rankings)
     )
 

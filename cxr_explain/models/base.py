@@ -301,8 +301,14 @@ class Classifier(ABC):
         return self
 
     def suited(self, inputs: Tensor) -> Tensor:
-        """The inputs on the parameters' device, in their dtype, channels last."""
-        suited = inputs.to(self.device, self._dtype)
+        """The inputs on the parameters' device, in their dtype, channels last.
+
+        To a GPU they go from pinned memory: such a copy is faster, and does not wait for the GPU.
+        """
+        device = self.device
+        if device.type == "cuda" and inputs.device.type == "cpu":
+            inputs = inputs.pin_memory().to(device, non_blocking=True)
+        suited = inputs.to(device, self._dtype)
         return suited.contiguous(memory_format=torch.channels_last) if suited.ndim == 4 else suited
 
     def check_inputs(self, inputs: Tensor) -> None:  # noqa: B027 - a model may take any range
