@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,10 @@ class CompiledClassifier(PooledLinearClassifier):
         """See `Classifier.logits`; the module is not touched."""
         with torch.inference_mode():
             return torch.cat([self.run(self.suited(part)) for part in torch.split(inputs, batch_size)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has a module of its own, and compiles it: what is compiled belongs to its process."""
+        return CompiledClassifier, (self.original, self.engine, self.dtype)
 
     def suited(self, inputs: Tensor) -> Tensor:
         """The inputs as the engine takes them: float32 on the CPU, rows one after the other.

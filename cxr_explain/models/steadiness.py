@@ -21,6 +21,9 @@ from cxr_explain.models.wrappers import hook_counts
 _ROUNDING = 1e-3
 """What the size of a batch may change of scores, of the largest one: sums are taken in another order."""
 
+_VALUES = 4
+"""So many of each parameter are looked at, to notice a change."""
+
 _found: WeakKeyDictionary[nn.Module, dict[bool, Hashable]] = WeakKeyDictionary()
 """In which state a module was found steady, for one image and for several: a loop does not look each time."""
 
@@ -111,7 +114,9 @@ class ModuleWatch:
     """Notices that a module has changed, in a tenth of the time that `state_of` takes.
 
     Training further, loading, another format, a submodule or tensor in the place of another, a hook and
-    another forward are noticed; a write past autograd, as to `.data`, is not.
+    another forward are noticed. Fused optimisers, and what writes to `.data`, go past autograd: they are
+    noticed by the first values of each parameter on the CPU, as a step changes all of it. A write to one
+    filter alone that goes past autograd may not be noticed.
 
     Args:
         module: the module as it is now.
@@ -132,7 +137,13 @@ class ModuleWatch:
         tensors = [each for each in self._held if isinstance(each, Tensor)]
         self._tensors = [each for each in tensors if not each.is_inference()]  # others have no version
         self._all_tensors = tensors
-        self._state = self._state_now()
+        # Views: they keep the memory of what they look at, so that no other tensor can come to lie there.
+        self._looks = [
+            each.detach().flatten()[:_VALUES]
+            for each in module.parameters()
+            if each.dtype == torch.float32 and each.device.type == "cpu" and each.layout == torch.strided
+        ]
+        self._state, self._values = self._state_now(), self._values_now()
 
     def unchanged(self) -> bool:
         """Whether the module is as it was when this was made."""
@@ -141,10 +152,15 @@ class ModuleWatch:
             len(held) == len(self._held)
             and all(map(operator.is_, held, self._held))
             and self._state_now() == self._state
+            and self._values_now().equal(self._values)
         )
 
     def _holding(self) -> list[object]:
         return [each for holder in self._holders for each in holder.values()]
+
+    def _values_now(self) -> Tensor:
+        """Bit by bit: a NaN is equal to itself."""
+        return torch.cat([torch.empty(0), *self._looks]).view(torch.int32)
 
     def _state_now(self) -> Hashable:
         return (
