@@ -72,7 +72,7 @@ class CompiledClassifier(PooledLinearClassifier):
             return torch.cat([self.run(self.suited(part)) for part in torch.split(inputs, batch_size)])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy has a module of its own, and compiles it: what is compiled belongs to its process."""
+        """A copy compiles its own module: what is compiled belongs to one process."""
         return CompiledClassifier, (self.original, self.engine, self.dtype)
 
     def suited(self, inputs: Tensor) -> Tensor:

@@ -164,9 +164,8 @@ class Explainer:
             classifier = from_pretrained(weights, weights_dir=weights_dir, fetch=fetch)
             classifier.module.to(place)
             if place.type == "cuda":
-                classifier.module.to(
-                    memory_format=torch.channels_last
-                )  # as inputs come: nothing is rearranged
+                # As inputs come, so that cuDNN rearranges nothing; torch's own types leave the argument out.
+                classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(classifier, track=track, **options)
 
     @property
