@@ -30,8 +30,8 @@ def assert_alike(one: BatchMaps, other: BatchMaps) -> None:
     for ours, theirs in zip(one.rankings, other.rankings, strict=True):
         one_s, other_s = ([each.logit for each in ranking.predictions] for ranking in (ours, theirs))
         assert one_s == pytest.approx(other_s, rel=1e-5, abs=1e-4)
-    for ours, theirs in zip(one.fused, other.fused, strict=True):
-        torch.testing.assert_close(ours.maps, theirs.maps, rtol=0, atol=1e-5)
+    for mine, yours in zip(one.fused, other.fused, strict=True):
+        torch.testing.assert_close(mine.maps, yours.maps, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def assert_alike(one: BatchMaps, other: BatchMaps) -> None:
     for ours, theirs in zip(one.rankings, other.rankings, strict=True):
         logits = [[each.logit for each in ranking.predictions] for ranking in (ours, theirs)]
         np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-4)
-    for ours, theirs in zip(one.fused, other.fused, strict=True):
-        torch.testing.assert_close(ours.maps, theirs.maps, rtol=0, atol=1e-5)
+    for mine, yours in zip(one.fused, other.fused, strict=True):
+        torch.testing.assert_close(mine.maps, yours.maps, rtol=0, atol=1e-5)
 
 
 def test_the_provenance_says_what_ran_the_model(vino: Explainer, tmp_path: Path) -> None:
