@@ -10,7 +10,7 @@ import typer
 from cxr_explain.cam.registry import Method
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
-from cxr_explain.cli.panels import BoxPanel, DevicePanel, FusionPanel, Natural, OutPath, Positive, TopPanel
+from cxr_explain.cli.panels import BoxPanel, EnginePanel, FusionPanel, Natural, OutPath, Positive, TopPanel
 from cxr_explain.errors import CxrExplainError
 
 
@@ -36,7 +36,7 @@ class ReferencePanel(BoxPanel):
     seed: Natural = 10_000_000
 
 
-class EvaluatedPanel(DevicePanel):
+class EvaluatedPanel(EnginePanel):
     """Which model is evaluated."""
 
     weights: str = "phantom"
@@ -110,10 +110,11 @@ def evaluate(
     )
 
     given = {"boxes": reference.boxes, "masks": reference.masks, "segmentations": reference.segmentations}
-    source, pretrained = CaseSource(seed=reference.seed), model.pretrained(fit=fusion.fit)
+    source = CaseSource(seed=reference.seed)
+    pretrained = model.pretrained(fit=fusion.fit, engine=model.engine, dtype=model.dtype)
     if inputs or any(given.values()):
         files = tuple(console.files_of(inputs or []))
-        known = pretrained.load().classifier.pathologies if any(given.values()) else ()
+        known = model.pretrained().load().classifier.pathologies if any(given.values()) else ()
         source = CaseSource(files, references_of(**given, pathologies=known))
     settings = EvaluationSettings(
         source,

@@ -160,19 +160,27 @@ class DevicePanel(WeightsPanel):
         return {"weights_dir": self.weights_dir, "fetch": not self.offline, "device": self.device}
 
 
-class ModelPanel(DevicePanel):
+class EnginePanel(DevicePanel):
     """Which model, and how it computes.
 
     Args:
         engine: what runs the model: torch, an engine of the extras onnxruntime and openvino, or the fastest
             of these that is installed and can run it (auto).
         dtype: arithmetic of the model's forward pass.
-        allow_phantom_weights: let a model that was trained on phantoms only explain radiographs, as a
-            demonstration.
     """
 
     engine: Engine = "torch"
     dtype: Dtype = "float32"
+
+
+class ModelPanel(EnginePanel):
+    """Which model, and how it computes.
+
+    Args:
+        allow_phantom_weights: let a model that was trained on phantoms only explain radiographs, as a
+            demonstration.
+    """
+
     allow_phantom_weights: bool = False
 
 

@@ -101,12 +101,16 @@ def adcc(
     shown = normalised(maps)
     masks = F.interpolate(shown.to(inputs), tuple(inputs.shape[-2:]), mode="bilinear", align_corners=False)
     blank = baseline_of(inputs, baseline)
+    y = probabilities(score, inputs, classes)
     results = [
-        _of_rank(score, explain, inputs, blank, classes[:, k : k + 1], maps[:, k], masks[:, k : k + 1])
+        _of_rank(
+            score, explain, blank + (inputs - blank) * masks[:, k, None], classes[:, k, None], maps[:, k]
+        )
         for k in range(classes.shape[1])
     ]
-    drop, increase, coherency = (np.stack(rows, axis=1) for rows in zip(*results, strict=True))
-    return Adcc(drop, increase, coherency, shown.mean(dim=(2, 3)).cpu().numpy())
+    y_e, coherency = (np.stack(rows, axis=1) for rows in zip(*results, strict=True))
+    drop = np.maximum(y - y_e, 0) / np.maximum(y, np.finfo(np.float64).tiny)
+    return Adcc(drop, (y_e > y).astype(np.float64), coherency, shown.mean(dim=(2, 3)).cpu().numpy())
 
 
 def normalised(maps: Tensor) -> Tensor:
@@ -124,19 +128,10 @@ def normalised(maps: Tensor) -> Tensor:
 
 
 def _of_rank(
-    score: Score,
-    explain: Explain,
-    inputs: Tensor,
-    blank: Tensor,
-    classes: Tensor,
-    maps: Tensor,
-    masks: Tensor,
-) -> tuple[Rows, Rows, Rows]:
-    """Drop, increase and coherency of one class of each image, (B,) each."""
-    masked = blank + (inputs - blank) * masks
-    y, y_e = (probabilities(score, images, classes)[:, 0] for images in (inputs, masked))
-    drop = np.maximum(y - y_e, 0) / np.maximum(y, np.finfo(np.float64).tiny)
-    again = explain(masked, classes)[:, 0]
+    score: Score, explain: Explain, masked: Tensor, classes: Tensor, maps: Tensor
+) -> tuple[Rows, Rows]:
+    """Probability behind the mask and coherency of one class of each image, (B,) each."""
+    again = explain(masked, classes)[:, 0]  # first: a score that remembers knows this pass then
+    y_e = probabilities(score, masked, classes)[:, 0]
     r = pearson(*(each.detach().clamp(min=0).double().flatten(1).cpu().numpy() for each in (maps, again)))
-    coherency = np.where(np.isnan(r), 0.0, (np.nan_to_num(r) + 1) / 2)
-    return drop, (y_e > y).astype(np.float64), coherency
+    return y_e, np.where(np.isnan(r), 0.0, (np.nan_to_num(r) + 1) / 2)

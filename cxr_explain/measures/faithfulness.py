@@ -6,7 +6,6 @@ Saliency is the positive part of a class map. Scores are the class's own sigmoid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -215,19 +214,12 @@ def _scores(
 ) -> Rows:
     """(B, K, T + 1)."""
     check_at_least(1, batch_size=batch_size)
-    B, K, stages = schedule.fractions.shape
-    scores = np.empty((B, K, stages))
-    for b, k in np.ndindex(B, K):
-        done = 0
-        for images in _stages(before[b], after[b], schedule.step[b, k], stages, batch_size):
-            own = classes[b, k].expand(len(images), 1)
-            scores[b, k, done : done + len(images)] = probabilities(score, images, own)[:, 0]
-            done += len(images)
-    return scores
-
-
-def _stages(before: Tensor, after: Tensor, step: Tensor, stages: int, batch_size: int) -> Iterator[Tensor]:
-    """One image after 0 ... T steps, (N, 1, S, S) at a time."""
-    when = over_pixels(step, (before.shape[-2], before.shape[-1])).to(before.device)
-    for times in torch.split(torch.arange(stages, device=before.device), batch_size):
-        yield torch.where(when < times[:, None, None, None], after, before)
+    shape = schedule.fractions.shape
+    found = []
+    for part in torch.split(torch.arange(schedule.fractions.size), batch_size):  # all stages of all maps
+        b, k, stage = torch.unravel_index(part, shape)
+        when = over_pixels(schedule.step[b, k], (before.shape[-2], before.shape[-1]))
+        changed = (when < stage[:, None, None])[:, None].to(before.device)
+        images = torch.where(changed, after[b.to(after.device)], before[b.to(before.device)])
+        found.append(probabilities(score, images, classes[b, k][:, None])[:, 0])
+    return np.concatenate(found).reshape(shape)

@@ -12,6 +12,7 @@ TOLERANCE = 0.3
 """No filled pixel is farther than this from its neighbours' mean, in units of [-1024, 1024]."""
 
 _STEPS = 1000  # of the conjugate gradients, at most; holes of 224 x 224 take about 50
+_AT_ONCE = 4  # images, whose vectors a core's cache holds
 _COARSEST = 8  # pixels of a side that need no coarser start
 
 
@@ -46,6 +47,11 @@ def fill_in(images: Tensor, gone: Tensor, *, tolerance: float = TOLERANCE) -> Te
             f"a mask of shape {tuple(gone.shape)} for images {tuple(images.shape)}",
             expected="(N, 1, H, W) of both",
         )
+    parts = zip(torch.split(images, _AT_ONCE), torch.split(gone, _AT_ONCE), strict=True)
+    return torch.cat([_filled(part, holes, tolerance) for part, holes in parts])
+
+
+def _filled(images: Tensor, gone: Tensor, tolerance: float) -> Tensor:
     nothing_left = gone.all(dim=-1).all(dim=-1)[..., None, None]
     known = torch.where(gone, 0, images)
     filled = _solved(known, gone & ~nothing_left, tolerance)
@@ -75,25 +81,34 @@ def _conjugate_gradients(known: Tensor, gone: Tensor, x: Tensor, tolerance: floa
     inside = gone.to(known)
     diagonal = _neighbours(torch.ones_like(known[:1]))
     residual = inside * (_neighbours(known) + _neighbours(x) - diagonal * x)
-    size = (residual**2 / diagonal).sum(dim=(2, 3), keepdim=True)
-    direction = residual / diagonal
+    scaled = residual / diagonal
+    size = (residual * scaled).sum(dim=(2, 3), keepdim=True)
+    direction = scaled
     for _ in range(_STEPS):
-        far = (residual / diagonal).abs().amax(dim=(2, 3), keepdim=True) > tolerance
+        far = scaled.abs().amax(dim=(2, 3), keepdim=True) > tolerance
         if not far.any():
             break
-        image = inside * (diagonal * direction - _neighbours(direction))
+        image = (diagonal * direction).sub_(_neighbours(direction)).mul_(inside)
         step = far * size / _or_one((direction * image).sum(dim=(2, 3), keepdim=True))
-        x = x + step * direction
-        residual = residual - step * image
-        before, size = size, (residual**2 / diagonal).sum(dim=(2, 3), keepdim=True)
-        direction = residual / diagonal + size / _or_one(before) * direction
+        x = x.addcmul(step, direction)
+        residual = residual.addcmul(step, image, value=-1)
+        scaled = residual / diagonal
+        before, size = size, (residual * scaled).sum(dim=(2, 3), keepdim=True)
+        direction = scaled.addcmul(size / _or_one(before), direction)
     return x
 
 
 def _neighbours(images: Tensor) -> Tensor:
-    """The weighted sum of each pixel's neighbours; nothing lies beyond the border."""
-    kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 0.0, 2.0], [1.0, 2.0, 1.0]]).to(images) / 12
-    return F.conv2d(images, kernel[None, None], padding=1)
+    """The weighted sum of each pixel's neighbours; nothing lies beyond the border.
+
+    (1 2 1)^T (1 2 1), less the pixel itself, divided by 12: sums of shifted images, which take a third to an
+    eighth of the time of a convolution with a single channel.
+    """
+    padded = F.pad(images, (1, 1, 1, 1))
+    rows = padded[..., :-2, :] + padded[..., 2:, :]
+    rows.add_(padded[..., 1:-1, :], alpha=2)
+    sums = rows[..., :-2] + rows[..., 2:]
+    return sums.add_(rows[..., 1:-1], alpha=2).sub_(images, alpha=4).div_(12)
 
 
 def _or_one(values: Tensor) -> Tensor:

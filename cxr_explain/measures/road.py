@@ -75,22 +75,25 @@ def road(
     height, width = inputs.shape[-2:]
     places = pixel_order(saliency_of(maps), (height, width), seed=seed)
     draws = noise * torch.randn((height, width), generator=torch.Generator().manual_seed(seed))
-    rows = np.empty(tuple(classes.shape))
-    for b, k in np.ndindex(rows.shape):
-        scores = []
-        for gone in torch.split(_taken(places[b, k], percentages), batch_size):
-            holes = gone[:, None].to(inputs.device)
-            image = inputs[b : b + 1].expand(len(holes), -1, -1, -1)
-            images = torch.where(holes, fill_in(image, holes) + draws.to(inputs), image)
-            own = classes[b, k].expand(len(holes), 1)
-            scores.append(probabilities(score, images, own)[:, 0])
-        least, most = np.concatenate(scores).reshape(2, -1)
-        rows[b, k] = (least - most).mean() / 2
-    return rows
+    first, end = _taken(height * width, percentages)
+    shape = (*classes.shape, len(first))
+    scores = []
+    for part in torch.split(torch.arange(classes.numel() * len(first)), batch_size):
+        b, k, each = torch.unravel_index(part, shape)
+        place = places[b, k]
+        gone = (first[each, None, None] <= place) & (place < end[each, None, None])
+        holes, image = gone[:, None].to(inputs.device), inputs[b.to(inputs.device)]
+        images = torch.where(holes, fill_in(image, holes) + draws.to(inputs), image)
+        scores.append(probabilities(score, images, classes[b, k][:, None])[:, 0])
+    least, most = np.split(np.concatenate(scores).reshape(shape), 2, axis=-1)
+    return np.asarray((least - most).mean(axis=-1) / 2)
 
 
-def _taken(places: Tensor, percentages: Sequence[int]) -> Tensor:
-    """(2 P, H, W) bool: the least salient pixels at each percentage, then the most salient ones."""
-    counts = [round(places.numel() * p / 100) for p in percentages]
-    least = [places >= places.numel() - count for count in counts]
-    return torch.stack(least + [places < count for count in counts])
+def _taken(pixels: int, percentages: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The places of what is taken away, from the first and before the end, (2 P,) each.
+
+    The least salient pixels at each percentage, then the most salient ones.
+    """
+    counts = torch.tensor([round(pixels * p / 100) for p in percentages])
+    none, every = torch.zeros_like(counts), torch.full_like(counts, pixels)
+    return torch.cat([pixels - counts, none]), torch.cat([every, counts])

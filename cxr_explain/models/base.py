@@ -285,7 +285,10 @@ class Classifier(ABC):
         They are the logits, unless exactly one output is true: then they are those of each output against
         all others.
         """
-        logits = self.logits(inputs, batch_size=batch_size)
+        return self.odds_of(self.logits(inputs, batch_size=batch_size))
+
+    def odds_of(self, logits: Tensor) -> Tensor:
+        """The scores whose sigmoids are the probabilities, of logits that are there already, (M, N) each."""
         return log_odds(logits) if self.outputs.kind in ONE_LABEL else logits
 
     def as_called(self, inputs: Tensor, logits: Tensor | None = None) -> Classifier:  # noqa: ARG002

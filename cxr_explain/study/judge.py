@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from cxr_explain.measures.faithfulness import deletion, insertion
 from cxr_explain.measures.fused import kept_evidence
 from cxr_explain.measures.road import road
 from cxr_explain.measures.subject import Explain
-from cxr_explain.models.base import Classifier
 from cxr_explain.study.plan import Plan
 from cxr_explain.study.seen_case import SeenCase
 
@@ -27,7 +25,6 @@ IOBB = 0.25
 
 
 def faithfulness(
-    classifier: Classifier,
     explain: Explain,
     seen: SeenCase,
     indices: Sequence[int],
@@ -37,7 +34,6 @@ def faithfulness(
     """What the scores of some classes do when the image loses, or shows only, what their maps mark.
 
     Args:
-        classifier: the classifier whose scores are watched.
         explain: the rule that made the maps; it is asked again for the masked image.
         seen: the case as the model sees it.
         indices: outputs of the K classes.
@@ -45,7 +41,7 @@ def faithfulness(
         plan: how many steps the curves have, and what ROAD removes.
     """
     inputs, classes, maps = seen.tensor[None], torch.tensor([list(indices)]), maps[None]
-    score = partial(classifier.log_odds, batch_size=32)
+    score = seen.score
     gone = deletion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
     come = insertion(score, inputs, classes, maps, steps=plan.steps, seed=seen.seed)
     parts = adcc(score, explain, inputs, classes, maps)

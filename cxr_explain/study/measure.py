@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import fuse
-from cxr_explain.cam.rules import class_maps
+from cxr_explain.cam.rules import forward_passes, maps_of_passes
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.measures.randomisation import cascade
 from cxr_explain.measures.robustness import (
@@ -124,13 +124,13 @@ def _measure(
         for number, seen in enumerate(seen_cases):
             own = dict(zip(lists[number], maps[number], strict=False))
             if twin is None:
-                _alone(classifier, explain, seen, own, contender.name, plan, tables)
+                _alone(partial(explain, seen=seen), seen, own, contender.name, plan, tables)
                 _fused(seen, own, contender.name, plan, tables)
             if contender.name in plan.ranked and seen.number < plan.faithful:
-                _ranks(classifier, explain, seen, own, contender.name, plan, tables)
+                _ranks(partial(explain, seen=seen), seen, own, contender.name, plan, tables)
     side = int(earlier[plan.contenders[0].name].shape[-1])
     for seen in seen_cases:
-        _bounds(classifier, seen, side, plan, tables)
+        _bounds(seen, side, plan, tables)
 
 
 def _proportional(maps: Tensor, other: Tensor) -> bool:
@@ -146,12 +146,21 @@ def _proportional(maps: Tensor, other: Tensor) -> bool:
     return bool(torch.allclose(maps / peaks[0], other / peaks[1], rtol=0, atol=1e-5))
 
 
-def _explained(classifier: Classifier, contender: Contender, inputs: Tensor, classes: Tensor) -> Tensor:
-    return class_maps(classifier, inputs, classes, method=contender.method, layers=contender.layers)
+def _explained(
+    classifier: Classifier,
+    contender: Contender,
+    inputs: Tensor,
+    classes: Tensor,
+    seen: SeenCase | None = None,
+) -> Tensor:
+    """The class maps; the pass that they come from gives the scores, too, which a case keeps."""
+    passes = forward_passes(classifier, inputs, contender.layers)
+    if seen is not None:
+        seen.score.learn(inputs, classifier.odds_of(passes[0].logits))
+    return maps_of_passes(classifier, inputs, classes, passes, contender.method, contender.layers)
 
 
 def _alone(
-    classifier: Classifier,
     explain: Explain,
     seen: SeenCase,
     own: dict[int, Tensor],
@@ -164,13 +173,13 @@ def _alone(
     maps = torch.stack([own[index] for index in indices])
     faith: list[Numbers] = [{} for _ in indices]
     if seen.number < plan.faithful:
-        faith = faithfulness(classifier, explain, seen, indices, maps, plan)
+        faith = faithfulness(explain, seen, indices, maps, plan)
     for at, name in enumerate(seen.present):
         row = seen.key | {"method": method, "pathology": name} | seen.case.strata(name)
         tables.alone.append(row | localisation(seen, name, maps[at].numpy()) | faith[at])
 
 
-def _bounds(classifier: Classifier, seen: SeenCase, side: int, plan: Plan, tables: Tables) -> None:
+def _bounds(seen: SeenCase, side: int, plan: Plan, tables: Tables) -> None:
     """What chance is worth, and the reference masks at the resolution of the maps."""
     indices = list(seen.present.values())
     draws = np.random.default_rng(seen.seed)
@@ -186,7 +195,7 @@ def _bounds(classifier: Classifier, seen: SeenCase, side: int, plan: Plan, table
     for method, explain in ((RANDOM, drawn), (REFERENCE, known)):
         maps = explain(seen.tensor[None], torch.tensor([indices]))[0]
         own = dict(zip(indices, maps, strict=True))
-        _alone(classifier, explain, seen, own, method, plan, tables)
+        _alone(explain, seen, own, method, plan, tables)
 
 
 def _fused(seen: SeenCase, own: dict[int, Tensor], method: str, plan: Plan, tables: Tables) -> None:
@@ -222,7 +231,6 @@ def _even_shares(seen: SeenCase) -> dict[str, float]:
 
 
 def _ranks(
-    classifier: Classifier,
     explain: Explain,
     seen: SeenCase,
     own: dict[int, Tensor],
@@ -233,7 +241,7 @@ def _ranks(
     """The paper's table 3 with the classes that were meant: each of the top five, by its part of the map."""
     top = list(seen.ranked[: max(plan.ks)])
     layer = fuse(torch.stack([own[index] for index in top])[None]).maps[0]
-    faith = faithfulness(classifier, explain, seen, top, layer, plan)
+    faith = faithfulness(explain, seen, top, layer, plan)
     for at, index in enumerate(top):
         row = seen.key | {
             "method": method,

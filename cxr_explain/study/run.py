@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 
 from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent
+from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import OutputError
 from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.study.cases import Case
@@ -43,6 +44,7 @@ def run_study(
     *,
     of: str,
     jobs: int = 1,
+    explainer: Explainer | None = None,
     advance: Callable[[int], None] = lambda _: None,
     track: Track = silent,
 ) -> Tables:
@@ -56,20 +58,24 @@ def run_study(
         plan: what is compared.
         folder: folder for the parts and the tables.
         of: what the cases are, in words; a folder that holds a study of others is refused.
-        jobs: processes of one thread each; 1 works in this one.
+        jobs: processes of one thread each, torch's and the engine's alike; 1 works in this one.
+        explainer: the model, where it is loaded already.
         advance: called with the number of cases that were just done.
         track: shows the progress within a part, where this process does the work.
 
     Raises:
         OutputError: a folder that holds another study, or cannot be written to.
     """
-    explainer = model.load()
+    explainer = model.load() if explainer is None else explainer
+    settings = explainer.settings
     record = {
         "version": __version__,
         "cases": of,
         "weights": model.weights,
         "SHA-256 of the weights": explainer.classifier.weights_sha256,
-        "fit": explainer.settings.fit,
+        "fit": settings.fit,
+        "engine": ENGINES[settings.engine].version or settings.engine,
+        "precision": settings.dtype,
         "plan": asdict(plan),
     }
     study = _begin(folder, record)
@@ -83,8 +89,12 @@ def run_study(
             else:
                 yield number, batch
 
-    here = _measured_here(explainer, missing(), plan, track)
-    for number, batch, tables in here if jobs == 1 else _measured(model, missing(), plan, jobs):
+    if jobs == 1:
+        done = _measured_here(explainer, missing(), plan, track)
+    else:  # "auto" is what it was found to be here, in every process
+        chosen = replace(model, options={**model.options, "engine": settings.engine})
+        done = _measured(chosen, missing(), plan, jobs)
+    for number, batch, tables in done:
         content = with_digest({STUDY: study, CASES: _digests(batch)} | _without_nan(vars(tables)))
         write_output(_part(folder, number), json.dumps(content).encode(), "a part of a study")
         advance(len(batch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from zlib import crc32
 
@@ -14,6 +14,7 @@ from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.ranking import rank
 from cxr_explain.geometry import Geometry
 from cxr_explain.measures.ruler import Ruler
+from cxr_explain.measures.subject import BATCH, OnceScored
 from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.study.cases import Case
 
@@ -30,6 +31,7 @@ class SeenCase:
         ranked: indices of all named outputs, the most probable first.
         present: for each pathology that is there and predicted, its index.
         names: canonical name of the pathology of each output; "" for an output without a name.
+        score: the model's scores of this image and of what measures make of it, each input asked once.
     """
 
     case: Case
@@ -39,6 +41,7 @@ class SeenCase:
     ranked: tuple[int, ...]
     present: Mapping[str, int]
     names: tuple[str, ...]
+    score: OnceScored
 
     @property
     def key(self) -> dict[str, Any]:
@@ -76,12 +79,18 @@ def show(explainer: Explainer, case: Case, number: int) -> SeenCase:
         ModelError: scores that are not numbers.
     """
     prepared, classifier = explainer.prepare(case.radiograph), explainer.classifier
-    logits = classifier.logits(prepared.tensor[None])[0].double().tolist()
+    logits = classifier.logits(prepared.tensor[None])
+    score = OnceScored(partial(classifier.log_odds, batch_size=BATCH))
+    score.learn(prepared.tensor[None], classifier.odds_of(logits))
     named = sum(map(bool, classifier.pathologies))
     ranking = rank(
-        logits, classifier.pathologies, classifier.operating_points, kind=classifier.outputs.kind, top_k=named
+        logits[0].double().tolist(),
+        classifier.pathologies,
+        classifier.operating_points,
+        kind=classifier.outputs.kind,
+        top_k=named,
     )
     names = tuple(canonical_pathology(name) if name else "" for name in classifier.pathologies)
     present = {name: names.index(name) for name in case.masks if name in names}
     ranked = tuple(prediction.index for prediction in ranking.top)
-    return SeenCase(case, number, prepared.tensor, prepared.geometry, ranked, present, names)
+    return SeenCase(case, number, prepared.tensor, prepared.geometry, ranked, present, names, score)

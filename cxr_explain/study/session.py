@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 from cxr_explain.cam.registry import Method
+from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import CxrExplainError, OptionError
-from cxr_explain.explaining.explainer import Pretrained
+from cxr_explain.explaining.explainer import Explainer, Pretrained
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.options import Activation, Normalisation, check_option
@@ -160,6 +162,24 @@ class EvaluationSettings:
     activation: Activation = "relu"
     resamples: int | None = None
 
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The model, loaded once, on the engine that it is asked for.
+
+        Raises:
+            WeightsError: the model cannot be had.
+            ModelError: an engine that cannot run it.
+            OptionError: reduced precision with torch, which would reduce one pass of many.
+        """
+        explainer = self.model.load()
+        settings = explainer.settings
+        if settings.engine == "torch" and settings.dtype != "float32":
+            raise OptionError(
+                f"dtype={settings.dtype!r} with torch",
+                expected="dtype='float32', or engine='openvino', which makes every pass in that precision",
+            )
+        return explainer
+
     @property
     def most(self) -> int:
         """Cases at most."""
@@ -178,7 +198,7 @@ class EvaluationSettings:
         references = self.source.references
         if references is None:
             return ()
-        outputs = self.model.load().classifier.pathologies
+        outputs = self.explainer.classifier.pathologies
         covered = self.source.covered()
         coverage = coverage_notes(references, self.source.files)
         return (*coverage, *unpredicted_notes(references, covered, outputs))
@@ -207,7 +227,7 @@ class EvaluationSettings:
             return plain_plan(
                 methods, k=self.top_k, normalisation=self.normalisation, activation=self.activation
             )
-        layers = () if self.methods else stack_of_layers(self.model.load().classifier)
+        layers = () if self.methods else stack_of_layers(self.explainer.classifier)
         return full_plan(self.methods, layers)
 
 
@@ -234,8 +254,16 @@ def evaluate_maps(
     """
     plan = settings.plan()
     cases = settings.source.cases(settings.most, failed, counterfactuals=settings.validity)
+    explainer = settings.explainer
     tables = run_study(
-        settings.model, cases, plan, folder, of=str(settings.source), jobs=jobs, advance=advance
+        settings.model,
+        cases,
+        plan,
+        folder,
+        of=str(settings.source),
+        jobs=jobs,
+        explainer=explainer,
+        advance=advance,
     )
     if not tables.alone:
         raise OptionError(
@@ -243,7 +271,8 @@ def evaluate_maps(
             expected="readable images, and references of pathologies that the model knows",
         )
     report, of = (validity_of, "Validity of") if settings.validity else (Findings.of, "Class maps with")
-    findings = report(f"{of} the weights {settings.model.weights}, on {settings.source}", plan, tables)
+    title = f"{of} the weights {settings.model.weights}, on {settings.source}{_computed(explainer)}"
+    findings = report(title, plan, tables)
     plots = draw_plots(findings, folder)
     shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
     write_output(folder / "report.md", findings.to_markdown(before=shown).encode(), "a report")
@@ -251,12 +280,18 @@ def evaluate_maps(
     return findings
 
 
+def _computed(explainer: Explainer) -> str:
+    """By which engine, in which precision, where it is not torch."""
+    engine = ENGINES[explainer.settings.engine].version
+    return f", computed by {engine} in {explainer.settings.dtype}" if engine else ""
+
+
 def stack_of_layers(classifier: Classifier) -> tuple[str, ...]:
     """The layers of a DenseNet that LayerCAM combines: the last two transitions, and the feature map.
 
     Two and four times as fine as the map of the last layer; none for another architecture.
     """
-    if not isinstance(classifier, XRVDenseNet):
+    if not isinstance(classifier, XRVDenseNet):  # on another engine, too: it gives the last map alone
         return ()
     names = [name for name, _ in classifier.module.named_modules() if _TRANSITION.fullmatch(name)]
     return (*names[-2:], "features") if names else ()
