@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,18 @@ from benchmarks.timing import Clock, Samples, measure, seconds
 from cxr_explain.cam.perturbation import ChannelMasks, ReciproCAM, ScoreCAM
 from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.cam.rules import Rule, class_maps
+from cxr_explain.engines.registry import ENGINES
+from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.models.at_layers import forward_at
 from cxr_explain.models.xrv import XRVDenseNet
+from cxr_explain.options import Dtype, Engine
+from cxr_explain.study.cases import phantom_cases
+from cxr_explain.study.measure import Tables
+from cxr_explain.study.measure import measure as study
+from cxr_explain.study.plan import plain_plan
+from cxr_explain.study.session import UNSEEN
+
+Result = TypeVar("Result")
 
 ONE_PASS_TARGET = 1.3
 FEW_PASSES: tuple[Method, ...] = ("smooth-grad-cam++", "integrated-grad-cam", "augmented-grad-cam")
@@ -93,9 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables = [_table(effort, model, options.clock) for effort in (QUICK if options.quick else FULL)]
     long = _long(model, options.clock, quick=options.quick)
     masks = _mask_counts(model)
+    engines = _by_engines(model, options.clock, quick=options.quick)
     print(_markdown(tables, long, masks, facts, options.clock))
+    print("\n".join(["", *_engine_lines(engines)]))
     if options.json:
-        options.json.write_text(json.dumps(_as_json(tables, long, masks, facts), indent=2) + "\n")
+        options.json.write_text(json.dumps(_as_json(tables, long, masks, facts, engines), indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,6 +241,128 @@ def _mask_counts(model: nn.Module) -> dict[str, int]:
     return {layer: len(ChannelMasks.of(forward.activations).patterns) for layer, forward in passes.items()}
 
 
+# -- the same by other engines, in turns with torch ----
+
+
+@dataclass(frozen=True)
+class ByEngine:
+    """Many passes by torch and by another engine, once each.
+
+    Args:
+        label: what is made.
+        engine: name and precision.
+        passes: images that went through the body.
+        torch: seconds by torch.
+        seconds: seconds by the engine.
+        off: how far the engine's numbers are from torch's: 1 - r of maps, or the largest difference.
+    """
+
+    label: str
+    engine: str
+    passes: int
+    torch: float
+    seconds: float
+    off: float
+
+
+def _by_engines(model: nn.Module, clock: Clock, *, quick: bool) -> list[ByEngine]:
+    """Score-CAM of five classes, and what `evaluate` does with one phantom."""
+    original = XRVDenseNet(copy.deepcopy(model))
+    inputs, classes = build_inputs(1), torch.arange(TOP_K)
+    rule = ScoreCAM(channels=FEW_CHANNELS if quick else None)
+    cases = list(phantom_cases(1, seed=UNSEEN))
+    plan = plain_plan(["grad-cam"], k=TOP_K, normalisation="joint", activation="relu")
+    plan = plan.quick if quick else plan
+
+    def score_cam(explainer: Explainer) -> Tensor:
+        return class_maps(explainer.classifier, inputs, classes, method=rule)
+
+    def evaluate(explainer: Explainer) -> Tables:
+        return study(explainer, cases, plan)
+
+    by_torch, rows = Explainer(original), []
+    for engine, dtype in _engines():
+        other = Explainer(original, engine=engine, dtype=dtype)
+        rows.append(_side_by_side("Score-CAM", score_cam, by_torch, other, _less_than_alike, clock))
+        rows.append(
+            _side_by_side("`evaluate`, one image", evaluate, by_torch, other, _largest_difference, clock)
+        )
+    return rows
+
+
+def _side_by_side(
+    label: str,
+    run: Callable[[Explainer], Result],
+    by_torch: Explainer,
+    other: Explainer,
+    compare: Callable[[Result, Result], float],
+    clock: Clock,
+) -> ByEngine:
+    run(other)  # an engine makes ready for each size of batch at its first pass
+    found: list[Result] = []
+
+    def keep(explainer: Explainer) -> None:
+        found.append(run(explainer))
+
+    with _passes(other.classifier) as passes:
+        engines = seconds(partial(keep, other), clock)
+    torchs = seconds(partial(keep, by_torch), clock)
+    settings = other.settings
+    engine = f"{ENGINES[settings.engine].title}, {settings.dtype}"
+    return ByEngine(label, engine, sum(passes), torchs, engines, compare(found[1], found[0]))
+
+
+def _engines() -> Iterator[tuple[Engine, Dtype]]:
+    """Those that are installed, in each precision that the processor has instructions for."""
+    for name, entry in ENGINES.items():
+        if name != "torch" and entry.installed:
+            yield from ((name, dtype) for dtype in entry.dtypes if dtype == "float32" or has_bfloat16())
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; without them an engine simulates it, slowly."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextlib.contextmanager
+def _passes(classifier: Any) -> Iterator[list[int]]:
+    """The number of images of each pass through the body of a classifier with a pooled linear head."""
+    body: Run = classifier.body
+    passes: list[int] = []
+
+    def counting(inputs: Tensor) -> object:
+        passes.append(len(inputs))
+        return body(inputs)
+
+    classifier._body = counting  # noqa: SLF001 - the one place that all passes go through
+    try:
+        yield passes
+    finally:
+        classifier._body = body  # noqa: SLF001
+
+
+def _less_than_alike(maps: Tensor, others: Tensor) -> float:
+    """1 - the smallest r of two class maps."""
+    pair = [each.flatten(2) - each.flatten(2).mean(dim=-1, keepdim=True) for each in (maps, others)]
+    r = (pair[0] * pair[1]).sum(-1) / (pair[0].norm(dim=-1) * pair[1].norm(dim=-1))
+    return 1 - float(r.min())
+
+
+def _largest_difference(tables: Tables, others: Tables) -> float:
+    """Of any number in the rows of faithfulness."""
+    pairs = zip((*tables.alone, *tables.ranks), (*others.alone, *others.ranks), strict=True)
+    return max(
+        abs(value - other[key])
+        for row, other in pairs
+        for key, value in row.items()
+        if isinstance(value, float) and value == value
+    )
+
+
 # -- what is printed ----
 
 
@@ -284,6 +419,21 @@ def _long_lines(long: Sequence[Long], masks: dict[str, int]) -> list[str]:
     ]
 
 
+def _engine_lines(engines: Sequence[ByEngine]) -> list[str]:
+    missing = "" if has_bfloat16() else "; no bfloat16 instructions here, so it is not timed"
+    return [
+        f"Batch 1, by engines{missing}. Off: 1 - r of the maps, or the largest difference in the tables.",
+        "",
+        "| what | engine | passes | torch, s | engine, s | ratio | ms a pass | off |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {each.label} | {each.engine} | {each.passes} | {each.torch:.2f} | {each.seconds:.2f} "
+            f"| {each.seconds / each.torch:.3f} | {1e3 * each.seconds / each.passes:.1f} | {each.off:.1e} |"
+            for each in engines
+        ),
+    ]
+
+
 def _comparisons(long: Sequence[Long]) -> list[str]:
     """The targets against pytorch-grad-cam, where it was measured."""
     by_label = {each.label: each for each in long}
@@ -309,7 +459,11 @@ def _met(found: float, target: float) -> str:
 
 
 def _as_json(
-    tables: Sequence[Table], long: Sequence[Long], masks: dict[str, int], facts: dict[str, str | float]
+    tables: Sequence[Table],
+    long: Sequence[Long],
+    masks: dict[str, int],
+    facts: dict[str, str | float],
+    engines: Sequence[ByEngine],
 ) -> dict[str, object]:
     return {
         "machine": facts,
@@ -326,6 +480,7 @@ def _as_json(
             for table in tables
         ],
         "many passes": [vars(each) for each in long],
+        "engines": [vars(each) for each in engines],
     }
 
 

@@ -75,14 +75,41 @@ def cascade(
     >>> step.layer, step.spearman.shape
     ('', (4, 2))
     """
+    (found,) = cascades(module, [explain], inputs, classes, layers=layers, how=how, seed=seed)
+    return found
+
+
+def cascades(
+    module: nn.Module,
+    explains: Sequence[Explain],
+    inputs: Tensor,
+    classes: Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+    how: How = "reinitialise",
+    seed: int = 0,
+) -> list[list[Randomised]]:
+    """The same for several rules, which see the same random weights, one list each.
+
+    See :func:`cascade`: arguments, errors and source are its own. Weights change once for all the rules, so
+    that what is compiled of a model is compiled once a step.
+
+    >>> net = nn.Conv2d(1, 1, 3)
+    >>> def activations(inputs, classes):
+    ...     return net(inputs).detach()
+    >>> twice = cascades(net, [activations] * 2, torch.rand(1, 1, 8, 8), torch.tensor([[0]]))
+    >>> [[step.layer for step in steps] for steps in twice]
+    [[''], ['']]
+    """
     names = blocks(module) if layers is None else list(layers)
-    found = []
+    found: list[list[Randomised]] = [[] for _ in explains]
     with weights_kept(module):
-        before = _maps(explain, inputs, classes)
+        before = [_maps(explain, inputs, classes) for explain in explains]
         for name in names:
             randomise(module, name, how=how, seed=seed)
-            left = similarity(before, _maps(explain, inputs, classes))
-            found.append(Randomised(**vars(left), layer=name))
+            for steps, explain, maps in zip(found, explains, before, strict=True):
+                left = similarity(maps, _maps(explain, inputs, classes))
+                steps.append(Randomised(**vars(left), layer=name))
     return found
 
 

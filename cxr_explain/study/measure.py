@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -14,8 +14,9 @@ from torch import Tensor
 from cxr_explain.cam.evidence import Track, silent
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.rules import forward_passes, maps_of_passes
+from cxr_explain.engines.following import following
 from cxr_explain.explaining.explainer import Explainer
-from cxr_explain.measures.randomisation import cascade
+from cxr_explain.measures.randomisation import cascades
 from cxr_explain.measures.robustness import (
     flip_equivariance,
     repeatability,
@@ -24,7 +25,7 @@ from cxr_explain.measures.robustness import (
     under_noise,
 )
 from cxr_explain.measures.ruler import TOLERANCE, FindingRegion
-from cxr_explain.measures.similarity import unrelated
+from cxr_explain.measures.similarity import Similarity, unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.phantom.findings import FINDINGS
@@ -290,12 +291,21 @@ def _cells(region: FindingRegion) -> float:
 def _randomise(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
     """Compare the maps of the top class with those of randomised weights, block by block from the output."""
     inputs, classes = _top(seen_cases)
-    for contender in plan.contenders:
-        explain = partial(_explained, classifier, contender)
-        tables.randomised.extend(
-            seen.key | {"method": contender.name} | found
-            for seen, found in _similarities(classifier, explain, seen_cases, inputs, classes)
+    classifier = following(classifier)
+    explains = [partial(_explained, classifier, contender) for contender in plan.contenders]
+    chance: list[Similarity | None] = [None] * len(explains)
+    if len(seen_cases) > 1:
+        chance = [unrelated(explain(inputs, classes).cpu().numpy()) for explain in explains]
+    steps = cascades(classifier.module, explains, inputs, classes)
+    for contender, apart, found in zip(plan.contenders, chance, steps, strict=True):
+        of_layers = [(each.layer, each) for each in found]
+        numbered = (
+            enumerate(of_layers, start=1) if apart is None else enumerate([(UNRELATED, apart), *of_layers])
         )
+        for step, (layer, left) in numbered:
+            for number, seen in enumerate(seen_cases):
+                chosen = {"method": contender.name, "step": step, "layer": layer}
+                tables.randomised.append(seen.key | chosen | _of_pair(left, number))
 
 
 def _disturb(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
@@ -326,17 +336,5 @@ def _top(seen_cases: Sequence[SeenCase]) -> tuple[Tensor, Tensor]:
     return inputs, torch.tensor([[seen.ranked[0]] for seen in seen_cases])
 
 
-def _similarities(
-    classifier: Classifier, explain: Explain, seen_cases: Sequence[SeenCase], inputs: Tensor, classes: Tensor
-) -> Iterator[tuple[SeenCase, MeasureRow]]:
-    if len(seen_cases) > 1:
-        chance = unrelated(explain(inputs, classes).cpu().numpy())
-        for number, seen in enumerate(seen_cases):
-            yield seen, {"step": 0, "layer": UNRELATED} | _of_pair(chance, number)
-    for step, found in enumerate(cascade(classifier.module, explain, inputs, classes), start=1):
-        for number, seen in enumerate(seen_cases):
-            yield seen, {"step": step, "layer": found.layer} | _of_pair(found, number)
-
-
-def _of_pair(found: Any, number: int) -> MeasureRow:
+def _of_pair(found: Similarity, number: int) -> MeasureRow:
     return {"Spearman": float(found.spearman[number, 0]), "SSIM": float(found.ssim[number, 0])}
