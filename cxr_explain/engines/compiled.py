@@ -75,6 +75,11 @@ class CompiledClassifier(PooledLinearClassifier):
         """A copy compiles its own module: what is compiled belongs to one process."""
         return CompiledClassifier, (self.original, self.engine, self.dtype)
 
+    @property
+    def by_torch(self) -> Classifier:
+        """See `Classifier.by_torch`; the original."""
+        return self.original
+
     def suited(self, inputs: Tensor) -> Tensor:
         """The inputs as the engine takes them: float32 on the CPU, rows one after the other.
 

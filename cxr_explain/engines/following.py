@@ -42,17 +42,30 @@ def following(classifier: Classifier) -> Classifier:
         return classifier
     if classifier not in _known:
         twin = deepcopy(classifier.original)
-        _known[classifier] = PooledLinearClassifier(
-            twin.module,
-            FollowingBody(twin, classifier.engine, classifier.dtype),
-            twin.head,
-            twin.outputs,
-            input_size=twin.input_size,
-            name=twin.name,
-            target_layer=twin.target_layer,
-            phantom_only=twin.phantom_only,
-        )
+        _known[classifier] = _Following(twin, FollowingBody(twin, classifier.engine, classifier.dtype))
     return _known[classifier]
+
+
+class _Following(PooledLinearClassifier):
+    """A classifier whose body follows the weights of the original's module."""
+
+    def __init__(self, original: PooledLinearClassifier, body: FollowingBody) -> None:
+        super().__init__(
+            original.module,
+            body,
+            original.head,
+            original.outputs,
+            input_size=original.input_size,
+            name=original.name,
+            target_layer=original.target_layer,
+            phantom_only=original.phantom_only,
+        )
+        self._original = original
+
+    @property
+    def by_torch(self) -> Classifier:
+        """See `Classifier.by_torch`."""
+        return self._original
 
 
 class FollowingBody:

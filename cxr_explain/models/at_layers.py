@@ -26,7 +26,7 @@ _readings: WeakKeyDictionary[nn.Module, dict[Hashable, Reading]] = WeakKeyDictio
 def forward_at(
     classifier: Classifier, inputs: Tensor, layers: Sequence[str], grid: GridFunction | None = None
 ) -> tuple[ForwardPass, ...]:
-    """Run a classifier once and look at layers of any name; the module is left as it came.
+    """Run a classifier once, by torch, and look at layers of any name; the module is left as it came.
 
     Args:
         classifier: the model; its target layer does not matter.
@@ -41,6 +41,7 @@ def forward_at(
         ModelError: no layer of that name, or one that does not run once, or does not give such a tensor.
         OptionError: no layer.
     """
+    classifier = classifier.by_torch
     with classifier.undisturbed():
         results = passes_at(classifier, classifier.suited(inputs), layers, grid)
     classifier.check_logits(results[0].logits, len(inputs))

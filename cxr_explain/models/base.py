@@ -233,6 +233,11 @@ class Classifier(ABC):
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     @property
+    def by_torch(self) -> Classifier:
+        """The same model run by torch, whose layers can be looked at: itself, unless an engine runs it."""
+        return self
+
+    @property
     def _dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 

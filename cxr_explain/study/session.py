@@ -291,7 +291,7 @@ def stack_of_layers(classifier: Classifier) -> tuple[str, ...]:
 
     Two and four times as fine as the map of the last layer; none for another architecture.
     """
-    if not isinstance(classifier, XRVDenseNet):  # on another engine, too: it gives the last map alone
+    if not isinstance(classifier.by_torch, XRVDenseNet):
         return ()
     names = [name for name, _ in classifier.module.named_modules() if _TRANSITION.fullmatch(name)]
     return (*names[-2:], "features") if names else ()

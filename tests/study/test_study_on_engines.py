@@ -9,21 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from cxr_explain import Explainer
+from cxr_explain import Explainer, class_maps
 from cxr_explain.engines.following import following
 from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.explaining.explainer import Pretrained
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.measure import Tables, measure
-from cxr_explain.study.plan import Contender, Plan, contenders
+from cxr_explain.study.plan import Plan, contenders
 from cxr_explain.study.run import run_study
-from cxr_explain.study.session import CaseSource, EvaluationSettings
+from cxr_explain.study.session import CaseSource, EvaluationSettings, stack_of_layers
 from tests.engine_networks import counted, small_classifier
+from tests.networks import images
 
 PLAN = Plan(
-    (*contenders(("grad-cam",)), Contender("score-cam", "score-cam")),
+    contenders(("grad-cam", "score-cam")),
     ks=(2,),
     normalisations=("joint",),
     activations=("relu",),
@@ -105,3 +107,14 @@ def test_a_case_is_scored_once_for_all_its_measures(few: list[Case]) -> None:
     assert maps == len(tables.alone)
     prepared = 1 + 1  # the image for its ranking, and again for the maps of all contenders
     assert sum(passes) <= prepared + 1 + maps * (2 * (4 - 1) + 2 + 1)
+
+
+def test_a_study_has_the_stack_of_layers_with_any_engine(compiled: Explainer) -> None:
+    layers = stack_of_layers(compiled.classifier)
+    assert layers == stack_of_layers(small_classifier()) == ("features.transition1.relu", "features")
+    for classifier in (compiled.classifier, following(compiled.classifier)):
+        maps, expected = (
+            class_maps(each, images(2), torch.tensor([0, 4]), method="layercam", layers=layers)
+            for each in (classifier, small_classifier())
+        )
+        torch.testing.assert_close(maps, expected)
