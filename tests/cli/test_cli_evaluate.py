@@ -194,3 +194,22 @@ def test_a_study_compares_fusions_and_goes_on_in_two_processes(tmp_path: Path) -
     rows = list(csv.DictReader((tmp_path / "fused.csv").read_text(encoding="utf-8").splitlines()))
     assert len({(row["K"], row["normalisation"], row["activation"]) for row in rows}) == 45
     assert {path.name for path in tmp_path.glob("*.png")} >= {"rules.png", "fusions.png", "randomised.png"}
+
+
+def test_an_engine_is_named_in_the_report_and_kept_to(tmp_path: Path) -> None:
+    arguments = ("--n", 1, "--seed", 10_000_002, "--quick", "--top-k", 2, "--out", tmp_path / "out")
+    result = evaluate(*arguments, "--engine", "onnxruntime")
+    assert result.exit_code == 0, result.output
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "computed by ONNX Runtime" in report.splitlines()[0]
+    assert "in float32" in report.splitlines()[0]
+    again = evaluate(*arguments)
+    assert again.exit_code == 1
+    assert "a study of another engine" in again.output
+
+
+def test_reduced_precision_is_refused_with_torch(tmp_path: Path) -> None:
+    result = evaluate("--n", 1, "--quick", "--dtype", "bfloat16", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "engine='openvino'" in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
