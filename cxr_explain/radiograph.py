@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from cxr_explain.errors import CorruptImageError, OptionError
 
 VALUE_RANGE = (-1024.0, 1024.0)
 """TorchXRayVision's value range: black and white of the display."""
+
+AS_PIXELS: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
+"""Given as `Radiograph.display`: what the pixels show, made of them when somebody looks at it."""
 
 PHANTOM_WARNING = "This is a phantom, not a patient."
 """What every radiograph of a phantom says among its warnings."""
@@ -27,6 +30,8 @@ PHANTOM_PATIENT = "COMPUTED"
 PHANTOM_DATE = "20000101"
 """The date of every phantom."""
 
+_BLOCK = 2**15
+
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
@@ -36,6 +41,7 @@ class Radiograph:
         pixels: (H, W) float32 in [-1024, 1024], -1024 is black, polarity as displayed (air is dark).
         display: (H, W) uint8, what a viewer would show; differs from `pixels` only in depth, except in
             XRV-compatible mode, where the pixels skip the display transforms that a viewer applies.
+            `AS_PIXELS` makes it of the pixels, when it is looked at.
         sha256: hexadecimal digest of the file's bytes.
         id: a name for output files that does not repeat patient data from the header.
         format: the file's format, such as "DICOM" or "PNG" (`cxr_explain.loaders.formats` has them all);
@@ -82,18 +88,47 @@ class Radiograph:
             object.__setattr__(self, "warnings", (PHANTOM_WARNING, *self.warnings))
         if self.pixels.ndim != 2 or 0 in self.pixels.shape:
             raise CorruptImageError(f"pixels of shape {self.pixels.shape}", expected="(H, W) with H, W >= 1")
-        if self.pixels.dtype != np.float32 or not np.isfinite(self.pixels).all():
+        if self.pixels.dtype != np.float32 or not _are_finite(self.pixels):
             raise CorruptImageError(
                 f"{self.pixels.dtype} pixels with non-finite values or another type",
                 expected="finite float32 pixels",
             )
+        self.pixels.setflags(write=False)
+        if self.display is AS_PIXELS:
+            object.__delattr__(self, "display")  # `__getattr__` makes it
+            return
         if self.display.shape != self.pixels.shape or self.display.dtype != np.uint8:
             raise CorruptImageError(
                 f"a display image of {self.display.dtype} {self.display.shape}",
                 expected=f"uint8 {self.pixels.shape}",
             )
-        self.pixels.setflags(write=False)
         self.display.setflags(write=False)
+
+    if not TYPE_CHECKING:  # where it would stand for any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """The display image, at the first look at it."""
+            if name != "display":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            display = to_display(self.pixels)
+            display.setflags(write=False)
+            object.__setattr__(self, name, display)
+            return display
+
+    def display_at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """The display image where these rows and columns cross; the rest of it is not made for that.
+
+        Args:
+            rows: (h,) indices.
+            columns: (w,) indices.
+
+        >>> radiograph = Radiograph.from_array(np.array([[-1024.0, 0.0, 1024.0]]))
+        >>> radiograph.display_at(np.array([0]), np.array([1, 2])).tolist()
+        [[128, 255]]
+        """
+        if "display" in vars(self):
+            return self.display[rows][:, columns]
+        return to_display(self.pixels[rows][:, columns])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,13 +186,19 @@ class Radiograph:
             raise _unscaled("values within [0, 1]", "x")
         return cls(
             pixels=values,
-            display=to_display(values),
+            display=AS_PIXELS,
             sha256=hashlib.sha256(values.tobytes()).hexdigest(),
             id=id,
             format="array",
             view=view,
             steps=("pixels given as an array in [-1024, 1024]",),
         )
+
+
+def _are_finite(pixels: NDArray[np.float32]) -> bool:
+    """A sum is finite only where all its terms are, and takes no memory; a large one may not be even then."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(pixels.sum()) or np.isfinite(pixels).all())
 
 
 def _unscaled(found: str, unit: str) -> OptionError:
@@ -167,6 +208,11 @@ def _unscaled(found: str, unit: str) -> OptionError:
 
 
 def to_display(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Map [-1024, 1024] to 0 ... 255, rounded."""
+    """Map [-1024, 1024] to 0 ... 255, rounded; some at a time, for memory and the processor's cache."""
     low, high = VALUE_RANGE
-    return np.asarray(np.rint((np.clip(pixels, low, high) - low) * (255.0 / (high - low))), np.uint8)
+    display = np.empty(pixels.shape, np.uint8)
+    values, levels = pixels.reshape(-1), display.reshape(-1)
+    for start in range(0, values.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        levels[block] = np.rint((np.clip(values[block], low, high) - low) * (255.0 / (high - low)))
+    return display

@@ -62,7 +62,7 @@ def thumbnail_of(radiograph: Radiograph, side: int = SIDE) -> Thumbnail:
     scale = min(side, max(height, width)) / max(height, width)
     h, w = (2 * max(1, round(extent * scale / 2)) for extent in (height, width))
     rows, columns = _places(h, height), _places(w, width)
-    sampled = radiograph.display[rows][:, columns].astype(np.float32)
+    sampled = radiograph.display_at(rows, columns).astype(np.float32)
     sums = sampled[::2, ::2] + sampled[1::2, ::2] + sampled[::2, 1::2] + sampled[1::2, 1::2]
     return Thumbnail(sums / np.float32(255 * _SAMPLES**2), radiograph.shape)
 

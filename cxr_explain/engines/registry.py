@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,7 +81,7 @@ class EngineEntry:
         if not self.package:
             return ""
         require(self.package, self.package)
-        return f"{self.title} {version(self.package)}"
+        return f"{self.title} {_version(self.package)}"
 
     def load(self) -> CompileBody:
         """The function that compiles.
@@ -90,6 +91,12 @@ class EngineEntry:
         """
         require(self.package, self.package)
         return cast(CompileBody, resolve_name(f"cxr_explain.engines.{self.compiler}"))
+
+
+@cache
+def _version(package: str) -> str:
+    """The version that is installed; reading it takes milliseconds, and every explanation has it."""
+    return version(package)
 
 
 ENGINES: dict[Engine, EngineEntry] = {

@@ -83,9 +83,14 @@ def _check_margins(geometry: Geometry) -> None:
 
 def _cut(radiograph: Radiograph, geometry: Geometry) -> torch.Tensor:
     import torch
+    from torch.utils.dlpack import from_dlpack
 
     left, top, right, bottom = geometry.seen_box
-    seen = torch.from_numpy(np.array(radiograph.pixels[top:bottom, left:right]))
+    pixels = radiograph.pixels[top:bottom, left:right]
+    try:
+        seen = from_dlpack(pixels)  # without a copy: what follows only reads
+    except (BufferError, TypeError):  # NumPy before 2.1 and torch before 2.9 share no read-only array
+        seen = torch.from_numpy(np.array(pixels))
     if geometry.fit == "crop":
         return seen
     before_x, before_y = left - geometry.left, top - geometry.top
@@ -102,7 +107,7 @@ def _resize(square: torch.Tensor, size: int) -> torch.Tensor:
     import torch
 
     if square.shape[-1] == size:
-        return square[None]
+        return square[None].clone()  # the model's input is never the radiograph itself
     resized = torch.nn.functional.interpolate(
         square[None, None], size=(size, size), mode="bilinear", antialias=True
     )

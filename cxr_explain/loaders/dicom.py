@@ -28,7 +28,7 @@ from cxr_explain.loaders.metered import metered
 from cxr_explain.loaders.pixel_data import check_pixel_data, declared_length
 from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
-from cxr_explain.radiograph import Radiograph
+from cxr_explain.radiograph import AS_PIXELS, Radiograph, to_display
 
 _UNCOMPRESSED = {
     (True, True): uid.ImplicitVRLittleEndian,
@@ -65,7 +65,7 @@ def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograp
     pixels, steps = _pixels(dataset, stored, layout, rendering, settings)
     return Radiograph(
         pixels=pixels,
-        display=rendering.display,
+        display=to_display(rendering.pixels) if settings.xrv_compatible else AS_PIXELS,
         sha256=settings.sha256,
         id=name,
         format="DICOM",

@@ -16,7 +16,7 @@ from cxr_explain.loaders.lut_items import read_lut
 from cxr_explain.loaders.shutter import read_shutter
 from cxr_explain.loaders.stored_bits import StoredPixels
 from cxr_explain.loaders.voi import Voi, VoiChoice, VoiLut, Window, apply_voi
-from cxr_explain.radiograph import VALUE_RANGE, to_display
+from cxr_explain.radiograph import VALUE_RANGE
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _MOST_VOIS = 100
@@ -25,10 +25,9 @@ _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 @dataclass(frozen=True)
 class Rendering:
-    """Pixels for the model and for the eye, and how they came about."""
+    """Pixels, and how they came about."""
 
     pixels: NDArray[np.float32]
-    display: NDArray[np.uint8]
     steps: list[str]
     warnings: list[str]
     shutter: bool
@@ -64,10 +63,10 @@ def render(
     steps.append("scaled to [-1024, 1024]")
     if len(np.unique(table[levels.present])) < 2:
         warnings.append("all pixels have one value")
-    pixels, display = look_up(stored, table), look_up(stored, to_display(table))
+    pixels = look_up(stored, table)
     if shutter is not None:
-        pixels[shutter.hidden], display[shutter.hidden] = low, 0
-    return Rendering(pixels, display, steps, warnings, shutter=shutter is not None)
+        pixels[shutter.hidden] = low
+    return Rendering(pixels, steps, warnings, shutter=shutter is not None)
 
 
 def _declared_range(layout: FrameFormat) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatTable = NDArray[np.float64]
-_BLOCK = 2**22
+_BLOCK = 2**16  # of which NumPy makes indices of 64 bits, which stay in the processor's cache
 Entry = TypeVar("Entry", np.float32, np.uint8)
 
 
@@ -71,12 +71,14 @@ def count_levels(stored: NDArray[np.integer], low: float, high: float) -> Levels
 
 
 def look_up(stored: NDArray[np.integer], table: NDArray[Entry]) -> NDArray[Entry]:
-    """Replace each stored value by its entry of the table, block by block to bound the memory."""
-    patterns = np.ascontiguousarray(_as_patterns(stored))
+    """Replace each stored value by its entry of the table, which has one for each, block by block."""
+    patterns = np.ascontiguousarray(_as_patterns(stored)).reshape(-1)
     out = np.empty(stored.shape, table.dtype)
     flat = out.reshape(-1)
     for start in range(0, patterns.size, _BLOCK):
-        flat[start : start + _BLOCK] = table[patterns.reshape(-1)[start : start + _BLOCK]]
+        block = slice(start, start + _BLOCK)
+        # No value is beyond the table; "clip" alone writes right into `out`.
+        np.take(table, patterns[block], out=flat[block], mode="clip")
     return out
 
 

@@ -22,7 +22,7 @@ from cxr_explain.loaders.png import check_png
 from cxr_explain.loaders.tiff import check_exif, check_tiff
 from cxr_explain.loaders.webp import check_webp
 from cxr_explain.loaders.xrv import xrv_raster_pixels
-from cxr_explain.radiograph import PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
+from cxr_explain.radiograph import AS_PIXELS, PHANTOM_MAKER, VALUE_RANGE, Radiograph, to_display
 
 _SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _GREY_OR_COLOUR: Final = frozenset({"L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
@@ -92,21 +92,23 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
     _describe_decoding(kind, mode, bits, png_depth, notes)
     grey, largest = _to_grey(upright, mode, info, bits, inverted_tiff, notes)
     del upright
+    darkest, brightest = min(int(grey.min()), largest), min(int(grey.max()), largest)
     if largest == _WHITE:
-        _note_darkness(int(grey.max()), png_depth or bits or 8, notes)
-    pixels, display = _scaled(grey, largest)
+        _note_darkness(brightest, png_depth or bits or 8, notes)
+    pixels, display = _scaled(grey, largest), AS_PIXELS
     _note_ignored(info, settings, notes)
     notes.steps.append(f"scaled to [-1024, 1024] by {largest}")
-    if pixels.min() == pixels.max():
+    if darkest == brightest:
         notes.warnings.append("all pixels have one value")
     steps = notes.steps
     if original is not None:
+        shown = pixels
         pixels, xrv_steps = xrv_raster_pixels(_xrv_samples(original, kind, mode, info))
-        display = to_display(pixels) if display.shape != pixels.shape else display
+        display = to_display(shown if shown.shape == pixels.shape else pixels)
         steps = [notes.steps[0], *xrv_steps]
     return Radiograph(
         pixels=np.ascontiguousarray(pixels),
-        display=np.ascontiguousarray(display),
+        display=display,
         sha256=settings.sha256,
         id=settings.safe_id,
         format=kind,
@@ -148,12 +150,11 @@ def _decoded(plugin: type[ImageFile], data: bytes, settings: DecodeSettings, not
         return _Loaded(_load(image, kind), orientation, bits, inverted, info)
 
 
-def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Pixels for the model and for the eye, by one table of all values of the type."""
+def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> NDArray[np.float32]:
+    """Pixels by one table of all values of the type."""
     low, high = VALUE_RANGE
     levels = np.minimum(np.arange(2 ** (8 * grey.itemsize)), largest) / largest
-    table = (low + (high - low) * levels).astype(np.float32)
-    return look_up(grey, table), look_up(grey, to_display(table))
+    return look_up(grey, (low + (high - low) * levels).astype(np.float32))
 
 
 def _check_before_opening(data: bytes, kind: str, limits: Limits) -> int:
