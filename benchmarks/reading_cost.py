@@ -153,7 +153,7 @@ def _agrees(work: Callable[[], object], own: Callable[[], object]) -> bool:
     except Exception:  # a library may fail in any way
         return False
     if isinstance(found, np.ndarray):
-        return np.array_equal(np.squeeze(found), np.squeeze(own()))
+        return np.array_equal(np.squeeze(found), np.squeeze(np.asarray(own())))
     return found is not None
 
 

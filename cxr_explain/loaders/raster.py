@@ -1,4 +1,8 @@
-"""PNG, JPEG, TIFF, WEBP and BMP through Pillow, with every reinterpretation of the values recorded."""
+"""PNG, JPEG, TIFF, WEBP and BMP through Pillow, with every reinterpretation of the values recorded.
+
+OpenCV and imagecodecs give the same pixels in 0.85 to 0.9 of the time, as `python -m benchmarks.reading_cost`
+says: a millisecond of a PNG of 1024 x 1024, which is not worth another decoder beside Pillow.
+"""
 
 from __future__ import annotations
 
