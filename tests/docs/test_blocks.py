@@ -31,14 +31,14 @@ NOT_RUN = {
     "/shared/": "needs folders of a cluster",
     "s3://": "needs a bucket; tests/audit/test_object_store.py has one on this machine",
     "https://pacs.example": "needs a PACS; tests/audit/test_dicomweb_audit.py has one on this machine",
-    "export --weights phantom --page": "needs onnxruntime-web; tests/pages/in_browser has it where it is there",
+    "export --weights phantom --page": "needs onnxruntime-web; tests/pages/in_browser has it",
     "--regions chestx-det": "needs weights; tests/chest/test_segmentation_networks.py runs it on others",
 }
 """Commands that are only parsed, by a part of their text, and why."""
 
 NOT_RUN_PYTHON = {
     "RayCrew": "needs folders of a cluster",
-    "write_page(": "needs onnxruntime-web; tests/pages/in_browser has it where it is there",
+    "write_page(": "needs onnxruntime-web; tests/pages/in_browser has it",
     "lightning.LightningModule": "Lightning is no dependency, also not of the tests",
     'torch.load("training.ckpt"': "somebody's checkpoint",
     "graph.checked": "seconds; tests/explaining/test_export.py has smaller models",
