@@ -45,6 +45,9 @@ def export(
     Whatever runs ONNX runs it, without this package and without PyTorch. The file's metadata say what its
     numbers mean and how an image is prepared. It is checked against PyTorch before it is written.
 
+    What would run the model more than once, such as Score-CAM, and Eigen-CAM are refused; so is
+    --above-operating-point, with which K is another number for each image.
+
     Args:
         model: which model.
         ranking: which pathologies are explained.

@@ -73,26 +73,26 @@ def monai_densenet() -> Classifier:
     return MonaiDenseNet(DenseNet121(2, 1, 3), NAMES, input_size=96, prepare=nn.Tanh())
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        xrv_densenet,
-        xrv_resnet,
-        monai_densenet,
-        torchvision_densenet,
-        lambda: hooked("resnet18", "layer4"),
-        lambda: hooked("resnet50", "layer4"),
-        lambda: hooked("efficientnet_b0", "features"),
-        lambda: hooked("mobilenet_v2", "features"),
-        lambda: hooked("regnet_y_400mf", "trunk_output"),
-        lambda: hooked("shufflenet_v2_x0_5", "conv5"),
-        lambda: hooked("googlenet", "inception5b"),
-    ],
-)
+MODELS: dict[str, Callable[[], Classifier]] = {
+    "xrv densenet": xrv_densenet,
+    "xrv resnet": xrv_resnet,
+    "monai densenet": monai_densenet,
+    "densenet121": torchvision_densenet,
+    "resnet18": lambda: hooked("resnet18", "layer4"),
+    "resnet50": lambda: hooked("resnet50", "layer4"),
+    "efficientnet": lambda: hooked("efficientnet_b0", "features"),
+    "mobilenet": lambda: hooked("mobilenet_v2", "features"),
+    "regnet": lambda: hooked("regnet_y_400mf", "trunk_output"),
+    "shufflenet": lambda: hooked("shufflenet_v2_x0_5", "conv5"),
+    "googlenet": lambda: hooked("googlenet", "inception5b"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # googlenet's own initialisation
-def test_whole_networks_are_exported(make: Callable[[], Classifier]) -> None:
+def test_whole_networks_are_exported(name: str) -> None:
     torch.manual_seed(0)
-    explainer = Explainer(make())
+    explainer = Explainer(MODELS[name]())
     _check(explainer, networks.images(2, explainer.classifier.input_size))
 
 
