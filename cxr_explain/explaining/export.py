@@ -147,7 +147,7 @@ def export_graph(explainer: Explainer, **options: Unpack[RankingOptions]) -> Exp
             name=classifier.name,
             remedy=f"Explain it with torch; {explainer.rule.title} or the model does something else.",
         )
-        run, by = _runner(bare, classifier.name)
+        run, by = runner(bare, classifier.name)
         off = _differences(classifier, graph, settings, run)
     _check_alike(off, by, classifier.name)
     metadata = _metadata(facts, classifier, graph) | {
@@ -207,8 +207,8 @@ def _check_plain(classifier: Classifier) -> None:
         )
 
 
-def _runner(content: bytes, source: str) -> tuple[_RunGraph, str]:
-    """What runs a graph here, and its name and version."""
+def runner(content: bytes, source: str) -> tuple[_RunGraph, str]:
+    """What runs a graph here, and its name and version: ONNX Runtime, else onnx's reference evaluator."""
     import onnx
 
     run: Callable[..., Any]

@@ -31,6 +31,7 @@ from cxr_explain import (
 )
 from cxr_explain.cam.registry import RULES
 from cxr_explain.errors import CxrExplainError, ModelError, OptionError, OutputError
+from cxr_explain.explaining import export
 from cxr_explain.explaining.explainer import PHANTOM_WEIGHTS_WARNING
 from cxr_explain.explaining.export import NOT_IN_A_GRAPH, PHANTOM_ONLY_NOTE
 from cxr_explain.explaining.graph import Order
@@ -225,6 +226,18 @@ def test_a_graph_that_computes_something_else_is_refused_and_the_model_left_as_i
     with pytest.raises(ModelError, match=r"a graph whose class_maps by .* differ from torch's by .*at most"):
         export_graph(explainer, top_k=2)
     assert networks.snapshot(module) == before
+
+
+def test_without_onnx_runtime_the_reference_evaluator_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, graph = exported.of_ties()
+    images = networks.images(3, 32)
+    monkeypatch.setattr(export, "find_spec", lambda _: None)  # as where it is not installed
+    run, by = export.runner(graph.content, "a model")
+    assert by == f"onnx {onnx.__version__}"
+    for ours, theirs in zip(run(images.numpy()), exported.by_onnx_runtime(graph, images), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(ModelError, match=r"a graph that onnx .* cannot run for 3 images"):
+        run(images[:, :, :1, :1].numpy())
 
 
 def test_a_file_is_written_whole(tmp_path: Path) -> None:
