@@ -215,15 +215,13 @@ class _Body(nn.Module):
         return self._body(image)
 
 
-def body_graph(classifier: PooledLinearClassifier, *, optimize: bool = True) -> bytes:
+def body_graph(classifier: PooledLinearClassifier, *, fold: bool = True) -> bytes:
     """The ONNX graph of a body: from "image", (B, 1, S, S), to "activations", (B, C, I, J)."""
     from cxr_explain.engines.onnx_graph import onnx_graph
 
     with classifier.undisturbed():
         body = _Body(classifier.module, classifier.body)
-        return onnx_graph(
-            body, noise(classifier, 2), ["activations"], name=classifier.name, optimize=optimize
-        )
+        return onnx_graph(body, noise(classifier, 2), ["activations"], name=classifier.name, fold=fold)
 
 
 def noise(classifier: Classifier, count: int) -> Tensor:

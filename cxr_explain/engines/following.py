@@ -83,7 +83,7 @@ class FollowingBody:
         import onnx
 
         self._module = original.module
-        self._graph = onnx.load_from_string(body_graph(original, optimize=False))
+        self._graph = onnx.load_from_string(body_graph(original, fold=False))
         self._engine: Engine = engine
         self._dtype: Dtype = dtype
         self._run: RunBody

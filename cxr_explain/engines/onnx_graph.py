@@ -27,7 +27,7 @@ def onnx_graph(
     *,
     name: str,
     remedy: str = "Choose engine='torch', which runs any model.",
-    optimize: bool = True,
+    fold: bool = True,
 ) -> bytes:
     """The ONNX file of a module with one input, "image", whose first dimension may have any length.
 
@@ -40,7 +40,7 @@ def onnx_graph(
         output_names: names of the outputs.
         name: name of the model, for the error message.
         remedy: the way out where it cannot be exported.
-        optimize: whether weights may be computed into one another; without it, each weight is an initialiser
+        fold: whether weights may be computed into one another; without it, each weight is an initialiser
             under the name that it has in the module.
 
     Raises:
@@ -60,7 +60,7 @@ def onnx_graph(
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
                 dynamo=True,
-                optimize=optimize,
+                optimize=fold,
                 external_data=False,
                 verbose=False,
             )
