@@ -215,7 +215,7 @@ def _of_engine(engine: Engine, dtype: Dtype, key: str) -> tuple[Contestant, ...]
     )
 
 
-_SIMULATED = "" if computes_bfloat16() else " (simulated: no bfloat16 instructions here)"
+_SIMULATED = "" if computes_bfloat16() else " (simulated)"
 CONTESTANTS = (
     Contestant("bare", "bare forward pass, again", "torch", _bare, peer=False),
     Contestant(

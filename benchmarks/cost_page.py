@@ -55,7 +55,7 @@ def with_section(text: str, name: str, content: str) -> str:
 
 def picture(cost: dict[str, Any]) -> Figure:
     """Milliseconds an image of every contestant, on a logarithmic axis: one panel a batch size."""
-    mpl.rcParams["svg.hashsalt"] = "cxr-explain"  # the same numbers give the same file
+    mpl.rcParams |= {"svg.hashsalt": "cxr-explain", "svg.fonttype": "none"}  # the same numbers, the same file
     batches = cost["batches"]
     figure = Figure(figsize=(4 + 3.4 * len(batches), 5), layout="constrained")
     panels = figure.subplots(1, len(batches), sharey=True, squeeze=False)[0]

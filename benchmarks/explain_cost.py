@@ -79,10 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = [_measure(effort, chosen, bare, runs, missing, options.clock) for effort in efforts]
     by_k = _measure_top_ks(chosen, runs, bare, efforts[0].ours, options.clock)
     imports = import_seconds(3 if options.quick else 7)
-    print(_markdown(results, chosen, facts, imports, options.clock))
-    print("\n".join(["", *_table_of_top_ks(by_k, chosen)]))
+    text = _markdown(results, chosen, by_k, facts, imports, options.clock)
+    print(text)
     if options.json:
-        found = _as_json(results, chosen, facts, imports, options.clock)
+        found = {**_as_json(results, chosen, facts, imports, options.clock), "markdown": text}
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
@@ -161,6 +161,7 @@ def _measure_top_ks(
 def _markdown(
     results: Sequence[Result],
     contestants: Sequence[Contestant],
+    by_k: dict[tuple[str, int], Samples],
     facts: dict[str, str | float],
     imports: dict[str, float],
     clock: Clock,
@@ -170,6 +171,7 @@ def _markdown(
     ]
     for result in results:
         lines += ["", *_table(result, contestants)]
+    lines += ["", *_table_of_top_ks(by_k, contestants)]
     ratio = imports["cxr_explain"] / imports["torch"]
     lines += [
         "",
@@ -266,7 +268,6 @@ def _as_json(
         "machine": facts,
         "clock": clock,
         "import seconds": imports,
-        "markdown": _markdown(results, contestants, facts, imports, clock),
         "batches": [
             {
                 "batch": result.batch,
