@@ -80,11 +80,6 @@ class CompiledClassifier(PooledLinearClassifier):
         """See `Classifier.by_torch`; the original."""
         return self.original
 
-    @property
-    def by_torch(self) -> Classifier:
-        """See `Classifier.by_torch`; the original."""
-        return self.original
-
     def suited(self, inputs: Tensor) -> Tensor:
         """The inputs as the engine takes them: float32 on the CPU, rows one after the other.
 
