@@ -27,18 +27,18 @@ def export(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--page", rich_help_panel="Page", parser=named_path, metavar="DIR", show_default="none"),
+        typer.Option("--page", rich_help_panel="Output", parser=named_path, metavar="DIR", show_default="none"),
     ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
-            rich_help_panel="Page",
+            rich_help_panel="Output",
             parser=named_path,
             metavar="DIR",
             show_default="$CXR_EXPLAIN_ORT_WEB, else what npm fetches once",
         ),
     ] = None,
-    allow_phantom_weights: Annotated[bool, typer.Option(rich_help_panel="Page")] = False,
+    allow_phantom_weights: Annotated[bool, typer.Option(rich_help_panel="Model")] = False,
 ) -> None:
     """Write the whole explanation as one ONNX graph: from the prepared image to scores, ranking and maps.
 
@@ -64,6 +64,11 @@ def export(
     """
     if output is None and page is None:
         raise OptionError("nothing to write", expected="--out FILE or --page DIR")
+    parts = {}
+    if page is not None:  # looked for before anything long is done
+        from cxr_explain.pages.in_browser.runtime import runtime_files
+
+        parts = runtime_files(runtime, fetch=not model.offline)
     from cxr_explain.explaining.explainer import Explainer
     from cxr_explain.explaining.export import export_graph
 
@@ -86,7 +91,7 @@ def export(
     if page is not None:
         from cxr_explain.pages.in_browser.page import write_page
 
-        write_page(page, explainer, graph, runtime=runtime, fetch=not model.offline)
+        write_page(page, explainer, graph, parts)
         console.say(f"{shell_word(page)}: a page; to see it, run")
         console.say(f"python -m http.server --bind 127.0.0.1 --directory {shell_word(page)} 8000")
         console.say("and open http://127.0.0.1:8000 in a browser; opened as a file it cannot load its model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,7 @@ from cxr_explain.figures.texts import (
 )
 from cxr_explain.models.base import Classifier
 from cxr_explain.options import ONE_LABEL
-from cxr_explain.pages.in_browser.runtime import VERSION, runtime_files
+from cxr_explain.pages.in_browser.runtime import VERSION
 from cxr_explain.pages.templating import environment
 from cxr_explain.pages.viewer.reading import how_to_read
 from cxr_explain.pages.viewer.script_data import safe_json
@@ -49,9 +50,7 @@ def write_page(
     folder: str | PathLike[str],
     explainer: Explainer,
     graph: ExportedGraph,
-    *,
-    runtime: Path | None = None,
-    fetch: bool = True,
+    runtime: Mapping[str, bytes],
 ) -> Path:
     """Write the folder of a page that explains radiographs in the browser, all of it or nothing.
 
@@ -62,21 +61,20 @@ def write_page(
         folder: where to; made if it is missing, beside what is there.
         explainer: what explains.
         graph: the same as a graph; see `export_graph`.
-        runtime: folder of onnxruntime-web; see `runtime_files`.
-        fetch: have npm fetch it where it is nowhere else.
+        runtime: what runs the graph; see `runtime_files`.
 
     Returns:
         The page, index.html.
 
     Raises:
         OptionError: an explainer that prepares images as TorchXRayVision does.
-        OutputError: a folder that cannot be written to, or no onnxruntime-web.
+        OutputError: a folder that cannot be written to.
     """
     if explainer.settings.xrv_compatible:
         raise OptionError(
             "xrv_compatible for a page", expected="this package's own preprocessing, which the page has"
         )
-    parts = {**runtime_files(runtime, fetch=fetch), **_own_files(), GRAPH_NAME: graph.content}
+    parts = {**runtime, **_own_files(), GRAPH_NAME: graph.content}
     parts["index.html"] = page_html(explainer, graph).encode()
     place = Path(folder)
     with output_errors("a page", place):

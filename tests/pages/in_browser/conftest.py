@@ -29,7 +29,7 @@ def graph() -> ExportedGraph:
 def folder(graph: ExportedGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, which explains any image."""
     place = tmp_path_factory.mktemp("page") / "served"
-    write_page(place, phantom_explainer(allow_phantom_weights=True), graph, fetch=False)
+    write_page(place, phantom_explainer(allow_phantom_weights=True), graph, runtime_files(fetch=False))
     return place
 
 

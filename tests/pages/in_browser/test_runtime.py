@@ -7,7 +7,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cxr_explain.cli.main import app
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.in_browser import runtime
 from cxr_explain.pages.in_browser.runtime import DIGESTS, FOLDER_VARIABLE, VERSION, runtime_files
@@ -86,3 +88,21 @@ def test_without_it_the_way_out_is_named(tmp_path: Path) -> None:
         assert "--runtime DIR" in str(missing.value)
     with pytest.raises(OutputError, match="without the files of onnxruntime-web"):
         runtime_files(tmp_path)
+
+
+def test_the_command_writes_the_page_and_says_how_to_open_it(small: dict[str, bytes], tmp_path: Path) -> None:
+    folder = written(tmp_path / "named", small)
+    options = ["export", "--weights", "phantom", "--top-k", "2", "--page", str(tmp_path / "page")]
+    result = CliRunner().invoke(app, [*options, "--runtime", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert f"python -m http.server --bind 127.0.0.1 --directory {tmp_path / 'page'}" in result.output
+    names = {path.name for path in (tmp_path / "page").iterdir()}
+    assert names >= {*small, "index.html", "explainer.onnx", "onnxruntime-web-LICENSE.txt", "viewer.js"}
+
+
+@pytest.mark.usefixtures("small")
+def test_the_command_looks_for_the_runtime_first(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["export", "--weights", "nowhere.pt", "--page", str(tmp_path / "page")])
+    assert result.exit_code == 1
+    assert "--runtime DIR" in " ".join(result.output.split())
+    assert not (tmp_path / "page").exists()
