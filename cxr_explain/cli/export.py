@@ -27,7 +27,9 @@ def export(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option("--page", rich_help_panel="Output", parser=named_path, metavar="DIR", show_default="none"),
+        typer.Option(
+            "--page", rich_help_panel="Output", parser=named_path, metavar="DIR", show_default="none"
+        ),
     ] = None,
     runtime: Annotated[
         Path | None,
@@ -38,7 +40,9 @@ def export(
             show_default="$CXR_EXPLAIN_ORT_WEB, else what npm fetches once",
         ),
     ] = None,
-    allow_phantom_weights: Annotated[bool, typer.Option(rich_help_panel="Model")] = False,
+    allow_phantom_weights: Annotated[
+        bool, typer.Option("--allow-phantom-weights", rich_help_panel="Model")
+    ] = False,
 ) -> None:
     """Write the whole explanation as one ONNX graph: from the prepared image to scores, ranking and maps.
 
