@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from cxr_explain.errors import OutputError
+from cxr_explain.support.cache_root import cache_root
 from cxr_explain.support.whole_file import write_together
 
 VERSION: Final = "1.30.0"
@@ -82,10 +83,10 @@ def _in_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _cache() -> Path:
-    root = os.environ.get("CXR_EXPLAIN_CACHE_DIR")
-    if not root:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "cxr-explain")
-    return Path(root).expanduser() / f"onnxruntime-web-{VERSION}"
+    root = cache_root()
+    if root is None:
+        raise _missing("and there is no home folder to keep it in")
+    return Path(root) / f"onnxruntime-web-{VERSION}"
 
 
 def _fetch_into(cache: Path) -> None:
