@@ -1,6 +1,6 @@
 """What took long to make and can be made again: kept on disk under a key that says all that it depends on.
 
-Each file begins with the SHA-256 of its key and content. One that is cut, damaged, or another key's is made
+Each file begins with the SHA-256 of key and content. One that is cut, damaged, or another key's is made
 anew, and so is one in a folder that cannot be read; one that cannot be written is not kept. Nothing here is
 worth a failure.
 """

@@ -237,7 +237,7 @@ def on_engine(
         dtype: the engine's arithmetic.
 
     Returns:
-        The classifier, the name of its engine, and notes: why "auto" did not take a faster engine.
+        The classifier, the engine's name, and notes: why "auto" did not take a faster engine.
 
     Raises:
         OptionError: an engine that does not compute in this way.

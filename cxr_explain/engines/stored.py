@@ -99,9 +99,9 @@ class StoredFacts:
     """What is known of a classifier without its module.
 
     Args:
-        architecture: name of its family.
-        body: the key of its graph.
-        head: its linear layer.
+        architecture: the family's name.
+        body: the key of the graph.
+        head: the linear layer.
         outputs: what its outputs mean.
         description: the other arguments of `Classifier`.
     """
