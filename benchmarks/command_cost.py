@@ -48,7 +48,7 @@ ON_ENGINE = """
 import {package}
 from pathlib import Path
 from cxr_explain.engines.{module} import {function}
-run = {function}(Path({graph!r}).read_bytes(), dtype="float32", threads=torch.get_num_threads(), cache=None)
+run = {function}(Path({graph!r}).read_bytes(), dtype="float32", threads=torch.get_num_threads())
 run(numpy.zeros((1, 1, 224, 224), numpy.float32))
 """
 

@@ -98,7 +98,7 @@ def ours(model: nn.Module, *, engine: Engine = "torch", dtype: Dtype = "float32"
 def _bare_engine(_model: nn.Module, *, engine: Engine, dtype: Dtype) -> Run:
     """The graph of the body alone, on the engine, as an explanation runs it."""
     compile_body = ENGINES[engine].load()
-    body = compile_body(_graph(), dtype=dtype, threads=torch.get_num_threads(), cache=None)
+    body = compile_body(_graph(), dtype=dtype, threads=torch.get_num_threads())
 
     def run(inputs: Tensor) -> object:
         return body(inputs.contiguous().numpy())

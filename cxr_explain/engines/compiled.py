@@ -195,7 +195,7 @@ class EngineBody:
 
     def _compiled(self, graph: bytes) -> RunBody:
         compile_body = ENGINES[self._engine].load()
-        return compile_body(graph, dtype=self._dtype, threads=torch.get_num_threads(), cache=None)
+        return compile_body(graph, dtype=self._dtype, threads=torch.get_num_threads())
 
 
 class _Body(nn.Module):

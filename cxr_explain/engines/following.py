@@ -98,7 +98,7 @@ class FollowingBody:
     def _compile(self) -> None:
         _put(self._graph, dict(self._module.named_parameters()) | dict(self._module.named_buffers()))
         compile_body, graph = ENGINES[self._engine].load(), self._graph.SerializeToString()
-        self._run = compile_body(graph, dtype=self._dtype, threads=torch.get_num_threads(), cache=None)
+        self._run = compile_body(graph, dtype=self._dtype, threads=torch.get_num_threads())
         self._state = state_of(self._module)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -14,8 +12,8 @@ from cxr_explain.options import Dtype
 _ERRORS_ALONE = 3  # of its log's levels: it warns of initialisers that it folds
 
 
-def compile_body(graph: bytes, *, dtype: Dtype, threads: int, cache: Path | None) -> RunBody:  # noqa: ARG001
-    """See `CompileBody`; it computes in float32 alone, and reads a graph about as fast as a compiled one."""
+def compile_body(graph: bytes, *, dtype: Dtype, threads: int) -> RunBody:  # noqa: ARG001
+    """See `CompileBody`; it computes in float32 alone."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ALONE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from cxr_explain.options import Dtype
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def compile_body(graph: bytes, *, dtype: Dtype, threads: int, cache: Path | None) -> RunBody:
+def compile_body(graph: bytes, *, dtype: Dtype, threads: int) -> RunBody:
     """See `CompileBody`; one request at a time, as each uses all the cores that it is given."""
     core = openvino.Core()
     settings: dict[str, Any] = {
@@ -24,8 +23,6 @@ def compile_body(graph: bytes, *, dtype: Dtype, threads: int, cache: Path | None
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    if cache is not None:
-        settings["CACHE_DIR"] = str(cache)
     request = core.compile_model(core.read_model(graph), "CPU", settings).create_infer_request()
     lock = threading.Lock()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Protocol, cast
 
@@ -34,14 +33,13 @@ class RunBody(Protocol):
 class CompileBody(Protocol):
     """What an engine does: it makes a body that can be called of an ONNX graph."""
 
-    def __call__(self, graph: bytes, *, dtype: Dtype, threads: int, cache: Path | None) -> RunBody:
+    def __call__(self, graph: bytes, *, dtype: Dtype, threads: int) -> RunBody:
         """Compile a graph with the input "image" and the output "activations".
 
         Args:
             graph: the ONNX file's content.
             dtype: arithmetic of the engine.
             threads: cores that it may use.
-            cache: folder in which the engine may keep what it compiled; None keeps nothing.
         """
         ...
 
