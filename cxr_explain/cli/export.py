@@ -60,8 +60,8 @@ def export(
         output: file to write, such as explainer.onnx.
         page: folder to write a page to, which explains radiographs in a browser and sends them nowhere.
         runtime: folder of onnxruntime-web, which the page runs the model with.
-        allow_phantom_weights: let the page of a model that was trained on phantoms only explain radiographs,
-            as a demonstration.
+        allow_phantom_weights: let a model that was trained on phantoms only explain radiographs, as a
+            demonstration.
 
     Example:
         cxr-explain export --weights phantom --top-k 3 --out explainer.onnx

@@ -112,6 +112,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--masks",  # a folder; a kind of outline
         "--n",  # images; phantoms
         "--out",
+        "--page",  # a page with all figures; a page that explains in the browser
         "--query",  # of a data set that is a PACS; of the studies to explain
         "--seed",  # of the bootstrap; of a phantom
         "--size",  # of CheXpert's images; of a phantom

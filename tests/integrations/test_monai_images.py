@@ -53,7 +53,7 @@ def test_the_affine_has_the_spacing_of_rows_and_columns() -> None:
     pixels = np.zeros((4, 5), np.float32)
     given_spacing = {"pixel_spacing": (0.2, 0.1), "pixel_spacing_source": "ImagerPixelSpacing"}
     plain = Radiograph.from_array(pixels)
-    image = to_meta_tensor(Radiograph(**{**vars(plain), **given_spacing}))
+    image = to_meta_tensor(replace(plain, **given_spacing))
     assert image.affine[:2, :2].tolist() == [[0.0, 0.1], [0.2, 0.0]]  # type: ignore[attr-defined]
     radiograph, _ = to_radiograph(image)
     assert radiograph.pixel_spacing == (0.2, 0.1)
