@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections import defaultdict
@@ -29,6 +30,8 @@ from itertools import product
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy, as the command line does
 
 import numpy as np
 import torch

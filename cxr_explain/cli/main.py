@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -82,6 +83,9 @@ def main() -> None:
     # Importing torch makes a million objects that stay: at Python's threshold, looking for garbage among
     # them takes 1 s, a sixth of a short run. In a long run memory stays as flat as before.
     gc.set_threshold(50_000, 10, 10)
+    # NumPy's threads wait for their next product by spinning, each on a core that the model needs: an audit
+    # takes a quarter longer (benchmarks/audit_cost.py). NumPy reads this when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with errors_as_lines():
             make_good()

@@ -104,7 +104,7 @@ ENGINES: dict[Engine, EngineEntry] = {
 }
 """Each engine by the name that `--engine` takes."""
 
-FASTEST_FIRST: tuple[Engine, ...] = ("openvino", "onnxruntime", "torch")
+FASTEST_FIRST: tuple[Engine, ...] = ("onnxruntime", "openvino", "torch")
 """The order in which "auto" tries the engines: `benchmarks/README.md` has their times."""
 
 
