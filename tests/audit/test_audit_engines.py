@@ -88,15 +88,15 @@ def model() -> XRVDenseNet:
 
 
 @pytest.fixture(scope="module")
-def runtime(model: XRVDenseNet) -> Explainer:
-    return Explainer(model, engine="onnxruntime")
+def chosen(model: XRVDenseNet) -> Explainer:
+    return Explainer(model, engine="openvino")
 
 
 @pytest.fixture(scope="module")
 def free(model: XRVDenseNet) -> Explainer:
     """One that takes another engine than the runs of these tests, where it may choose."""
     explainer = Explainer(model, engine="auto")
-    assert explainer.settings.engine == "openvino"
+    assert explainer.settings.engine == "onnxruntime"
     return explainer
 
 
@@ -124,25 +124,25 @@ def once() -> Callable[[], bool]:
     return lambda: True
 
 
-def test_a_run_says_what_ran_its_model(runtime: Explainer, audit: Audits, tmp_path: Path) -> None:
-    run = audit(runtime)
+def test_a_run_says_what_ran_its_model(chosen: Explainer, audit: Audits, tmp_path: Path) -> None:
+    run = audit(chosen)
     said = json.loads((tmp_path / "run" / "run.json").read_bytes())
-    assert said["map_settings"]["engine"] == "onnxruntime"
-    assert said["engine_version"].startswith("ONNX Runtime 1.")
+    assert said["map_settings"]["engine"] == "openvino"
+    assert said["engine_version"].startswith("OpenVINO 20")
     explanation = run.case(0).explanation
-    assert explanation.provenance.map_settings.engine == "onnxruntime"
+    assert explanation.provenance.map_settings.engine == "openvino"
     assert explanation.provenance.engine_version == said["engine_version"]
     assert f"was run by {said['engine_version']} in float32 on cpu" in run.methods_text()
 
 
 def test_another_engine_is_refused(
-    model: XRVDenseNet, runtime: Explainer, audit: Audits, tmp_path: Path
+    model: XRVDenseNet, chosen: Explainer, audit: Audits, tmp_path: Path
 ) -> None:
-    audit(runtime, stop=once())
+    audit(chosen, stop=once())
     before = sorted(path.name for path in (tmp_path / "run" / "parts").iterdir())
     with pytest.raises(AuditError) as error:
         audit(Explainer(model))
-    assert "engine (onnxruntime there, torch now)" in str(error.value)
+    assert "engine (openvino there, torch now)" in str(error.value)
     assert "Choose another --out" in str(error.value)
     assert "engine version" not in str(error.value)
     assert sorted(path.name for path in (tmp_path / "run" / "parts").iterdir()) == before
@@ -154,28 +154,28 @@ def test_another_precision_is_refused(model: XRVDenseNet, audit: Audits) -> None
         audit(Explainer(model, dtype="bfloat16"))
 
 
-def test_another_version_of_the_engine_goes_on(runtime: Explainer, audit: Audits, tmp_path: Path) -> None:
+def test_another_version_of_the_engine_goes_on(chosen: Explainer, audit: Audits, tmp_path: Path) -> None:
     """As another torch does; the record keeps the version with which it began."""
-    run = audit(runtime, stop=once())
-    before = replace(run.record, engine_version="ONNX Runtime 1.0")
+    run = audit(chosen, stop=once())
+    before = replace(run.record, engine_version="OpenVINO 2000.1")
     for path in (tmp_path / "run" / "parts").iterdir():
         path.unlink()
     (tmp_path / "run" / "run.json").write_bytes(before.to_json())
-    again = audit(runtime)
+    again = audit(chosen)
     assert again.joined
     assert again.record == before
 
 
 def test_auto_goes_on_with_the_engine_of_the_run(
-    free: Explainer, runtime: Explainer, audit: Audits, tmp_path: Path
+    free: Explainer, chosen: Explainer, audit: Audits, tmp_path: Path
 ) -> None:
-    audit(runtime, stop=once())
+    audit(chosen, stop=once())
     began = (tmp_path / "run" / "run.json").read_bytes()
     again = audit(free)
     assert again.joined
     assert (tmp_path / "run" / "run.json").read_bytes() == began
-    assert again.case(5).explanation.provenance.map_settings.engine == "onnxruntime"
-    assert free.settings.engine == "openvino", "the caller's is left as it came"
+    assert again.case(5).explanation.provenance.map_settings.engine == "openvino"
+    assert free.settings.engine == "onnxruntime", "the caller's is left as it came"
 
 
 def test_auto_goes_on_with_torch(model: XRVDenseNet, free: Explainer, audit: Audits) -> None:
@@ -186,15 +186,15 @@ def test_auto_goes_on_with_torch(model: XRVDenseNet, free: Explainer, audit: Aud
 
 
 def test_auto_does_not_mix_engines_where_the_run_s_is_missing(
-    free: Explainer, runtime: Explainer, audit: Audits, monkeypatch: pytest.MonkeyPatch
+    free: Explainer, chosen: Explainer, audit: Audits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    audit(runtime, stop=once())
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
+    audit(chosen, stop=once())
+    monkeypatch.setitem(sys.modules, "openvino", None)  # as where it is not installed
     with pytest.raises(AuditError) as error:
         audit(free)
     said = str(error.value)
-    assert "began with the engine onnxruntime, which cannot go on here: no module onnxruntime" in said
-    assert "pip install 'cxr-explain[onnxruntime]'" in said
+    assert "began with the engine openvino, which cannot go on here: no module openvino" in said
+    assert "pip install 'cxr-explain[openvino]'" in said
     assert "Or choose another --out." in said
 
 
@@ -207,13 +207,13 @@ def test_a_record_from_before_there_were_engines_is_of_torch() -> None:
     manifest = parse_manifest(b"image_id,path\na,a.png\n")
     now = Record.of(Explainer(model), manifest)
     now.check_same(replace(record, package_version=now.package_version))
-    other = replace(now, map_settings=replace(now.map_settings, engine="openvino"))
-    with pytest.raises(AuditError, match=r"engine \(torch there, openvino now\)"):
+    other = replace(now, map_settings=replace(now.map_settings, engine="onnxruntime"))
+    with pytest.raises(AuditError, match=r"engine \(torch there, onnxruntime now\)"):
         other.check_same(replace(record, package_version=now.package_version))
 
 
-def test_a_record_that_names_an_engine_comes_back(runtime: Explainer, table: Manifest) -> None:
-    record = Record.of(runtime, table)
+def test_a_record_that_names_an_engine_comes_back(chosen: Explainer, table: Manifest) -> None:
+    record = Record.of(chosen, table)
     assert Record.from_json(record.to_json()) == record
 
 

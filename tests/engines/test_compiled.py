@@ -272,7 +272,7 @@ def test_another_head_is_refused_and_auto_falls_back_without_a_word_to_ask() -> 
     classifier, engine, notes = on_engine(other, "auto", "float32")
     assert (classifier, engine) == (other, "torch")
     (note,) = notes
-    assert note.startswith("computed by torch, as ONNX Runtime cannot run this model: a head")
+    assert note.startswith("computed by torch, as OpenVINO cannot run this model: a head")
 
 
 def test_auto_says_why_it_computes_by_torch() -> None:
@@ -280,8 +280,8 @@ def test_auto_says_why_it_computes_by_torch() -> None:
     assert explainer.settings.engine == "torch"
     assert explainer.facts.engine_version == ""
     found = Explainer(densenet(), engine="auto")
-    assert found.settings.engine == "openvino"
-    assert found.facts.engine_version.startswith("OpenVINO 20")
+    assert found.settings.engine == "onnxruntime"
+    assert found.facts.engine_version.startswith("ONNX Runtime 1")
 
 
 def test_what_an_engine_does_not_offer_is_refused() -> None:
