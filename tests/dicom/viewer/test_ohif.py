@@ -121,6 +121,7 @@ def shown(request: pytest.FixtureRequest, studies, server: Workstation, browser:
         told = {name for label in browser.labels() for name in [label.partition(" probability")[0]]}
         return told >= {each.pathology for each in regions} and (colourfulness(shot) > 100).sum() > 1000
 
+    browser.open(server, study.uid)  # anew: the viewer shows loaded segments again with their image
     report = browser.show("FM-G-CAM report", has_outlines)
     shots = (place.cut(each) for each in (radiograph, capture, segments, report))
     return Shown(study, place, *shots, browser.labels(), browser.complaints[begun:])
