@@ -94,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args(arguments)
     manifest = manifest_of_nih(options.folder, images=options.folder / "nih256")
-    rows = range(len(manifest))[: options.n]
-    paths = [options.folder / "nih256" / Path(manifest.paths[row]).name for row in rows]
+    files = [options.folder / "nih256" / Path(path).name for path in manifest.paths]
+    rows = [row for row, path in enumerate(files) if path.is_file()][: options.n]
+    paths = [files[row] for row in rows]
     explainers = {case: _explainer(options.folder, *case) for case in (("torch", "float32"), *CASES)}
     parts: dict[tuple[Engine, Dtype], list[Answers]] = {case: [] for case in explainers}
     for inputs in batches(next(iter(explainers.values())), paths, options.batch_size):
