@@ -48,13 +48,8 @@ class CompiledClassifier(PooledLinearClassifier):
             EngineBody(engine, dtype, original),
             original.head,
             original.outputs,
-            input_size=original.input_size,
-            name=original.name,
             target_layer=original.target_layer,
-            weights_sha256=original.weights_sha256,
-            training_sets=original.training_sets,
-            phantom_only=original.phantom_only,
-            notes=original.notes,
+            **original.description,
         )
         self.original = original
         self.engine: Engine = engine

@@ -55,10 +55,9 @@ class _Following(PooledLinearClassifier):
             body,
             original.head,
             original.outputs,
-            input_size=original.input_size,
-            name=original.name,
             target_layer=original.target_layer,
-            phantom_only=original.phantom_only,
+            **original.description
+            | {"weights_sha256": None},  # its weights are others from the first change on
         )
         self._original = original
 

@@ -118,16 +118,7 @@ class StoredFacts:
         loaded, body = Loaded.of(classifier.module), fingerprint(classifier)
         if loaded is None or body is None or classifier.as_called(noise(classifier, 2)) is not classifier:
             return None
-        names = (
-            "input_size",
-            "name",
-            "target_layer",
-            "weights_sha256",
-            "training_sets",
-            "phantom_only",
-            "notes",
-        )
-        description = {name: getattr(classifier, name) for name in names}
+        description = classifier.description | {"target_layer": classifier.target_layer}
         return cls(loaded.architecture, body, classifier.head, classifier.outputs, description)
 
     def to_bytes(self) -> bytes:

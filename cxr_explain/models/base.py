@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -216,6 +216,12 @@ class Classifier(ABC):
         self.training_sets = tuple(training_sets)
         self.phantom_only = _saw_phantoms_alone(module) if phantom_only is None else phantom_only
         self.notes = tuple(notes)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The arguments that say the same of the model wherever it is looked at, or run."""
+        names = ("input_size", "name", "weights_sha256", "training_sets", "phantom_only", "notes")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def pathologies(self) -> tuple[str, ...]:

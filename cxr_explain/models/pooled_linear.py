@@ -157,13 +157,8 @@ class PooledLinearClassifier(ByParts):
             self.module,
             self._layer,
             self.outputs,
-            input_size=self.input_size,
             prepare=self._prepare,
-            name=self.name,
-            weights_sha256=self.weights_sha256,
-            training_sets=self.training_sets,
-            phantom_only=self.phantom_only,
-            notes=self.notes,
+            **self.description,
         )
 
     def restricted(self, region: Tensor) -> PooledLinearClassifier:

@@ -93,11 +93,6 @@ def _pooled(classifier: HookedClassifier, body: BodyAtLayer, head: nn.Linear) ->
         classifier.outputs,
         layer=classifier.target_layer,
         prepare=classifier.prepare,
-        input_size=classifier.input_size,
-        name=classifier.name,
         target_layer=classifier.target_layer,
-        weights_sha256=classifier.weights_sha256,
-        training_sets=classifier.training_sets,
-        phantom_only=classifier.phantom_only,
-        notes=classifier.notes,
+        **classifier.description,
     )

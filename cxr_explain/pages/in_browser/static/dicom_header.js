@@ -116,7 +116,7 @@ function binary(bytes, size, method) {
 
 /** The header of a file with or without the preamble of PS3.10 7.1: {header, syntax, explicit, end of the file's bytes}. */
 export function parseDicom(bytes) {
-  const reader = new Reader(bytes);
+  const reader = new HeaderReader(bytes);
   const preamble = bytes.length >= 132 && String.fromCharCode(...bytes.subarray(128, 132)) === "DICM";
   let position = preamble ? 132 : 0;
   const meta = new Map();
@@ -126,7 +126,7 @@ export function parseDicom(bytes) {
   return { syntax, explicit, parse: () => reader.dataSet(position, explicit) };
 }
 
-class Reader {
+class HeaderReader {
   constructor(bytes) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -48,7 +48,7 @@ class Controls extends CXR.Controls {
   }
 }
 
-class Page {
+class BrowserPage {
   constructor(explain) {
     this.explain = explain;
     this.viewer = new CXR.Viewer();
@@ -199,7 +199,7 @@ async function start() {
     const explain = await loadModel(about.graph, about.digest, (share) => (CXR.find("progress").value = share));
     closeTheNetwork();
     CXR.find("progress").hidden = true;
-    CXR.app = new Page(explain);
+    CXR.app = new BrowserPage(explain);
   } catch (error) {
     CXR.find("progress").hidden = true;
     CXR.find("status").textContent = `The model could not be loaded: ${text.clean(error.message)}`;
