@@ -23,7 +23,7 @@ from sphinx.application import Sphinx
 
 import cxr_explain
 from cxr_explain import __version__, ensure_torchvision_imports
-from cxr_explain.cli.main import app as command_line_app
+from cxr_explain.cli.app import app as command_line_app
 from cxr_explain.figures.palette import OKABE_ITO
 
 ensure_torchvision_imports()

@@ -118,7 +118,7 @@ def try_command(arguments: Sequence[str], root: Path, kill: Kill | None = None) 
 def _work(arguments: Sequence[str], root: Path, kill: Kill | None, log: IO[str]) -> int:
     import torch
 
-    from cxr_explain.cli.main import app
+    from cxr_explain.cli.app import app
     from cxr_explain.support import whole_file
 
     torch.set_num_threads(1)  # the threads of the process that was forked are not here

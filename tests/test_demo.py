@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = CliRunner()

@@ -49,7 +49,7 @@ def name_of(parameter: Any) -> str:
     """How a parameter is given: its names, and what stands for its value.
 
     >>> import typer
-    >>> from cxr_explain.cli.main import app
+    >>> from cxr_explain.cli.app import app
     >>> options = {each.name: each for each in typer.main.get_command(app).commands["explain"].params}
     >>> name_of(options["inputs"]), name_of(options["output"])
     ('INPUT...', '--out, -o PATH')

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.reference import read_manifest
 from tests.audit.conftest import COUNT
 

@@ -17,7 +17,7 @@ from cxr_explain import Explainer
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.dicomweb.addresses import InstanceAddress
 from cxr_explain.dicomweb.server import DicomWebServer
 from cxr_explain.errors import AuditError, DicomWebError, ManifestError, OptionError

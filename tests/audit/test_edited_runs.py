@@ -23,7 +23,7 @@ from cxr_explain.audit.results import figure_of, write_statistics
 from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.seal import SEAL, WRITTEN_ANEW
 from cxr_explain.audit.store import SEALED, AuditRun
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.reference.csv_file import parse_manifest
 from tests.audit.conftest import manifest_text

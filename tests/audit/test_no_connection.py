@@ -35,7 +35,7 @@ HARMLESS = re.compile(r"\('socket\.(__new__', .*|bind', \('::1', 0\)|gethostname
 
 EACH_IN_TURN = """
 import json, pathlib, sys
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 for words in json.loads(sys.argv[1]):
     if words[0] == "receive":

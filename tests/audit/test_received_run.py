@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from cxr_explain import Explainer
 from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import AuditError
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import RUNNING

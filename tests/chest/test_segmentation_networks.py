@@ -23,7 +23,7 @@ from cxr_explain.audit.run import RunSettings, run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.chest.regions import regions_of
 from cxr_explain.chest.segmentation import SIZE, PretrainedSegmenter, Segmenter
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import (
     ArchitectureError,
     AuditError,

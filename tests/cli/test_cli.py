@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxr_explain import Explanation
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 RUN = CliRunner()
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/killing.py
 from killing import Kill, run_command, try_command
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 RUN = CliRunner()
 FAST = ("--weights", "phantom", "--offline", "--top-k", 2, "--objects", "overlay")

@@ -11,7 +11,7 @@ from dicom_sources import changed, phantom_file
 from orthanc_server import Orthanc, needs_orthanc, orthanc
 from typer.testing import CliRunner, Result
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.dicomweb.server import DicomWebServer
 from cxr_explain.loaders.header import parse_dicom
 

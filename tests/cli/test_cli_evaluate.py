@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.phantom.dataset import write_dataset
 
 RUN = CliRunner()

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.weights import CheckpointFacts
 
 RUN = CliRunner()

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cxr_explain.audit.example import example_audit
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.explaining.output_names import is_figure_file, is_page_file
 
 RUN = CliRunner()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cxr_explain import Explanation, read_radiograph
 from cxr_explain.audit.example import example_audit
 from cxr_explain.audit.results import figure_of
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.figures.style import style_of
 from cxr_explain.phantom.dataset import write_dataset
 

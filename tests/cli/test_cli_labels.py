@@ -9,7 +9,7 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference import read_manifest
 from cxr_explain.reference.chexlocalize import OutlineSet, write_segmentations

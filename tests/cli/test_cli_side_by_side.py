@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxr_explain.audit.example import example_audit
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 RUN = CliRunner()
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cxr_explain import Explanation
 from cxr_explain.audit.example import example_audit
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 RUN = CliRunner()
 

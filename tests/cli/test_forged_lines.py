@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from cxr_explain.cli import console
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import CxrExplainError, CxrExplainWarning, legible
 from cxr_explain.support.plain_table import PlainTable
 

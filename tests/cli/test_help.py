@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from cxr_explain.cam.registry import RULES
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.reference import DATA_SETS
 
 RUN = CliRunner()
@@ -181,7 +181,7 @@ def test_the_examples_work_one_after_the_other(
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom cxr_explain.cli.main import app\n"
+        "import sys\nfrom cxr_explain.cli.app import app\n"
         f"for words in {[*map(str.split, ('', 'weights', *COMMANDS))]}:\n"
         "    try:\n        app([*words, '--help'])\n"
         "    except SystemExit as end:\n        assert not end.code\n"

@@ -23,7 +23,7 @@ from killing import Kill, Operation, run_command, try_command
 from cxr_explain.audit.place import LocalPlace
 from cxr_explain.audit.seal import SEAL, check_seal
 from cxr_explain.audit.store import SEALED
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 

@@ -90,7 +90,7 @@ def _texts(found: Any) -> str:
 
 
 def test_the_page_of_the_command_line_has_every_command_and_every_option() -> None:
-    from cxr_explain.cli.main import app
+    from cxr_explain.cli.app import app
 
     page = command_line.page_of(app)
     for path, command in _commands(typer.main.get_command(app), "cxr-explain"):
@@ -123,7 +123,7 @@ def _section(page: str, path: str) -> str:
 
 
 def test_the_page_of_the_command_line_names_defaults_and_choices() -> None:
-    from cxr_explain.cli.main import app
+    from cxr_explain.cli.app import app
 
     section = _section(command_line.page_of(app), "cxr-explain explain")
     assert "Default: `densenet121-res224-all`." in section
@@ -136,7 +136,7 @@ def test_the_page_of_the_command_line_is_made_without_torch() -> None:
 
     code = (
         f"import sys; sys.path.insert(0, {str(DOCS / '_ext')!r}); import command_line; "
-        "from cxr_explain.cli.main import app; command_line.page_of(app); print('torch' in sys.modules)"
+        "from cxr_explain.cli.app import app; command_line.page_of(app); print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -144,7 +144,7 @@ def _check_command(command: Command) -> None:
 
 
 def _run_command(command: Command) -> None:
-    from cxr_explain.cli.main import app
+    from cxr_explain.cli.app import app
 
     parse(command)
     if any(part in command.text for part in NOT_RUN):
@@ -165,7 +165,7 @@ def parse(command: Command) -> None:
     Raises:
         AssertionError: an option or a command that the app does not have, or a value that it refuses.
     """
-    from cxr_explain.cli.main import app
+    from cxr_explain.cli.app import app
 
     group: Any = typer.main.get_command(app)
     words, path = command.words[1:], "cxr-explain"

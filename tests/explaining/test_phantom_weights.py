@@ -24,7 +24,7 @@ from cxr_explain import (
     XRVDenseNet,
     read_radiograph,
 )
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import OptionError, OutputError, PhantomWeightsError
 from cxr_explain.explaining.explainer import PHANTOM_WEIGHTS_WARNING
 from cxr_explain.phantom import render, sample_patient

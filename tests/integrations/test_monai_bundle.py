@@ -22,7 +22,7 @@ from networks import small_xrv
 from typer.testing import CliRunner
 
 from cxr_explain import Explainer, Explanation, XRVResNet, read_radiograph
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import (
     OptionError,
     OutputError,
@@ -353,7 +353,7 @@ def test_the_list_of_data(phantoms: Path, tmp_path: Path) -> None:
 
 def test_help_does_not_import_monai() -> None:
     code = (
-        "import sys; from cxr_explain.cli.main import app\n"
+        "import sys; from cxr_explain.cli.app import app\n"
         "from typer.testing import CliRunner\n"
         "assert CliRunner().invoke(app, ['bundle', '--help']).exit_code == 0\n"
         "sys.exit('imported' if {'monai', 'torch', 'ignite'} & set(sys.modules) else 0)"

@@ -20,7 +20,7 @@ from cxr_explain import (
     XRVResNet,
     ensure_torchvision_imports,
 )
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import (
     ArchitectureError,
     UnsafeWeightsError,

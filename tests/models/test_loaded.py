@@ -18,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from cxr_explain import Explainer, HookedClassifier, Outputs, Radiograph, XRVDenseNet, explain
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import PhantomWeightsError
 from cxr_explain.models.base import Classifier
 from cxr_explain.models.coercion import as_classifier

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxr_explain import ensure_torchvision_imports, read_radiograph
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import OptionError, OutputError
 from cxr_explain.phantom import render, sample_patient
 from cxr_explain.phantom.dataset import BOXES, LABELS, write_dataset

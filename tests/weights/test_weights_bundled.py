@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from benchmarks.phantom_model.making import write_pin
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import UnknownWeightsError, WeightsIntegrityError, WeightsNotFoundError
 from cxr_explain.models.pretrained import from_pretrained
 from cxr_explain.phantom import FINDINGS

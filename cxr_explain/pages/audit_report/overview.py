@@ -14,7 +14,9 @@ import numpy as np
 
 from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.record import Record
-from cxr_explain.audit.sections import PERFORMANCE, Section, ShownEstimate, sections_of
+from cxr_explain.audit.sections import sections_of
+from cxr_explain.audit.sections.performance import PERFORMANCE
+from cxr_explain.audit.sections.tables import Section, ShownEstimate
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import (

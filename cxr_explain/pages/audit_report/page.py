@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxr_explain.audit.sections import NOT_ESTIMABLE
+from cxr_explain.audit.sections.tables import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.pages.audit_report.contents import Contents

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from cxr_explain.audit.sections import Section
+from cxr_explain.audit.sections.tables import Section
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.figures.facts import FactLists

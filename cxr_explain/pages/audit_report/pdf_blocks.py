@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cxr_explain.audit.sections import NOT_ESTIMABLE, EstimateTable, ShownEstimate, TableRow
+from cxr_explain.audit.sections.tables import NOT_ESTIMABLE, EstimateTable, ShownEstimate, TableRow
 from cxr_explain.figures.artists import Align
 from cxr_explain.figures.lettering import Face
 from cxr_explain.figures.page import HEADING, SMALL, Page

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cxr_explain.cli.main import app
+from cxr_explain.cli.app import app
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.in_browser import runtime
 from cxr_explain.pages.in_browser.runtime import DIGESTS, FOLDER_VARIABLE, VERSION, runtime_files

@@ -1,0 +1,1 @@
+"""What an audit found, in plain words, the most telling first."""

@@ -1,0 +1,37 @@
+"""A finding: one sentence with its number, its interval, what it rests on, and the cases to open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FindingKind = Literal[
+    "pathology", "operating point", "subgroup", "localisation", "region", "place", "calibration", "labels",
+    "failures",
+]  # fmt: skip
+"""What a finding is about; each kind has one rule."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one comparison found, before it is adjusted for the number of comparisons.
+
+    Args:
+        kind: what it is about.
+        text: the finding in one plain sentence, with its number; never a verdict.
+        estimate: "value", "low" and "high" of the number, as the statistics have them.
+        counts: what it rests on, such as {"positive patients": 12}.
+        size: how far the number is from what it would be without the fault, for the order within a kind.
+        p: of the comparison, before it is adjusted; None where the rule is no test, as for failures.
+        cases: the filter of the report's list that shows the cases, by the names of its controls, such as
+            {"queue": "disagreements", "subject": "Mass"}.
+    """
+
+    kind: FindingKind
+    text: str
+    estimate: Mapping[str, Any]
+    counts: Mapping[str, int]
+    size: float
+    p: float | None = None
+    cases: Mapping[str, str] = field(default_factory=dict)

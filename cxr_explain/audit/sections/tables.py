@@ -1,0 +1,175 @@
+"""What a section of the statistics consists of: estimates, rows and tables in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.support.plain_table import PlainTable
+
+NOT_ESTIMABLE = "not estimable"
+
+ESTIMATES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "peak_hit": "Peak inside",
+    "random_hit": "Random point inside",
+    "centre_hit": "Image centre inside",
+    "energy": "Energy inside",
+    "iobb_0.1": "IoBB > 0.1",
+    "iobb_0.5": "IoBB > 0.5",
+    "mean": "Mean",
+}
+"""Keys of an estimate in the statistics, and the heads of their columns."""
+COUNTS = {"images": "Images", "patients": "Patients", "positive": "n⁺", "negative": "n⁻"}
+"""Keys of counts, and the heads of their columns."""
+
+_BESIDE = 4  # estimates side by side in plain text
+
+
+@dataclass(frozen=True)
+class ShownEstimate:
+    """An estimate in words, and as numbers to draw.
+
+    Args:
+        value: the estimate; None where it is not estimable.
+        low: lower end of the interval; None without an interval.
+        high: upper end of the interval; None without an interval.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any] | None) -> Self:
+        """Read one estimate of the statistics."""
+        return cls(*((found or {}).get(key) for key in ("value", "low", "high")))
+
+    @property
+    def text(self) -> str:
+        """The value in words.
+
+        >>> ShownEstimate(0.81234).text, ShownEstimate().text
+        ('0.812', 'not estimable')
+        """
+        return NOT_ESTIMABLE if self.value is None else f"{self.value:.3f}"
+
+    @property
+    def spread(self) -> str:
+        """The interval in words; '' without one.
+
+        >>> ShownEstimate(0.81234, 0.7, 0.9).spread
+        '0.700–0.900'
+        """
+        return "" if self.low is None or self.high is None else f"{self.low:.3f}–{self.high:.3f}"
+
+    @property
+    def line(self) -> str:
+        """The value and its interval in one line of plain text.
+
+        >>> ShownEstimate(0.5, 0.25, 0.75).line, ShownEstimate(1.0).line
+        ('0.500 (0.250 to 0.750)', '1.000 (no interval)')
+        """
+        if self.value is None:
+            return self.text
+        return f"{self.text} ({self.spread.replace('–', ' to ') or 'no interval'})"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table.
+
+    Args:
+        heads: words and counts, first of all.
+        estimates: the estimates that follow.
+        few: it rests on few images, and is not to be relied on.
+    """
+
+    heads: tuple[str, ...]
+    estimates: tuple[ShownEstimate, ...]
+    few: bool = False
+
+    @property
+    def plain_heads(self) -> tuple[str, ...]:
+        """The heads where no colour can say that a row rests on few images."""
+        first, second, *others = self.heads
+        return first, f"{second} (few)" if self.few else second, *others
+
+
+@dataclass(frozen=True)
+class EstimateTable:
+    """Words and counts, then estimates.
+
+    Args:
+        title: what the table is about.
+        heads: heads of the columns with words and counts.
+        estimates: keys of the estimates, as in `ESTIMATES`.
+        rows: rows of the table.
+        words: how many of the first columns hold words; the others hold numbers.
+        plotted: the first estimate is also drawn, on a line from 0 to 1.
+    """
+
+    title: str
+    heads: Sequence[str]
+    estimates: Sequence[str]
+    rows: Sequence[TableRow]
+    words: int = 1
+    plotted: bool = True
+
+    @property
+    def estimate_heads(self) -> tuple[str, ...]:
+        """Heads of the columns with estimates."""
+        return tuple(ESTIMATES[key] for key in self.estimates)
+
+    def plain(self) -> Iterator[PlainTable]:
+        """The table as plain text: as many tables as it takes with four estimates in each."""
+        for first in range(0, len(self.estimates), _BESIDE):
+            part = slice(first, first + _BESIDE)
+            rows = [[*row.plain_heads, *(each.line for each in row.estimates[part])] for row in self.rows]
+            yield PlainTable(self.title, (*self.heads, *self.estimate_heads[part]), rows)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the first page.
+
+    Args:
+        key: address of the section within the page.
+        title: heading of the section.
+        basis: paragraphs: what a reader must know of the tables.
+        tables: the tables; one with another title than the section gets a heading.
+        notes: further remarks, shown as a list.
+    """
+
+    key: str
+    title: str
+    basis: Sequence[str]
+    tables: Sequence[EstimateTable] = ()
+    notes: Sequence[str] = ()
+
+    def plain(self) -> Iterator[PlainTable]:
+        """The tables that have a row as plain text, with the basis below the last."""
+        tables = [part for table in self.tables if table.rows for part in table.plain()]
+        yield from tables[:-1]
+        yield from (replace(last, note=" ".join(self.basis)) for last in tables[-1:])
+
+
+def row_of(
+    found: Mapping[str, Any], words: Sequence[str], counts: Sequence[str], estimates: Sequence[str]
+) -> TableRow:
+    """A row of an entry of the statistics: its pathology first, then other words, counts and estimates."""
+    heads = (display_name(found[words[0]]), *(str(found[key]) for key in words[1:]))
+    return TableRow(
+        (*heads, *(f"{found[key]:,}" for key in counts)),
+        tuple(ShownEstimate.of(found["estimates"].get(key)) for key in estimates),
+        found.get("small", False),
+    )

@@ -1,0 +1,93 @@
+"""Which commands there are, and the command line that is made of them, or of the one that is called."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+
+from cxr_explain._version import __version__
+from cxr_explain.cli.console import errors_as_lines, say
+from cxr_explain.cli.flatten import flattened
+from cxr_explain.cli.help import PanelCommand, PanelGroup
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "explain": "explain",
+        "layers": "layers",
+        "evaluate": "evaluate",
+        "phantom": "phantom",
+        "manifest": "audits",
+        "audit": "audits",
+        "stats": "audits",
+        "report": "audits",
+        "figure": "figure",
+        "panel": "side_by_side",
+        "compare": "side_by_side",
+        "dicom": "dicom",
+        "dicomweb": "dicomweb",
+        "words": "words",
+        "bundle": "bundle",
+        "export": "export",
+    }
+)
+"""In the order of the help: each command, which a function of that name is, and the module that has it."""
+
+WEIGHTS = "weights"
+WEIGHTS_COMMANDS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("list_", "path", "fetch", "verify"), WEIGHTS)
+)
+
+
+def command_line(asked: str | None = None) -> typer.Typer:
+    """The commands as Typer has them.
+
+    Reading the options of all of them takes as long as importing NumPy: whoever names one gets that alone.
+
+    Args:
+        asked: the first word of what was typed; anything but a command's name makes all of them.
+    """
+    has_all = asked not in {*COMMANDS, WEIGHTS}
+    app = _group(
+        [name for name in COMMANDS if has_all or name == asked],
+        COMMANDS,
+        name="cxr-explain",
+        callback=root,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    if has_all or asked == WEIGHTS:
+        weights = _group(WEIGHTS_COMMANDS, WEIGHTS_COMMANDS)
+        app.add_typer(weights, name=WEIGHTS, help="List, find, fetch and verify weights.", cls=PanelGroup)
+    return app
+
+
+def _version(value: bool) -> None:
+    if value:
+        say(f"cxr-explain {__version__}")
+        raise typer.Exit
+
+
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Show where a chest radiograph classifier sees its top K pathologies (FM-G-CAM)."""
+
+
+def _group(names: Iterable[str], modules: Mapping[str, str], **settings: object) -> typer.Typer:
+    """A group of commands; the last paragraph of each docstring is an example that ends its help."""
+    group = typer.Typer(cls=PanelGroup, no_args_is_help=True, **settings)  # type: ignore[arg-type]
+    for name in names:
+        function = getattr(import_module(f"cxr_explain.cli.{modules[name]}"), name)
+        text, *_, example = re.split(r"\n\n(?:Args|Example):\n", inspect.cleandoc(function.__doc__ or ""))
+        register = group.command(name.rstrip("_"), cls=PanelCommand, help=text, epilog=example)
+        register(errors_as_lines()(flattened(function)))
+    return group
