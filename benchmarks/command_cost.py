@@ -3,10 +3,10 @@
     python -m benchmarks.command_cost
 
 Whole processes, each started anew, in turns; see benchmarks/README.md. The imports that explaining one file
-cannot avoid are torch, which ranks and fuses; typer, which reads the command line; Matplotlib with its Agg
-backend, which draws the figure; PIL, which reads the image; and what runs the model: TorchXRayVision, or the
-engine. One pass is one image through the model, read from where it is kept: the weights' shape for torch, the
-exported graph for an engine, which compiles it.
+cannot avoid are torch, which ranks and fuses; typer, which reads the command line, with pydantic, which it
+imports to do so; Matplotlib with its Agg backend, which draws the figure; PIL, which reads the image; and what
+runs the model: TorchXRayVision, or the engine. One pass is one image through the model, read from where it is
+kept: the weights' shape for torch, the exported graph for an engine, which compiles it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ from cxr_explain.weights import resolve
 
 TARGETS = {"--help": 3.0, "explain": 1.3}
 SHAPE = ("growth_rate", "block_config", "num_init_features", "bn_size")
-IMPORTS = "import torch, typer, numpy, PIL.Image, matplotlib.figure, matplotlib.backends.backend_agg\n"
+IMPORTS = """
+import torch, typer, numpy, PIL.Image, matplotlib.figure, matplotlib.backends.backend_agg
+app = typer.Typer()
+app.command()(lambda: None)
+app([], standalone_mode=False)
+"""
 IN_TORCH = """
 import cxr_explain
 cxr_explain.ensure_torchvision_imports()  # without it the next import fails beside a CPU-only torch

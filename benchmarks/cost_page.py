@@ -69,7 +69,11 @@ def picture(cost: dict[str, Any]) -> Figure:
             milliseconds = statistics.median(times) * 1e3 / batch["batch"]
             panel.barh(at, milliseconds, color=_colour(key))
             panel.annotate(
-                f"{milliseconds:.3g}", (milliseconds, at), (3, 0), textcoords="offset points", va="center"
+                f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.1f}",
+                (milliseconds, at),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
             )
         panel.set(xscale="log", title=f"batch {batch['batch']}", xlabel="milliseconds an image")
         panel.margins(x=0.25)

@@ -39,6 +39,7 @@ FASTER: dict[str, dict[str, float]] = {
 """How many times faster than a peer an explanation of ours is to be, at batch 1."""
 
 TOP_KS = (1, 2, 5, 10, 18)
+TOP_K_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bare = prepare(CONTESTANTS[0], model)
     efforts = [effort for effort in (QUICK if options.quick else FULL) if effort.batch in options.batch]
     results = [_measure(effort, chosen, bare, runs, missing, options.clock) for effort in efforts]
-    by_k = _measure_top_ks(chosen, runs, bare, efforts[0].ours, options.clock)
+    by_k = _measure_top_ks(chosen, runs, bare, min(efforts[0].ours, TOP_K_ROUNDS), options.clock)
     imports = import_seconds(3 if options.quick else 7)
     text = _markdown(results, chosen, by_k, facts, imports, options.clock)
     print(text)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contestants import LAYER, TOP_K, Run, build_inputs, build_model
-from benchmarks.facts import machine
+from benchmarks.facts import computes_bfloat16, machine
 from benchmarks.timing import Clock, Samples, measure, seconds
 from cxr_explain.cam.perturbation import ChannelMasks, ReciproCAM, ScoreCAM
 from cxr_explain.cam.registry import RULES, Method
@@ -101,6 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     facts, model = machine(), build_model()
+    if options.engines_only:
+        print("Machine: " + ", ".join(f"{name} {value}" for name, value in facts.items()) + ".\n")
+        print("\n".join(_engine_lines(_by_engines(model, options.clock, quick=options.quick))))
+        return
     tables = [_table(effort, model, options.clock) for effort in (QUICK if options.quick else FULL)]
     long = _long(model, options.clock, quick=options.quick)
     masks = _mask_counts(model)
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a few rounds and no peer: a smoke test")
     parser.add_argument("--threads", type=int, help="torch's threads; by default torch's own choice")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: use with --threads 1")
+    parser.add_argument("--engines-only", action="store_true", help="only Score-CAM and evaluate by engines")
     parser.add_argument("--json", type=Path, help="also write every sample to this file")
     return parser
 
@@ -316,16 +321,7 @@ def _engines() -> Iterator[tuple[Engine, Dtype]]:
     """Those that are installed, in each precision that the processor has instructions for."""
     for name, entry in ENGINES.items():
         if name != "torch" and entry.installed:
-            yield from ((name, dtype) for dtype in entry.dtypes if dtype == "float32" or has_bfloat16())
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16; without them an engine simulates it, slowly."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+            yield from ((name, dtype) for dtype in entry.dtypes if dtype == "float32" or computes_bfloat16())
 
 
 @contextlib.contextmanager
@@ -420,7 +416,7 @@ def _long_lines(long: Sequence[Long], masks: dict[str, int]) -> list[str]:
 
 
 def _engine_lines(engines: Sequence[ByEngine]) -> list[str]:
-    missing = "" if has_bfloat16() else "; no bfloat16 instructions here, so it is not timed"
+    missing = "" if computes_bfloat16() else "; no bfloat16 instructions here, so it is not timed"
     return [
         f"Batch 1, by engines{missing}. Off: 1 - r of the maps, or the largest difference in the tables.",
         "",
