@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
 from cxr_explain.measures.statistics.bootstrap import WeightedStatistics
 
@@ -20,6 +21,7 @@ MOST_BLOCKS = 400
 """Blocks that are left out in turns: more would tell the standard error no better."""
 
 _AT_ONCE = 16  # blocks: as many as the bootstrap has resamples
+_ROUNDING = 1e-12  # of the statistic: statistics of equal numbers differ by less
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,63 @@ class LeftOut:
             Official Statistics 17 (2001) 521, for blocks.
         """
         blocks = self.without.shape[1]
-        spread = ((self.without - self.without.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-        return np.sqrt((blocks - 1) / blocks * spread)
+        squares = (self._deviations**2).sum(axis=1)
+        return np.sqrt((blocks - 1) / blocks * squares) if blocks else np.full(len(squares), np.nan)
+
+    @property
+    def degrees_of_freedom(self) -> NDArray[np.float64]:
+        """(M,), of the standard error, 1 or more: few where few patients decide.
+
+        With d_b, what the statistic without block b lies off their mean: 3 (sum d_b^2)^2 / sum d_b^4 blocks
+        count, as in Welch's comparison of two groups, and no more than those that move the statistic; one
+        less is left.
+
+        Source:
+            Satterthwaite, Biometrics Bulletin 2 (1946) 110, with the fourth moment of a normal distribution.
+        """
+        squares = self._deviations**2
+        moving = (self.without != self.value[:, None]).sum(axis=1)
+        fourths = (squares**2).sum(axis=1)
+        counting = 3 * squares.sum(axis=1) ** 2 / np.where(fourths > 0, fourths, np.nan)
+        return np.maximum(np.fmin(counting, moving) - 1, 1)
+
+    def interval(self, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper ends, (M,) each, by Student's t; NaN where no interval holds.
+
+        That is so where the statistic is not estimable without some block, as with one patient alone, and
+        where no block moves it.
+
+        Args:
+            level: confidence level of the interval, between 0 and 1.
+
+        >>> found = LeftOut(np.array([3.0]), np.array([[4.0, 3.5, 1.5]]))
+        >>> [end.round(2).item() for end in found.interval()]
+        [-3.57, 9.57]
+        """
+        half = self._width * stdtrit(self.degrees_of_freedom, (1 + level) / 2)
+        return self.value - half, self.value + half
+
+    def p(self, expected: float = 0.0) -> NDArray[np.float64]:
+        """(M,), two-sided, of the statistic being what is expected, by Student's t; NaN as for `interval`.
+
+        Args:
+            expected: what the statistic would be, such as 0 for a difference.
+
+        >>> LeftOut(np.array([3.0]), np.array([[4.0, 3.5, 1.5]])).p().round(3).item()
+        0.188
+        """
+        return 2 * stdtr(self.degrees_of_freedom, -np.abs(self.value - expected) / self._width)
+
+    @property
+    def _deviations(self) -> NDArray[np.float64]:
+        blocks = max(self.without.shape[1], 1)
+        return self.without - self.without.sum(axis=1, keepdims=True) / blocks
+
+    @property
+    def _width(self) -> NDArray[np.float64]:
+        """The standard error; NaN in place of 0, which would claim certainty."""
+        error = self.standard_error
+        return np.where(error > _ROUNDING * np.maximum(1, np.abs(self.value)), error, np.nan)
 
 
 def leave_out(
