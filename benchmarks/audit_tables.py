@@ -33,13 +33,12 @@ T = TypeVar("T")
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Cost of manifests and of statistics.")
     parser.add_argument("--images", type=int, default=100_000, help="of the statistics")
-    parser.add_argument("--resamples", type=int, default=1000)
     options = parser.parse_args(arguments)
     print(json.dumps(machine()))
     _manifests()
     for subgroups in (False, True):
         cases = _cases(options.images, subgroups=subgroups)
-        seconds, _ = _timed(statistics, cases, resamples=options.resamples)
+        seconds, _ = _timed(statistics, cases)
         kind = "with" if subgroups else "without"
         print(f"statistics of {options.images} images, {kind} subgroups: {seconds:.1f} s, {_peak()}")
 

@@ -13,7 +13,7 @@ from cxr_explain.support.markdown import as_text
 from cxr_explain.support.plain_table import PlainTable
 from cxr_explain.support.strict_json import DIGEST, is_as_written, read_json, with_digest
 
-STATISTICS_SCHEMA = "cxr-explain/statistics/3"
+STATISTICS_SCHEMA = "cxr-explain/statistics/4"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Statistics:
         Raises:
             AuditError: something else, or statistics that were changed since they were written.
 
-        >>> Statistics.from_json(b'{"schema": "cxr-explain/statistics/3", "images": 3}')
+        >>> Statistics.from_json(b'{"schema": "cxr-explain/statistics/4", "images": 3}')
         Traceback (most recent call last):
         cxr_explain.errors.AuditError: found something else than the statistics of an audit (changed since...
         """

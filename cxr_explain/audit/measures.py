@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.measures.statistics.bootstrap import Estimate, Multiplicities, ratio, summed, weighed_sums
-from cxr_explain.measures.statistics.calibration import GroupedCalibration
+from cxr_explain.measures.statistics.basis import LEAST_OF_EACH_KIND, Basis
+from cxr_explain.measures.statistics.bootstrap import Multiplicities, ratio, summed, weighed_sums
+from cxr_explain.measures.statistics.calibration import GroupedCalibration, error_by_chance
 from cxr_explain.measures.statistics.discrimination import GroupedScores
+from cxr_explain.measures.statistics.intervals import ClusteredEstimate
 from cxr_explain.options import Uncertain, check_option
 
 Measure = Literal["auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"]
@@ -78,13 +80,19 @@ class Scored:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images with a positive and a negative reference label, and their patients."""
-        positive = int(self.positive.sum())
+        """Images with a positive and a negative reference label, and patients with such an image."""
+        positive, negative = (self.images_of(kind) for kind in (self.positive, ~self.positive))
         return {
-            "positive": positive,
-            "negative": len(self.positive) - positive,
-            "patients": len(np.unique(self.patients)),
+            "positive": int(positive.sum()),
+            "negative": int(negative.sum()),
+            "positive_patients": int(np.count_nonzero(positive)),
+            "negative_patients": int(np.count_nonzero(negative)),
+            "patients": int(np.count_nonzero(positive + negative)),
         }
+
+    def images_of(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """(groups,): how many of the images that are chosen, (m,) bool, each patient has."""
+        return np.bincount(self.patients[chosen], minlength=self.groups)
 
     def measured(self, *measures: Measure) -> AgreementMeasures:
         """Make ready to measure."""
@@ -92,7 +100,7 @@ class Scored:
 
 
 class AgreementMeasures:
-    """Measures of one pathology as a function of how often each patient was drawn.
+    """Measures of one pathology as a function of how often each patient counts.
 
     "Not estimable" is NaN: the area under a curve without a positive or without a negative; sensitivity
     without a positive, specificity without a negative; predictive values without both, or where nobody is
@@ -128,6 +136,45 @@ class AgreementMeasures:
                 found |= measure(drawn)
         return np.stack([found[name] for name in self.measures])
 
+    @cached_property
+    def bases(self) -> tuple[Basis, ...]:
+        """What each measure rests on."""
+        return tuple(self._basis(measure) for measure in self.measures)
+
+    def _basis(self, measure: Measure) -> Basis:
+        scored, there = self._scored, self._scored.positive
+        if measure in _AREAS:
+            return min(
+                (
+                    self._of_kind(positive, of_hits=False, least=LEAST_OF_EACH_KIND)
+                    for positive in (True, False)
+                ),
+                key=lambda basis: basis.patients,
+            )
+        if measure in ("sensitivity", "specificity"):
+            return self._of_kind(measure == "sensitivity")
+        if measure in _AT_OPERATING_POINT:
+            is_called = self._called == (measure == "ppv")
+            word = "positive" if measure == "ppv" else "negative"
+            return Basis.of(scored.images_of(is_called), f"patient called {word}")
+        every = scored.images_of(there | True)
+        return Basis.of(
+            every, "patient", of_hits=False, withheld=self._by_chance if measure == "ece" else None
+        )
+
+    def _of_kind(self, positive: bool, **more: Any) -> Basis:
+        scored = self._scored
+        word = "positive patient" if positive else "negative patient"
+        return Basis.of(scored.images_of(scored.positive == positive), word, **more)
+
+    @property
+    def _by_chance(self) -> str:
+        """In place of an interval of the calibration error, which would not hold a calibrated model's 0."""
+        scored = self._scored
+        given = scored.probabilities, scored.positive
+        found = error_by_chance(*given, groups=scored.patients.tolist())
+        return f"{found or 0:.3f} if calibrated"
+
     def _areas(self, drawn: Multiplicities) -> dict[str, Draws]:
         weighed = self._order.weighed(drawn)
         found = {"auroc": weighed.auroc()}
@@ -158,8 +205,13 @@ class AgreementMeasures:
         scored = self._scored
         if scored.operating_point is None:
             return None
-        called = scored.probabilities >= scored.operating_point
-        return summed(2 * scored.positive + called, scored.patients, (4, scored.groups))
+        return summed(2 * scored.positive + self._called, scored.patients, (4, scored.groups))
+
+    @property
+    def _called(self) -> NDArray[np.bool_]:
+        """(m,): whether each image is called positive; none is without an operating point."""
+        scored = self._scored
+        return scored.probabilities >= (np.inf if scored.operating_point is None else scored.operating_point)
 
     @cached_property
     def _order(self) -> GroupedScores:
@@ -172,10 +224,10 @@ class AgreementMeasures:
         return GroupedCalibration.of(scored.probabilities, scored.positive, scored.patients, scored.groups)
 
 
-def as_cells(names: Sequence[str], estimates: Sequence[Estimate]) -> dict[str, dict[str, Any]]:
+def as_cells(names: Sequence[str], estimates: Sequence[ClusteredEstimate]) -> dict[str, dict[str, Any]]:
     """Estimates by name, as the statistics' document has them.
 
-    >>> as_cells(["auroc"], [Estimate(0.5)])
-    {'auroc': {'value': 0.5, 'low': None, 'high': None, 'resamples': 0}}
+    >>> as_cells(["auroc"], [ClusteredEstimate(0.5, withheld="8 positive patients")])
+    {'auroc': {'value': 0.5, 'low': None, 'high': None, 'withheld': '8 positive patients'}}
     """
     return {name: dict(vars(estimate)) for name, estimate in zip(names, estimates, strict=True)}

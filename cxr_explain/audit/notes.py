@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cxr_explain.audit.cases import Cases
-from cxr_explain.audit.subgroups import SMALL, is_small
+from cxr_explain.audit.subgroups import SMALL
+from cxr_explain.measures.statistics.basis import LEAST_OF_EACH_KIND, LEAST_PATIENTS
 
 
 def data_notes(cases: Cases, without_patient: int) -> Iterator[str]:
@@ -41,21 +42,22 @@ def result_notes(document: Mapping[str, Any]) -> Iterator[str]:
         document: the statistics document, with "pathologies" and "subgroups".
     """
     labelled = [each for each in document["pathologies"] if each["positive"] + each["negative"]]
-    few = [each["pathology"] for each in labelled if is_small(each)]
+    few = [each["pathology"] for each in labelled if each["small"]]
     if few:
-        yield f"Fewer than {SMALL} positives, or negatives; not to be relied on: {', '.join(few)}."
+        yield f"Fewer than {SMALL} positive patients, or negative; not to be relied on: {', '.join(few)}."
     small = sum(each["small"] for each in document["subgroups"])
     if small:
         yield f"{small} of {len(document['subgroups'])} cells of subgroups are that small."
-    if any(each["value"] is not None and each["low"] is None for each in _estimates(document)):
+    if any(each["withheld"] for each in _estimates(document)):
         yield (
-            "No interval is given where fewer than half of the resamples were estimable, or where all of "
-            "them agree, as for five hits of five."
+            "An interval is withheld where none holds: of an area under a curve with fewer than "
+            f"{LEAST_OF_EACH_KIND} positive or negative patients, of a share or a mean with fewer than "
+            f"{LEAST_PATIENTS} patients, of the calibration error always."
         )
-    if any(each["curves"]["calibration"] for each in labelled):
+    if document["images"]:
         yield (
-            "Intervals of the calibration curve are Wilson's, for the effective number of images given the "
-            "patients; all others are percentiles of the bootstrap over patients."
+            "Intervals are by patient: Wilson's, for as many independent cases as have the standard error "
+            "that is found when patients are left out in turns."
         )
 
 

@@ -24,7 +24,7 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
 
     Args:
         run: an audit, finished or not.
-        **options: how the statistics are made, such as `resamples=200`; see
+        **options: how the statistics are made, such as `level=0.9`; see
             `cxr_explain.audit.statistics.statistics_of`.
 
     Raises:
@@ -33,7 +33,7 @@ def write_statistics(run: AuditRun, **options: Any) -> Statistics:
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_audit
     >>> with TemporaryDirectory() as folder:
-    ...     found = write_statistics(example_audit(folder), resamples=100)
+    ...     found = write_statistics(example_audit(folder))
     ...     found.document["images"]
     2
     """

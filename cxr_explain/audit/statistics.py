@@ -1,10 +1,9 @@
 """Statistics of an audit: how well predictions and maps agree with the reference standard, and how surely.
 
-Everything is resampled by patient, and every number of a document on the same resamples, so that two numbers
-of it are paired. Probabilities are raw ones; an operating point is a threshold on them.
+Every interval is by patient, and every number of a document is taken without the same blocks of patients, so
+that two numbers of it are paired. Probabilities are raw ones; an operating point is a threshold on them.
 
-Percentile intervals are a little narrow where patients are few: nominal 95 % intervals held the truth in 93
-to 95 % of 2000 simulated audits of 200 patients with 1 to 6 images each (tests/audit/test_coverage.py).
+How often the intervals hold the truth, and where none is given, stands in docs/explanation/numbers.md.
 """
 
 from __future__ import annotations
@@ -22,13 +21,10 @@ from cxr_explain.audit.measures import MEASURES, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes
 from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
-from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of
-from cxr_explain.measures.statistics.bootstrap import (
-    Estimate,
-    WeightedStatistics,
-    bootstrap_weighted,
-    grouped_means,
-)
+from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of, is_small
+from cxr_explain.measures.statistics.bootstrap import grouped_means
+from cxr_explain.measures.statistics.intervals import RestingStatistics, check_level, estimates
+from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
 from cxr_explain.options import Uncertain
 from cxr_explain.support.prose import counted
 
@@ -52,11 +48,12 @@ class _Entry(NamedTuple):
 
     head: dict[str, Any]
     names: Sequence[str]
-    measures: WeightedStatistics
+    measures: RestingStatistics
 
-    def filled(self, estimates: Sequence[Estimate]) -> dict[str, Any]:
+    def filled(self, found: LeftOut, level: float) -> dict[str, Any]:
         """The entry with its estimates."""
-        return self.head | {"estimates": as_cells(self.names, estimates)}
+        cells = as_cells(self.names, estimates(found, self.measures.bases, level=level))
+        return self.head | {"estimates": cells}
 
 
 def statistics(
@@ -64,43 +61,40 @@ def statistics(
     *,
     policy: Uncertain = "ignore",
     located: Sequence[Located] = (),
-    resamples: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
     failures: int = 0,
     notes: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Statistics:
     """All statistics of an audit.
 
-    An estimate is {"value", "low", "high", "resamples"}: the interval is of percentiles of the bootstrap over
-    patients, and "resamples" says in how many the measure was estimable. A value of null is not estimable; an
-    interval is withheld as `measures.statistics.bootstrap.percentile_interval` says. The calibration curve's
-    intervals are Wilson's, see `measures.statistics.calibration.calibration_curve`.
+    An estimate is {"value", "low", "high", "withheld"}: a value of null is not estimable; "withheld" says why
+    there is no interval, see `cxr_explain.measures.statistics.intervals`. Beside the images with a positive
+    and a negative reference label stand the patients with such an image, and "small" marks an entry with
+    fewer than `SMALL` of either.
 
     Args:
         cases: the images that were explained.
         policy: what an uncertain reference label counts as; the other policies are shown beside it.
         located: how well class maps point, from `localisation_of`.
-        resamples: number of resamples of the bootstrap.
-        level: share of the resamples that an interval holds.
-        seed: seed of the bootstrap's random draws.
+        level: confidence level of the intervals, between 0 and 1.
         failures: images of the audit that could not be explained.
         notes: remarks that come before those on the data and the results.
         progress: function that is called with what is being done, in words.
 
     Raises:
-        OptionError: an unknown policy, a level outside of (0, 1), or no resample.
+        OptionError: an unknown policy, or a level outside of (0, 1).
 
     >>> cases = Cases(
     ...     ids=tuple("abcd"), patients=np.arange(4), pathologies=("Mass",), operating_points=(0.5,),
     ...     probabilities=np.array([[0.1], [0.4], [0.6], [0.9]]), labels=("Mass",),
     ...     states=np.array([[0], [1], [0], [1]], np.int8),
     ... )
-    >>> mass = statistics(cases, resamples=100).document["pathologies"][0]
+    >>> mass = statistics(cases).document["pathologies"][0]
     >>> mass["estimates"]["auroc"]["value"], mass["estimates"]["sensitivity"]["value"]
     (0.75, 0.5)
     """
+    check_level(level)
     tell = progress or (lambda _: None)
     sections = {
         "pathologies": list(_pathologies(cases, policy, level)),
@@ -109,12 +103,11 @@ def statistics(
         "where": list(_where(cases)),
         "localisation": list(_located(cases, located)),
     }
-    tell(f"bootstrap: {resamples} resamples of {counted(cases.groups, 'patient')}")
+    tell(f"intervals: leaving out {counted(cases.groups, 'patient')} in turns")
     measures = [entry.measures for section in sections.values() for entry in section]
-    found = bootstrap_weighted(measures, cases.groups, resamples=resamples, level=level, seed=seed)
-    estimates = iter(found)
+    found = iter(leave_out(measures, cases.groups))
     filled = {
-        name: [entry.filled(next(estimates)) for entry in section] for name, section in sections.items()
+        name: [entry.filled(next(found), level) for entry in section] for name, section in sections.items()
     }
     for entry in filled["where"]:
         entry["estimate"] = entry.pop("estimates")["mean"]
@@ -122,8 +115,6 @@ def statistics(
         "schema": STATISTICS_SCHEMA,
         "policy": policy,
         "level": level,
-        "resamples": resamples,
-        "seed": seed,
         "images": len(cases),
         "patients": cases.groups,
         "failures": failures,
@@ -139,9 +130,7 @@ def statistics_of(
     run: AuditRun,
     *,
     policy: Uncertain | None = None,
-    resamples: int = 1000,
     level: float = 0.95,
-    seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Statistics:
     """The statistics of a run, finished or not, from its store.
@@ -149,14 +138,12 @@ def statistics_of(
     Args:
         run: the audit.
         policy: what an uncertain reference label counts as; as the audit was asked by default.
-        resamples: number of resamples of the bootstrap.
-        level: share of the resamples that an interval holds.
-        seed: seed of the bootstrap's random draws.
+        level: confidence level of the intervals, between 0 and 1.
         progress: function that is called with what is being done, in words.
 
     Raises:
         AuditError: a store that cannot be read.
-        OptionError: an unknown policy, a level outside of (0, 1), or no resample.
+        OptionError: an unknown policy, or a level outside of (0, 1).
     """
     cases = Cases.of(run)
     localisation = localisation_of(run, progress=progress)
@@ -166,9 +153,7 @@ def statistics_of(
         cases,
         policy=policy or run.record.uncertain,
         located=localisation.located,
-        resamples=resamples,
         level=level,
-        seed=seed,
         failures=len(run.failures),
         notes=[
             *not_complete(len(rows) + len(run.failures), run.record.rows),
@@ -183,7 +168,9 @@ def statistics_of(
 def _pathologies(cases: Cases, policy: Uncertain, level: float) -> Iterator[_Entry]:
     for pathology in cases.pathologies:
         scored = Scored.of(cases, pathology, policy=policy)
-        head = {"pathology": pathology, **scored.counts, "excluded": dict(scored.excluded)}
+        counts = scored.counts
+        head = {"pathology": pathology, **counts, "small": is_small(counts)}
+        head |= {"excluded": dict(scored.excluded)}
         head |= {"operating_point": scored.operating_point, "curves": curves_of(scored, level=level)}
         yield _Entry(head, MEASURES, scored.measured())
 
@@ -195,7 +182,7 @@ def _subgroups(cases: Cases, policy: Uncertain) -> Iterator[_Entry]:
 
 def _policies(cases: Cases) -> Iterator[_Entry]:
     for head, scored in policy_cases(cases):
-        yield _Entry(head, POLICY_MEASURES, scored.measured(*POLICY_MEASURES))
+        yield _Entry(head | {"small": is_small(head)}, POLICY_MEASURES, scored.measured(*POLICY_MEASURES))
 
 
 def _where(cases: Cases) -> Iterator[_Entry]:

@@ -15,7 +15,7 @@ from cxr_explain.options import Uncertain
 SUBGROUP_MEASURES: tuple[Measure, ...] = ("auroc", "sensitivity", "specificity")
 
 SMALL = 10
-"""A cell with fewer positives, or fewer negatives, is small: its numbers are not to be relied on."""
+"""What rests on fewer positive patients, or fewer negative ones, is small, and not to be relied on."""
 
 UNKNOWN = "unknown"
 
@@ -23,12 +23,12 @@ _AGES = tuple(name for _, name in AGE_BANDS)
 
 
 def is_small(counts: Mapping[str, int]) -> bool:
-    """Whether there are fewer than `SMALL` positives, or negatives.
+    """Whether there are fewer than `SMALL` patients with a positive image, or with a negative one.
 
-    >>> is_small({"positive": 9, "negative": 500}), is_small({"positive": 10, "negative": 10})
-    (True, False)
+    >>> is_small({"positive_patients": 9, "negative_patients": 500})
+    True
     """
-    return min(counts["positive"], counts["negative"]) < SMALL
+    return min(counts["positive_patients"], counts["negative_patients"]) < SMALL
 
 
 def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[tuple[dict[str, Any], Scored]]:

@@ -12,7 +12,7 @@ import typer
 
 from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
-from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, Natural, OutPath, Positive
+from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, OutPath, Positive
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.options import RULES, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
@@ -74,18 +74,6 @@ class RunPanel(BatchPanel):
     retry_failed: bool = False
     distributed: Literal["none", "ray"] = "none"
     ray_workers: Positive = 2
-
-
-class BootstrapPanel(Panel, title="Statistics"):
-    """How confidence intervals are found.
-
-    Args:
-        resamples: number of times that the bootstrap draws patients at random, for confidence intervals.
-        seed: seed of the bootstrap's random draws of patients.
-    """
-
-    resamples: Annotated[int, typer.Option(min=100)] = 1000
-    seed: Natural = 0
 
 
 class ReportPanel(Panel, title="Output"):
@@ -229,7 +217,6 @@ def stats(
     uncertain: Annotated[
         Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
     ] = "as-run",
-    bootstrap: BootstrapPanel,
 ) -> None:
     """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json.
 
@@ -237,17 +224,16 @@ def stats(
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, for reference masks in it.
         uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
-        bootstrap: how confidence intervals are found.
 
     Example:
-        cxr-explain stats run --resamples 200
+        cxr-explain stats run --uncertain zeros
     """
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
 
     policy = None if uncertain == "as-run" else uncertain
     opened = AuditRun.open(run, images=images)
-    found = write_statistics(opened, policy=policy, **vars(bootstrap), progress=console.tell)
+    found = write_statistics(opened, policy=policy, progress=console.tell)
     console.say(found.to_text(), lines=True)
 
 
@@ -255,7 +241,6 @@ def report(
     run: Run,
     *,
     images: RunImages = None,
-    bootstrap: BootstrapPanel,
     what: ReportPanel,
 ) -> None:
     """Make the report of an audit: statistics, and the cases that deserve a look, in one folder to browse.
@@ -263,7 +248,6 @@ def report(
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, or its URL, as `cxr-explain audit` took it.
-        bootstrap: how confidence intervals are found.
         what: what the report holds.
 
     Example:
@@ -275,7 +259,7 @@ def report(
     opened = AuditRun.open(run, images=images)
     target = what.output or _beside(opened, "report" if what.report_format == "html" else "report.pdf")
     _note_missing_images(opened)
-    found = write_statistics(opened, **vars(bootstrap), progress=console.tell)
+    found = write_statistics(opened, progress=console.tell)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if what.report_format == "pdf":
         from cxr_explain.pages.audit_report.pdf import write_pdf as write

@@ -260,7 +260,7 @@ def said_of(folder: Path) -> dict[str, Any]:
         CxrExplainError: one line.
     """
     run = AuditRun.open(folder)
-    found = statistics_of(run, resamples=20)
+    found = statistics_of(run)
     contents = Contents.of(run, found.document, 3)
     cases = [case_data(run, at) for at in range(0, len(run.results), 4)]
     for case in cases:

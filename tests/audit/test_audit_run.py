@@ -216,7 +216,7 @@ def test_an_unfinished_run_can_be_read(
     assert run.results["row"].to_pylist() == [0, 1, 2, 3]
     assert len(run.failures) == 0
     (note,) = not_complete(4, len(manifest))
-    assert note in statistics_of(run, resamples=10).document["notes"]
+    assert note in statistics_of(run).document["notes"]
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,9 @@ def test_the_commands_from_a_query_to_a_report(pacs: Orthanc, in_folder: AuditRu
     opened = AuditRun.open(folder)
     assert_same_table(in_folder, opened)
     assert opened.results["sha256"].to_pylist() == in_folder.results["sha256"].to_pylist()
-    bare = run("report", folder, "--resamples", 100, "--out", tmp_path / "bare")
+    bare = run("report", folder, "--out", tmp_path / "bare")
     assert "the report will hold no radiographs: " + place_of(pacs) in " ".join(bare.output.split())
-    report = run("report", folder, *images, "--resamples", 100)
+    report = run("report", folder, *images)
     assert report.exit_code == 0, report.output
     cases = list((folder / "report" / "cases").iterdir())
     assert len(cases) == 6

@@ -164,7 +164,7 @@ def test_what_a_message_says_to_do_leads_back_to_the_run(
     """Each file of a finished run, damaged: named when the run is opened, and well after the remedy."""
     where = tmp_path / "run"
     shutil.copytree(runs.finished, where)
-    write_statistics(AuditRun.open(where), resamples=20)
+    write_statistics(AuditRun.open(where))
     path = sorted((where / "parts").iterdir())[0] if name == "parts" else where / name
     damage(path)
     said = told(lambda: said_of(where))

@@ -62,7 +62,7 @@ def test_images_and_results_in_an_object_store(
     opened = AuditRun.open(where, images=images)
     assert opened.is_complete
     assert opened.case(0).radiograph().sha256 == opened.results["sha256"][0].as_py()
-    found = write_statistics(opened, resamples=100)
+    found = write_statistics(opened)
     assert opened.place.read("statistics.json") == found.to_json()
     assert len(opened.place.names("logs")) == 2
 

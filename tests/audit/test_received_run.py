@@ -91,7 +91,7 @@ def test_no_request_is_signed_for_the_host_that_a_run_names(
         "pacs": (f"dicomweb+http://{host}/dicom-web?a=endpoint", f"dicomweb+http://{host}/dicom-web"),
     }[kind]
     say_where(received, where)
-    report = run("report", received, "--resamples", 100, "--cases", 2, "--out", tmp_path / "report")
+    report = run("report", received, "--cases", 2, "--out", tmp_path / "report")
     assert report.exit_code == 0, report.output
     said = " ".join(report.output.split())
     assert f"the report will hold no radiographs: {shown}: found a place that only" in said
@@ -99,7 +99,7 @@ def test_no_request_is_signed_for_the_host_that_a_run_names(
     case = next((tmp_path / "report" / "cases").iterdir()).read_text()
     assert "name it with --images" in case
     assert shown not in case, "a report says nothing of places"
-    assert run("stats", received, "--resamples", 100).exit_code == 0
+    assert run("stats", received).exit_code == 0
     figure = ("figure", received, manifest.ids[0], "--out", tmp_path / "a.png")
     refused = run(*figure)
     assert refused.exit_code == 1
@@ -134,7 +134,7 @@ def test_hosts_in_every_text_of_a_run(
 
 
 def use_commands(folder: Path, image_id: str, tmp_path: Path) -> None:
-    assert run("report", folder, "--resamples", 100, "--cases", 1).exit_code in (0, 1, 2)
+    assert run("report", folder, "--cases", 1).exit_code in (0, 1, 2)
     assert run("figure", folder, image_id, "--out", tmp_path / "a.png").exit_code in (0, 1, 2)
 
 
@@ -254,11 +254,11 @@ def audited(folder: Path, *inputs: Any) -> None:
 
 
 def told(folder: Path, *_: object) -> None:
-    assert run("stats", folder, "--resamples", 100).exit_code in (0, 1)
+    assert run("stats", folder).exit_code in (0, 1)
 
 
 def reported(folder: Path, *_: object) -> None:
-    assert run("report", folder, "--resamples", 100, "--cases", 1).exit_code == 1
+    assert run("report", folder, "--cases", 1).exit_code == 1
 
 
 @links

@@ -58,7 +58,7 @@ def test_aurocs_are_those_of_scikit_learn_from_the_parquet_file(
     finished: AuditRun, manifest: Manifest
 ) -> None:
     """Read by itself: the file, the manifest's CSV, and nothing of this package."""
-    found = write_statistics(finished, resamples=100)
+    found = write_statistics(finished)
     table = pq.read_table(f"{finished.place.name}/results.parquet")
     kept = json.loads(finished.place.read("statistics.json"))
     assert {name: value for name, value in kept.items() if name != "sha256"} == found.document

@@ -16,12 +16,13 @@ from sklearn import metrics
 
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.document import Statistics
-from cxr_explain.audit.measures import MEASURES, Scored
+from cxr_explain.audit.measures import MEASURES, Measure, Scored
 from cxr_explain.audit.notices import image_sources, training_overlap
 from cxr_explain.audit.statistics import FLAGGED_FROM, statistics, statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
-from cxr_explain.measures.statistics.bootstrap import bootstrap, bootstrap_weighted, grouped_means
+from cxr_explain.measures.statistics.bootstrap import grouped_means
+from cxr_explain.measures.statistics.jackknife import leave_out
 from tests.audit.conftest import COUNT
 
 images = st.tuples(st.integers(0, 8).map(lambda k: k / 8), st.booleans(), st.integers(0, 3))
@@ -99,32 +100,45 @@ def test_every_measure_is_scikit_learns(seed: int, ties: bool) -> None:
     assert ours["npv"] == pytest.approx(tn / (tn + fn))
 
 
-@pytest.mark.parametrize("measure", ["auroc", "auprc", "ppv", "ece"])
-def test_the_weighted_bootstrap_is_the_bootstrap_of_indices(measure: str) -> None:
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_measure_without_a_patient_is_that_of_the_others(measure: Measure) -> None:
     rng = np.random.default_rng(3)
-    n = 60
-    patients = np.sort(rng.integers(0, 25, n))
-    patients = np.unique(patients, return_inverse=True)[1]
-    there, chances = rng.random(n) < 0.3, np.round(rng.random(n), 1)
+    patients = np.unique(rng.integers(0, 25, 60), return_inverse=True)[1]
+    there, chances = rng.random(60) < 0.3, np.round(rng.random(60), 1)
     scored = Scored("Mass", chances, there, patients, int(patients.max()) + 1, 0.5, {})
+    (found,) = leave_out([scored.measured(measure)], scored.groups)
+    for patient, ours in enumerate(found.without[0]):
+        kept = patients != patient
+        expected = literal.measures(chances[kept].tolist(), there[kept].tolist(), 0.5)[measure]
+        assert ours == pytest.approx(expected, abs=1e-12)
 
-    def of(index: np.ndarray) -> float | None:
-        found = literal.measures(chances[index].tolist(), there[index].tolist(), 0.5)[measure]
-        return None if math.isnan(found) else found
 
-    slow = bootstrap(of, n, groups=patients.tolist(), resamples=40, seed=9)
-    statistic = scored.measured(measure)  # type: ignore[arg-type]
-    ((fast,),) = bootstrap_weighted([statistic], scored.groups, resamples=40, seed=9)
-    for ours, theirs in ((fast.value, slow.value), (fast.low, slow.low), (fast.high, slow.high)):
-        assert ours == pytest.approx(theirs, abs=1e-12)
+def test_every_measure_says_which_patients_it_rests_on() -> None:
+    """Patient 0 has a positive and a negative image, 1 a positive one that is missed, 2 and 3 negative ones."""
+    chances = np.array([0.9, 0.2, 0.3, 0.8, 0.1, 0.4])
+    there = np.array([True, False, True, False, False, False])
+    scored = Scored("Mass", chances, there, np.array([0, 0, 1, 2, 2, 3]), 5, 0.5, {})
+    found = {name: basis for name, basis in zip(MEASURES, scored.measured().bases, strict=True)}
+    assert {name: (each.patient, each.patients) for name, each in found.items()} == {
+        "auroc": ("positive patient", 2),
+        "auprc": ("positive patient", 2),
+        "sensitivity": ("positive patient", 2),
+        "specificity": ("negative patient", 3),
+        "ppv": ("patient called positive", 2),
+        "npv": ("patient called negative", 4),
+        "brier": ("patient", 4),
+        "ece": ("patient", 4),
+    }
+    assert found["specificity"].effective == pytest.approx(16 / 6)  # 1, 2 and 1 images
+    assert (found["specificity"].images, found["brier"].images) == (4, None)
+    assert (found["auroc"].least, found["sensitivity"].least) == (10, 5)
 
 
 def test_perfect_inverted_and_constant_scores() -> None:
     states = [0] * 20 + [1] * 20
     rising = np.linspace(0, 1, 40)
     perfect, inverted, constant = (
-        statistics(cases_of(chances, states), resamples=50)
-        for chances in (rising, 1 - rising, np.full(40, 0.5))
+        statistics(cases_of(chances, states)) for chances in (rising, 1 - rising, np.full(40, 0.5))
     )
     assert [value(perfect, each) for each in ("auroc", "auprc", "sensitivity", "specificity")] == [1.0] * 4
     for measure in ("auroc", "sensitivity", "specificity", "ppv", "npv"):
@@ -138,7 +152,7 @@ def test_perfect_inverted_and_constant_scores() -> None:
 def test_a_chance_score_is_worth_a_half() -> None:
     rng = np.random.default_rng(0)
     there = np.arange(4000) % 10 == 0
-    found = statistics(cases_of(rng.random(4000), there), resamples=20)
+    found = statistics(cases_of(rng.random(4000), there))
     assert value(found, "auroc") == pytest.approx(0.5, abs=0.05)  # two and a half standard errors
     assert value(found, "auprc") == pytest.approx(0.1, abs=0.02)
 
@@ -152,16 +166,18 @@ def test_a_chance_score_is_worth_a_half() -> None:
     ],
 )
 def test_what_is_not_estimable_is_null(states: list[int], there: set[str], missing: set[str]) -> None:
-    found = statistics(cases_of([0.1, 0.4, 0.6, 0.9], states), resamples=20)
+    found = statistics(cases_of([0.1, 0.4, 0.6, 0.9], states))
     assert {name for name in MEASURES if value(found, name) is not None} == there
     assert {name for name in MEASURES if value(found, name) is None} == missing
     for name in missing:
-        assert only(found)["estimates"][name] == {"value": None, "low": None, "high": None, "resamples": 0}
+        assert only(found)["estimates"][name] == {
+            "value": None, "low": None, "high": None, "withheld": None,
+        }  # fmt: skip
     assert only(found)["curves"]["roc"] == only(found)["curves"]["pr"] == []
 
 
 def test_without_an_operating_point_nothing_is_called() -> None:
-    found = statistics(cases_of([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], point=None), resamples=20)
+    found = statistics(cases_of([0.1, 0.4, 0.6, 0.9], [0, 1, 0, 1], point=None))
     assert [value(found, each) for each in ("sensitivity", "specificity", "ppv", "npv")] == [None] * 4
     assert value(found, "auroc") == 0.75
     assert only(found)["operating_point"] is None
@@ -169,36 +185,74 @@ def test_without_an_operating_point_nothing_is_called() -> None:
 
 def test_what_is_not_mentioned_never_counts_as_negative() -> None:
     chances = [0.9, 0.1, 0.5, 0.99, 0.99]
-    found = only(statistics(cases_of(chances, [1, 0, -1, -2, -3]), resamples=20))
+    found = only(statistics(cases_of(chances, [1, 0, -1, -2, -3])))
     assert (found["positive"], found["negative"], found["patients"]) == (1, 1, 2)
     assert found["excluded"] == {"uncertain": 1, "not mentioned": 1, "not labelled": 1}
     assert found["estimates"]["specificity"]["value"] == 1.0
 
 
-def test_an_interval_is_withheld_where_it_would_say_too_much() -> None:
-    """The one positive of 21 is drawn in 64 % of the resamples; where it is, sensitivity is always 1."""
-    chances = np.linspace(0, 1, 21)
-    states = [0] * 21
-    states[10] = 1
-    found = only(statistics(cases_of(chances, states, point=0.2), resamples=400))["estimates"]
-    assert found["auroc"]["low"] is not None
-    assert 200 < found["auroc"]["resamples"] < 300
-    estimable = found["auroc"]["resamples"]
-    assert found["sensitivity"] == {"value": 1.0, "low": None, "high": None, "resamples": estimable}
-    # Each of two images that count is drawn in 65 % of the resamples of eleven, both in 40 %.
-    rare = only(statistics(cases_of([0.5] * 10 + [0.9], [-2] * 9 + [0, 1]), resamples=400))["estimates"]
-    assert rare["auroc"]["value"] == 1.0
-    assert rare["auroc"]["low"] is None
-    assert rare["auroc"]["resamples"] < 200
+def clustered(positive_patients: int, *, patients: int = 40, images: int = 3) -> Cases:
+    """Patients with several images each, of which some patients have the finding."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(patients), images)
+    there = patient < positive_patients
+    return cases_of(np.clip(rng.normal(0.4 + 0.2 * there, 0.2), 0, 1), there, patients=patient)
 
 
-def test_images_of_one_patient_are_resampled_together() -> None:
+@pytest.mark.parametrize(
+    ("positive_patients", "auroc", "sensitivity"),
+    [
+        (1, "1 positive patient", "1 positive patient"),
+        (4, "4 positive patients", "4 positive patients"),
+        (9, "9 positive patients", None),
+        (10, None, None),
+        (31, "9 negative patients", None),
+    ],
+)
+def test_an_interval_is_withheld_with_a_word_on_the_patients(
+    positive_patients: int, auroc: str | None, sensitivity: str | None
+) -> None:
+    """Twelve positive images of one patient are one positive patient."""
+    entry = only(statistics(clustered(positive_patients)))
+    found = entry["estimates"]
+    assert (found["auroc"]["withheld"], found["sensitivity"]["withheld"]) == (auroc, sensitivity)
+    for each in found.values():
+        assert (each["low"] is None) == (each["high"] is None) == (each["withheld"] is not None)
+        if each["low"] is not None:
+            assert each["low"] < each["high"]
+            assert each["low"] <= each["value"] <= each["high"]
+    assert entry["positive_patients"] == positive_patients
+    assert entry["negative_patients"] == 40 - positive_patients
+    assert entry["small"] == (positive_patients < 10 or positive_patients > 30)
+    assert "if calibrated" in found["ece"]["withheld"]
+
+
+def test_no_interval_is_without_width_where_all_agree() -> None:
+    found = only(statistics(cases_of([0.9] * 8 + [0.1] * 30, [1] * 8 + [0] * 30)))["estimates"]
+    for name, n in (("sensitivity", 8), ("ppv", 8), ("specificity", 30), ("npv", 30)):
+        assert found[name]["value"] == 1.0
+        assert found[name]["high"] == 1.0
+        assert found[name]["low"] == pytest.approx(n / (n + 1.959964**2), abs=1e-6)  # Wilson's, by hand
+    constant = only(statistics(cases_of([0.5] * 40, [1] * 20 + [0] * 20)))["estimates"]
+    assert constant["auroc"]["low"] < constant["auroc"]["value"] == 0.5 < constant["auroc"]["high"]
+
+
+def test_one_patient_alone_has_no_interval() -> None:
+    share = {"border": np.linspace(0, 1, 12)}
+    cases = cases_of(np.linspace(0, 1, 12), [0, 1] * 6, patients=[0] * 12, shares=share)
+    document = statistics(cases).document
+    everything = [*document["pathologies"][0]["estimates"].values(), document["where"][0]["estimate"]]
+    assert all(each["value"] is not None and each["low"] is None and each["withheld"] for each in everything)
+    assert all(each["observed_low"] is None for each in document["pathologies"][0]["curves"]["calibration"])
+
+
+def test_images_of_one_patient_are_left_out_together() -> None:
     rng = np.random.default_rng(1)
     patient = np.repeat(np.arange(40), 10)
     there = (np.arange(40) < 15)[patient]
     chances = 1 / (1 + np.exp(-(rng.normal(size=40)[patient] + 0.2 * rng.normal(size=400) + there)))
-    alone = only(statistics(cases_of(chances, there), resamples=300))["estimates"]
-    together = only(statistics(cases_of(chances, there, patients=patient), resamples=300))["estimates"]
+    alone = only(statistics(cases_of(chances, there)))["estimates"]
+    together = only(statistics(cases_of(chances, there, patients=patient)))["estimates"]
     for name in ("auroc", "sensitivity", "specificity", "brier"):
         assert alone[name]["value"] == pytest.approx(together[name]["value"])
         width = together[name]["high"] - together[name]["low"]
@@ -210,7 +264,7 @@ def test_shares_are_means_by_patient_with_quantiles() -> None:
     cases = cases_of(
         [0.5] * 5, [0] * 5, patients=[0, 0, 1, 2, 3], shares={"border": share, "markers": share * np.nan}
     )
-    border, markers = statistics(cases, resamples=100).document["where"]
+    border, markers = statistics(cases).document["where"]
     assert (border["images"], border["missing"], border["flagged"]) == (4, 1, 2)
     assert border["threshold"] == FLAGGED_FROM
     assert border["estimate"]["value"] == np.nanmean(share)
@@ -232,16 +286,14 @@ def test_means_leave_out_what_is_missing(sample: list[tuple[float, bool, int]], 
 
 
 def test_the_document_holds_finite_numbers_or_null_and_comes_back() -> None:
-    found = statistics(
-        cases_of([0.1, 0.4, 0.6], [0, 0, 1], shares={"border": np.full(3, np.nan)}), resamples=20
-    )
+    found = statistics(cases_of([0.1, 0.4, 0.6], [0, 0, 1], shares={"border": np.full(3, np.nan)}))
     text = found.to_json()
     assert b"NaN" not in text
     assert b"Infinity" not in text
     kept = json.loads(text)
     assert len(kept.pop("sha256")) == 64
     assert Statistics.from_json(text).document == kept == found.document
-    other, infinite = text.replace(b"statistics/3", b"statistics/9"), text.replace(b"0.5", b"1e999")
+    other, infinite = text.replace(b"statistics/4", b"statistics/9"), text.replace(b"0.5", b"1e999")
     changed, twice = text.replace(b"0.5", b"0.6"), text.replace(b"{", b'{"images": 3,', 1)
     for bad in (b"{}", b"[]", b"no", b"[" * 100_000, other, infinite, changed, twice):
         with pytest.raises(AuditError):
@@ -250,14 +302,12 @@ def test_the_document_holds_finite_numbers_or_null_and_comes_back() -> None:
         Statistics({"schema": "x", "value": math.nan}).to_json()
 
 
-def test_the_same_seed_gives_the_same_document() -> None:
-    rng = np.random.default_rng(2)
-    cases = cases_of(rng.random(50), rng.random(50) < 0.5)
-    first, again, other = (statistics(cases, resamples=60, seed=seed).to_json() for seed in (1, 1, 2))
-    assert first == again != other
+def test_the_same_images_give_the_same_document() -> None:
+    cases = clustered(200, patients=900, images=1)  # more than there are blocks
+    assert statistics(cases).to_json() == statistics(cases).to_json()
 
 
-@pytest.mark.parametrize("bad", [{"policy": "twos"}, {"level": 1.0}, {"resamples": 0}])
+@pytest.mark.parametrize("bad", [{"policy": "twos"}, {"level": 1.0}, {"level": 0.0}])
 def test_what_makes_no_sense_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         statistics(cases_of([0.5], [1]), **bad)
@@ -268,15 +318,15 @@ def test_notes_say_what_limits_the_numbers() -> None:
     assert training_overlap(["CheXpert"], "NIH ChestX-ray14") == training_overlap([], "CheXpert") == []
     assert "Google" in training_overlap(["OpenI", "Google"], "NIH ChestX-ray14")[0]
     assert training_overlap(["NIH"], "my hospital") == []
-    notes = statistics(cases_of([0.1, 0.9], [0, 1]), resamples=20, notes=["First."]).document["notes"]
+    notes = statistics(cases_of([0.1, 0.9], [0, 1]), notes=["First."]).document["notes"]
     assert notes[0] == "First."
-    assert any("Fewer than 10 positives" in note and "Mass" in note for note in notes)
-    assert any("No interval" in note for note in notes)
+    assert any("Fewer than 10 positive patients" in note and "Mass" in note for note in notes)
+    assert any("An interval is withheld" in note for note in notes)
 
 
 def test_statistics_of_a_run(finished: AuditRun) -> None:
     told: list[str] = []
-    found = statistics_of(finished, resamples=100, progress=told.append)
+    found = statistics_of(finished, progress=told.append)
     document = found.document
     assert (document["images"], document["patients"], document["failures"]) == (COUNT, COUNT, 0)
     assert document["policy"] == finished.record.uncertain

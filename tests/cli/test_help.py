@@ -83,7 +83,7 @@ def test_names_choices_and_defaults_stand_there_whole(words: str) -> None:
         ("explain", "Default: the last feature map. May be repeated."),
         ("audit", "--out, -o PATH Folder for the audit, or a URL such as s3://bucket/run. Required."),
         ("phantom", "--size INTEGER Side of each square image in pixels. From 64 to 4096. Default: 512."),
-        ("stats", "--seed INTEGER Seed of the bootstrap's random draws of patients. At least 0. Default: 0."),
+        ("phantom", "--seed INTEGER Seed of the first"),
         ("evaluate", "Default: grad-cam; with --study, all. May be repeated."),
     ],
 )

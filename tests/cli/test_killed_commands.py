@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "phantom --n 3 --seed 39 --size 64 --out phantoms",
             "manifest nih --source phantoms --out manifest.csv",
             "audit manifest.csv --images phantoms/images --weights phantom --out run",
-            "report run --resamples 100 --cases 3",
+            "report run --cases 3",
         ):
             result = CliRunner().invoke(app, words.split())
             assert result.exit_code == 0, result.output
@@ -94,17 +94,17 @@ COMMANDS: dict[str, tuple[str, tuple[Start, ...]]] = {
         (nothing, damaged_run),
     ),
     "report": (
-        "report run --resamples 100 --seed 1 --cases 2",
+        "report run --cases 2",
         (run_with_report, run_without_report),
     ),
-    "stats": ("stats run --resamples 100 --seed 1", (run_with_report,)),
+    "stats": ("stats run", (run_with_report,)),
     "manifest": ("manifest nih --source {made}/phantoms --out manifest.csv", (old_manifest, nothing)),
     "phantom": ("phantom --n 2 --seed 38 --size 64 --out phantoms", (nothing,)),
 }
 """What is run, and what is there before: results of other settings, or nothing."""
 
 OTHERS: dict[str, tuple[str, tuple[Start, ...]]] = {
-    "pdf": ("report run --resamples 100 --format pdf --cases 1", (run_with_report,)),
+    "pdf": ("report run --format pdf --cases 1", (run_with_report,)),
     "figure": ("figure run phantom-000039 --out one.svg", (run_with_report,)),
     "evaluate": ("evaluate --n 2 --quick --resamples 20 --out out", (nothing,)),
     "bundle": ("bundle --weights phantom --out folder/bundle", (nothing,)),

@@ -49,7 +49,6 @@ NOT_RUN_PYTHON = {
 """Python that is only compiled, and its imports resolved, by a part of its text, and why."""
 
 SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 "}
-SHORTER |= {f"stats runs/{run}": f"stats runs/{run} --resamples 100" for run in ("nih-test", "try")}
 """What is made smaller to run here."""
 
 SHORTER_PYTHON = {"size=512": "size=256", "models.vit_b_16(": "models.vit_b_32("}

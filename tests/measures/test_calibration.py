@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +14,10 @@ from cxr_explain.measures.statistics.calibration import (
     GroupedCalibration,
     brier,
     calibration_curve,
-    effective_cases,
+    error_by_chance,
     expected_calibration_error,
-    wilson,
 )
+from cxr_explain.measures.statistics.intervals import wilson
 
 cases = st.lists(st.tuples(st.integers(0, 16).map(lambda k: k / 16), st.booleans()), min_size=1, max_size=30)
 
@@ -80,7 +82,8 @@ def test_the_curve_adds_up_to_the_calibration_error(case: list[tuple[float, bool
     assert error == pytest.approx(expected_calibration_error(chances, there, bins=bins), abs=1e-12)
     for each in curve:
         assert each.low <= each.mean <= each.high
-        assert 0 <= each.observed_low <= each.observed <= each.observed_high <= 1
+        if each.observed_low is not None and each.observed_high is not None:
+            assert 0 <= each.observed_low <= each.observed <= each.observed_high <= 1
 
 
 def test_the_curve_is_scikit_learns() -> None:
@@ -96,42 +99,59 @@ def test_the_curve_is_scikit_learns() -> None:
     assert [each.mean for each in ours] == pytest.approx(mean.tolist())
 
 
-@pytest.mark.parametrize(("positives", "n"), [(0, 5), (5, 5), (3, 10), (120, 400)])
-@pytest.mark.parametrize("level", [0.9, 0.95])
-def test_wilsons_interval_is_scipys(positives: int, n: int, level: float) -> None:
-    from scipy.stats import binomtest
-
-    theirs = binomtest(positives, n).proportion_ci(level, method="wilson")
-    assert wilson(positives / n, n, level=level) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
-def test_wilson_refuses_what_is_no_share() -> None:
-    for share, n, level in ((1.1, 5, 0.95), (0.5, 0, 0.95), (0.5, 5, 1.0)):
-        with pytest.raises(OptionError):
-            wilson(share, n, level=level)
-
-
-def test_effective_cases() -> None:
-    there = np.array([True, True, False, False, True, False])
-    assert effective_cases(there, np.arange(6)) == 6
-    # The groups exceed half of their cases by 1, -1, 0.5 and -0.5: 2.5 squared, against 1.5 if independent.
-    assert effective_cases(there, np.array([0, 0, 1, 1, 2, 3])) == pytest.approx(6 * 1.5 / 2.5)
-    assert effective_cases(there, np.array([0, 1, 0, 1, 2, 2])) == 6  # never more than there are
-    copies = np.repeat(np.random.default_rng(0).random(50) < 0.4, 8)
-    assert effective_cases(copies, np.repeat(np.arange(50), 8)) == pytest.approx(50)
-    assert (
-        effective_cases(np.ones(6, bool), np.array([0, 0, 0, 1, 1, 1])) == 2
-    )  # nothing varies: groups count
-
-
 def test_groups_widen_the_interval_of_the_curve() -> None:
     there = np.repeat([True, False, True, False, False], 8)
     alone, together = (
         calibration_curve(np.full(40, 0.4), there, groups=groups)[0]
         for groups in (None, np.repeat(np.arange(5), 8).tolist())
     )
-    assert (together.observed_low, together.observed_high) == wilson(0.4, 5)
-    assert (alone.observed_low, alone.observed_high) == wilson(0.4, 40)
+    assert (alone.observed_low, alone.observed_high) == pytest.approx(wilson(0.4, 40))
+    low, high = wilson(0.4, 5)
+    assert together.observed_low is not None
+    assert together.observed_high is not None
+    assert together.observed_low < low  # by Student's t
+    assert together.observed_high > high
+
+
+def test_a_bin_of_few_groups_has_no_interval() -> None:
+    four = calibration_curve(np.full(8, 0.4), np.arange(8) < 3, groups=np.repeat(np.arange(4), 2).tolist())[0]
+    assert (four.observed, four.observed_low, four.observed_high) == (0.375, None, None)
+
+
+def slow_error_by_chance(chances: list[float], there: list[bool], groups: list[int], bins: int) -> float:
+    """Bin by bin: the sum over groups of the square of what its cases lie off the bin's mean."""
+    total = 0.0
+    for b in range(bins):
+        inside = [i for i, p in enumerate(chances) if min(int(p * bins), bins - 1) == b]
+        if inside:
+            mean = sum(chances[i] - there[i] for i in inside) / len(inside)
+            sums = [
+                sum(chances[i] - there[i] - mean for i in inside if groups[i] == group)
+                for group in sorted(set(groups))
+            ]
+            total += math.sqrt(sum(each**2 for each in sums))
+    return math.sqrt(2 / math.pi) * total / len(chances)
+
+
+@given(cases, st.sampled_from([1, 4, 10]))
+def test_the_error_by_chance_is_its_definition(case: list[tuple[float, bool]], bins: int) -> None:
+    chances, there = map(list, zip(*case, strict=True))
+    groups = [number % 4 for number in range(len(chances))]
+    expected = slow_error_by_chance(chances, there, groups, bins)
+    assert error_by_chance(chances, there, groups=groups, bins=bins) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_error_by_chance_is_what_a_calibrated_model_shows() -> None:
+    draws = np.random.default_rng(5)
+    found, expected = np.zeros((2, 200))
+    for at in range(200):
+        chances = draws.random(400)
+        there = draws.random(400) < chances
+        found[at] = expected_calibration_error(chances, there)
+        expected[at] = error_by_chance(chances, there)
+    assert found.min() > 0
+    assert expected.mean() == pytest.approx(found.mean(), rel=0.05)
+    assert error_by_chance([], []) is None
 
 
 @given(cases, st.lists(st.integers(0, 3), min_size=3, max_size=3))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cxr_explain.audit.sections.tables import EstimateTable, Section, row_of
+from cxr_explain.audit.sections.tables import BY_LABEL, EstimateTable, Section, row_of
 
 PERFORMANCE = "Performance by pathology"
 
@@ -20,29 +20,36 @@ def section(statistics: Mapping[str, Any]) -> Section:
         statistics: the statistics of the audit, as `statistics.json` has them.
     """
     rows = [
-        row_of(found, ["pathology"], ["positive", "negative"], IN_PERFORMANCE)
-        for found in statistics["pathologies"]
+        row_of(found, ["pathology"], list(BY_LABEL), IN_PERFORMANCE) for found in statistics["pathologies"]
     ]
     basis = (
         f"{statistics['images']:,} images of {statistics['patients']:,} patients, "
-        f"{statistics['failures']:,} failed. Values with "
-        f"{100 * statistics['level']:g} % intervals from {statistics['resamples']:,} resamples of patients "
-        f"(seed {statistics['seed']}). Uncertain reference labels: policy “{statistics['policy']}”. "
-        "Pathologies that are not mentioned or not labelled count as neither positive nor negative.",
-        "n⁺ and n⁻: images with a positive and with a negative reference label. Sensitivity, specificity, "
-        "PPV and NPV at the operating point: positive from it on. Brier score and ECE (calibration error, 10 "
-        "bins of equal width) of the raw probability: low is good.",
-        *_excluded(statistics["pathologies"]),
+        f"{statistics['failures']:,} failed. Values with {100 * statistics['level']:g} % intervals by "
+        f"patient, or why there is none. Uncertain reference labels: policy “{statistics['policy']}”.",
+        "n⁺ and n⁻: images with a positive and with a negative reference label; Patients⁺ and Patients⁻: "
+        f"patients with such an image. Marked “few”: fewer than {statistics['small']} patients of either "
+        "kind. Sensitivity, specificity, PPV and NPV at the operating point: positive from it on. Brier "
+        "score and ECE (calibration error, 10 bins of equal width) of the raw probability: low is good. ECE "
+        "is above 0 by chance alone; beside it stands what a calibrated model would show.",
+        *_excluded(statistics["pathologies"], statistics["images"]),
     )
-    table = EstimateTable(PERFORMANCE, ("Pathology", "n⁺", "n⁻"), IN_PERFORMANCE, rows)
+    table = EstimateTable(PERFORMANCE, ("Pathology", *BY_LABEL.values()), IN_PERFORMANCE, rows)
     return Section("performance", PERFORMANCE, basis, [table], statistics["notes"])
 
 
-def _excluded(pathologies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """How many reference labels are neither positive nor negative, by reason."""
+def _excluded(pathologies: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
+    """How many reference labels are neither positive nor negative, and which numbers that touches."""
     reasons: Counter[str] = Counter()
     for found in pathologies:
         reasons.update(found["excluded"])
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
-    if told:
-        yield f"Reference labels that count as neither: {told}."
+    if not told:
+        return
+    yield f"Reference labels that count as neither: {told}."
+    shares = [(found["positive"] + found["negative"]) / images for found in pathologies if images]
+    if shares and min(shares) < 1:
+        yield (
+            "PPV, NPV, Brier score and ECE stand on the images with a label that counts, by pathology "
+            f"{100 * min(shares):.0f} to {100 * max(shares):.0f} % of all: they are not those of all images, "
+            "among which positive ones may be rarer."
+        )

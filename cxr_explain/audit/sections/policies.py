@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_explain.audit.sections.tables import EstimateTable, Section, row_of
+from cxr_explain.audit.sections.tables import BY_LABEL, EstimateTable, Section, row_of
 
 IN_POLICIES = ("auroc", "auprc", "sensitivity", "specificity")
 
@@ -18,10 +18,10 @@ def section(statistics: Mapping[str, Any]) -> Section:
     """
     title = "Uncertain reference labels"
     rows = [
-        row_of(found, ["pathology", "policy"], ["positive", "negative"], IN_POLICIES)
+        row_of(found, ["pathology", "policy"], list(BY_LABEL), IN_POLICIES)
         for found in statistics["policies"]
     ]
-    table = EstimateTable(title, ("Pathology", "Policy", "n⁺", "n⁻"), IN_POLICIES, rows, words=2)
+    table = EstimateTable(title, ("Pathology", "Policy", *BY_LABEL.values()), IN_POLICIES, rows, words=2)
     basis = (
         "The same statistics, with uncertain labels left out (ignore), counted as negative (zeros) or as "
         "positive (ones)."

@@ -32,7 +32,7 @@ def section(statistics: Mapping[str, Any]) -> Section:
     ]
     basis = (
         "A difference between subgroups can come from the model, from the labels, or from who is in them. "
-        f"Marked “few”: fewer than {statistics['small']} positives, or fewer than {statistics['small']} "
-        "negatives; not to be relied on."
+        f"Marked “few”: fewer than {statistics['small']} positive patients, or fewer than "
+        f"{statistics['small']} negative ones; not to be relied on."
     )
     return Section("subgroups", "Subgroups", [basis], tables)

@@ -29,7 +29,15 @@ ESTIMATES = {
     "mean": "Mean",
 }
 """Keys of an estimate in the statistics, and the heads of their columns."""
-COUNTS = {"images": "Images", "patients": "Patients", "positive": "n⁺", "negative": "n⁻"}
+BY_LABEL = {
+    "positive": "n⁺",
+    "negative": "n⁻",
+    "positive_patients": "Patients⁺",
+    "negative_patients": "Patients⁻",
+}
+"""Keys of the counts by reference label, and the heads of their columns."""
+
+COUNTS = {"images": "Images", "patients": "Patients", **BY_LABEL}
 """Keys of counts, and the heads of their columns."""
 
 _BESIDE = 4  # estimates side by side in plain text
@@ -43,16 +51,18 @@ class ShownEstimate:
         value: the estimate; None where it is not estimable.
         low: lower end of the interval; None without an interval.
         high: upper end of the interval; None without an interval.
+        withheld: why there is no interval, in few words; None where it is not said.
     """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    withheld: str | None = None
 
     @classmethod
     def of(cls, found: Mapping[str, Any] | None) -> Self:
         """Read one estimate of the statistics."""
-        return cls(*((found or {}).get(key) for key in ("value", "low", "high")))
+        return cls(*((found or {}).get(key) for key in ("value", "low", "high", "withheld")))
 
     @property
     def text(self) -> str:
@@ -73,15 +83,25 @@ class ShownEstimate:
         return "" if self.low is None or self.high is None else f"{self.low:.3f}–{self.high:.3f}"
 
     @property
+    def beneath(self) -> str:
+        """The interval in words, or why there is none; '' where there is nothing to say.
+
+        >>> ShownEstimate(0.8, 0.7, 0.9).beneath, ShownEstimate(0.9, withheld="8 positive patients").beneath
+        ('0.700–0.900', '8 positive patients')
+        """
+        return self.spread or self.withheld or ""
+
+    @property
     def line(self) -> str:
         """The value and its interval in one line of plain text.
 
-        >>> ShownEstimate(0.5, 0.25, 0.75).line, ShownEstimate(1.0).line
-        ('0.500 (0.250 to 0.750)', '1.000 (no interval)')
+        >>> ShownEstimate(0.5, 0.25, 0.75).line, ShownEstimate(0.9, withheld="8 positive patients").line
+        ('0.500 (0.250 to 0.750)', '0.900 (no interval: 8 positive patients)')
         """
         if self.value is None:
             return self.text
-        return f"{self.text} ({self.spread.replace('–', ' to ') or 'no interval'})"
+        without = f"no interval: {self.withheld}" if self.withheld else "no interval"
+        return f"{self.text} ({self.spread.replace('–', ' to ') or without})"
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ class TableRow:
     Args:
         heads: words and counts, first of all.
         estimates: the estimates that follow.
-        few: it rests on few images, and is not to be relied on.
+        few: it rests on few patients, and is not to be relied on.
     """
 
     heads: tuple[str, ...]
@@ -100,7 +120,7 @@ class TableRow:
 
     @property
     def plain_heads(self) -> tuple[str, ...]:
-        """The heads where no colour can say that a row rests on few images."""
+        """The heads where no colour can say that a row rests on few patients."""
         first, second, *others = self.heads
         return first, f"{second} (few)" if self.few else second, *others
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from cxr_explain.errors import OptionError
+from cxr_explain.measures.statistics.basis import Basis
 
 Statistic = Callable[[NDArray[np.intp]], float | None]
 """From indices into the sample, repeated or not, to a number; None where it is not estimable."""
@@ -440,13 +441,35 @@ def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.
     return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), np.nan)
 
 
-def grouped_means(values: NDArray[np.float64], member: NDArray[np.intp], groups: int) -> WeightedStatistics:
-    """Means over cases as a function of how often each group was drawn.
+@dataclass(frozen=True, eq=False)
+class GroupedMeans:
+    """Means over cases as a function of how often each group counts, (groups, b) -> (M, b).
+
+    Args:
+        sums: (M, groups), sums over the cases of each group that have a number.
+        counts: (M, groups), how many these are.
+        bases: M, what each mean rests on.
+    """
+
+    sums: Any
+    counts: Any
+    bases: tuple[Basis, ...]
+
+    def __call__(self, drawn: Multiplicities) -> NDArray[np.float64]:
+        """The means, each group as often as drawn."""
+        return ratio(weighed_sums(self.sums, drawn), weighed_sums(self.counts, drawn))
+
+
+def grouped_means(
+    values: NDArray[np.float64], member: NDArray[np.intp], groups: int, *, patient: str = "patient"
+) -> GroupedMeans:
+    """Means over cases as a function of how often each group counts.
 
     Args:
         values: (n, M), a row for each case; NaN, "not estimable", is left out of the column's mean.
         member: (n,), the group of each case, from 0.
         groups: number of groups.
+        patient: what a group is called where there are too few for an interval.
 
     Returns:
         A function from (groups, b) to (M, b).
@@ -458,9 +481,18 @@ def grouped_means(values: NDArray[np.float64], member: NDArray[np.intp], groups:
     there = ~np.isnan(values)
     case, column = np.nonzero(there)
     shape = values.shape[1], groups
-    sums = summed(column, member[case], shape, values[there])
-    counts = summed(column, member[case], shape)
-    return lambda drawn: ratio(weighed_sums(sums, drawn), weighed_sums(counts, drawn))
+    bases = (
+        Basis.of(
+            np.bincount(member[known], minlength=groups),
+            patient,
+            of_hits=bool(np.isin(numbers[known], (0, 1)).all()),
+            bounded=bool(((numbers[known] >= 0) & (numbers[known] <= 1)).all()),
+        )
+        for numbers, known in zip(values.T, there.T, strict=True)
+    )
+    return GroupedMeans(
+        summed(column, member[case], shape, values[there]), summed(column, member[case], shape), tuple(bases)
+    )
 
 
 def numbered(groups: Iterable[object]) -> NDArray[np.intp]:

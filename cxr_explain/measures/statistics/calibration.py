@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.statistics.bootstrap import (
@@ -20,6 +19,7 @@ from cxr_explain.measures.statistics.bootstrap import (
     weighed_sums,
 )
 from cxr_explain.measures.statistics.discrimination import scored
+from cxr_explain.measures.statistics.intervals import share_estimate
 from cxr_explain.options import check_at_least
 
 BINS = 10
@@ -35,8 +35,8 @@ class CalibrationBin:
         cases: number of cases in the bin, one or more.
         mean: mean probability of these cases.
         observed: share of positives among them.
-        observed_low: lower end of the interval of `observed`.
-        observed_high: upper end of the interval of `observed`.
+        observed_low: lower end of the interval of `observed`; None where too few groups are in the bin.
+        observed_high: upper end of the interval of `observed`; None as the lower one.
     """
 
     low: float
@@ -44,8 +44,8 @@ class CalibrationBin:
     cases: int
     mean: float
     observed: float
-    observed_low: float
-    observed_high: float
+    observed_low: float | None
+    observed_high: float | None
 
 
 def brier(probabilities: ArrayLike, positives: ArrayLike) -> float | None:
@@ -109,9 +109,8 @@ def calibration_curve(
 ) -> tuple[CalibrationBin, ...]:
     """The reliability diagram: for each bin the mean probability and the share of positives.
 
-    The interval of the share is Wilson's, also honest in a bin of few cases. With groups it counts as many
-    cases as the bin would have if they were independent: the cases by the design effect of the groups. Where
-    all cases of a bin are positive, or none, the design effect cannot be seen, and groups are counted.
+    The interval of the share is by group, see :mod:`~cxr_explain.measures.statistics.intervals`; without
+    groups it is Wilson's.
 
     Args:
         probabilities: (n,) of the finding, in [0, 1].
@@ -127,10 +126,6 @@ def calibration_curve(
         OptionError: shapes that differ, values that are no probabilities, no bin, or groups of another
             number.
 
-    Source:
-        Wilson, J. Am. Stat. Assoc. 22 (1927) 209; Korn and Graubard, Survey Methodology 24 (1998) 193, for
-        the effective number of cases.
-
     >>> [(each.mean, each.observed) for each in calibration_curve([0.25, 0.25, 1.0], [False, True, True])]
     [(0.25, 0.5), (1.0, 1.0)]
     """
@@ -143,62 +138,48 @@ def calibration_curve(
     found = []
     for number in np.unique(which):
         inside = which == number
-        means = float(chances[inside].mean()), float(there[inside].mean())
-        low, high = wilson(means[1], effective_cases(there[inside], names[inside]), level=level)
+        mean, observed = float(chances[inside].mean()), float(there[inside].mean())
+        share = share_estimate(there[inside], names[inside], level=level)
         edges = float(number / bins), float((number + 1) / bins)
-        found.append(CalibrationBin(*edges, int(inside.sum()), *means, low, high))
+        found.append(CalibrationBin(*edges, int(inside.sum()), mean, observed, share.low, share.high))
     return tuple(found)
 
 
-def wilson(share: float, cases: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share.
+def error_by_chance(
+    probabilities: ArrayLike, positives: ArrayLike, *, groups: Groups | None = None, bins: int = BINS
+) -> float | None:
+    """About the calibration error that a perfectly calibrated model would show on such images.
+
+    The error of each bin is normal around 0, with the spread that the groups have in the bin, and its
+    absolute value is sqrt(2 / pi) times that spread on average. None without any image.
 
     Args:
-        share: share that was observed, 0 to 1.
-        cases: number of cases that it was observed in; more than 0, not necessarily a whole number.
-        level: confidence level of the interval, between 0 and 1.
+        probabilities: (n,) of the finding, in [0, 1].
+        positives: (n,) bool.
+        groups: (n,), what belongs together, such as the patient of each image; each case by itself without.
+        bins: number of bins, of equal widths over [0, 1].
 
     Raises:
-        OptionError: a share, number or level out of range.
+        OptionError: shapes that differ, values that are no probabilities, or no bin.
 
     Source:
-        Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
+        Kumar, Liang and Ma, Verified Uncertainty Calibration, NeurIPS 2019, section 5, on the bias of plug-in
+        estimates.
 
-    >>> [round(end, 3) for end in wilson(1.0, 5)]
-    [0.566, 1.0]
+    >>> round(error_by_chance([0.5, 0.5, 0.5, 0.5], [False, True, True, False]), 3)
+    0.199
     """
-    if not (0 <= share <= 1 and cases > 0 and 0 < level < 1):
-        raise OptionError(
-            f"a share of {share} of {cases} cases at level {level}", expected="0 to 1, above 0, in (0, 1)"
-        )
-    z = float(ndtri((1 + level) / 2))
-    centre = (share + z * z / (2 * cases)) / (1 + z * z / cases)
-    half = z * math.sqrt(share * (1 - share) / cases + (z / (2 * cases)) ** 2) / (1 + z * z / cases)
-    # The share is always inside, also where rounding would have it outside: at 0 and 1 it is an end.
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
-
-
-def effective_cases(positives: NDArray[np.bool_], group: NDArray[np.intp]) -> float:
-    """How many independent cases tell as much of a share as these, of which some belong together.
-
-    The design effect is the variance of the share between groups by the variance of independent cases; it is
-    taken for 1 where it is less. Where all cases agree it cannot be seen, and each group counts as one case.
-
-    Args:
-        positives: (n,) bool.
-        group: (n,) number of each case's group.
-
-    >>> effective_cases(np.array([True, True, False, False]), np.array([0, 0, 1, 1]))
-    2.0
-    >>> effective_cases(np.array([True, False, True]), np.array([0, 1, 2]))
-    3.0
-    """
-    _, member = np.unique(group, return_inverse=True)
-    n, share = len(member), float(positives.mean())
-    if share in (0.0, 1.0):
-        return float(member.max() + 1)
-    excess = np.bincount(member, weights=positives - share)
-    return n / max(1.0, float((excess**2).sum()) / (n * share * (1 - share)))
+    chances, there = _chances(probabilities, positives)
+    check_at_least(1, bins=bins)
+    if not len(chances):
+        return None
+    which = _bin_of(chances, bins)
+    member = np.arange(len(chances)) if groups is None else numbered(groups)
+    gaps = chances - there
+    mean = np.bincount(which, gaps, bins) / np.maximum(np.bincount(which, minlength=bins), 1)
+    by_group = summed(which, member, (bins, int(member.max()) + 1), gaps - mean[which])
+    spread = np.sqrt((by_group**2).sum(axis=1))
+    return float(math.sqrt(2 / math.pi) * spread.sum() / len(chances))
 
 
 @dataclass(frozen=True, eq=False)

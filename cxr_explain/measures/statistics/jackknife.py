@@ -56,7 +56,7 @@ class LeftOut:
     def degrees_of_freedom(self) -> NDArray[np.float64]:
         """(M,), of the standard error, 1 or more: few where few patients decide.
 
-        With d_b, what the statistic without block b lies off their mean: 3 (sum d_b^2)^2 / sum d_b^4 blocks
+        With d_b, what the statistic without block b lies off their mean: 2 (sum d_b^2)^2 / sum d_b^4 blocks
         count, as in Welch's comparison of two groups, and no more than those that move the statistic; one
         less is left.
 

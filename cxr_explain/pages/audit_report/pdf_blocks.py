@@ -153,12 +153,12 @@ class TableLine:
     @property
     def height(self) -> float:
         """Height in inches."""
-        return 0.29 if any(estimate.spread for estimate in self.row.estimates) else 0.19
+        return 0.29 if any(estimate.beneath for estimate in self.row.estimates) else 0.19
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         colour = QUIET if self.row.few else INK
-        texts = [*((text, "") for text in self.row.heads), *((e.text, e.spread) for e in self.row.estimates)]
+        texts = [*((text, "") for text in self.row.heads), *((e.text, e.beneath) for e in self.row.estimates)]
         for (text, spread), (left, room) in zip(texts, self.head.columns, strict=True):
             page.text(x + left, y + 0.12, text, size=BODY, colour=colour, room=room)
             page.text(x + left, y + 0.23, spread, size=SMALL - 0.6, colour=QUIET, room=room)
@@ -241,9 +241,10 @@ class _Square:
         elif told:
             self._label(*self._at(0.5, 0.5), NOT_ESTIMABLE, size=SMALL)
 
-    def bar(self, x: float, y: float, low: float, high: float) -> None:
-        """A point and its interval upwards."""
-        self._line([(x, low), (x, high)], colour=MARK, weight=0.9)
+    def bar(self, x: float, y: float, low: float | None, high: float | None) -> None:
+        """A point and its interval upwards, where it has one."""
+        if low is not None and high is not None:
+            self._line([(x, low), (x, high)], colour=MARK, weight=0.9)
         self.page.dot(*self._at(x, y), 0.045, face_colour=MARK, edge_colour=MARK)
 
     def _at(self, x: float, y: float) -> tuple[float, float]:

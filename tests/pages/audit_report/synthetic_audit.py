@@ -207,7 +207,8 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
     steps = np.linspace(0, 1, 60)
     pathologies: list[dict[str, Any]] = [
         {
-            "pathology": name, "positive": 120 + at, "negative": 900 - at,
+            "pathology": name, "positive": 120 + at, "negative": 900 - at, "small": False,
+            "positive_patients": 80 + at, "negative_patients": 450 - at,
             "excluded": {"uncertain": 12, "not mentioned": 40, "not labelled": 0}, "patients": 500,
             "operating_point": POINTS[at % len(POINTS)],
             "estimates": {key: estimate() for key in keys},
@@ -225,13 +226,14 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
     ]  # fmt: skip
     pathologies.append({
         "pathology": "Hernia", "positive": 0, "negative": 900, "excluded": {}, "patients": 500,
+        "positive_patients": 0, "negative_patients": 500, "small": True,
         "operating_point": None,
         "estimates": {**dict.fromkeys(keys, none), "specificity": estimate()},
         "curves": {"roc": [], "pr": [], "calibration": []},
     })  # fmt: skip
     subgroups = [
         {"column": column, "value": value, "pathology": name, "images": 300, "patients": 150, "positive": 40,
-         "negative": 260, "small": value == "unknown",
+         "negative": 260, "positive_patients": 30, "negative_patients": 140, "small": value == "unknown",
          "estimates": {
              key: none if value == "unknown" else estimate()
              for key in ("auroc", "sensitivity", "specificity")
@@ -240,7 +242,7 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         for value in values for name in audit.labelled[:3]
     ]  # fmt: skip
     return {
-        "schema": "cxr-explain/statistics/1", "policy": "ignore", "level": 0.95, "resamples": 1000, "seed": 0,
+        "schema": "cxr-explain/statistics/1", "policy": "ignore", "level": 0.95,
         "images": audit.rows - len(audit.failed), "patients": audit.rows // 2, "failures": len(audit.failed),
         "small": 10,
         "notes": ["Possible training overlap: the weights were trained on NIH, and the manifest is of NIH."],
@@ -248,6 +250,7 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         "subgroups": subgroups,
         "policies": [
             {"pathology": "Mass", "policy": policy, "positive": 40, "negative": 700,
+             "positive_patients": 30, "negative_patients": 400,
              "estimates": {key: estimate() for key in keys[:4]}}
             for policy in ("ignore", "zeros", "ones")
         ],
