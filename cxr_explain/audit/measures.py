@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.measures.statistics.basis import LEAST_OF_EACH_KIND, Basis
+from cxr_explain.measures.statistics.basis import Basis
 from cxr_explain.measures.statistics.bootstrap import Multiplicities, ratio, summed, weighed_sums
 from cxr_explain.measures.statistics.calibration import GroupedCalibration, error_by_chance
 from cxr_explain.measures.statistics.discrimination import GroupedScores
@@ -145,10 +145,7 @@ class AgreementMeasures:
         scored, there = self._scored, self._scored.positive
         if measure in _AREAS:
             return min(
-                (
-                    self._of_kind(positive, of_hits=False, least=LEAST_OF_EACH_KIND)
-                    for positive in (True, False)
-                ),
+                (self._of_kind(positive, of_hits=False) for positive in (True, False)),
                 key=lambda basis: basis.patients,
             )
         if measure in ("sensitivity", "specificity"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.subgroups import SMALL
-from cxr_explain.measures.statistics.basis import LEAST_OF_EACH_KIND, LEAST_PATIENTS
+from cxr_explain.measures.statistics.basis import LEAST_FOR_SHARES, LEAST_PATIENTS
 
 
 def data_notes(cases: Cases, without_patient: int) -> Iterator[str]:
@@ -50,9 +50,9 @@ def result_notes(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{small} of {len(document['subgroups'])} cells of subgroups are that small."
     if any(each["withheld"] for each in _estimates(document)):
         yield (
-            "An interval is withheld where none holds: of an area under a curve with fewer than "
-            f"{LEAST_OF_EACH_KIND} positive or negative patients, of a share or a mean with fewer than "
-            f"{LEAST_PATIENTS} patients, of the calibration error always."
+            "An interval is withheld where none holds: of a share of images with fewer than "
+            f"{LEAST_FOR_SHARES} patients, of a mean with fewer than {LEAST_PATIENTS}, of an area under a "
+            f"curve with fewer than {LEAST_PATIENTS} positive or negative ones, of ECE always."
         )
     if document["images"]:
         yield (

@@ -114,11 +114,11 @@ def test_a_measure_without_a_patient_is_that_of_the_others(measure: Measure) -> 
 
 
 def test_every_measure_says_which_patients_it_rests_on() -> None:
-    """Patient 0 has a positive and a negative image, 1 a positive one that is missed, 2 and 3 negative ones."""
+    """Patient 0 has an image of either kind, 1 a positive one that is missed, 2 and 3 negative ones."""
     chances = np.array([0.9, 0.2, 0.3, 0.8, 0.1, 0.4])
     there = np.array([True, False, True, False, False, False])
     scored = Scored("Mass", chances, there, np.array([0, 0, 1, 2, 2, 3]), 5, 0.5, {})
-    found = {name: basis for name, basis in zip(MEASURES, scored.measured().bases, strict=True)}
+    found = dict(zip(MEASURES, scored.measured().bases, strict=True))
     assert {name: (each.patient, each.patients) for name, each in found.items()} == {
         "auroc": ("positive patient", 2),
         "auprc": ("positive patient", 2),

@@ -48,9 +48,9 @@ def slow_interval(sample: list[tuple[int, int]], level: float) -> tuple[float, f
     if variance > 1e-24 and 0 < share < 1:
         independent = count / (count - 1) * share * (1 - share) / variance
         moving = sum(each != share for each in without)
-        freedom = min(2 * sum(d**2 for d in off) ** 2 / sum(d**4 for d in off), moving) - 1
+        freedom = min(1.5 * sum(d**2 for d in off) ** 2 / sum(d**4 for d in off), moving) - 1
     else:
-        independent, freedom = effective, min(2 * effective, count) - 1
+        independent, freedom = effective, min(1.5 * effective, count) - 1
     hanging = max(1 - effective / images, math.sqrt(1e-9))
     t = float(stats.t.ppf((1 + level) / 2, max(freedom, 1) / hanging**2))
     cases = min(independent, images)

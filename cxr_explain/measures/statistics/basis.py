@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from cxr_explain.support.prose import counted
 
-LEAST_PATIENTS = 5
-"""Patients that an interval of a share or a mean takes; `benchmarks.interval_coverage` says why."""
+LEAST_PATIENTS = 10
+"""Patients that an interval takes; for an area under a curve, positive ones, and negative ones."""
 
-LEAST_OF_EACH_KIND = 10
-"""Patients of the rarer kind, positive or negative, that an interval of an area under a curve takes."""
+LEAST_FOR_SHARES = 5
+"""Patients that the interval of a share of images takes, as of those that are called positive."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Basis:
     patients: int
     effective: float
     images: int | None
-    least: int = LEAST_PATIENTS
+    least: int
     bounded: bool = True
     withheld: str | None = None
 
@@ -65,6 +65,7 @@ class Basis:
             int(np.count_nonzero(sizes)),
             total * total / squares if squares else 0.0,
             int(total) if of_hits else None,
+            LEAST_FOR_SHARES if of_hits else LEAST_PATIENTS,
             **more,
         )
 

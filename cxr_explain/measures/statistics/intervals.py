@@ -20,7 +20,7 @@ from scipy.special import ndtri, stdtrit
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.statistics.basis import Basis
 from cxr_explain.measures.statistics.bootstrap import Multiplicities
-from cxr_explain.measures.statistics.jackknife import LeftOut
+from cxr_explain.measures.statistics.jackknife import COUNTING, LeftOut
 
 _NOT_WITHOUT_ONE = "not estimable without one patient"
 _MANY = 1e9  # degrees of freedom, from which on Student's t is normal
@@ -83,9 +83,9 @@ def ends(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper ends of M intervals, (M,) each, also where so few patients should have none.
 
-    The number of independent cases is P / (P - 1) v (1 - v) / e^2 of the value v, its standard error e and P
-    patients, and no more than there are. Where e is 0 or v is 0 or 1, it cannot be seen, and patients count
-    as `Basis.effective` says.
+    The number of independent cases is v (1 - v) / e^2 of the value v and its standard error e; for hits
+    P / (P - 1) times that, of P patients, and no more than there are. Where e is 0 or v is 0 or 1, it cannot
+    be seen, and patients count as `Basis.effective` says.
     The degrees of freedom are those of the error, by the square of how much of the information hangs on the
     patients: none does where each has one image that is a hit or a miss, and Wilson's own interval is left.
 
@@ -109,9 +109,9 @@ def ends(
     )
     spread = value * (1 - value)
     is_seen = (error > _ROUNDING) & (spread > _ROUNDING)
-    unbiased = spread * patients / np.maximum(patients - 1, 1)
+    unbiased = np.where(np.isfinite(images), spread * patients / np.maximum(patients - 1, 1), spread)
     independent = np.where(is_seen, unbiased / np.where(is_seen, error, 1) ** 2, effective)
-    freedom = np.where(is_seen, found.degrees_of_freedom, np.fmin(2 * effective, patients) - 1)
+    freedom = np.where(is_seen, found.degrees_of_freedom, np.fmin(COUNTING * effective, patients) - 1)
     hanging = np.maximum(1 - effective / np.where(images > 0, images, 1), 0)
     freedom = np.maximum(freedom, 1) / np.maximum(hanging**2, 1 / _MANY)
     t = stdtrit(np.minimum(freedom, _MANY), (1 + level) / 2)
