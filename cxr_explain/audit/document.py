@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cxr_explain.audit.sections import sections_of
+from cxr_explain.audit.sections.headline import Headline
+from cxr_explain.display import html_of
 from cxr_explain.errors import AuditError
 from cxr_explain.support.markdown import as_text
 from cxr_explain.support.plain_table import PlainTable
 from cxr_explain.support.strict_json import DIGEST, is_as_written, read_json, with_digest
+
+STATISTICS = "statistics.json"
+"""Its name in the folder of a run."""
 
 STATISTICS_SCHEMA = "cxr-explain/statistics/4"
 
@@ -65,19 +70,32 @@ class Statistics:
             ) from error
         return found
 
+    @property
+    def headline(self) -> Headline:
+        """What the audit found."""
+        return Headline.of(self.document)
+
     def tables(self) -> Iterator[PlainTable]:
         """What there is to read, as plain tables; see `cxr_explain.audit.sections`."""
         for section in sections_of(self.document):
             yield from section.plain()
 
+    def brief(self) -> str:
+        """The headline and what must be known of it, for a terminal."""
+        return "\n\n".join([self.headline.to_text(), self._notes()]).rstrip()
+
     def to_text(self) -> str:
-        """For a terminal."""
-        return "\n\n".join([*(table.to_text() for table in self.tables()), self._notes()]).rstrip()
+        """For a terminal, the headline first."""
+        tables = (table.to_text() for table in self.tables())
+        return "\n\n".join([self.headline.to_text(), *tables, self._notes()]).rstrip()
 
     def to_markdown(self) -> str:
-        """As GitHub renders it."""
+        """As GitHub renders it, the headline first."""
         tables = [table.to_markdown() for table in self.tables()]
-        return "\n\n".join([*tables, as_text(self._notes())]).rstrip() + "\n"
+        return "\n\n".join([self.headline.to_markdown(), *tables, as_text(self._notes())]).rstrip() + "\n"
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def _notes(self) -> str:
         return "\n".join(f"- {note}" for note in self.document["notes"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_explain.audit.document import Statistics
+from cxr_explain.audit.document import STATISTICS, Statistics
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
@@ -15,8 +15,6 @@ from cxr_explain.explaining.output_names import check_replaceable
 from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.patient_panel import panel
 from cxr_explain.support.whole_file import safe_stem
-
-STATISTICS = "statistics.json"
 
 
 def write_statistics(run: AuditRun, **options: Any) -> Statistics:

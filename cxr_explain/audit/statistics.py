@@ -8,14 +8,17 @@ How often the intervals hold the truth, and where none is given, stands in docs/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cxr_explain.audit.cases import Cases
+from cxr_explain.audit.compared import compared
 from cxr_explain.audit.curves import curves_of
 from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
+from cxr_explain.audit.findings import findings_of
+from cxr_explain.audit.left_out import failures_by_group
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes
@@ -63,6 +66,7 @@ def statistics(
     located: Sequence[Located] = (),
     level: float = 0.95,
     failures: int = 0,
+    failed: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Statistics:
@@ -79,6 +83,7 @@ def statistics(
         located: how well class maps point, from `localisation_of`.
         level: confidence level of the intervals, between 0 and 1.
         failures: images of the audit that could not be explained.
+        failed: whether that leaves out a subgroup, from `failures_by_group`.
         notes: remarks that come before those on the data and the results.
         progress: function that is called with what is being done, in words.
 
@@ -121,7 +126,9 @@ def statistics(
         "small": SMALL,
         "notes": [],
         **filled,
+        "compared": compared(cases, policy=policy, level=level, located=located) | {"failures": [*failed]},
     }
+    document["findings"] = findings_of(document)
     document["notes"] = [*notes, *result_notes(document)]
     return Statistics(document)
 
@@ -155,6 +162,7 @@ def statistics_of(
         located=localisation.located,
         level=level,
         failures=len(run.failures),
+        failed=failures_by_group(run),
         notes=[
             *not_complete(len(rows) + len(run.failures), run.record.rows),
             *training_overlap(run.record.training_sets, run.manifest.source),

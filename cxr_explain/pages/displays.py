@@ -18,7 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_explain.audit.document import STATISTICS, Statistics
+from cxr_explain.audit.sections.headline import TITLE, Headline
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.errors import AuditError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.figures.banner import Notice, notice_of
@@ -47,6 +50,7 @@ class Card:
     Args:
         title: what the object is.
         facts: lines below the title, in a few words each.
+        findings: questions, and the sentences that answer each.
         picture: bytes of a PNG; None without a picture.
         alt: the picture in words.
         notice: a coloured band above the title, for phantoms.
@@ -58,6 +62,7 @@ class Card:
 
     title: str
     facts: Sequence[str] = ()
+    findings: Sequence[tuple[str, Sequence[str]]] = ()
     picture: bytes | None = None
     alt: str = ""
     notice: Notice | None = None
@@ -217,7 +222,7 @@ def manifest_card(manifest: Manifest) -> Card:
 
 @card_of.register
 def audit_run_card(run: AuditRun) -> Card:
-    """How far an audit has come, and what failed; of the place only the folder's name."""
+    """How far an audit has come, what it found, and what failed; of the place only the folder's name."""
     record = run.record
     codes = Counter(run.failures["code"].to_pylist())
     explained, failed = len(run.columns(["image_id"])), sum(codes.values())
@@ -230,14 +235,51 @@ def audit_run_card(run: AuditRun) -> Card:
         + (f" (SHA-256 {record.weights_sha256[:12]})" if record.weights_sha256 else ""),
         f"manifest: {record.manifest_source}",
     ]
+    headline = _headline_of(run, explained)
+    facts.append(
+        "no statistics yet: `cxr-explain stats` writes them" if headline is None else headline.summary
+    )
     return Card(
         title=f"Audit {PurePosixPath(run.place.name.rstrip('/')).name}",
         facts=facts,
+        findings=() if headline is None else _findings(headline),
         notice=notice_of(phantom=_phantoms_alone(run), phantom_only=record.phantom_only),
         header=("Failure", "Images"),
         rows=[(code, n) for code, n in codes.most_common()],
         closing=DISCLAIMER,
     )
+
+
+@card_of.register
+def statistics_card(statistics: Statistics) -> Card:
+    """What the audit found; the tables are in its text."""
+    headline = statistics.headline
+    return Card(
+        title=TITLE,
+        facts=[headline.summary],
+        findings=_findings(headline),
+        closing=f"{headline.few} {headline.basis} {DISCLAIMER}.".strip(),
+    )
+
+
+def _findings(headline: Headline) -> list[tuple[str, list[str]]]:
+    return [
+        (
+            group.question,
+            [f"{each.text} ({each.basis})" for each in group.findings]
+            + ([f"and {len(group.further):,} more"] if group.further else []),
+        )
+        for group in headline.groups
+    ]
+
+
+def _headline_of(run: AuditRun, explained: int) -> Headline | None:
+    """What the statistics that are kept of a run say; None without any, or if they are of another state."""
+    try:
+        found = Statistics.from_json(run.place.read(STATISTICS))
+    except AuditError:
+        return None
+    return found.headline if found.document["images"] == explained else None
 
 
 def _phantoms_alone(run: AuditRun) -> bool:

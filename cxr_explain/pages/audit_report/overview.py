@@ -15,6 +15,7 @@ import numpy as np
 from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.sections import sections_of
+from cxr_explain.audit.sections.headline import Headline
 from cxr_explain.audit.sections.performance import PERFORMANCE
 from cxr_explain.audit.sections.tables import Section, ShownEstimate
 from cxr_explain.audit.store import AuditRun
@@ -114,6 +115,7 @@ class Overview:
         model: name of the model.
         source: name of the data set.
         counts: how many images, failures and patients, in words.
+        headline: what was found; None without statistics.
         facts: titles, and the facts below each: of the data set, the model and the run.
         performance: the estimates of each pathology.
         curves: the curves of each pathology.
@@ -124,6 +126,7 @@ class Overview:
     model: str
     source: str
     counts: str
+    headline: Headline | None
     facts: tuple[tuple[str, tuple[Fact, ...]], ...]
     performance: Section
     curves: tuple[Curves, ...] = field(repr=False)
@@ -139,6 +142,7 @@ class Overview:
             model=run.record.model,
             source=run.manifest.source,
             counts=_counts(run, listing),
+            headline=Headline.of(statistics) if statistics else None,
             facts=(
                 ("Data set", _data(run, listing)),
                 ("Model card", _model(run.record)),

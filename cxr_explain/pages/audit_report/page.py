@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cxr_explain.audit.sections.headline import TITLE
 from cxr_explain.audit.sections.tables import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
@@ -46,6 +47,7 @@ def render_page(contents: Contents) -> str:
     template = environment().get_template("audit.html")
     return template.render(
         overview=contents.overview,
+        headline_title=TITLE,
         queues=queues,
         queues_as_options=[(queue.key, queue.title) for queue in queues],
         pathology_options=[(str(at), _short(name)) for at, name in enumerate(listing.pathologies)],

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from cxr_explain.audit.sections.headline import TITLE, Headline
 from cxr_explain.audit.sections.tables import Section
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import CxrExplainError
@@ -17,7 +18,7 @@ from cxr_explain.figures.facts import FactLists
 from cxr_explain.figures.figure import draw_explanation
 from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import HEADING, SMALL, Block, Page
-from cxr_explain.figures.palette import ALERT, QUIET
+from cxr_explain.figures.palette import ALERT, INK, QUIET
 from cxr_explain.figures.pdf_fonts import truetype_outlines
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
@@ -141,6 +142,8 @@ def _overview(overview: Overview) -> Iterator[Block]:
     for alert in overview.alerts:
         yield Paragraph(alert, _ROOM, ALERT, "bold")
     yield Paragraph(f"{overview.model} on {overview.source}: {overview.counts}.", _ROOM)
+    if overview.headline is not None:
+        yield from _headline(overview.headline)
     yield FactLists(overview.facts, _ROOM, label_width=1.0)
     yield from _section(overview.performance)
     drawn = [curves for curves in overview.curves if curves.are_there]
@@ -149,6 +152,20 @@ def _overview(overview: Overview) -> Iterator[Block]:
     yield from (CurvePlots(drawn[at : at + 2], _ROOM) for at in range(0, len(drawn), 2))
     for section in overview.sections:
         yield from _section(section)
+
+
+def _headline(headline: Headline) -> Iterator[Block]:
+    yield Title(TITLE, _ROOM)
+    yield Paragraph(headline.summary, _ROOM)
+    for group in headline.shown:
+        yield Paragraph(group.question, _ROOM, INK, "bold")
+        for each in group.findings:
+            yield Paragraph(f"•  {each.named}", _ROOM, INK)
+            yield Paragraph(f"    {each.basis}", _ROOM)
+        if group.further:
+            yield Paragraph(f"    and {len(group.further):,} more", _ROOM)
+    for text in (headline.few, headline.basis):
+        yield Paragraph(text, _ROOM)
 
 
 def _section(section: Section) -> Iterator[Block]:

@@ -263,6 +263,28 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
             {"pathology": "Effusion", "images": 6, "patients": 6,
              "estimates": {key: estimate() for key in LOCALISATION}}
         ],
+        "compared": {
+            "cases": [{"image": _first(audit), "pathology": "Mass", "positive": True, "probability": 0.02,
+                       "chance": 0.01}],
+        },
+        "findings": {
+            "alpha": 0.05, "kinds": 2, "compared": {"pathology": 9, "labels": 5},
+            "found": [*(_finding("pathology", name, {"subject": name}) for name in audit.labelled[:4]),
+                      _finding("labels", "Swapped?", {"patient": _first(audit)}, [_first(audit)])],
+            "few": {"pathology": ["Hernia (0 patients with, 500 without)"]},
+        },
+    }  # fmt: skip
+
+
+def _first(audit: SyntheticAudit) -> str:
+    return str(audit.results["image_id"][0].as_py())
+
+
+def _finding(kind: str, about: str, cases: dict[str, str], images: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "kind": kind, "text": f"{about}: AUROC 0.520, below 0.7.", "cases": cases, "images": [*images],
+        "estimate": {"of": "AUROC", "value": 0.52, "low": 0.45, "high": 0.6}, "size": 0.18,
+        "counts": {"positive patients": 40, "negative patients": 260}, "p": 0.0001, "p_adjusted": 0.002,
     }  # fmt: skip
 
 
