@@ -17,7 +17,7 @@ from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.label_chances import contradicted, first_cases, label_chances
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located
 from cxr_explain.audit.measures import Scored
-from cxr_explain.measures.statistics.basis import LEAST_OF_EACH_KIND, Basis
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.bootstrap import grouped_means
 from cxr_explain.measures.statistics.discrimination import youden
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
@@ -51,7 +51,7 @@ def compared(
 
     Returns:
         "pathologies" and "localisation", by pathology, without comparisons where there are fewer than
-        `LEAST_OF_EACH_KIND` patients; "labels"; and "cases", those to open first.
+        `LEAST_PATIENTS` patients; "labels"; and "cases", those to open first.
     """
     scored = [Scored.of(cases, pathology, policy=policy) for pathology in cases.pathologies]
     labelled = label_chances(cases, policy=policy)
@@ -67,7 +67,7 @@ def compared(
 
 
 def _of_pathology(scored: Scored, level: float) -> dict[str, Any]:
-    if min(scored.counts[f"{kind}_patients"] for kind in ("positive", "negative")) < LEAST_OF_EACH_KIND:
+    if min(scored.counts[f"{kind}_patients"] for kind in ("positive", "negative")) < LEAST_PATIENTS:
         return {}
     return {
         "auroc": {"p": discrimination_p(scored), "bar": AUROC_BAR},
@@ -181,7 +181,7 @@ def _against_chance(cases: Cases, located: Sequence[Located]) -> dict[str, Any]:
     hits = np.array([each.values for each in located], np.float64)[:, at]
     known = ~np.isnan(hits).any(axis=1)
     sizes = {"patients": len(np.unique(patients[known]))}
-    if sizes["patients"] < LEAST_OF_EACH_KIND:
+    if sizes["patients"] < LEAST_PATIENTS:
         return sizes
     peak, chance = hits[known].mean(axis=0).tolist()
     bar = min(chance + MAP_MARGIN, (chance + 1) / 2)

@@ -26,6 +26,7 @@ from cxr_explain.audit.measures import Scored
 from cxr_explain.audit.sections.headline import Headline
 from cxr_explain.audit.statistics import statistics
 from cxr_explain.errors import AuditError
+from cxr_explain.measures.statistics.jackknife import COUNTING
 
 STATES = {True: 1, False: 0}
 
@@ -52,7 +53,7 @@ def jackknife_p(of: Callable[[Sequence[int]], float], patients: Sequence[int], b
     n = len(without)
     error = math.sqrt((n - 1) / n * math.fsum(squares))
     moving = sum(each != value for each in without)
-    counting = 3 * math.fsum(squares) ** 2 / math.fsum(square**2 for square in squares)
+    counting = COUNTING * math.fsum(squares) ** 2 / math.fsum(square**2 for square in squares)
     return float(scipy.stats.t.cdf((value - bar) / error, max(min(counting, moving) - 1, 1)))
 
 
@@ -284,7 +285,7 @@ def test_the_labels_of_one_patient_are_asked_after_by_their_images() -> None:
     states[given.patients == 17] = 1 - states[given.patients == 17]
     (found,) = found_in(cases(states=states))
     assert found["kind"] == "labels"
-    assert found["images"] == ("image 34.png", "image 35.png")
+    assert found["images"] == ["image 34.png", "image 35.png"]
     assert found["cases"] == {"patient": "image 34.png"}
     assert "of one patient swapped?" in found["text"]
 
@@ -417,7 +418,7 @@ def test_a_finding_in_words() -> None:
     assert (
         shown.basis == "share 95 % interval 0.250 to 0.750; 1 positive patient; 9 images; p = 0.01 adjusted"
     )
-    assert shown.address == "#cases?patient=a%20b/%C3%BC.png"
+    assert shown.address == "#cases?patient=a%20b%2F%C3%BC.png"
     assert shown.named == "Swapped? Images: 0.png, 1.png, 2.png, 3.png, 4.png, 5.png and 3 others."
 
 

@@ -80,7 +80,7 @@ def test_each_planted_fault_is_the_top_finding_of_its_kind(first_page: tuple[str
     assert first_of(findings, "operating point")["cases"] == {
         "subject": MOVED, "side": "above", "state": "negative"
     }  # fmt: skip
-    assert first_of(findings, "labels")["images"] == (f"image-{2 * SWAPPED}", f"image-{2 * SWAPPED + 1}")
+    assert first_of(findings, "labels")["images"] == [f"image-{2 * SWAPPED}", f"image-{2 * SWAPPED + 1}"]
 
 
 def test_the_first_page_says_them_and_leads_to_the_cases(first_page: tuple[str, dict[str, Any]]) -> None:

@@ -39,6 +39,10 @@ KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 """In the order in which their findings are told."""
 
 
+_HOW = frozenset({"adjusted", "enough"})
+"""Fields of a finding that say how it is to be chosen."""
+
+
 def findings_of(document: Mapping[str, Any], rules: Sequence[FindingRule] = RULES) -> dict[str, Any]:
     """The findings of an audit, as its statistics keep them.
 
@@ -83,9 +87,10 @@ def findings_of(document: Mapping[str, Any], rules: Sequence[FindingRule] = RULE
 
 def _shown(compared: Sequence[Finding], shares: int) -> Iterator[dict[str, Any]]:
     """Of the comparisons of one kind those that more than chance would bring, the largest first."""
-    adjusted = holm([each.p for each in compared])
+    stepped = holm([None if each.adjusted else each.p for each in compared])
+    adjusted = [each.p if each.adjusted else p for each, p in zip(compared, stepped, strict=True)]
     told = [None if p is None else min(1.0, shares * p) for p in adjusted]
     found = [(each, p) for each, p in zip(compared, told, strict=True) if p is None or p <= ALPHA]
     for finding, p in sorted(found, key=lambda pair: -pair[0].size):
-        plain = {name: value for name, value in asdict(finding).items() if name != "enough"}
+        plain = {name: value for name, value in asdict(finding).items() if name not in _HOW}
         yield plain | {"p_adjusted": p}

@@ -25,6 +25,7 @@ class Finding:
         counts: what it rests on, such as {"positive patients": 12}.
         size: how far the number is from what it would be without the fault, for the order within a kind.
         p: of the comparison, before it is adjusted; None where the rule is no test, as for failures.
+        adjusted: whether p is adjusted for the number of comparisons of its kind already.
         cases: the filter of the report's list that shows the cases, by the names of its controls, such as
             {"queue": "disagreements", "subject": "Mass"}.
         images: names of the images that it is about, where they are few; never a patient's.
@@ -38,6 +39,7 @@ class Finding:
     counts: Mapping[str, int]
     size: float
     p: float | None = None
+    adjusted: bool = False
     cases: Mapping[str, str] = field(default_factory=dict)
     images: Sequence[str] = ()
     enough: bool = True

@@ -24,6 +24,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
             {"images": len(images), "labels": labels},
             size=found["evidence"],
             p=found["p"],
+            adjusted=True,
             cases={"patient": images[0]},
             images=images,
         )
