@@ -416,7 +416,7 @@ def test_a_finding_in_words() -> None:
     headline = Headline.of({**document, "findings": findings_of({}, [lambda _: iter([finding])])})
     (shown,) = headline.groups[0].findings
     assert (
-        shown.basis == "share 95 % interval 0.250 to 0.750; 1 positive patient; 9 images; p = 0.01 adjusted"
+        shown.basis == "share 95 % interval 0.250 to 0.750; 1 positive patient; 9 images; adjusted p = 0.01"
     )
     assert shown.address == "#cases?patient=a%20b%2F%C3%BC.png"
     assert shown.named == "Swapped? Images: 0.png, 1.png, 2.png, 3.png, 4.png, 5.png and 3 others."

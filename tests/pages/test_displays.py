@@ -18,6 +18,8 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 
 import cxr_explain as cxr
 from cxr_explain import Manifest, Radiograph, fuse, rank
+from cxr_explain.audit.example import example_audit
+from cxr_explain.audit.results import write_statistics
 from cxr_explain.audit.run import run_audit
 from cxr_explain.errors import OutputError
 from cxr_explain.figures.palette import class_styles
@@ -163,6 +165,17 @@ def test_an_audit_says_how_far_it_is(tmp_path: Path) -> None:
     assert "not-an-image 1" in words
     assert str(tmp_path) not in words
     assert "broken" not in words
+    assert "no statistics yet" in words
+
+
+def test_an_audit_says_what_its_statistics_found(tmp_path: Path) -> None:
+    run = example_audit(tmp_path)
+    write_statistics(run)
+    words = check(run._repr_html_())
+    assert "No finding in " in words
+    kept = tmp_path / "run" / "statistics.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"images": 2', b'"images": 3'))
+    assert "no statistics yet" in check(run._repr_html_())
 
 
 def moved(explorer: Explorer) -> np.ndarray:

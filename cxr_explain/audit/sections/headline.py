@@ -72,7 +72,7 @@ class ShownFinding:
         parts = [" ".join([*filter(None, [found["estimate"].get("of")]), interval])]
         parts += [counted(n, noun.removesuffix("s"), noun) for noun, n in found["counts"].items()]
         if found["p_adjusted"] is not None:
-            parts.append(f"p {_probability(found['p_adjusted'])} adjusted")
+            parts.append(f"adjusted p {_probability(found['p_adjusted'])}")
         return cls(
             text=found["text"],
             basis="; ".join(parts),

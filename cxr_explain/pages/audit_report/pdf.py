@@ -31,6 +31,7 @@ PDF_CASES = 30
 
 _WIDTH, _HEIGHT, _MARGIN = 11.69, 8.27, 0.5
 _ROOM = _WIDTH - 2 * _MARGIN
+_INDENT = 0.12
 _DPI = 150
 _TOLD_EVERY = 10
 _METADATA = {
@@ -160,10 +161,10 @@ def _headline(headline: Headline) -> Iterator[Block]:
     for group in headline.shown:
         yield Paragraph(group.question, _ROOM, INK, "bold")
         for each in group.findings:
-            yield Paragraph(f"•  {each.named}", _ROOM, INK)
-            yield Paragraph(f"    {each.basis}", _ROOM)
+            yield Paragraph(f"• {each.named}", _ROOM, INK, indent=_INDENT)
+            yield Paragraph(each.basis, _ROOM, indent=2 * _INDENT)
         if group.further:
-            yield Paragraph(f"    and {len(group.further):,} more", _ROOM)
+            yield Paragraph(f"and {len(group.further):,} more", _ROOM, indent=2 * _INDENT)
     for text in (headline.few, headline.basis):
         yield Paragraph(text, _ROOM)
 

@@ -69,16 +69,18 @@ class Paragraph:
         width: width of the block in inches.
         colour: colour of the letters.
         face: face of the letters.
+        indent: how far all lines are moved to the right, in inches.
     """
 
     text: str
     width: float
     colour: str = QUIET
     face: Face = "regular"
+    indent: float = 0.0
 
     @cached_property
     def _lines(self) -> list[str]:
-        return LIGHT.typeface.wrap(self.text, self.width, BODY, self.face, lines=8)
+        return LIGHT.typeface.wrap(self.text, self.width - self.indent, BODY, self.face, lines=8)
 
     @property
     def height(self) -> float:
@@ -88,7 +90,14 @@ class Paragraph:
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""
         for number, line in enumerate(self._lines, start=1):
-            page.text(x, y + _LINE * number - 0.02, line, size=BODY, face=self.face, colour=self.colour)
+            page.text(
+                x + self.indent,
+                y + _LINE * number - 0.02,
+                line,
+                size=BODY,
+                face=self.face,
+                colour=self.colour,
+            )
 
 
 @dataclass

@@ -54,7 +54,8 @@ def test_three_of_a_kind_are_shown_and_the_fourth_is_a_click_away(page: str) -> 
 
 def test_each_finding_says_what_it_rests_on(page: str) -> None:
     assert (
-        "AUROC 95 % interval 0.450 to 0.600; 40 positive patients; 260 negative patients; p = 0.002" in page
+        "AUROC 95 % interval 0.450 to 0.600; 40 positive patients; 260 negative patients; adjusted p = 0.002"
+        in page
     )
 
 
