@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cxr_explain.errors import AuditError
 from cxr_explain.measures.statistics.bootstrap import numbered
 from cxr_explain.options import Uncertain, check_option
+from cxr_explain.reference.joining import MOST_VALUES
 from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ AGE_BANDS: tuple[tuple[int, str], ...] = (
     (121, "80+"),
 )
 """The age in years below which a band ends, and its name."""
-
-MOST_VALUES = 12
-"""Different values that a further column of a manifest may have to make subgroups."""
 
 
 @dataclass(frozen=True, eq=False)

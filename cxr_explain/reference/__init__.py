@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cxr_explain.reference.data_sets.registry import DataSet as DataSet
     from cxr_explain.reference.data_sets.registry import make_manifest as make_manifest
     from cxr_explain.reference.entry import Entry as Entry
+    from cxr_explain.reference.joining import JoinedManifest as JoinedManifest
+    from cxr_explain.reference.joining import join_columns as join_columns
     from cxr_explain.reference.manifest import Manifest as Manifest
     from cxr_explain.reference.masks import MaskReference as MaskReference
     from cxr_explain.reference.standard import ReferenceStandard as ReferenceStandard
@@ -31,6 +33,7 @@ _HOMES = {
     "csv_file": ("parse_manifest", "read_manifest", "write_manifest"),
     "data_sets.registry": ("DATA_SETS", "DataSet", "make_manifest"),
     "entry": ("Entry",),
+    "joining": ("JoinedManifest", "join_columns"),
     "manifest": ("Manifest",),
     "masks": ("MaskReference",),
     "standard": ("ReferenceStandard", "read_references"),
