@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,12 +83,6 @@ def ends(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper ends of M intervals, (M,) each, also where so few patients should have none.
 
-    The number of independent cases is v (1 - v) / e^2 of the value v and its standard error e; for hits
-    P / (P - 1) times that, of P patients, and no more than there are. Where e is 0 or v is 0 or 1, it cannot
-    be seen, and patients count as `Basis.effective` says.
-    The degrees of freedom are those of the error, by the square of how much of the information hangs on the
-    patients: none does where each has one image that is a hit or a miss, and Wilson's own interval is left.
-
     Args:
         found: M statistics, and without each block of patients.
         bases: M, what each rests on.
@@ -96,33 +90,77 @@ def ends(
 
     Returns:
         NaN where the statistic is not estimable, or not without some block.
-
-    Source:
-        Wilson, J. Am. Stat. Assoc. 22 (1927) 209; Korn and Graubard, Survey Methodology 24 (1998) 193, for
-        the number of cases and Student's t; Kottas, Kuss and Zapf, BMC Med. Res. Methodol. 14 (2014) 26,
-        for the area under the ROC curve.
     """
-    value, error = found.value, found.standard_error
-    patients, effective, images = (
-        np.array([math.inf if number is None else number for number in column], np.float64)
-        for column in zip(*((each.patients, each.effective, each.images) for each in bases), strict=True)
-    )
-    spread = value * (1 - value)
-    is_seen = (error > _ROUNDING) & (spread > _ROUNDING)
-    unbiased = np.where(np.isfinite(images), spread * patients / np.maximum(patients - 1, 1), spread)
-    independent = np.where(is_seen, unbiased / np.where(is_seen, error, 1) ** 2, effective)
-    freedom = np.where(is_seen, found.degrees_of_freedom, np.fmin(COUNTING * effective, patients) - 1)
-    hanging = np.maximum(1 - effective / np.where(images > 0, images, 1), 0)
-    freedom = np.maximum(freedom, 1) / np.maximum(hanging**2, 1 / _MANY)
-    t = stdtrit(np.minimum(freedom, _MANY), (1 + level) / 2)
-    low, high = wilson_ends(value, np.minimum(independent, images), t)
+    low, high = IndependentCases.of(found, bases).ends(level)
     plain_low, plain_high = found.interval(level)
     is_bounded = np.array([each.bounded for each in bases], bool)
-    is_known = ~np.isnan(error)
-    return (
-        np.where(is_known, np.where(is_bounded, low, plain_low), np.nan),
-        np.where(is_known, np.where(is_bounded, high, plain_high), np.nan),
-    )
+    return np.where(is_bounded, low, plain_low), np.where(is_bounded, high, plain_high)
+
+
+@dataclass(frozen=True, eq=False)
+class IndependentCases:
+    """M statistics from 0 to 1, and how many independent cases would tell as much of each.
+
+    Args:
+        value: (M,); NaN where not estimable.
+        cases: (M,); NaN where the statistic is not estimable without some block.
+        freedom: (M,) degrees of freedom of Student's t.
+    """
+
+    value: NDArray[np.float64]
+    cases: NDArray[np.float64]
+    freedom: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, found: LeftOut, bases: Sequence[Basis]) -> Self:
+        """Count them.
+
+        Their number is v (1 - v) / e^2 of the value v and its standard error e; for hits P / (P - 1) times
+        that, of P patients, and no more than there are. Where e is 0 or v is 0 or 1, it cannot be seen, and
+        patients count as `Basis.effective` says.
+        The degrees of freedom are those of the error, by the square of how much of the information hangs on
+        the patients: none does where each has one image that is a hit or a miss, and Wilson's own interval is
+        left.
+
+        Args:
+            found: M statistics, and without each block of patients.
+            bases: M, what each rests on.
+
+        Source:
+            Korn and Graubard, Survey Methodology 24 (1998) 193, for the number of cases and Student's t;
+            Kottas, Kuss and Zapf, BMC Med. Res. Methodol. 14 (2014) 26, for the area under the ROC curve.
+        """
+        value, error = found.value, found.standard_error
+        patients, effective, images = (
+            np.array([math.inf if number is None else number for number in column], np.float64)
+            for column in zip(*((each.patients, each.effective, each.images) for each in bases), strict=True)
+        )
+        spread = value * (1 - value)
+        is_seen = (error > _ROUNDING) & (spread > _ROUNDING)
+        unbiased = np.where(np.isfinite(images), spread * patients / np.maximum(patients - 1, 1), spread)
+        independent = np.where(is_seen, unbiased / np.where(is_seen, error, 1) ** 2, effective)
+        freedom = np.where(is_seen, found.degrees_of_freedom, np.fmin(COUNTING * effective, patients) - 1)
+        hanging = np.maximum(1 - effective / np.where(images > 0, images, 1), 0)
+        freedom = np.maximum(freedom, 1) / np.maximum(hanging**2, 1 / _MANY)
+        cases = np.where(np.isnan(error), np.nan, np.minimum(independent, images))
+        return cls(value, cases, np.minimum(freedom, _MANY))
+
+    @classmethod
+    def together(cls, parts: Sequence[IndependentCases]) -> Self:
+        """Several, one after the other."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
+    def ends(self, level: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper ends of Wilson's intervals, (M,) each.
+
+        Args:
+            level: confidence level between 0 and 1; one, or one for each statistic.
+
+        >>> found = IndependentCases(np.array([1.0]), np.array([5.0]), np.array([1e9]))
+        >>> [end.round(3).tolist() for end in found.ends(0.95)]
+        [[0.566], [1.0]]
+        """
+        return wilson_ends(self.value, self.cases, stdtrit(self.freedom, (1 + np.asarray(level)) / 2))
 
 
 def shares_left_out(hits: ArrayLike, images: ArrayLike) -> LeftOut:

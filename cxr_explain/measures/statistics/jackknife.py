@@ -132,10 +132,8 @@ def leave_out(
     >>> found.value.tolist(), found.without.tolist(), found.standard_error.round(3).tolist()
     ([3.0], [[4.0, 3.5, 1.5]], [1.528])
     """
-    blocks = min(groups, most_blocks)
-    block_of = np.arange(groups) % max(blocks, 1)
-    if blocks < groups:
-        np.random.default_rng(seed).shuffle(block_of)
+    block_of = blocks_of(groups, most_blocks=most_blocks, seed=seed)
+    blocks = int(block_of.max(initial=-1)) + 1
     values = [statistic(np.ones((groups, 1), np.float32))[:, 0] for statistic in statistics]
     found: list[list[NDArray[np.float64]]] = [[np.empty((len(value), 0))] for value in values]
     for first in range(0, blocks, _AT_ONCE):
@@ -144,3 +142,20 @@ def leave_out(
         for statistic, parts in zip(statistics, found, strict=True):
             parts.append(statistic(counts))
     return [LeftOut(value, np.hstack(parts)) for value, parts in zip(values, found, strict=True)]
+
+
+def blocks_of(groups: int, *, most_blocks: int = MOST_BLOCKS, seed: int = 0) -> NDArray[np.intp]:
+    """(groups,): the block that each group is left out with, from 0; one for each where they are few.
+
+    Args:
+        groups: number of groups, such as patients.
+        most_blocks: number of blocks, where there are more groups than that.
+        seed: seed of the draw that puts groups into blocks.
+
+    >>> blocks_of(3).tolist(), sorted(blocks_of(5, most_blocks=2).tolist())
+    ([0, 1, 2], [0, 0, 0, 1, 1])
+    """
+    block_of = np.arange(groups) % max(min(groups, most_blocks), 1)
+    if most_blocks < groups:
+        np.random.default_rng(seed).shuffle(block_of)
+    return block_of
