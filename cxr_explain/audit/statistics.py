@@ -18,6 +18,7 @@ from cxr_explain.audit.compared import compared
 from cxr_explain.audit.curves import curves_of
 from cxr_explain.audit.document import STATISTICS_SCHEMA, Statistics
 from cxr_explain.audit.findings import findings_of
+from cxr_explain.audit.gaps import gaps_of
 from cxr_explain.audit.left_out import failures_by_group
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, localisation_of
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
@@ -68,6 +69,8 @@ def statistics(
     failures: int = 0,
     failed: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
+    references: Mapping[str, str] | None = None,
+    joined: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Statistics:
     """All statistics of an audit.
@@ -85,10 +88,12 @@ def statistics(
         failures: images of the audit that could not be explained.
         failed: whether that leaves out a subgroup, from `failures_by_group`.
         notes: remarks that come before those on the data and the results.
+        references: by column, the value that the column's other values are compared with, besides the rest.
+        joined: where columns come from that the manifest did not have, see `JoinedManifest.record`.
         progress: function that is called with what is being done, in words.
 
     Raises:
-        OptionError: an unknown policy, or a level outside of (0, 1).
+        OptionError: an unknown policy, a level outside of (0, 1), or a reference that no image has.
 
     >>> cases = Cases(
     ...     ids=tuple("abcd"), patients=np.arange(4), pathologies=("Mass",), operating_points=(0.5,),
@@ -108,6 +113,8 @@ def statistics(
         "where": list(_where(cases)),
         "localisation": list(_located(cases, located)),
     }
+    tell("comparing subgroups")
+    gaps = gaps_of(cases, policy=policy, level=level, references=references)
     tell(f"intervals: leaving out {counted(cases.groups, 'patient')} in turns")
     measures = [entry.measures for section in sections.values() for entry in section]
     found = iter(leave_out(measures, cases.groups))
@@ -124,9 +131,12 @@ def statistics(
         "patients": cases.groups,
         "failures": failures,
         "small": SMALL,
+        "references": dict(references or {}),
+        "joined": None if joined is None else dict(joined),
         "notes": [],
         **filled,
         "compared": compared(cases, policy=policy, level=level, located=located) | {"failures": [*failed]},
+        **gaps,
     }
     document["findings"] = findings_of(document)
     document["notes"] = [*notes, *result_notes(document)]
@@ -137,6 +147,7 @@ def statistics_of(
     run: AuditRun,
     *,
     policy: Uncertain | None = None,
+    references: Mapping[str, str] | None = None,
     level: float = 0.95,
     progress: Callable[[str], None] | None = None,
 ) -> Statistics:
@@ -145,12 +156,14 @@ def statistics_of(
     Args:
         run: the audit.
         policy: what an uncertain reference label counts as; as the audit was asked by default.
+        references: by column, the value that the column's other values are compared with, besides the rest.
         level: confidence level of the intervals, between 0 and 1.
         progress: function that is called with what is being done, in words.
 
     Raises:
         AuditError: a store that cannot be read.
-        OptionError: an unknown policy, or a level outside of (0, 1).
+        ManifestError: a table that cannot be joined.
+        OptionError: an unknown policy, a level outside of (0, 1), or a reference that no image has.
     """
     cases = Cases.of(run)
     localisation = localisation_of(run, progress=progress)
@@ -168,7 +181,10 @@ def statistics_of(
             *training_overlap(run.record.training_sets, run.manifest.source),
             *data_notes(cases, without_patient),
             *localisation.notes,
+            *(run.further.notes if run.further else ()),
         ],
+        references=references,
+        joined=run.further.record if run.further else None,
         progress=progress,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.csv_file import parse_manifest
+from cxr_explain.reference.joining import JoinedManifest, join_columns
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.spreadsheet import safe_cell
 from cxr_explain.support.strict_json import read_json
@@ -202,6 +204,7 @@ class AuditRun:
         record: its identity.
         named_images: the image folder or its URL, as the user named it; None stands for the folder of this
             machine that the audit read.
+        join: a CSV file with further columns for the manifest; see `cxr_explain.reference.join_columns`.
 
     >>> from tempfile import TemporaryDirectory
     >>> from cxr_explain.audit.example import example_audit
@@ -214,14 +217,22 @@ class AuditRun:
     place: Place
     record: Record
     named_images: str | None = None
+    join: Path | None = None
 
     @classmethod
-    def open(cls, where: str | PathLike[str], *, images: str | PathLike[str] | None = None) -> Self:
+    def open(
+        cls,
+        where: str | PathLike[str],
+        *,
+        images: str | PathLike[str] | None = None,
+        join: str | PathLike[str] | None = None,
+    ) -> Self:
         """Open a run's folder; the files of a finished one are compared with their digests.
 
         Args:
             where: the folder, or its URL.
             images: the image folder or its URL, where it moved or is not on this machine.
+            join: a CSV file with further columns for the manifest, which is read when they are asked for.
 
         Raises:
             AuditError: no such folder, not one of an audit, or one with a file that was changed since.
@@ -236,18 +247,29 @@ class AuditRun:
         record = record_in(place)
         if place.exists(SEAL):
             check_seal(place, SEALED)
-        return cls(place, record, None if images is None else os.fspath(images))
+        named = None if images is None else os.fspath(images)
+        return cls(place, record, named, None if join is None else Path(join))
 
     def __repr__(self) -> str:
         return f"<AuditRun of {self.record.rows} images by {self.record.model}>"
 
-    @cached_property
+    @property
     def manifest(self) -> Manifest:
-        """The manifest as it was when the audit began.
+        """The manifest as it was when the audit began, with the columns that were joined to it since.
 
         Raises:
             AuditError: another one.
+            ManifestError: a table that cannot be joined.
         """
+        return self.further.manifest if self.further else self._manifest
+
+    @cached_property
+    def further(self) -> JoinedManifest | None:
+        """The columns that were joined since, and where they come from; None where no table was named."""
+        return None if self.join is None else join_columns(self._manifest, self.join)
+
+    @cached_property
+    def _manifest(self) -> Manifest:
         content, source = self.place.read(MANIFEST), f"{self.place.name}/{MANIFEST}"
         found = hashlib.sha256(content).hexdigest()
         if found != self.record.manifest_sha256:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.audit.cases import AGE_BANDS, Cases, TextColumn
+from cxr_explain.audit.cases import Cases, TextColumn
 from cxr_explain.audit.measures import Measure, Scored
 from cxr_explain.options import Uncertain
 
@@ -19,7 +21,7 @@ SMALL = 10
 
 UNKNOWN = "unknown"
 
-_AGES = tuple(name for _, name in AGE_BANDS)
+_FROM = re.compile(r"(under )?(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 def is_small(counts: Mapping[str, int]) -> bool:
@@ -51,7 +53,7 @@ def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[tuple[dict[str, Any
 
 
 def members(values: TextColumn) -> dict[str, NDArray[np.bool_]]:
-    """The images of each value, (n,) bool: ages in their order, others by name, the unknown last.
+    """The images of each value, (n,) bool: bands of numbers in their order, others by name, the unknown last.
 
     >>> [(value, at.tolist()) for value, at in members(("M", None, "F")).items()]
     [('F', [False, False, True]), ('M', [True, False, False]), ('unknown', [False, True, False])]
@@ -60,5 +62,7 @@ def members(values: TextColumn) -> dict[str, NDArray[np.bool_]]:
     return {value: column == value for value in sorted(set(column.tolist()), key=_place)}
 
 
-def _place(value: str) -> tuple[bool, int, str]:
-    return value == UNKNOWN, _AGES.index(value) if value in _AGES else len(_AGES), value
+def _place(value: str) -> tuple[bool, float, bool, str]:
+    number = _FROM.match(value)
+    begin = float(number[2]) if number else math.inf
+    return value == UNKNOWN, begin, number is not None and not number[1], value

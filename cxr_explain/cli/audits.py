@@ -46,6 +46,7 @@ class DataSetPanel(Panel):
         labeler: program that made MIMIC's labels: chexpert or negbio.
         masks: kind of CheXlocalize's outlines: segmentation or annotation.
         further_pathologies: for csv, names of pathologies beside the known ones, separated by commas.
+        join: CSV file with further columns, such as insurance or scanner, by a column image_id or patient.
     """
 
     source: Annotated[str, typer.Option(metavar="PATH")]
@@ -57,6 +58,7 @@ class DataSetPanel(Panel):
     labeler: Annotated[str | None, typer.Option(show_default="chexpert")] = None
     masks: Annotated[str | None, typer.Option(show_default="segmentation")] = None
     further_pathologies: Annotated[str | None, typer.Option(show_default="none")] = None
+    join: Annotated[Path | None, typer.Option(metavar="PATH", show_default="none")] = None
 
 
 class RunPanel(BatchPanel):
@@ -74,6 +76,34 @@ class RunPanel(BatchPanel):
     retry_failed: bool = False
     distributed: Literal["none", "ray"] = "none"
     ray_workers: Positive = 2
+
+
+class GroupsPanel(Panel, title="Subgroups"):
+    """What groups of images are compared.
+
+    Args:
+        join: CSV file with further columns, such as insurance or scanner, by a column image_id or patient.
+        reference: value that the others of its column are compared with, such as sex=M, besides the rest.
+    """
+
+    join: Annotated[Path | None, typer.Option(metavar="PATH", show_default="none")] = None
+    reference: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", show_default="none")] = None
+
+    def references(self) -> dict[str, str]:
+        """The reference of each column.
+
+        Raises:
+            OptionError: no column, or one of them twice.
+        """
+        found: dict[str, str] = {}
+        for text in self.reference or []:
+            column, sign, value = text.partition("=")
+            if not (column and sign and value) or column in found:
+                raise OptionError(
+                    f"--reference {text!r}", expected="COLUMN=VALUE, each column once, such as sex=M"
+                )
+            found[column] = value
+        return found
 
 
 class ReportPanel(Panel, title="Output"):
@@ -108,18 +138,20 @@ def manifest(
     Example:
         cxr-explain manifest nih --source phantoms --out phantoms.csv
     """
-    from cxr_explain.reference import make_manifest, present, write_manifest
+    from cxr_explain.reference import join_columns, make_manifest, present, write_manifest
 
     options = {name: value for name, value in vars(tables).items() if value != []}
-    source, present_in = options.pop("source"), options.pop("present_in")
+    source, present_in, join = (options.pop(name) for name in ("source", "present_in", "join"))
     is_server = data_set in DATA_SETS and DATA_SETS[data_set].given_as == "url"
     if is_server and present_in is not None:
         raise OptionError(f"--present-in for {data_set}", expected="a data set on this machine")
     table = make_manifest(data_set, source, **options)
     if present_in is not None:
         table = present(table, present_in)
-    for each in table.notes:
+    joined = None if join is None else join_columns(table, join)
+    for each in (*table.notes, *(joined.notes if joined else ())):
         console.note(each)
+    table = joined.manifest if joined else table
     write_manifest(table, output)
     patients = len({patient for patient in table.patients if patient is not None})
     boxes = f", {len(table.rows_with_boxes)} with boxes" if table.rows_with_boxes else ""
@@ -217,6 +249,7 @@ def stats(
     uncertain: Annotated[
         Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
     ] = "as-run",
+    groups: GroupsPanel,
 ) -> None:
     """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json.
 
@@ -224,6 +257,7 @@ def stats(
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, for reference masks in it.
         uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
+        groups: what groups of images are compared.
 
     Example:
         cxr-explain stats run --uncertain zeros
@@ -232,8 +266,8 @@ def stats(
     from cxr_explain.audit.store import AuditRun
 
     policy = None if uncertain == "as-run" else uncertain
-    opened = AuditRun.open(run, images=images)
-    found = write_statistics(opened, policy=policy, progress=console.tell)
+    opened = AuditRun.open(run, images=images, join=groups.join)
+    found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
     console.say(found.to_text(), lines=True)
 
 
@@ -241,6 +275,7 @@ def report(
     run: Run,
     *,
     images: RunImages = None,
+    groups: GroupsPanel,
     what: ReportPanel,
 ) -> None:
     """Make the report of an audit: statistics, and the cases that deserve a look, in one folder to browse.
@@ -248,6 +283,7 @@ def report(
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, or its URL, as `cxr-explain audit` took it.
+        groups: what groups of images are compared.
         what: what the report holds.
 
     Example:
@@ -256,10 +292,10 @@ def report(
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
 
-    opened = AuditRun.open(run, images=images)
+    opened = AuditRun.open(run, images=images, join=groups.join)
     target = what.output or _beside(opened, "report" if what.report_format == "html" else "report.pdf")
     _note_missing_images(opened)
-    found = write_statistics(opened, progress=console.tell)
+    found = write_statistics(opened, references=groups.references(), progress=console.tell)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if what.report_format == "pdf":
         from cxr_explain.pages.audit_report.pdf import write_pdf as write

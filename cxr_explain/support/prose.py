@@ -30,6 +30,15 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
+def signed(number: float) -> str:
+    """A difference with its sign, and three decimals.
+
+    >>> signed(-0.25), signed(0.1)
+    ('−0.250', '+0.100')
+    """
+    return f"{number:+.3f}".replace("-", "−")
+
+
 def paragraph(sentences: Iterable[str]) -> str:
     """Sentences on one line; those that are empty are left out, and a full stop ends each.
 

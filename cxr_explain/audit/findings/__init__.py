@@ -13,6 +13,7 @@ from typing import Any, get_args
 from cxr_explain.audit.findings import (
     calibration,
     failures,
+    gaps,
     labels,
     localisation,
     operating_points,
@@ -28,6 +29,7 @@ FindingRule = Callable[[Mapping[str, Any]], Iterator[Finding]]
 
 RULES: tuple[FindingRule, ...] = (
     pathologies.rule,
+    gaps.rule,
     operating_points.rule,
     localisation.rule,
     calibration.rule,

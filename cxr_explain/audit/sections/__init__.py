@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_explain.audit.sections import localisation, performance, policies, subgroups, where
+from cxr_explain.audit.sections import gaps, localisation, performance, policies, subgroups, where
 from cxr_explain.audit.sections.tables import Section
 
-_PARTS = (performance, subgroups, policies, where, localisation)
+_PARTS = (performance, gaps, subgroups, policies, where, localisation)
 
 
 def sections_of(statistics: Mapping[str, Any]) -> list[Section]:
-    """The statistics by section: performance by pathology, subgroups, policies, regions, localisation.
+    """The statistics by section: performance by pathology, gaps, subgroups, policies, regions, localisation.
 
     Args:
         statistics: the statistics of the audit, as `statistics.json` has them.

@@ -27,6 +27,9 @@ ESTIMATES = {
     "iobb_0.1": "IoBB > 0.1",
     "iobb_0.5": "IoBB > 0.5",
     "mean": "Mean",
+    "missed": "Any finding missed",
+    "equal_opportunity": "Equal-opportunity difference",
+    "equalised_odds": "Equalised-odds difference",
 }
 """Keys of an estimate in the statistics, and the heads of their columns."""
 BY_LABEL = {

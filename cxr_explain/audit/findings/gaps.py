@@ -1,0 +1,103 @@
+"""Which group of images the model does worse in than in the rest: a rule of findings.
+
+Compared are the groups of each column with the rest, or, where a column has two values, with each other, both
+ways; groups where two columns meet stand in the tables alone. A group counts as worse where its AUROC,
+sensitivity or specificity is lower, or more of its images with a finding have one missed. Each comparison is
+one finding with one p: the smallest of its measures' one-sided p, by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.group_measures import MISSED
+from cxr_explain.audit.groups import LEAST_PATIENTS
+from cxr_explain.figures.lettering import display_name
+from cxr_explain.support.prose import signed
+
+_CASES = {
+    "auroc": {"agreement": "disagrees"},
+    "sensitivity": {"agreement": "disagrees", "state": "1"},
+    "specificity": {"agreement": "disagrees", "state": "0"},
+}
+"""The list's filter for images that count against a group, by measure."""
+
+
+class _Side(NamedTuple):
+    """A comparison as seen from one of its groups."""
+
+    value: str
+    others: str
+    counts: Mapping[str, int]
+    sign: int
+    """1 for the first group, -1 for what it was compared with."""
+
+
+def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for every comparison of a group with others.
+
+    Args:
+        document: the statistics of the audit, as `statistics.json` has them.
+    """
+    for entry in document["gaps"]:
+        if len(entry["group"]) == 1 and entry["whole"]:
+            for side in _sides(entry):
+                if found := _finding(entry, side, document["level"]):
+                    yield found
+    for left_out in document["gaps_left_out"]["few"]:
+        if len(left_out["group"]) == 1 and left_out["whole"]:
+            names = ", ".join(map(display_name, left_out["pathologies"]))
+            text = f"{left_out['column']} {left_out['value']}: {names} (fewer than {LEAST_PATIENTS} patients)"
+            yield Finding("subgroup", text, {}, {}, size=0.0, enough=False)
+
+
+def _sides(entry: Mapping[str, Any]) -> Iterator[_Side]:
+    if entry["against"] is None:
+        yield _Side(entry["value"], "the rest", entry, 1)
+        return
+    yield _Side(entry["value"], entry["against"], entry, 1)
+    yield _Side(entry["against"], entry["value"], entry["others"], -1)
+
+
+def _finding(entry: Mapping[str, Any], side: _Side, level: float) -> Finding | None:
+    one_sided = {
+        name: _one_sided(name, estimate, side.sign)
+        for name, estimate in entry["estimates"].items()
+        if estimate["p"] is not None
+    }
+    if not one_sided:
+        return None
+    worst = min(one_sided, key=one_sided.__getitem__)
+    found = entry["estimates"][worst]
+    turned = {key: found[key] for key in ("value", "low", "high")}
+    here, there = found["here"], found["there"]
+    if side.sign < 0:
+        turned = {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
+        here, there = there, here
+    column, pathology = entry["column"], entry["pathology"]
+    return Finding(
+        "subgroup",
+        f"{column} {side.value}: {_subject(worst, pathology)} is {here:.3f}, against {there:.3f} in "
+        f"{side.others} (difference {signed(turned['value'])}, {100 * level:g} % interval "
+        f"{signed(turned['low'])} to {signed(turned['high'])}).",
+        {"of": "difference"} | turned,
+        {f"{kind} patients": side.counts[f"{kind}_patients"] for kind in ("positive", "negative")},
+        abs(turned["value"]),
+        min(1.0, len(one_sided) * one_sided[worst]),
+        {column: side.value, **({"subject": pathology, **_CASES[worst]} if pathology else {})},
+    )
+
+
+def _subject(measure: str, pathology: str | None) -> str:
+    if measure == MISSED:
+        return "the share of images with any finding missed"
+    words = {"auroc": "AUROC"}.get(measure, measure)
+    return f"{words} of {display_name(pathology)}" if pathology else f"the mean {words} over pathologies"
+
+
+def _one_sided(name: str, estimate: Mapping[str, Any], sign: int) -> float:
+    """That the group is worse: half of p where it is, one less that where it is better."""
+    lower = estimate["value"] * sign * (-1 if name == MISSED else 1) < 0
+    return float(estimate["p"] / 2 if lower else 1 - estimate["p"] / 2)
