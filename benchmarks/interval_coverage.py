@@ -34,11 +34,17 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr, ndtri
 
 from cxr_explain.audit.measures import Measure, Scored
-from cxr_explain.measures.statistics.basis import Basis
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.bootstrap import grouped_means
 from cxr_explain.measures.statistics.calibration import BINS, calibration_curve
-from cxr_explain.measures.statistics.intervals import ClusteredEstimate, RestingStatistics, estimates
+from cxr_explain.measures.statistics.intervals import (
+    ClusteredEstimate,
+    IndependentCases,
+    RestingStatistics,
+    estimates,
+)
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
+from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of
 
 LEVEL = 0.95
 
@@ -266,16 +272,16 @@ def differences(
 ) -> list[ClusteredEstimate]:
     """The first less the second, with intervals where both sides have one."""
     apart = first - second
-    low, high = apart.interval(LEVEL)
+    parts = (IndependentCases.of(left, each) for left, each in ((first, bases), (second, others)))
+    joined = ShareDifferences(*parts, correlation_of(first, second)).interval(LEVEL)
+    ends = zip(*(end.tolist() for end in joined), strict=True)
     return [
         ClusteredEstimate(None)
         if math.isnan(value)
         else ClusteredEstimate(value, withheld="few")
-        if any(basis.lacks for basis in both) or math.isnan(start)
+        if any(basis.lacks or basis.patients < LEAST_PATIENTS for basis in both) or math.isnan(start)
         else ClusteredEstimate(value, start, end)
-        for value, start, end, *both in zip(
-            apart.value.tolist(), low.tolist(), high.tolist(), bases, others, strict=True
-        )
+        for value, (start, end), *both in zip(apart.value.tolist(), ends, bases, others, strict=True)
     ]
 
 

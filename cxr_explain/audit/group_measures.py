@@ -11,9 +11,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.audit.groups import LEAST_PATIENTS, Group
-from cxr_explain.measures.statistics.basis import Basis
+from cxr_explain.audit.cases import Cases
+from cxr_explain.audit.groups import Group
+from cxr_explain.audit.measures import Scored
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.intervals import IndependentCases
 from cxr_explain.measures.statistics.jackknife import LeftOut, blocks_of
 from cxr_explain.measures.statistics.leaving_out import RankedScores, left_out_shares
@@ -74,6 +75,8 @@ class Audited:
 
     def __init__(self, cases: Cases) -> None:
         self.cases = cases
+        # With each image as a patient of its own, `Scored.patients` says which images count.
+        self.by_image = replace(cases, patients=np.arange(len(cases)))
         self.block = blocks_of(cases.groups)[cases.patients]
         self.blocks = int(self.block.max(initial=-1)) + 1
         self._with_finding = np.zeros(len(cases), bool)
@@ -112,14 +115,12 @@ class PathologyByGroup:
     """
 
     def __init__(self, audited: Audited, pathology: str, policy: Uncertain) -> None:
-        cases = audited.cases
-        column = cases.pathologies.index(pathology)
-        found, point = counted(cases.states_of(pathology), policy), cases.operating_points[column]
+        scored = Scored.of(audited.by_image, pathology, policy=policy)
+        point, probabilities = scored.operating_point, scored.probabilities
         self._audited = audited
-        self._at = np.flatnonzero(found.included)
-        self._positive = found.positive[self._at]
+        self._at = scored.patients
+        self._positive = scored.positive
         self._block = audited.block[self._at]
-        probabilities = cases.probabilities[self._at, column]
         self._ranked = RankedScores.of(probabilities, self._positive, self._block, audited.blocks)
         self._called = None if point is None else probabilities >= point
         self._measured: dict[Group, GroupMeasures] = {}
@@ -189,7 +190,7 @@ class MeanOverPathologies:
 
 def _of_means(bases: Sequence[Basis], before: Sequence[Basis] | None, known: _Mask) -> tuple[Basis, ...]:
     """What means rest on: the fewest patients of the pathologies that count."""
-    nothing = Basis("patient", 0, 0.0, None)
+    nothing = Basis("patient", 0, 0.0, None, LEAST_PATIENTS)
     found = []
     for at, (basis, counts) in enumerate(zip(bases, known.tolist(), strict=True)):
         now = replace(basis, images=None) if counts else nothing

@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases
-from cxr_explain.audit.subgroups import SMALL, UNKNOWN, members
+from cxr_explain.audit.subgroups import UNKNOWN, members
 from cxr_explain.errors import OptionError
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
 from cxr_explain.support.bounded import quoted
-
-LEAST_PATIENTS = SMALL
-"""Patients of a kind that both parts of a comparison must have: with a positive image for a sensitivity, with
-a negative one for a specificity, with either for an AUROC, with a finding for the share of them missed."""
 
 MOST_GROUPS = 200
 """Values of columns that are compared: those with the most images."""

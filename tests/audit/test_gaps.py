@@ -15,11 +15,11 @@ from sklearn.metrics import roc_auc_score
 from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.findings.gaps import rule
 from cxr_explain.audit.gaps import gaps_of
-from cxr_explain.audit.groups import LEAST_PATIENTS, MOST_INTERSECTIONS, pairs_of
+from cxr_explain.audit.groups import MOST_INTERSECTIONS, pairs_of
 from cxr_explain.audit.sections.gaps import section
 from cxr_explain.audit.statistics import statistics
 from cxr_explain.errors import OptionError
-from cxr_explain.measures.statistics.basis import Basis
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.intervals import ends
 from cxr_explain.measures.statistics.jackknife import LeftOut
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from cxr_explain.audit.findings.finding import Finding
 from cxr_explain.audit.group_measures import MISSED
-from cxr_explain.audit.groups import LEAST_PATIENTS
 from cxr_explain.figures.lettering import display_name
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
 from cxr_explain.support.prose import signed
 
 _CASES = {

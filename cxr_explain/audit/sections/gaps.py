@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from cxr_explain.audit.groups import LEAST_PATIENTS, MOST_GROUPS, MOST_INTERSECTIONS
+from cxr_explain.audit.groups import MOST_GROUPS, MOST_INTERSECTIONS
 from cxr_explain.audit.sections.tables import BY_LABEL, EstimateTable, Section, ShownEstimate, TableRow
 from cxr_explain.figures.lettering import display_name
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
 from cxr_explain.support.prose import counted, signed
 
 ALL_PATHOLOGIES = "All pathologies"
