@@ -71,7 +71,7 @@ def gaps_of(
     """
     chosen = pairs_of(cases, references or {})
     audited, compared, ranges = Audited(cases), _Compared(), GapRanges()
-    means = [MeanOverPathologies() for _ in chosen.pairs]
+    means = [MeanOverPathologies(audited.blocks) for _ in chosen.pairs]
     for name in cases.pathologies:
         pathology = PathologyByGroup(audited, name, policy)
         for pair, mean in zip(chosen.pairs, means, strict=True):

@@ -29,6 +29,8 @@ operating point is positive in it; a finding is missed if one of these lies belo
 
 _Mask = NDArray[np.bool_]
 
+_NOBODY = Basis("patient", 0, 0.0, None, LEAST_PATIENTS)
+
 
 @dataclass(frozen=True, eq=False)
 class GroupMeasures:
@@ -152,12 +154,17 @@ class PathologyByGroup:
 
 
 class MeanOverPathologies:
-    """The `GAP_MEASURES` of two groups, averaged over the pathologies in which both are estimable."""
+    """The `GAP_MEASURES` of two groups, averaged over the pathologies in which both are estimable.
 
-    def __init__(self) -> None:
-        self._count = np.zeros(len(GAP_MEASURES))
-        self._sums: list[LeftOut] = []
-        self._bases: list[tuple[Basis, ...]] = []
+    Args:
+        blocks: number of blocks that are left out.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        M = len(GAP_MEASURES)
+        self._count = np.zeros(M)
+        self._sums = [LeftOut(np.zeros(M), np.zeros((M, blocks))) for _ in range(2)]
+        self._bases: list[list[Basis]] = [[_NOBODY] * M for _ in range(2)]
 
     def add(self, *pair: GroupMeasures) -> None:
         """Count in one pathology.
@@ -167,37 +174,24 @@ class MeanOverPathologies:
         """
         known = ~np.isnan(pair[0].left.value - pair[1].left.value)
         self._count += known
-        now = [_where(known, each.left, 0.0) for each in pair]
-        if not self._sums:
-            self._sums, self._bases = now, [_of_means(each.bases, None, known) for each in pair]
-            return
-        self._sums = [
-            LeftOut(sums.value + each.value, sums.without + each.without)
-            for sums, each in zip(self._sums, now, strict=True)
-        ]
-        self._bases = [
-            _of_means(each.bases, before, known) for each, before in zip(pair, self._bases, strict=True)
-        ]
+        for sums, bases, each in zip(self._sums, self._bases, pair, strict=True):
+            now = _where(known, each.left, 0.0)
+            sums.value[:] += now.value
+            sums.without[:] += now.without
+            for at in np.flatnonzero(known).tolist():
+                fewer = bases[at] is not _NOBODY and bases[at].effective < each.bases[at].effective
+                bases[at] = bases[at] if fewer else replace(each.bases[at], images=None)
 
     def means(self) -> list[GroupMeasures]:
-        """Of the one group and of the other, without their counts; NaN with fewer than two pathologies."""
+        """Of the one group and of the other, without their counts; NaN with fewer than two pathologies.
+
+        A mean rests on the patients of the pathology that has the fewest.
+        """
         count = np.where(self._count > 1, self._count, np.nan)
         return [
-            GroupMeasures({}, LeftOut(sums.value / count, sums.without / count[:, None]), bases)
+            GroupMeasures({}, LeftOut(sums.value / count, sums.without / count[:, None]), tuple(bases))
             for sums, bases in zip(self._sums, self._bases, strict=True)
         ]
-
-
-def _of_means(bases: Sequence[Basis], before: Sequence[Basis] | None, known: _Mask) -> tuple[Basis, ...]:
-    """What means rest on: the fewest patients of the pathologies that count."""
-    nothing = Basis("patient", 0, 0.0, None, LEAST_PATIENTS)
-    found = []
-    for at, (basis, counts) in enumerate(zip(bases, known.tolist(), strict=True)):
-        now = replace(basis, images=None) if counts else nothing
-        then = before[at] if before else nothing
-        known_ones = [each for each in (now, then) if each.patients]
-        found.append(min(known_ones, key=lambda each: each.effective) if known_ones else nothing)
-    return tuple(found)
 
 
 def _counts(positive: NDArray[np.intp], negative: NDArray[np.intp]) -> dict[str, int]:

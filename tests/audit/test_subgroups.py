@@ -77,4 +77,4 @@ def test_ages_come_in_their_order_and_the_unknown_last() -> None:
 
 @pytest.mark.parametrize(("positive", "negative", "small"), [(9, 50, True), (50, 9, True), (10, 10, False)])
 def test_what_is_small(positive: int, negative: int, small: bool) -> None:
-    assert is_small({"positive": positive, "negative": negative}) is small
+    assert is_small({"positive_patients": positive, "negative_patients": negative}) is small

@@ -20,11 +20,12 @@ MANY = 1e9
 
 
 def wilson(share: Share, level: float) -> tuple[float, float]:
-    """The two roots p of (v - p)^2 = t^2 p (1 - p) / n."""
+    """The two roots p of (v - p)^2 = t^2 p (1 - p) / n, by the formula for quadratic equations."""
     value, cases, freedom = share
     square = student.ppf((1 + level) / 2, freedom) ** 2
-    roots = np.roots([1 + square / cases, -(2 * value + square / cases), value * value])
-    return float(roots.min()), float(roots.max())
+    a, b, c = 1 + square / cases, -(2 * value + square / cases), value * value
+    root = math.sqrt(max(b * b - 4 * a * c, 0.0))
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
 def literal(first: Share, second: Share, correlation: float, level: float) -> tuple[float, float]:
