@@ -29,7 +29,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 REMOVE_AND_RUN_AGAIN = "Remove the file, and run the same `cxr-explain audit` command again."
 
-_FREE_TO_DIFFER = frozenset({"torch_version", "engine_version", "allow_phantom_weights"})
+_FREE_TO_DIFFER = frozenset({"torch version", "engine version", "allow phantom weights"})
 """Scores agree to rounding between versions of the same engine; and what is allowed decides on failures,
 which may be tried again."""
 
@@ -162,6 +162,17 @@ class Record(ExplainerFacts):
                 else REMOVE_AND_RUN_AGAIN,
             ) from error
 
+    def differing(self, other: Record) -> Iterator[tuple[str, str, str]]:
+        """What two audits do not have alike: its name, and the value of this one and of the other, in words.
+
+        Args:
+            other: another audit.
+        """
+        mine, theirs = dict(_flat(self)), dict(_flat(other))
+        for name in {**mine, **theirs}:
+            if mine.get(name) != theirs.get(name):
+                yield name.replace("_", " "), _short(mine.get(name)), _short(theirs.get(name))
+
     def check_same(self, before: Record) -> None:
         """Refuse to go on with another audit's folder.
 
@@ -170,11 +181,10 @@ class Record(ExplainerFacts):
         Raises:
             AuditError: names each difference.
         """
-        there, now = dict(_flat(before)), dict(_flat(self))
         differences = [
-            f"{name.replace('_', ' ')} ({_short(there[name])} there, {_short(now[name])} now)"
-            for name in now
-            if there[name] != now[name] and name not in _FREE_TO_DIFFER
+            f"{name} ({there} there, {now} now)"
+            for name, there, now in before.differing(self)
+            if name not in _FREE_TO_DIFFER
         ]
         if differences:
             raise AuditError(
@@ -228,6 +238,8 @@ def _flat(record: Any) -> Iterator[tuple[str, Any]]:
 
 def _short(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if _SHA256.fullmatch(text):
+        return text[:12]
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

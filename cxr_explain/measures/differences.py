@@ -247,7 +247,7 @@ def _of_maps(
         px = hypot(across, down)
         share = px / hypot(width, height)
         mm = None if spacing is None else hypot(across * spacing[1], down * spacing[0])
-    samples = _CommonSamples(*geometries)
+    samples = CommonSamples(*geometries)
     maps = samples.of(one, geometries[0]), samples.of(other, geometries[1])
     regions = region(maps[0]), region(maps[1])
     return MapDifference(
@@ -277,8 +277,21 @@ def _number(found: NDArray[np.float64]) -> float | None:
     return None if isnan(found.item()) else float(found.item())
 
 
-class _CommonSamples:
-    """The samples of the radiograph that two models both saw."""
+class CommonSamples:
+    """The samples of the radiograph that two models both saw.
+
+    Args:
+        one: where the first model's square lies in the radiograph.
+        other: where the second model's does, in the same radiograph.
+
+    Raises:
+        OptionError: models that saw no part of the radiograph in common.
+
+    >>> wide = (100, 200)
+    >>> samples = CommonSamples(Geometry.fit_square(wide, 10), Geometry.fit_square(wide, 10, "pad"))
+    >>> samples.of(np.ones((3, 1, 1), np.float32), Geometry.fit_square(wide, 10)).shape
+    (3, 100, 100)
+    """
 
     def __init__(self, one: Geometry, other: Geometry) -> None:
         grids = SamplingGrid(one), SamplingGrid(other)
@@ -290,9 +303,9 @@ class _CommonSamples:
             raise OptionError("models that saw no part of the radiograph in common", expected="a common part")
 
     def of(self, values: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
-        """One map (I, J) at the samples, (rows, columns)."""
+        """Maps (..., I, J) at the samples, (..., rows, columns)."""
         everywhere = geometry.maps_to_radiograph(values, self.shape)
-        return everywhere[self.top : self.bottom, self.left : self.right]
+        return everywhere[..., self.top : self.bottom, self.left : self.right]
 
     def points_into(self, peak: tuple[float, float] | None, where: Mask) -> bool | None:
         """Whether a point of the radiograph lies in some of the samples."""

@@ -1,0 +1,1 @@
+"""Two audits of the same images: what differs between their models, weights, engines or preprocessings."""
