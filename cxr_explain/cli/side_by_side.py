@@ -1,4 +1,4 @@
-"""The commands that draw several explanations in one figure: panel, compare."""
+"""The commands that show several explanations beside each other: panel, compare."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from cxr_explain.cli import console
 from cxr_explain.cli.audits import RunImages
 from cxr_explain.cli.explain import reference_labels
 from cxr_explain.cli.figure import check_apart, is_saved, note_other_reading
-from cxr_explain.cli.panels import BoxPanel, LookPanel, OutPath, ReadingPanel
+from cxr_explain.cli.flatten import Panel
+from cxr_explain.cli.panels import BoxPanel, LookPanel, OutPath, ReadingPanel, named_path
 from cxr_explain.errors import OptionError
+from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun, StoredCase
@@ -86,6 +88,20 @@ class SourcePanel(BoxPanel):
 
     radiographs: Annotated[list[str] | None, typer.Option(show_default="none")] = None
     labels: str | None = None
+
+
+class WholeRunsPanel(Panel, title="Statistics"):
+    """How two audits are compared as a whole.
+
+    Args:
+        uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
+        cases: number of images in each list of those in which two audits part most.
+        tables: also print every table.
+    """
+
+    uncertain: Literal["as-run", "ignore", "zeros", "ones"] = "as-run"
+    cases: Annotated[int, typer.Option(min=0, rich_help_panel="Output")] = 6
+    tables: Annotated[bool, typer.Option("--tables", rich_help_panel="Output")] = False
 
 
 def panel(
@@ -162,14 +178,29 @@ def compare(
     reading: ReadingPanel,
     look: PageLookPanel,
     crop: Annotated[str | None, typer.Option(show_default="all of it", rich_help_panel="Figure")] = None,
+    whole: WholeRunsPanel,
     numbers: Annotated[Path | None, typer.Option(show_default="none", rich_help_panel="Output")] = None,
-    output: OutPath = Path("compare.pdf"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=named_path,
+            metavar="PATH",
+            show_default="comparison for two audits, compare.pdf for a figure",
+            rich_help_panel="Output",
+        ),
+    ] = None,
 ) -> None:
-    """Draw models or methods beside each other on one radiograph, and what differs in numbers.
+    """Compare two audits of the same images; or draw models or methods beside each other on one radiograph.
+
+    Two audits: what differs between their models, weights, engines or preprocessings, in a page and in
+    numbers; only the options in Statistics and Output are of use. One radiograph: a figure, from saved
+    explanations or, with --id, from audits.
 
     Args:
-        inputs: two or more of one radiograph: JSON files that `cxr-explain explain` wrote, folders with them
-            or globs, or audits, with --id.
+        inputs: two audits, RUN_A RUN_B; or two or more of one radiograph: JSON files that `cxr-explain
+            explain` wrote, folders with them or globs, or audits, with --id.
         image_id: identifier of the image in audits.
         names: names of the models or methods, separated by commas.
         class_maps: number of pathologies whose class maps are drawn, or their names, separated by commas.
@@ -179,8 +210,10 @@ def compare(
         look: how the figure looks.
         crop: part of each radiograph that is shown, LEFT,TOP,RIGHT,BOTTOM in pixels, or the pathology whose
             reference boxes shall be in it.
-        numbers: JSON file to write what differs into.
-        output: file to write; its ending says the format: png, pdf or svg.
+        whole: how two audits are compared as a whole.
+        numbers: JSON file to write what differs in the figure into.
+        output: folder to write the comparison of two audits into; or file to write the figure into, whose
+            ending says the format: png, pdf or svg.
 
     Example:
         cxr-explain compare figures/phantom-000001.json run --id phantom-000001 --names three,five
@@ -191,6 +224,20 @@ def compare(
     from cxr_explain.support.whole_file import write_output
 
     inputs = _expanded(inputs)
+    if image_id is None and not any(map(is_saved, inputs)):
+        of_figure = (names, crop, numbers, source.radiographs, source.labels, source.boxes)
+        is_plain = not any(of_figure) and (class_maps, reading, look) == (
+            "3",
+            ReadingPanel(),
+            PageLookPanel(),
+        )
+        _compare_whole(inputs, images, whole, output or Path("comparison"), is_plain=is_plain)
+        return
+    if whole != WholeRunsPanel():
+        raise OptionError(
+            "--uncertain, --cases or --tables for a figure", expected="them with two audits as a whole"
+        )
+    output = output or Path("compare.pdf")
     if numbers is not None:
         check_apart(numbers, _read(inputs, source, {}), option="--numbers")
     cases = {run: _case(run, image_id, images) for run in inputs if not is_saved(run)}
@@ -218,6 +265,32 @@ def compare(
         text = json.dumps(figure.differences.to_dict(), indent=2, allow_nan=False) + "\n"
         write_output(numbers, text.encode(), "numbers")
     console.say(f"Look at {output}.")
+
+
+def _compare_whole(
+    runs: Sequence[str], images: str | None, whole: WholeRunsPanel, folder: Path, *, is_plain: bool
+) -> None:
+    """Compare two audits; `is_plain` says that no option of a figure was given."""
+    from cxr_explain.audit.comparison.document import compare_runs
+    from cxr_explain.pages.run_comparison import write_comparison
+
+    if len(runs) != 2:
+        raise OptionError(
+            counted(len(runs), "audit"), expected="two audits of the same images, or one image with --id"
+        )
+    if not is_plain:
+        raise OptionError(
+            "options of a figure for two audits as a whole",
+            expected="them with --id, or with saved explanations",
+        )
+    a, b = (_opened(run, images) for run in runs)
+    policy = None if whole.uncertain == "as-run" else whole.uncertain
+    found = compare_runs(a, b, policy=policy, cases=whole.cases, progress=console.tell)
+    page = write_comparison(found, folder)
+    console.say(found.to_text(tables=whole.tables), lines=True)
+    if not whole.tables:
+        console.say(f"Every number: {folder / 'comparison.json'}, or the same command with --tables.")
+    console.say(f"Look at {page}.")
 
 
 def _opened(run: str, images: str | None) -> AuditRun:

@@ -7,6 +7,7 @@ file or a header can open a tag or turn the words around it.
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -21,7 +22,7 @@ from cxr_explain.figures.lettering import display_name, one_line
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_ROOMS = ("", ".viewer", ".audit_report", ".one_file", ".in_browser")
+_ROOMS = ("", ".viewer", ".audit_report", ".one_file", ".in_browser", ".run_comparison")
 
 
 @cache
@@ -69,6 +70,15 @@ def image_url(content: bytes, kind: str = "png") -> Markup:
         kind: "png" or "jpeg".
     """
     return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")  # noqa: S704 - no markup
+
+
+def allowed(text: str) -> str:
+    """A style or a script within a page, as the page's policy allows that one alone.
+
+    >>> allowed("p {}")
+    "'sha256-SNJDlN1Iy2mnt7DOjQIyDb2LQE6O5PQiSZomcdzawQ4='"
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def spoken_list(pathologies: Sequence[str]) -> str:

@@ -107,6 +107,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
             texts[parameter.opts[0]].add(text)
     different = {name for name, found in texts.items() if len(found) > 1}
     assert different == {
+        "--cases",  # of a report; of a comparison
         "--format",  # of a figure; of a report
         "--images",  # of a manifest; of a run that is there
         "--masks",  # a folder; a kind of outline
