@@ -197,10 +197,11 @@ class Record(ExplainerFacts):
 def _said(record: Record) -> dict[str, Any]:
     """The fields as JSON has them; of torch none that names an engine.
 
-    Without these it is the same record, with the same digest, as before there were other engines: such runs
-    go on, and their parts know it.
+    Without these it is the same record, with the same digest, as before there were other engines or
+    renderings: such runs go on, and their parts know it.
     """
     said = asdict(record)
+    said["read_settings"] = record.read_settings.said()
     if record.map_settings.engine == "torch":
         del said["map_settings"]["engine"], said["engine_version"]
     return said

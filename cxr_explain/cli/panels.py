@@ -15,7 +15,16 @@ import typer
 from cxr_explain.cam.registry import Method
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
-from cxr_explain.options import Activation, Dtype, Engine, Fit, Normalisation, RankBy, StyleName
+from cxr_explain.options import (
+    Activation,
+    Dtype,
+    Engine,
+    Fit,
+    Normalisation,
+    RankBy,
+    Rendering,
+    StyleName,
+)
 
 if TYPE_CHECKING:
     from cxr_explain.chest.segmentation import PretrainedSegmenter
@@ -94,11 +103,14 @@ class ReadingPanel(Panel):
     Args:
         voi: window of a DICOM image: auto, none, its index in the file, or CENTER/WIDTH.
         xrv_compatible: read and resize images exactly as torchxrayvision does.
+        rendering: grey levels that the model sees: those that a viewer shows (plain), or, after histogram
+            equalisation, those of the JPEGs of MIMIC-CXR-JPG and CheXpert (equalised).
         max_pixels: refuse an image that has more pixels than this.
     """
 
     voi: str = "auto"
     xrv_compatible: bool = False
+    rendering: Rendering = "plain"
     max_pixels: Annotated[int | None, typer.Option(min=1, show_default="50 million")] = None
 
     def settings(self, *, frame: int | None = None) -> ReadSettings:
@@ -108,13 +120,13 @@ class ReadingPanel(Panel):
             frame: index of the frame of a multi-frame object.
 
         >>> ReadingPanel(voi="1").settings(frame=2)
-        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=50000000)
+        ReadSettings(voi=1, xrv_compatible=False, frame=2, max_pixels=50000000, rendering='plain')
         """
         from cxr_explain.loaders.settings import ReadSettings
 
         voi = int(self.voi) if self.voi.lstrip("-").isdigit() else self.voi
         limit = {"max_pixels": self.max_pixels} if self.max_pixels else {}
-        return ReadSettings(voi, self.xrv_compatible, frame, **limit)
+        return ReadSettings(voi, self.xrv_compatible, frame, **limit, rendering=self.rendering)
 
 
 class WeightsPanel(Panel, title="Model"):

@@ -125,7 +125,7 @@ def settings_of(
     said: dict[str, Any] = {
         "facts": {key: value for key, value in asdict(facts).items() if key not in _MACHINE},
         "asked": asdict(asked),
-        "reading": asdict(reading),
+        "reading": reading.said(),
         "kinds": list(objects.kinds),
         "threshold": objects.threshold,
         "colours": dict(objects.colours or {}),

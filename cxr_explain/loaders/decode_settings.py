@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cxr_explain.errors import OptionError
 from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS, Limits
 from cxr_explain.loaders.voi import VoiChoice
+from cxr_explain.options import Rendering, check_option
 from cxr_explain.support.whole_file import safe_stem
 
 _TINY = 32
@@ -24,6 +26,7 @@ class DecodeSettings:
         frame: index of the frame asked for, from 0; None where none was.
         max_pixels: largest number of pixels that is decoded; all other limits follow from it.
         metadata: keywords of the DICOM attributes to return.
+        rendering: the grey levels that the model sees.
     """
 
     format: str
@@ -34,6 +37,7 @@ class DecodeSettings:
     frame: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
     metadata: tuple[str, ...] = ()
+    rendering: Rendering = "plain"
 
     @property
     def limits(self) -> Limits:
@@ -49,6 +53,25 @@ class DecodeSettings:
     def safe_id(self) -> str:
         """The stem with nothing in it that a file name should not have."""
         return safe_stem(self.stem) or self.hashed_id
+
+
+def check_rendering(rendering: Rendering, *, xrv_compatible: bool) -> None:
+    """Refuse a rendering that there is not, or one that torchxrayvision's reader does not have.
+
+    Raises:
+        OptionError: either.
+
+    >>> check_rendering("equalised", xrv_compatible=True)
+    Traceback (most recent call last):
+    cxr_explain.errors.OptionError: found rendering='equalised' with xrv_compatible=True; expected one of ...
+    """
+    check_option("rendering", rendering, Rendering)
+    if rendering != "plain" and xrv_compatible:
+        raise OptionError(
+            f"rendering={rendering!r} with xrv_compatible=True",
+            expected="one of the two",
+            remedy="torchxrayvision's own reader equalises nothing.",
+        )
 
 
 def size_warnings(rows: int, columns: int) -> list[str]:

@@ -13,7 +13,7 @@ from cxr_explain.loaders.acquisition import read_acquisition
 from cxr_explain.loaders.codecs import FrameFormat, codec_for, decode_frame
 from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
 from cxr_explain.loaders.encapsulated import MOST_FRAMES
-from cxr_explain.loaders.grayscale import Rendering, render
+from cxr_explain.loaders.grayscale import Rendered, render
 from cxr_explain.loaders.header import (
     check_keywords,
     is_phantom,
@@ -27,6 +27,7 @@ from cxr_explain.loaders.identity import choose_id
 from cxr_explain.loaders.metered import metered
 from cxr_explain.loaders.pixel_data import check_pixel_data, declared_length
 from cxr_explain.loaders.stored_bits import StoredPixels
+from cxr_explain.loaders.voi import DISPLAY_STEP
 from cxr_explain.loaders.xrv import xrv_dicom_pixels, xrv_warnings
 from cxr_explain.radiograph import AS_PIXELS, Radiograph, to_display
 
@@ -59,13 +60,17 @@ def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograp
     warnings += check_pixel_data(dataset, layout)
     decoded = decode_frame(dataset, layout, frame, settings.limits)
     stored, layout = decoded.stored, decoded.layout
-    rendering = render(dataset, stored, layout, settings.voi)
+    shown = render(dataset, stored, layout, settings.voi)
+    seen = shown
+    if settings.rendering == "equalised":
+        seen = render(dataset, stored, layout, settings.voi, rendering="equalised")
+        seen.steps.append(DISPLAY_STEP + shown.voi)
     name, id_notes = choose_id(dataset, settings)
     acquisition = read_acquisition(dataset)
-    pixels, steps = _pixels(dataset, stored, layout, rendering, settings)
+    pixels, steps = _pixels(dataset, stored, layout, seen, settings)
     return Radiograph(
         pixels=pixels,
-        display=to_display(rendering.pixels) if settings.xrv_compatible else AS_PIXELS,
+        display=AS_PIXELS if pixels is shown.pixels else to_display(shown.pixels),
         sha256=settings.sha256,
         id=name,
         format="DICOM",
@@ -77,9 +82,11 @@ def _radiograph(dataset: pydicom.Dataset, settings: DecodeSettings) -> Radiograp
         steps=(*syntax_notes, _decode_step(layout, frame), *steps),
         warnings=(
             *(warnings + syntax_notes + id_notes + acquisition.warnings),
-            *(decoded.warnings + rendering.warnings),
+            *decoded.warnings,
+            *shown.warnings,
+            *(each for each in seen.warnings if each not in shown.warnings),
             *size_warnings(layout.rows, layout.columns),
-            *(xrv_warnings(pixels, shutter=rendering.shutter) if settings.xrv_compatible else ()),
+            *(xrv_warnings(pixels, shutter=shown.shutter) if settings.xrv_compatible else ()),
         ),
         frame=frame if layout.frames > 1 else None,
         xrv_compatible=settings.xrv_compatible,
@@ -92,11 +99,11 @@ def _pixels(
     dataset: pydicom.Dataset,
     stored: StoredPixels,
     layout: FrameFormat,
-    rendering: Rendering,
+    seen: Rendered,
     settings: DecodeSettings,
 ) -> tuple[NDArray[np.float32], list[str]]:
     if not settings.xrv_compatible:
-        return rendering.pixels, rendering.steps
+        return seen.pixels, seen.steps
     inverted = text(dataset, "PhotometricInterpretation") == "MONOCHROME1"
     return xrv_dicom_pixels(stored, layout.bits_allocated, layout.bits_stored, inverted)
 

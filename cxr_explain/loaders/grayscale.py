@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from cxr_explain.errors import CorruptImageError
 from cxr_explain.loaders.codecs import FrameFormat
+from cxr_explain.loaders.equalisation import equalise, to_eight_bits
 from cxr_explain.loaders.header import given, items, number, numbers, text
 from cxr_explain.loaders.levels import Levels, count_levels, look_up
 from cxr_explain.loaders.lut_items import read_lut
 from cxr_explain.loaders.shutter import read_shutter
 from cxr_explain.loaders.stored_bits import StoredPixels
-from cxr_explain.loaders.voi import Voi, VoiChoice, VoiLut, Window, apply_voi
+from cxr_explain.loaders.voi import Shown, Voi, VoiChoice, VoiLut, Window, apply_voi
+from cxr_explain.options import Rendering
 from cxr_explain.radiograph import VALUE_RANGE
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -24,19 +26,40 @@ _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 
 @dataclass(frozen=True)
-class Rendering:
-    """Pixels, and how they came about."""
+class Rendered:
+    """Pixels, and how they came about.
+
+    Args:
+        pixels: (H, W) float32 in [-1024, 1024].
+        steps: the steps that were taken, in order.
+        voi: the one of them that chose the values of interest.
+        warnings: what a reviewer should know.
+        shutter: whether something is behind a display shutter.
+    """
 
     pixels: NDArray[np.float32]
     steps: list[str]
+    voi: str
     warnings: list[str]
     shutter: bool
 
 
 def render(
-    dataset: pydicom.Dataset, stored: StoredPixels, layout: FrameFormat, choice: VoiChoice
-) -> Rendering:
+    dataset: pydicom.Dataset,
+    stored: StoredPixels,
+    layout: FrameFormat,
+    choice: VoiChoice,
+    *,
+    rendering: Rendering = "plain",
+) -> Rendered:
     """Take stored pixels through the whole chain.
+
+    Args:
+        dataset: the header.
+        stored: (H, W) stored values.
+        layout: how they are stored.
+        choice: the values of interest, in a plain rendering.
+        rendering: "equalised" takes 8 bits and the equalisation of their histogram in the place of the VOI.
 
     Raises:
         CorruptImageError: a transform that contradicts itself, or an image of padding only.
@@ -51,11 +74,16 @@ def render(
     levels = count_levels(visible, *_declared_range(layout))
     levels = _leave_out_padding(dataset, levels, layout, steps, warnings)
     levels = _apply_modality(dataset, levels, steps, warnings)
-    available = available_voi(dataset, signed=levels.low < 0, warnings=warnings)
-    shown = apply_voi(levels, choice, available, layout.bits_stored)
+    if rendering == "equalised":
+        shown = Shown(to_eight_bits(levels), "no VOI applied: smallest to largest value scaled to 8 bits")
+    else:
+        available = available_voi(dataset, signed=levels.low < 0, warnings=warnings)
+        shown = apply_voi(levels, choice, available, layout.bits_stored)
     steps.append(shown.step)
     warnings += shown.warnings
     values = _apply_polarity(dataset, shown.values, steps, warnings)
+    if rendering == "equalised":
+        values = equalise(levels, values, steps, warnings)
     # After polarity, so that padding is black in MONOCHROME1 too (PS3.3 C.7.5.1.1.2).
     values = np.where(levels.padding, 0.0, values)
     low, high = VALUE_RANGE
@@ -66,7 +94,7 @@ def render(
     pixels = look_up(stored, table)
     if shutter is not None:
         pixels[shutter.hidden] = low
-    return Rendering(pixels, steps, warnings, shutter=shutter is not None)
+    return Rendered(pixels, steps, shown.step, warnings, shutter=shutter is not None)
 
 
 def _declared_range(layout: FrameFormat) -> tuple[float, float]:

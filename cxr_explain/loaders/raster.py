@@ -19,8 +19,9 @@ from PIL.ImageFile import ImageFile
 
 from cxr_explain.errors import CorruptImageError, CxrExplainError, OptionError, UnsupportedImageError
 from cxr_explain.loaders.decode_settings import DecodeSettings, size_warnings
+from cxr_explain.loaders.equalisation import equalise, to_eight_bits
 from cxr_explain.loaders.jpeg import check_jpeg
-from cxr_explain.loaders.levels import look_up
+from cxr_explain.loaders.levels import count_levels, look_up
 from cxr_explain.loaders.limits import Limits
 from cxr_explain.loaders.png import check_png
 from cxr_explain.loaders.tiff import check_exif, check_tiff
@@ -101,7 +102,10 @@ def read_raster(plugin: type[ImageFile], data: bytes, settings: DecodeSettings) 
         _note_darkness(brightest, png_depth or bits or 8, notes)
     pixels, display = _scaled(grey, largest), AS_PIXELS
     _note_ignored(info, settings, notes)
-    notes.steps.append(f"scaled to [-1024, 1024] by {largest}")
+    if settings.rendering == "equalised":
+        display = to_display(pixels)
+        pixels = _equalised(grey, largest, notes)
+    notes.steps.append(f"scaled to [-1024, 1024] by {largest if display is AS_PIXELS else _WHITE}")
     if darkest == brightest:
         notes.warnings.append("all pixels have one value")
     steps = notes.steps
@@ -159,6 +163,15 @@ def _scaled(grey: NDArray[np.unsignedinteger], largest: int) -> NDArray[np.float
     low, high = VALUE_RANGE
     levels = np.minimum(np.arange(2 ** (8 * grey.itemsize)), largest) / largest
     return look_up(grey, (low + (high - low) * levels).astype(np.float32))
+
+
+def _equalised(grey: NDArray[np.unsignedinteger], largest: int, notes: _Notes) -> NDArray[np.float32]:
+    """Pixels after equalisation; what is transparent counts as black."""
+    levels = count_levels(np.minimum(grey, grey.dtype.type(largest)), 0, largest)
+    notes.steps.append("smallest to largest value scaled to 8 bits")
+    values = equalise(levels, to_eight_bits(levels), notes.steps, notes.warnings)
+    low, high = VALUE_RANGE
+    return look_up(grey, (low + (high - low) * values).astype(np.float32))
 
 
 def _check_before_opening(data: bytes, kind: str, limits: Limits) -> int:

@@ -19,12 +19,13 @@ from cxr_explain.errors import (
     UnreadableImageError,
     naming,
 )
-from cxr_explain.loaders.decode_settings import DecodeSettings
+from cxr_explain.loaders.decode_settings import DecodeSettings, check_rendering
 from cxr_explain.loaders.formats import FORMATS, FormatReader, ImageFormat
 from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS, Limits
 from cxr_explain.loaders.scope import quiet_decoders
 from cxr_explain.loaders.sniff import describe, is_own_figure, sniff
 from cxr_explain.loaders.voi import parse_voi
+from cxr_explain.options import Rendering
 from cxr_explain.radiograph import Radiograph
 
 _REMEDIES: Final = {
@@ -49,6 +50,7 @@ def read_radiograph(
     frame: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     metadata: Sequence[str] = (),
+    rendering: Rendering = "plain",
 ) -> Radiograph:
     """Read a chest radiograph of any of the formats in `cxr_explain.loaders.formats`, told apart by content.
 
@@ -74,6 +76,10 @@ def read_radiograph(
             may take besides follows from it, see `cxr_explain.loaders.limits`.
         metadata: DICOM attributes to return, by keyword; absent ones are left out. What you ask for is
             returned as it is, patient data included.
+        rendering: the grey levels that the model sees. "plain" are those of the steps above. "equalised" are
+            the stored values after scaling to 8 bits, polarity and histogram equalisation, as the JPEGs of
+            MIMIC-CXR-JPG and CheXpert were made (see `cxr_explain.loaders.equalisation`); `display`, which
+            figures show, stays plain, and `voi` acts on it alone.
 
     Raises:
         ImageNotFoundError: no such file.
@@ -95,6 +101,7 @@ def read_radiograph(
     with naming(path):
         parse_voi(voi)
         _check_options(frame, max_pixels)
+        check_rendering(rendering, xrv_compatible=xrv_compatible)
         return read_radiograph_bytes(
             read_bounded(path, Limits(max_pixels)),
             Path(path).stem,
@@ -103,6 +110,7 @@ def read_radiograph(
             frame=frame,
             max_pixels=max_pixels,
             metadata=metadata,
+            rendering=rendering,
         )
 
 
@@ -115,6 +123,7 @@ def read_radiograph_bytes(
     frame: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     metadata: Sequence[str] = (),
+    rendering: Rendering = "plain",
 ) -> Radiograph:
     """Read a radiograph from a file's bytes, such as those that a server sent; see `read_radiograph`.
 
@@ -126,6 +135,7 @@ def read_radiograph_bytes(
         frame: index of the frame of a multi-frame object.
         max_pixels: the most pixels that an image may have.
         metadata: DICOM attributes to return, by keyword.
+        rendering: the grey levels that the model sees.
 
     Raises:
         RadiographError: as `read_radiograph` does, but for what is said of files.
@@ -137,6 +147,7 @@ def read_radiograph_bytes(
     """
     choice = parse_voi(voi)
     _check_options(frame, max_pixels)
+    check_rendering(rendering, xrv_compatible=xrv_compatible)
     Limits(max_pixels).check_bytes(len(data), "a file")
     known = _format_of(data)
     settings = DecodeSettings(
@@ -148,6 +159,7 @@ def read_radiograph_bytes(
         frame=frame,
         max_pixels=max_pixels,
         metadata=tuple(metadata),
+        rendering=rendering,
     )
     return _decode(known.load(), data, settings)
 

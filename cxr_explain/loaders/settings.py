@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from cxr_explain.loaders.decode_settings import check_rendering
 from cxr_explain.loaders.limits import DEFAULT_MAX_PIXELS
 from cxr_explain.loaders.read import read_radiograph, read_radiograph_bytes
 from cxr_explain.loaders.voi import parse_voi
+from cxr_explain.options import Rendering
 from cxr_explain.radiograph import Radiograph
 
 
@@ -19,6 +21,7 @@ class ReadOptions(TypedDict, total=False):
     xrv_compatible: bool
     frame: int | None
     max_pixels: int
+    rendering: Rendering
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,11 @@ class ReadSettings:
         xrv_compatible: reproduce torchxrayvision's reader.
         frame: index of the frame of a multi-frame object.
         max_pixels: the most pixels that an image may have.
+        rendering: the grey levels that the model sees.
 
     Raises:
-        OptionError: values of interest that nobody can read, said before any file is.
+        OptionError: values of interest that nobody can read, or a rendering that does not go with
+            torchxrayvision's reader, said before any file is.
 
     >>> ReadSettings(voi="none").max_pixels
     50000000
@@ -42,9 +47,22 @@ class ReadSettings:
     xrv_compatible: bool = False
     frame: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+    rendering: Rendering = "plain"
 
     def __post_init__(self) -> None:
         parse_voi(self.voi)
+        check_rendering(self.rendering, xrv_compatible=self.xrv_compatible)
+
+    def said(self) -> dict[str, Any]:
+        """As records and journals keep it: without a plain rendering, as before there was another.
+
+        >>> "rendering" in ReadSettings().said(), ReadSettings(rendering="equalised").said()["rendering"]
+        (False, 'equalised')
+        """
+        said = asdict(self)
+        if self.rendering == "plain":
+            del said["rendering"]
+        return said
 
     def read(self, path: str | PathLike[str]) -> Radiograph:
         """Read one file; see `read_radiograph`."""

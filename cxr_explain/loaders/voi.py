@@ -33,6 +33,9 @@ _EIGHT_BITS = 255
 _ROBUST = (0.001, 0.999)
 _RANGE = re.compile(r"(\S+) to (\S+) (?:scaled|\(0\.1 % to 99\.9 % of the pixels\) stretched)$")
 _WINDOW = re.compile(r"window center (\S+) width (\S+) \((\w+)\)")
+DISPLAY_STEP = "display image, not what the model sees: "
+"""Begins the step that says how the display image was made, where its grey levels are not the pixels'."""
+
 _PAIR = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*")
 
 
@@ -167,7 +170,7 @@ def voi_in(steps: Iterable[str], available: Sequence[Voi]) -> Voi | None:
     >>> voi_in(["no window in the header: 10 to 19 (0.1 % to 99.9 % of the pixels) stretched"], [])
     Window(center=15.0, width=10.0, function='LINEAR')
     """
-    for step in steps:
+    for step in (each.removeprefix(DISPLAY_STEP) for each in steps):
         for voi in available:
             if step == (named := voi.describe()) or step.startswith((f"{named},", f"{named} ")):
                 return voi
