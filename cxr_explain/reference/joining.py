@@ -201,13 +201,18 @@ def _column(cells: Sequence[str], rows: Sequence[int | None]) -> tuple[tuple[str
         return (), "says nothing of these images, and is left out"
     if max(map(len, values)) > LONGEST_VALUE:
         return (), f"has texts of more than {LONGEST_VALUE} characters, and is left out"
+    used = [row for row in {row for row in rows if row is not None} if cells[row]]
     if len(values) <= MOST_VALUES:
+        if len(values) > max(2, len(used) // 2):
+            return (
+                (),
+                f"has {len(values)} different values in {len(used)} rows, as names have, and is left out",
+            )
         return of_images, ""
     numbers = {value: float(value) for value in values if _NUMBER.fullmatch(value)}
     if len(numbers) < len(values) or not np.isfinite(list(numbers.values())).all():
         return (), f"has {len(values):,} different texts, more than {MOST_VALUES}, and is left out"
-    known = [numbers[cells[row]] for row in {row for row in rows if row is not None} if cells[row]]
-    edges = _edges(known)
+    edges = _edges([numbers[cells[row]] for row in used])
     names = _bands(edges)
     at = {
         value: names[int(np.searchsorted(edges, number, side="right"))] for value, number in numbers.items()

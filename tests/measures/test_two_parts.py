@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.stats import fisher_exact
 from scipy.stats import t as student
 
 from cxr_explain.measures.statistics.intervals import IndependentCases
 from cxr_explain.measures.statistics.jackknife import LeftOut
-from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of
+from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of, fewer_hits_p
 
 Share = tuple[float, float, float]
 """A value, a number of cases, and degrees of freedom."""
@@ -110,3 +111,17 @@ def test_the_correlation_is_numpys() -> None:
     assert found == pytest.approx([np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)])
     still = LeftOut(np.zeros(1), np.ones((1, 40)))
     assert correlation_of(still, LeftOut(np.zeros(1), other[:1])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "table", [(1, 10, 11, 14), (0, 16, 79, 93), (8, 10, 3, 12), (0, 5, 0, 7), (5, 5, 7, 7)]
+)
+def test_fishers_test_is_scipys(table: tuple[int, int, int, int]) -> None:
+    hits, cases, other_hits, other_cases = table
+    square = [[hits, cases - hits], [other_hits, other_cases - other_hits]]
+    assert fewer_hits_p(*table) == pytest.approx(fisher_exact(square, "less").pvalue, rel=1e-9)
+
+
+def test_fishers_test_of_many_cases_is_quick_and_finite() -> None:
+    assert 0 <= fewer_hits_p(20_000, 40_000, 60_000, 80_000) < 1e-300
+    assert fewer_hits_p(30_000, 40_000, 60_000, 80_000) == pytest.approx(0.5, abs=0.01)

@@ -179,6 +179,19 @@ def test_what_makes_no_groups_is_left_out_and_said_to_be(cell: str, said: str, t
     assert said in found.notes[0]
 
 
+@pytest.mark.parametrize("people_there", [3, 5, 12])
+def test_what_tells_few_patients_apart_may_be_their_names(people_there: int, tmp_path: Path) -> None:
+    rows = "".join(f"p{number},Name{number},{70 + number},{number % 2}\n" for number in range(people_there))
+    found = join_columns(people(people_there), table(tmp_path, f"patient,who,room,sort\n{rows}"))
+    assert list(found.manifest.extra) == ["sort"]
+    assert found.notes == tuple(
+        f"The column '{name}' has {people_there} different values in {people_there} rows, as names have, and "
+        "is left out."
+        for name in ("who", "room")
+    )
+    assert "Name" not in csv_bytes(found.manifest).decode()
+
+
 def test_too_many_columns_are_refused(tmp_path: Path) -> None:
     names = [f"c{number}" for number in range(MOST_COLUMNS + 1)]
     text = f"patient,{','.join(names)}\np0{',x' * len(names)}\n"

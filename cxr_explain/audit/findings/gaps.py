@@ -3,7 +3,9 @@
 Compared are the groups of each column with the rest, or, where a column has two values, with each other, both
 ways; groups where two columns meet stand in the tables alone. A group counts as worse where its AUROC,
 sensitivity or specificity is lower, or more of its images with a finding have one missed. Each comparison is
-one finding with one p: the smallest of its measures' one-sided p, by their number.
+one finding with one p: the smallest of its measures' one-sided p, by their number. The p of a share is no
+smaller than Fisher's, of as many cases as there are patients: findings are told at p so small that an
+approximation would promise too much.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from cxr_explain.audit.findings.finding import Finding
 from cxr_explain.audit.group_measures import MISSED
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
+from cxr_explain.measures.statistics.two_parts import fewer_hits_p
 from cxr_explain.support.prose import signed
 
 _CASES = {
@@ -23,6 +26,13 @@ _CASES = {
     "specificity": {"agreement": "disagrees", "state": "0"},
 }
 """The list's filter for images that count against a group, by measure."""
+
+_PATIENTS = {
+    "sensitivity": "positive_patients",
+    "specificity": "negative_patients",
+    MISSED: "positive_patients",
+}
+"""The patients that a share is of."""
 
 
 class _Side(NamedTuple):
@@ -63,7 +73,7 @@ def _sides(entry: Mapping[str, Any]) -> Iterator[_Side]:
 
 def _finding(entry: Mapping[str, Any], side: _Side, level: float) -> Finding | None:
     one_sided = {
-        name: _one_sided(name, estimate, side.sign)
+        name: max(_one_sided(name, estimate, side.sign), _by_patients(name, estimate, entry, side.sign))
         for name, estimate in entry["estimates"].items()
         if estimate["p"] is not None
     }
@@ -101,3 +111,16 @@ def _one_sided(name: str, estimate: Mapping[str, Any], sign: int) -> float:
     """That the group is worse: half of p where it is, one less that where it is better."""
     lower = estimate["value"] * sign * (-1 if name == MISSED else 1) < 0
     return float(estimate["p"] / 2 if lower else 1 - estimate["p"] / 2)
+
+
+def _by_patients(name: str, estimate: Mapping[str, Any], entry: Mapping[str, Any], sign: int) -> float:
+    """The same of a share by Fisher's test, as if each patient had one image; 0 of an area."""
+    if name not in _PATIENTS:
+        return 0.0
+    counts = []
+    for share, group in zip(
+        (estimate["here"], estimate["there"])[::sign], (entry, entry["others"])[::sign], strict=True
+    ):
+        patients = group[_PATIENTS[name]]
+        counts += [round(patients * (1 - share if name == MISSED else share)), patients]
+    return fewer_hits_p(*counts)
