@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     began = time.perf_counter()
-    print("\n".join(without_faults(asked.audits, asked.seed, asked.patients)), end="\n\n")
+    print("\n".join(without_faults(asked.audits, asked.seed, asked.patients)), end="\n\n", flush=True)
     print("\n".join(with_faults(asked.planted, asked.seed + 1)))
     print(f"\n{time.perf_counter() - began:.0f} s on {machine()}")
 

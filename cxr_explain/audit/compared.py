@@ -115,8 +115,8 @@ def operation(scored: Scored) -> dict[str, Any]:
         Youden, Cancer 3 (1950) 32.
     """
     fitted = replace(scored, probabilities=_fitted_calls(scored).astype(np.float64), operating_point=0.5)
-    measures = ("sensitivity", "specificity")
-    now, then = leave_out([each.measured(*measures) for each in (scored, fitted)], scored.groups)
+    measures = [each.measured("sensitivity", "specificity") for each in (scored, fitted)]
+    now, then = leave_out(measures, scored.groups)
     index = [
         LeftOut(each.value.sum(keepdims=True) - 1, each.without.sum(0)[None] - 1) for each in (now, then)
     ]

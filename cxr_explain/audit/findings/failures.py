@@ -45,6 +45,6 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _share_of(failed: int, number: int, level: float) -> dict[str, float]:
+def _share_of(failed: int, number: int, level: float) -> dict[str, Any]:
     low, high = wilson(failed / number, number, level=level)
     return {"of": "share failed", "value": failed / number, "low": low, "high": high}
