@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,19 +146,20 @@ def _pathology(draw: np.random.Generator) -> Simulated:
     return replace(found, target={"subject": found.names[at]})
 
 
-def _subgroup(size: int) -> Fault:
+@dataclass(frozen=True)
+class _SubgroupOf:
     """Effusion scores whatever is there in the images of as many patients, who are of one hospital."""
 
-    def planted(draw: np.random.Generator) -> Simulated:
-        found = simulated(draw, patients=size + 400)
-        there = np.flatnonzero(found.patients < size)
+    size: int
+
+    def __call__(self, draw: np.random.Generator) -> Simulated:
+        found = simulated(draw, patients=self.size + 400)
+        there = np.flatnonzero(found.patients < self.size)
         value = np.array(found.columns["hospital"], object)
         value[there] = "D"
         found.logits[there, 0] = draw.permutation(found.logits[there, 0])
         columns = found.columns | {"hospital": tuple(value.tolist())}
-        return replace(found, columns=columns, target={"subject": "Effusion", "hospital": "D"})
-
-    return planted
+        return replace(found, columns=columns, target={"hospital": "D"})
 
 
 def _marker(draw: np.random.Generator) -> Simulated:
@@ -203,18 +204,17 @@ def _exchanged(draw: np.random.Generator) -> Simulated:
     return replace(found, target={"patient": f"image {int(np.flatnonzero(mine)[0])}"})
 
 
-PLANTED: Mapping[str, tuple[str, Fault]] = {
-    "a pathology scored at random": ("pathology", _pathology),
-    "a subgroup of 40 patients scored at random": ("subgroup", _subgroup(40)),
-    "a subgroup of 400 patients scored at random": ("subgroup", _subgroup(400)),
-    "a marker that drives one output: how well it does": ("pathology", _marker),
-    "a marker that drives one output: where its maps point": ("localisation", _marker),
-    "an operating point moved by 4 log odds": ("operating point", _threshold),
-    "probabilities raised by 1.5 log odds": ("calibration", _drift),
-    "all labels of one patient inverted": ("labels", _inverted),
-    "labels of a patient with three findings exchanged for none": ("labels", _exchanged),
+PLANTED: Mapping[str, tuple[tuple[str, ...], Fault]] = {
+    "a pathology scored at random": (("pathology",), _pathology),
+    "a subgroup of 40 patients scored at random": (("subgroup",), _SubgroupOf(40)),
+    "a subgroup of 400 patients scored at random": (("subgroup",), _SubgroupOf(400)),
+    "a marker that drives one output": (("pathology", "localisation"), _marker),
+    "an operating point moved by 4 log odds": (("operating point",), _threshold),
+    "probabilities raised by 1.5 log odds": (("calibration",), _drift),
+    "all labels of one patient inverted": (("labels",), _inverted),
+    "labels of a patient with three findings exchanged for none": (("labels",), _exchanged),
 }
-"""By what is planted: the kind whose top finding it must be, and the fault."""
+"""By what is planted: the kinds whose top finding it must be, and the fault."""
 
 
 def document_of(found: Simulated, draw: np.random.Generator) -> Mapping[str, Any]:
@@ -238,51 +238,69 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="False and true findings of simulated audits.")
     parser.add_argument("--audits", type=int, default=200, help="without a fault")
     parser.add_argument("--planted", type=int, default=50, help="with each fault")
-    parser.add_argument("--patients", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args(arguments)
     began = time.perf_counter()
-    print("\n".join(without_faults(asked.audits, asked.seed, asked.patients)), end="\n\n", flush=True)
-    print("\n".join(with_faults(asked.planted, asked.seed + 1)))
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        seeds = [(asked.seed, number) for number in range(asked.audits)]
+        print("\n".join(without_faults(list(pool.map(without_a_fault, seeds)))), end="\n\n", flush=True)
+        print(f"{asked.planted} audits with each fault:\n")
+        print("| planted | kind | share with it as the top finding of the kind |\n|---|---|---:|", flush=True)
+        for words, (kinds, _) in PLANTED.items():
+            of_fault = [(words, (asked.seed + 1, number)) for number in range(asked.planted)]
+            shares = np.mean(list(pool.map(with_a_fault, of_fault)), axis=0)
+            for kind, share in zip(kinds, shares, strict=True):
+                print(f"| {words} | {kind} | {share:.2f} |", flush=True)
     print(f"\n{time.perf_counter() - began:.0f} s on {machine()}")
 
 
-def without_faults(audits: int, seed: int, patients: int) -> list[str]:
+class Alarms(NamedTuple):
+    """Of one audit without a fault.
+
+    Args:
+        kinds: those that have a finding.
+        compared: number of comparisons of each kind.
+        ratios: for each calibration that was judged, whether its interval holds the true ratio.
+    """
+
+    kinds: set[str]
+    compared: dict[str, int]
+    ratios: list[bool]
+
+
+def without_a_fault(seed: tuple[int, int]) -> Alarms:
+    """Simulate and measure one."""
+    draw = np.random.default_rng(seed)
+    found = simulated(draw)
+    document = document_of(found, draw)
+    kinds = {each["kind"] for each in document["findings"]["found"]}
+    return Alarms(kinds, document["findings"]["compared"], ratios_inside(document, found))
+
+
+def with_a_fault(asked: tuple[str, tuple[int, int]]) -> list[bool]:
+    """Simulate one, and say for each kind whether the fault is its top finding."""
+    kinds, plant = PLANTED[asked[0]]
+    draw = np.random.default_rng(asked[1])
+    found = plant(draw)
+    document = document_of(found, draw)
+    return [is_top(document, kind, found.target) for kind in kinds]
+
+
+def without_faults(audits: Sequence[Alarms]) -> list[str]:
     """How often there is a finding all the same, by kind."""
-    alarms: Counter[str] = Counter()
-    comparisons: Counter[str] = Counter()
-    inside: list[bool] = []
-    for number in range(audits):
-        draw = np.random.default_rng([seed, number])
-        found = simulated(draw, patients)
-        document = document_of(found, draw)
-        kinds = {each["kind"] for each in document["findings"]["found"]}
-        alarms.update([*kinds, *(["any"] if kinds else [])])
-        comparisons.update(document["findings"]["compared"])
-        comparisons["any"] += sum(document["findings"]["compared"].values())
-        inside += ratios_inside(document, found)
-    lines = [f"{audits} audits of {patients} patients without a fault:", ""]
+    lines = [f"{len(audits)} audits without a fault:", ""]
     lines += ["| kind | comparisons an audit | share of audits with a finding |", "|---|---:|---:|"]
-    lines += [
-        f"| {kind} | {comparisons[kind] / audits:.1f} | {alarms[kind] / audits:.3f} |"
-        for kind in (*KINDS, "any")
-    ]
-    share = f"{np.mean(inside):.3f} of {len(inside):,}"
+    for kind in KINDS:
+        comparisons = np.mean([each.compared.get(kind, 0) for each in audits])
+        lines.append(
+            f"| {kind} | {comparisons:.1f} | {np.mean([kind in each.kinds for each in audits]):.3f} |"
+        )
+    comparisons = np.mean([sum(each.compared.values()) for each in audits])
+    lines.append(f"| any | {comparisons:.1f} | {np.mean([bool(each.kinds) for each in audits]):.3f} |")
+    ratios = [inside for each in audits for inside in each.ratios]
+    share = f"{np.mean(ratios):.3f} of {len(ratios):,}"
     return [*lines, "", f"The interval of the ratio of the calibration held the true one in {share}."]
-
-
-def with_faults(audits: int, seed: int) -> list[str]:
-    """How often each planted fault is the top finding of its kind."""
-    lines = [f"{audits} audits with each fault:", ""]
-    lines += ["| planted | kind | share with it as the top finding of the kind |", "|---|---|---:|"]
-    for words, (kind, plant) in PLANTED.items():
-        top = []
-        for number in range(audits):
-            draw = np.random.default_rng([seed, number])
-            found = plant(draw)
-            top.append(is_top(document_of(found, draw), kind, found.target))
-        lines.append(f"| {words} | {kind} | {np.mean(top):.2f} |")
-    return lines
 
 
 def ratios_inside(document: Mapping[str, Any], found: Simulated) -> list[bool]:
