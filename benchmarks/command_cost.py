@@ -4,9 +4,9 @@
 
 Whole processes, each started anew, in turns; see benchmarks/README.md. The imports that explaining one file
 cannot avoid are torch, which ranks and fuses; typer, which reads the command line, with pydantic, which it
-imports to do so; Matplotlib with its Agg backend, which draws the figure; PIL, which reads the image; and what
-runs the model: TorchXRayVision, or the engine. One pass is one image through the model, read from where it is
-kept: the weights' shape for torch, the exported graph for an engine, which compiles it.
+imports to do so; Matplotlib with its Agg backend, which draws the figure; PIL, which reads the image; and
+what runs the model: TorchXRayVision, or the engine. One pass is one image through the model, read from where
+it is kept: the weights' shape for torch, the exported graph for an engine, which compiles it.
 """
 
 from __future__ import annotations

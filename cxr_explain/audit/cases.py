@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 
 from cxr_explain.errors import AuditError
 from cxr_explain.measures.statistics.bootstrap import numbered
-from cxr_explain.options import Uncertain, check_option
+from cxr_explain.options import LabelPolicy, LabelPolicyLike
+from cxr_explain.pathologies import LabelState, absent_pathologies, canonical_pathology, says_no_finding
 from cxr_explain.reference.joining import MOST_VALUES
-from cxr_explain.reference.states import NEGATIVE, NOT_LABELLED, NOT_MENTIONED, POSITIVE, UNCERTAIN
+from cxr_explain.reference.states import (
+    DATA_SET_CELLS,
+    NEGATIVE,
+    NOT_LABELLED,
+    NOT_MENTIONED,
+    POSITIVE,
+    STATE_CODES,
+    UNCERTAIN,
+    States,
+)
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
@@ -46,6 +56,7 @@ class Cases:
         states: (n, Q) int8 of `reference.states.STATE_CODES`.
         columns: by a column's name, (n,) the value that puts each image in a subgroup; None if not known.
         shares: by a region's name, (n,) float64, share of the saliency in it; NaN where not estimable.
+        no_finding: (n,) bool, whether "No Finding" is positive; None where nothing is said of it.
 
     Raises:
         AuditError: columns of different lengths.
@@ -60,6 +71,7 @@ class Cases:
     states: NDArray[np.int8]
     columns: Mapping[str, TextColumn] = field(default_factory=dict)
     shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    no_finding: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n, P, Q = len(self.ids), len(self.pathologies), len(self.labels)
@@ -68,6 +80,7 @@ class Cases:
             "probabilities": (np.shape(self.probabilities), (n, P)),
             "operating points": ((len(self.operating_points),), (P,)),
             "states": (np.shape(self.states), (n, Q)),
+            "no_finding": ((n,) if self.no_finding is None else np.shape(self.no_finding), (n,)),
             **{name: ((len(column),), (n,)) for name, column in self.columns.items()},
             **{name: (np.shape(share), (n,)) for name, share in self.shares.items()},
         }
@@ -98,6 +111,7 @@ class Cases:
             states=manifest.states[rows],
             columns=subgroup_columns(manifest, rows, table["view"].to_pylist()),
             shares={name: _with_nan(table[name].to_pylist()) for name in SHARES},
+            no_finding=says_nothing_found(manifest)[rows],
         )
 
     def __len__(self) -> int:
@@ -114,6 +128,13 @@ class Cases:
             return self.states[:, self.labels.index(pathology)]
         return np.full(len(self), NOT_LABELLED, np.int8)
 
+    def absent(self, pathology: str) -> NDArray[np.bool_]:
+        """(n,): whether "No Finding" says that a pathology is not there; it says nothing of devices."""
+        is_meant = canonical_pathology(pathology) in absent_pathologies([pathology])
+        if self.no_finding is None or not is_meant:
+            return np.zeros(len(self), bool)
+        return self.no_finding
+
 
 @dataclass(frozen=True, eq=False)
 class Counted:
@@ -123,21 +144,25 @@ class Counted:
         included: (n,) bool, positive or negative.
         positive: (n,) bool.
         excluded: how many are not, by reason.
+        changed: how many count as something else than they say, by what they say and count as.
     """
 
     included: NDArray[np.bool_]
     positive: NDArray[np.bool_]
     excluded: Mapping[str, int]
+    changed: Mapping[str, int]
 
 
-def counted(states: NDArray[np.int8], policy: Uncertain) -> Counted:
+def counted(states: States, policy: LabelPolicyLike, absent: NDArray[np.bool_] | None = None) -> Counted:
     """Sort images by their reference label.
 
-    What is not mentioned, or not labelled, is never a negative.
+    What is not labelled is never a negative.
 
     Args:
         states: (n,) of `reference.states.STATE_CODES`.
-        policy: what an uncertain label counts as: nothing, a negative or a positive.
+        policy: what labels count as.
+        absent: (n,) bool, where a positive "No Finding" says that the pathology is not there; by default
+            nowhere.
 
     Raises:
         OptionError: another policy.
@@ -145,17 +170,77 @@ def counted(states: NDArray[np.int8], policy: Uncertain) -> Counted:
     >>> found = counted(np.array([1, 0, -1, -2, -3], np.int8), "ones")
     >>> found.positive.tolist(), found.excluded["uncertain"], found.excluded["not mentioned"]
     ([True, False, True, False, False], 0, 1)
+    >>> counted(np.array([1, -2, -3], np.int8), "chexpert").changed
+    {'not mentioned as negative': 1}
     """
-    check_option("policy", policy, Uncertain)
-    uncertain = states == UNCERTAIN
-    positive = (states == POSITIVE) | (uncertain & (policy == "ones"))
-    negative = (states == NEGATIVE) | (uncertain & (policy == "zeros"))
-    excluded = {
-        "uncertain": int(uncertain.sum()) if policy == "ignore" else 0,
-        "not mentioned": int((states == NOT_MENTIONED).sum()),
-        "not labelled": int((states == NOT_LABELLED).sum()),
+    now = counting_as(states, policy, absent)
+    pairs = ((said, to) for said in _CHANGEABLE for to in (LabelState.POSITIVE, LabelState.NEGATIVE))
+    changed = {
+        f"{said} as {to}": int(((states == STATE_CODES[said]) & (now == STATE_CODES[to])).sum())
+        for said, to in pairs
+        if said is not to
     }
-    return Counted(positive | negative, positive, excluded)
+    return Counted(
+        included=(now == POSITIVE) | (now == NEGATIVE),
+        positive=now == POSITIVE,
+        excluded={str(state): int((now == STATE_CODES[state]).sum()) for state in _EXCLUDED},
+        changed={what: count for what, count in changed.items() if count},
+    )
+
+
+_EXCLUDED = (LabelState.UNCERTAIN, LabelState.NOT_MENTIONED, LabelState.NOT_LABELLED)
+_CHANGEABLE = (LabelState.POSITIVE, LabelState.UNCERTAIN, LabelState.NOT_MENTIONED)
+
+
+def counting_as(states: States, policy: LabelPolicyLike, absent: NDArray[np.bool_] | None = None) -> States:
+    """What each reference label counts as.
+
+    Args:
+        states: (n,) of `reference.states.STATE_CODES`.
+        policy: what labels count as.
+        absent: (n,) bool, where a positive "No Finding" says that the pathology is not there; by default
+            nowhere.
+
+    Returns:
+        (n,) int8: positive or negative where it counts, and what it was where it does not.
+
+    Raises:
+        OptionError: another policy.
+
+    >>> counting_as(np.array([1, -2, -3], np.int8), "xrv", np.array([True, True, True])).tolist()
+    [0, 0, -3]
+    """
+    policy = LabelPolicy.of(policy)
+    now = states.copy()
+    if policy.uncertain != "ignore":
+        now[states == UNCERTAIN] = POSITIVE if policy.uncertain == "ones" else NEGATIVE
+    if policy.blanks == "negative":
+        now[states == NOT_MENTIONED] = NEGATIVE
+    if policy.no_finding == "negative" and absent is not None:
+        now[absent & (states != NOT_LABELLED)] = NEGATIVE
+    return now
+
+
+def says_nothing_found(manifest: Manifest) -> NDArray[np.bool_]:
+    """(n,): where a column of a manifest, or a reference label of it, says "No Finding".
+
+    NIH ChestX-ray14 and PadChest say it by labels that are all negative: those are negative already.
+
+    Args:
+        manifest: the audit's manifest.
+
+    >>> from cxr_explain.reference import Manifest
+    >>> says_nothing_found(Manifest("ab", ["a.png", "b.png"], extra={"no_finding": ["1.0", ""]})).tolist()
+    [True, False]
+    """
+    found = np.zeros(len(manifest), bool)
+    for name, cells in manifest.extra.items():
+        if says_no_finding(name):
+            found |= [DATA_SET_CELLS.get(cell.strip().casefold()) == POSITIVE for cell in cells]
+    for at, name in enumerate(manifest.pathologies):
+        if says_no_finding(name):
+            found |= manifest.states[:, at] == POSITIVE
+    return found
 
 
 def patient_numbers(patients: Iterable[str | None]) -> NDArray[np.intp]:

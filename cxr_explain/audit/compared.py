@@ -21,7 +21,7 @@ from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.bootstrap import grouped_means
 from cxr_explain.measures.statistics.discrimination import youden
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 
 AUROC_BAR = 0.7
 """A pathology with less fails."""
@@ -39,13 +39,13 @@ _FOLDS = 5
 
 
 def compared(
-    cases: Cases, *, policy: Uncertain, level: float, located: Sequence[Located] = ()
+    cases: Cases, *, policy: LabelPolicyLike, level: float, located: Sequence[Located] = ()
 ) -> dict[str, Any]:
     """The comparisons of an audit, as its statistics keep them.
 
     Args:
         cases: the images that were explained.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
         level: confidence level of the interval of the calibration.
         located: how well class maps point.
 

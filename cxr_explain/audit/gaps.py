@@ -28,7 +28,7 @@ from cxr_explain.audit.group_measures import (
 from cxr_explain.audit.groups import Pair, pairs_of
 from cxr_explain.measures.statistics.intervals import IndependentCases
 from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 
 _KEYS = ("value", "low", "high", "p", "here", "there")
 
@@ -36,7 +36,7 @@ _KEYS = ("value", "low", "high", "p", "here", "there")
 def gaps_of(
     cases: Cases,
     *,
-    policy: Uncertain,
+    policy: LabelPolicyLike,
     level: float = 0.95,
     references: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def gaps_of(
 
     Args:
         cases: images of the audit with their probabilities and reference labels.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
         level: confidence level of the intervals, between 0 and 1.
         references: by column, the value that the column's other values are compared with, besides the rest.
 

@@ -18,7 +18,7 @@ from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.intervals import IndependentCases
 from cxr_explain.measures.statistics.jackknife import LeftOut, blocks_of
 from cxr_explain.measures.statistics.leaving_out import RankedScores, left_out_shares
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 
 GAP_MEASURES = ("auroc", "sensitivity", "specificity")
 """Of a pathology; the last two at its operating point."""
@@ -113,10 +113,10 @@ class PathologyByGroup:
     Args:
         audited: images of the audit, which come to know in which of them the pathology is, and is missed.
         pathology: one that the model was trained for.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
     """
 
-    def __init__(self, audited: Audited, pathology: str, policy: Uncertain) -> None:
+    def __init__(self, audited: Audited, pathology: str, policy: LabelPolicyLike) -> None:
         scored = Scored.of(audited.by_image, pathology, policy=policy)
         point, probabilities = scored.operating_point, scored.probabilities
         self._audited = audited

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, counted
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 
 MOST_PATIENTS = 5
 """Patients whose labels contradict the model are kept, those most contradicted."""
@@ -38,16 +38,16 @@ class LabelChances(NamedTuple):
     chance: NDArray[np.float64]
 
 
-def label_chances(cases: Cases, *, policy: Uncertain) -> list[LabelChances]:
+def label_chances(cases: Cases, *, policy: LabelPolicyLike) -> list[LabelChances]:
     """For each pathology with labels, how likely each of them is; see `usual_share`.
 
     Args:
         cases: the images that were explained.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
     """
     found = []
     for output, pathology in enumerate(cases.pathologies):
-        states = counted(cases.states_of(pathology), policy)
+        states = counted(cases.states_of(pathology), policy, cases.absent(pathology))
         at = np.flatnonzero(states.included)
         if len(at):
             there = states.positive[at]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,7 @@ from cxr_explain.measures.statistics.bootstrap import Multiplicities, ratio, sum
 from cxr_explain.measures.statistics.calibration import GroupedCalibration, error_by_chance
 from cxr_explain.measures.statistics.discrimination import GroupedScores
 from cxr_explain.measures.statistics.intervals import ClusteredEstimate
-from cxr_explain.options import Uncertain, check_option
+from cxr_explain.options import LabelPolicyLike, check_option
 
 Measure = Literal["auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"]
 """Of one pathology; the middle four at its operating point."""
@@ -42,6 +42,7 @@ class Scored:
         groups: number of patients in the audit.
         operating_point: probability from which on an image is called positive; None without.
         excluded: images that do not count, by reason.
+        changed: images that count as something else than their label says, by what it says and counts as.
     """
 
     pathology: str
@@ -51,22 +52,23 @@ class Scored:
     groups: int
     operating_point: float | None
     excluded: Mapping[str, int]
+    changed: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, cases: Cases, pathology: str, *, policy: Uncertain, among: NDArray[np.bool_] | None = None
+        cls, cases: Cases, pathology: str, *, policy: LabelPolicyLike, among: NDArray[np.bool_] | None = None
     ) -> Scored:
         """Choose the images that count.
 
         Args:
             cases: images of the audit with their probabilities and reference labels.
             pathology: one that the model was trained for.
-            policy: what an uncertain reference label counts as.
+            policy: what reference labels count as.
             among: (n,) bool, the images to choose from; all by default.
         """
         column = cases.pathologies.index(pathology)
         chosen = np.ones(len(cases), bool) if among is None else among
-        found = counted(cases.states_of(pathology)[chosen], policy)
+        found = counted(cases.states_of(pathology)[chosen], policy, cases.absent(pathology)[chosen])
         at = np.flatnonzero(chosen)[found.included]
         return cls(
             pathology,
@@ -76,6 +78,7 @@ class Scored:
             cases.groups,
             cases.operating_points[column],
             found.excluded,
+            found.changed,
         )
 
     @property

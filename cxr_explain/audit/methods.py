@@ -18,15 +18,9 @@ from cxr_explain.figures.methods import (
     recorded,
     software_sentence,
 )
-from cxr_explain.options import RULES, Uncertain
+from cxr_explain.options import RULES
 from cxr_explain.pathologies import canonical_pathology
 from cxr_explain.support.prose import counted, listed, paragraph
-
-_UNCERTAIN: Mapping[Uncertain, str] = {
-    "ignore": "were left out",
-    "zeros": "counted as negative",
-    "ones": "counted as positive",
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +114,11 @@ def _preparation(record: Record, cite: Citing) -> Iterator[str]:
         frame = "" if reading.frame is None else f", frame {reading.frame}"
         voi = one_line(str(reading.voi))
         yield f"Images were read with voi = {voi}, for the values of interest of DICOM{frame}"
+    if reading.rendering == "equalised":
+        yield (
+            "The classifier saw each image after scaling to 8 bits and histogram equalisation, as the JPEGs "
+            "of MIMIC-CXR-JPG and CheXpert were made from DICOM"
+        )
     yield f"An image of more than {reading.max_pixels:,} pixels was refused"
     square = {
         "crop": "the largest centred square of each image",
@@ -146,4 +145,4 @@ def _statistics(record: Record, done: Done) -> Iterator[str]:
     elif done.regions:
         digest = f" (SHA-256 {record.regions_sha256})" if record.regions_sha256 else ""
         yield f"Lungs and thorax were found by the segmentation network {one_line(record.regions)}{digest}"
-    yield f"In the statistics, uncertain reference labels {_UNCERTAIN[record.uncertain]}"
+    yield f"In the statistics, {record.policy.words('were')}"

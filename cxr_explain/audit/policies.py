@@ -1,31 +1,44 @@
-"""What the statistics would be if uncertain reference labels counted as something else."""
+"""What the statistics would be if reference labels counted as something else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from cxr_explain.audit.cases import Cases
+from cxr_explain.audit.cases import Cases, counting_as
 from cxr_explain.audit.measures import Measure, Scored
-from cxr_explain.options import Uncertain
-from cxr_explain.reference.states import UNCERTAIN
+from cxr_explain.options import LabelPolicy, LabelsAs, Uncertain
 
 POLICY_MEASURES: tuple[Measure, ...] = ("auroc", "auprc", "sensitivity", "specificity")
 
-POLICIES: tuple[Uncertain, ...] = get_args(Uncertain)
+_AS_TRIED: tuple[LabelsAs, ...] = ("strict", "chexpert")
+
+POLICIES: tuple[LabelPolicy, ...] = (
+    *(LabelPolicy.of(name).but(uncertain=each) for name in _AS_TRIED for each in get_args(Uncertain)),
+    LabelPolicy.of("xrv"),
+)
+"""Strict and CheXpert's with uncertain labels left out, as negatives and as positives; TorchXRayVision's."""
 
 
-def policy_cases(cases: Cases) -> Iterator[tuple[dict[str, Any], Scored]]:
-    """Each pathology that has an uncertain reference label, under each policy.
+def policy_cases(cases: Cases, chosen: LabelPolicy) -> Iterator[tuple[dict[str, Any], Scored]]:
+    """Each pathology whose reference labels count differently under different policies, under each of these.
+
+    Policies that count every image alike stand in one entry.
 
     Args:
         cases: images of the audit with their probabilities and reference labels.
+        chosen: the policy of the other statistics.
 
     Yields:
         What the statistics' document says beside the estimates, and the images that count.
     """
     for pathology in cases.pathologies:
-        if (cases.states_of(pathology) == UNCERTAIN).any():
-            for policy in POLICIES:
-                scored = Scored.of(cases, pathology, policy=policy)
-                yield {"pathology": pathology, "policy": policy, **scored.counts}, scored
+        states, absent = cases.states_of(pathology), cases.absent(pathology)
+        alike: dict[bytes, list[LabelPolicy]] = {}
+        for policy in dict.fromkeys((*POLICIES, chosen)):
+            alike.setdefault(counting_as(states, policy, absent).tobytes(), []).append(policy)
+        for policies in alike.values() if len(alike) > 1 else ():
+            scored = Scored.of(cases, pathology, policy=policies[0])
+            head: dict[str, Any] = {"pathology": pathology, "policies": [policy.name for policy in policies]}
+            head |= {"chosen": chosen in policies, **scored.counts, "changed": dict(scored.changed)}
+            yield head, scored

@@ -17,7 +17,7 @@ from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.provenance import ExplainerFacts, other_schema
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
-from cxr_explain.options import RULES, Uncertain
+from cxr_explain.options import RULES, Blanks, LabelPolicy, LabelPolicyLike, NoFinding, Uncertain
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.strict_json import DIGEST, from_plain, is_as_written, read_json, with_digest
@@ -51,6 +51,8 @@ class Record(ExplainerFacts):
         model_notes: what a reader should know of the model.
         regions: what finds lungs and thorax: "rules", or the name of a segmentation network's weights.
         regions_sha256: hexadecimal digest of these weights.
+        blanks: what a reference label that is not mentioned counts as in the statistics.
+        no_finding: what a positive "No Finding" says of the other pathologies in the statistics.
     """
 
     outputs: tuple[str, ...]
@@ -65,6 +67,8 @@ class Record(ExplainerFacts):
     model_notes: tuple[str, ...] = ()
     regions: str = RULES
     regions_sha256: str | None = None
+    blanks: Blanks = "ignore"
+    no_finding: NoFinding = "ignore"
 
     @classmethod
     def of(
@@ -73,7 +77,7 @@ class Record(ExplainerFacts):
         manifest: Manifest,
         asked: RankingSettings | None = None,
         reading: ReadSettings | None = None,
-        uncertain: Uncertain = "ignore",
+        policy: LabelPolicyLike = "strict",
         segmenter: Segmenter | None = None,
     ) -> Self:
         """Describe an audit before it begins.
@@ -83,7 +87,7 @@ class Record(ExplainerFacts):
             manifest: the images and their labels; its digest is that of what `write_manifest` would write.
             asked: which pathologies to explain.
             reading: how to read the images; by default as the explainer prepares them.
-            uncertain: what an uncertain reference label counts as in the statistics.
+            policy: what reference labels count as in the statistics.
             segmenter: what finds lungs and thorax; by default the fixed rules.
 
         Raises:
@@ -99,7 +103,7 @@ class Record(ExplainerFacts):
             input_size=classifier.input_size,
             ranking_settings=asked or RankingSettings(),
             read_settings=reading,
-            uncertain=uncertain,
+            **vars(LabelPolicy.of(policy)),
             manifest_sha256=hashlib.sha256(csv_bytes(manifest)).hexdigest(),
             manifest_source=manifest.source,
             rows=len(manifest),
@@ -107,6 +111,11 @@ class Record(ExplainerFacts):
             regions=segmenter.name if segmenter else RULES,
             regions_sha256=segmenter.sha256 if segmenter else None,
         )
+
+    @property
+    def policy(self) -> LabelPolicy:
+        """What reference labels count as in the statistics."""
+        return LabelPolicy(self.uncertain, self.blanks, self.no_finding)
 
     @property
     def pathologies(self) -> tuple[str, ...]:
@@ -195,13 +204,16 @@ class Record(ExplainerFacts):
 
 
 def _said(record: Record) -> dict[str, Any]:
-    """The fields as JSON has them; of torch none that names an engine.
+    """The fields as JSON has them; of torch none that names an engine, and no newer option that is not used.
 
-    Without these it is the same record, with the same digest, as before there were other engines or
-    renderings: such runs go on, and their parts know it.
+    Without these it is the same record, with the same digest, as before there were other engines, renderings
+    or ways of counting labels: such runs go on, and their parts know it.
     """
     said = asdict(record)
     said["read_settings"] = record.read_settings.said()
+    for name in ("blanks", "no_finding"):
+        if said[name] == "ignore":
+            del said[name]
     if record.map_settings.engine == "torch":
         del said["map_settings"]["engine"], said["engine_version"]
     return said

@@ -41,7 +41,7 @@ from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.many import Outcome, explain_in_batches
 from cxr_explain.explaining.settings import RankingOptions, RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.cores import available_cores
@@ -148,7 +148,7 @@ def run_audit(
     where: str | PathLike[str],
     *,
     reading: ReadSettings | None = None,
-    uncertain: Uncertain = "ignore",
+    policy: LabelPolicyLike = "strict",
     running: RunSettings | None = None,
     segmenter: Segmenter | None = None,
     crew: Crew | None = None,
@@ -170,7 +170,8 @@ def run_audit(
             of a DICOMweb server for a manifest of one.
         where: the run's folder, or a URL that pyarrow or fsspec can write to.
         reading: how the images are read; by default as the explainer prepares them.
-        uncertain: what an uncertain reference label counts as in the statistics.
+        policy: what reference labels count as in the statistics: a `LabelPolicy`, or the name of a convention
+            (strict, xrv or chexpert), or what uncertain labels count as (ignore, zeros or ones).
         running: how the audit is run: batches, threads, regions.
         segmenter: segmentation network that finds lungs and thorax; by default the fixed rules do.
         crew: who works on it, such as `cxr_explain.integrations.ray_crew.RayCrew`; by default this process.
@@ -197,7 +198,7 @@ def run_audit(
     running = running or RunSettings()
     place = place_at(where)
     explainer = on_engine_of_run(place, explainer)
-    record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, uncertain, segmenter)
+    record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, policy, segmenter)
     folder = ImageFolder(images, links="anywhere" if running.follow_links else "inside")
     check_named_as_server(folder.where, manifest.paths)
     audit = Audit(record, folder, place, running, segmenter)

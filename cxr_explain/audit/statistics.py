@@ -9,6 +9,7 @@ How often the intervals hold the truth, and where none is given, stands in docs/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of, is_s
 from cxr_explain.measures.statistics.bootstrap import grouped_means
 from cxr_explain.measures.statistics.intervals import RestingStatistics, check_level, estimates
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicy, LabelPolicyLike
 from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class _Entry(NamedTuple):
 def statistics(
     cases: Cases,
     *,
-    policy: Uncertain = "ignore",
+    policy: LabelPolicyLike = "strict",
     located: Sequence[Located] = (),
     level: float = 0.95,
     failures: int = 0,
@@ -82,7 +83,7 @@ def statistics(
 
     Args:
         cases: the images that were explained.
-        policy: what an uncertain reference label counts as; the other policies are shown beside it.
+        policy: what reference labels count as; other policies that make a difference are shown beside it.
         located: how well class maps point, from `localisation_of`.
         level: confidence level of the intervals, between 0 and 1.
         failures: images of the audit that could not be explained.
@@ -106,10 +107,11 @@ def statistics(
     """
     check_level(level)
     tell = progress or (lambda _: None)
+    policy = LabelPolicy.of(policy)
     sections = {
         "pathologies": list(_pathologies(cases, policy, level)),
         "subgroups": list(_subgroups(cases, policy)),
-        "policies": list(_policies(cases)),
+        "policies": list(_policies(cases, policy)),
         "where": list(_where(cases)),
         "localisation": list(_located(cases, located)),
     }
@@ -125,7 +127,7 @@ def statistics(
         entry["estimate"] = entry.pop("estimates")["mean"]
     document = {
         "schema": STATISTICS_SCHEMA,
-        "policy": policy,
+        "policy": asdict(policy),
         "level": level,
         "images": len(cases),
         "patients": cases.groups,
@@ -146,7 +148,7 @@ def statistics(
 def statistics_of(
     run: AuditRun,
     *,
-    policy: Uncertain | None = None,
+    policy: LabelPolicyLike | None = None,
     references: Mapping[str, str] | None = None,
     level: float = 0.95,
     progress: Callable[[str], None] | None = None,
@@ -155,7 +157,7 @@ def statistics_of(
 
     Args:
         run: the audit.
-        policy: what an uncertain reference label counts as; as the audit was asked by default.
+        policy: what reference labels count as; as the audit was asked by default.
         references: by column, the value that the column's other values are compared with, besides the rest.
         level: confidence level of the intervals, between 0 and 1.
         progress: function that is called with what is being done, in words.
@@ -171,7 +173,7 @@ def statistics_of(
     without_patient = sum(run.manifest.patients[row] is None for row in rows)
     return statistics(
         cases,
-        policy=policy or run.record.uncertain,
+        policy=policy or run.record.policy,
         located=localisation.located,
         level=level,
         failures=len(run.failures),
@@ -189,23 +191,23 @@ def statistics_of(
     )
 
 
-def _pathologies(cases: Cases, policy: Uncertain, level: float) -> Iterator[_Entry]:
+def _pathologies(cases: Cases, policy: LabelPolicy, level: float) -> Iterator[_Entry]:
     for pathology in cases.pathologies:
         scored = Scored.of(cases, pathology, policy=policy)
         counts = scored.counts
         head = {"pathology": pathology, **counts, "small": is_small(counts)}
-        head |= {"excluded": dict(scored.excluded)}
+        head |= {"excluded": dict(scored.excluded), "changed": dict(scored.changed)}
         head |= {"operating_point": scored.operating_point, "curves": curves_of(scored, level=level)}
         yield _Entry(head, MEASURES, scored.measured())
 
 
-def _subgroups(cases: Cases, policy: Uncertain) -> Iterator[_Entry]:
+def _subgroups(cases: Cases, policy: LabelPolicy) -> Iterator[_Entry]:
     for head, scored in cells_of(cases, policy=policy):
         yield _Entry(head, SUBGROUP_MEASURES, scored.measured(*SUBGROUP_MEASURES))
 
 
-def _policies(cases: Cases) -> Iterator[_Entry]:
-    for head, scored in policy_cases(cases):
+def _policies(cases: Cases, policy: LabelPolicy) -> Iterator[_Entry]:
+    for head, scored in policy_cases(cases, policy):
         yield _Entry(head | {"small": is_small(head)}, POLICY_MEASURES, scored.measured(*POLICY_MEASURES))
 
 

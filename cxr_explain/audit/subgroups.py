@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.audit.cases import Cases, TextColumn
 from cxr_explain.audit.measures import Measure, Scored
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 
 SUBGROUP_MEASURES: tuple[Measure, ...] = ("auroc", "sensitivity", "specificity")
 
@@ -33,12 +33,12 @@ def is_small(counts: Mapping[str, int]) -> bool:
     return min(counts["positive_patients"], counts["negative_patients"]) < SMALL
 
 
-def cells_of(cases: Cases, *, policy: Uncertain) -> Iterator[tuple[dict[str, Any], Scored]]:
+def cells_of(cases: Cases, *, policy: LabelPolicyLike) -> Iterator[tuple[dict[str, Any], Scored]]:
     """Each pathology in each subgroup that has a reference label of it.
 
     Args:
         cases: images of the audit with their probabilities and reference labels.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
 
     Yields:
         What the statistics' document says beside the estimates, and the images that count.

@@ -14,7 +14,7 @@ from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, ExplainingPanels, OutPath, Positive
 from cxr_explain.errors import CxrExplainError, OptionError
-from cxr_explain.options import RULES, Uncertain
+from cxr_explain.options import RULES, Blanks, LabelPolicy, LabelsAs, NoFinding, Uncertain
 from cxr_explain.reference.data_sets.registry import DATA_SETS
 from cxr_explain.support.prose import counted
 from cxr_explain.support.shell import shell_word
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
 
 MOST_FAILURES_SHOWN = 20
+
+_AS_AUDITED = "that of the audit; strict for a new one"
+_AS_CONVENTION = "as the convention, or else the audit, has it"
 OF_COMMAND_LINE = tuple(name for name, each in DATA_SETS.items() if each.given_as != "object")
 
 Run = Annotated[str, typer.Argument(metavar="RUN")]
@@ -106,6 +109,36 @@ class GroupsPanel(Panel, title="Subgroups"):
         return found
 
 
+class LabelsPanel(Panel, title="Statistics"):
+    """What reference labels count as in the statistics.
+
+    Args:
+        labels_as: convention by which reference labels count. strict counts positive and negative labels
+            alone; chexpert also counts a label that is not mentioned as negative; xrv also counts every
+            pathology as negative where "No Finding" is positive.
+        uncertain: what an uncertain reference label counts as, whatever the convention.
+        blanks: what a reference label that is not mentioned counts as, whatever the convention.
+        no_finding: what a positive "No Finding" makes of the other pathologies, whatever the convention.
+    """
+
+    labels_as: Annotated[LabelsAs | None, typer.Option(show_default=_AS_AUDITED)] = None
+    uncertain: Annotated[Uncertain | None, typer.Option(show_default=_AS_CONVENTION)] = None
+    blanks: Annotated[Blanks | None, typer.Option(show_default=_AS_CONVENTION)] = None
+    no_finding: Annotated[NoFinding | None, typer.Option(show_default=_AS_CONVENTION)] = None
+
+    def policy(self, otherwise: LabelPolicy) -> LabelPolicy:
+        """The same for statistics.
+
+        Args:
+            otherwise: the policy where no convention was asked for.
+
+        >>> LabelsPanel(labels_as="chexpert", uncertain="ones").policy(LabelPolicy()).name
+        'chexpert, uncertain ones'
+        """
+        convention = LabelPolicy.of(self.labels_as) if self.labels_as else otherwise
+        return convention.but(self.uncertain, self.blanks, self.no_finding)
+
+
 class ReportPanel(Panel, title="Output"):
     """What a report holds.
 
@@ -169,7 +202,7 @@ def audit(
     images: str,
     follow_links: bool = False,
     explaining: ExplainingPanels,
-    uncertain: Annotated[Uncertain, typer.Option(rich_help_panel="Statistics")] = "ignore",
+    labels: LabelsPanel,
     regions: Annotated[str, typer.Option(rich_help_panel="Statistics")] = RULES,
     output: Annotated[str, typer.Option("--out", "-o", metavar="PATH", rich_help_panel="Output")],
     run: RunPanel,
@@ -186,7 +219,7 @@ def audit(
             dicomweb+ and the server's address, such as dicomweb+https://pacs.example/dicom-web.
         follow_links: also read links that lead out of the image folder.
         explaining: how a radiograph is explained.
-        uncertain: what an uncertain reference label counts as in the statistics.
+        labels: what reference labels count as in the statistics.
         regions: what finds lungs and thorax, for the shares of saliency within them: fixed rules (rules), a
             segmentation network of torchxrayvision (chestx-det or chestx-anatomy), or a file of
             such weights.
@@ -229,7 +262,7 @@ def audit(
             images,
             output,
             reading=reading,
-            uncertain=uncertain,
+            policy=labels.policy(LabelPolicy()),
             running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
             segmenter=segmenter,
             crew=crew,
@@ -246,9 +279,7 @@ def stats(
     run: Run,
     *,
     images: RunImages = None,
-    uncertain: Annotated[
-        Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
-    ] = "as-run",
+    labels: LabelsPanel,
     groups: GroupsPanel,
 ) -> None:
     """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json.
@@ -256,7 +287,7 @@ def stats(
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, for reference masks in it.
-        uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
+        labels: what reference labels count as.
         groups: what groups of images are compared.
 
     Example:
@@ -265,8 +296,8 @@ def stats(
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
 
-    policy = None if uncertain == "as-run" else uncertain
     opened = AuditRun.open(run, images=images, join=groups.join)
+    policy = labels.policy(opened.record.policy)
     found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
     console.say(found.to_text(), lines=True)
 
@@ -275,6 +306,7 @@ def report(
     run: Run,
     *,
     images: RunImages = None,
+    labels: LabelsPanel,
     groups: GroupsPanel,
     what: ReportPanel,
 ) -> None:
@@ -283,6 +315,7 @@ def report(
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, or its URL, as `cxr-explain audit` took it.
+        labels: what reference labels count as.
         groups: what groups of images are compared.
         what: what the report holds.
 
@@ -295,7 +328,8 @@ def report(
     opened = AuditRun.open(run, images=images, join=groups.join)
     target = what.output or _beside(opened, "report" if what.report_format == "html" else "report.pdf")
     _note_missing_images(opened)
-    found = write_statistics(opened, references=groups.references(), progress=console.tell)
+    policy = labels.policy(opened.record.policy)
+    found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if what.report_format == "pdf":
         from cxr_explain.pages.audit_report.pdf import write_pdf as write

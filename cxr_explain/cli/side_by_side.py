@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cxr_explain.cli import console
-from cxr_explain.cli.audits import RunImages
+from cxr_explain.cli.audits import LabelsPanel, RunImages
 from cxr_explain.cli.explain import reference_labels
 from cxr_explain.cli.figure import check_apart, is_saved, note_other_reading
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BoxPanel, LookPanel, OutPath, ReadingPanel, named_path
 from cxr_explain.errors import OptionError
+from cxr_explain.options import LabelPolicy
 from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ class WholeRunsPanel(Panel, title="Statistics"):
     """How two audits are compared as a whole.
 
     Args:
-        uncertain: what an uncertain reference label counts as in the statistics; as-run is as in the audit.
+        counting: what reference labels count as.
         cases: number of images in each list of those in which two audits part most.
         tables: also print every table.
     """
 
-    uncertain: Literal["as-run", "ignore", "zeros", "ones"] = "as-run"
+    counting: LabelsPanel = LabelsPanel()
     cases: Annotated[int, typer.Option(min=0, rich_help_panel="Output")] = 6
     tables: Annotated[bool, typer.Option("--tables", rich_help_panel="Output")] = False
 
@@ -235,7 +236,7 @@ def compare(
         return
     if whole != WholeRunsPanel():
         raise OptionError(
-            "--uncertain, --cases or --tables for a figure", expected="them with two audits as a whole"
+            "options of two audits as a whole for a figure", expected="them with RUN_A RUN_B, without --id"
         )
     output = output or Path("compare.pdf")
     if numbers is not None:
@@ -284,7 +285,9 @@ def _compare_whole(
             expected="them with --id, or with saved explanations",
         )
     a, b = (_opened(run, images) for run in runs)
-    policy = None if whole.uncertain == "as-run" else whole.uncertain
+    of_runs = {a.record.policy, b.record.policy}
+    otherwise = of_runs.pop() if len(of_runs) == 1 else LabelPolicy()
+    policy = None if whole.counting == LabelsPanel() else whole.counting.policy(otherwise)
     found = compare_runs(a, b, policy=policy, cases=whole.cases, progress=console.tell)
     page = write_comparison(found, folder)
     console.say(found.to_text(tables=whole.tables), lines=True)

@@ -27,6 +27,7 @@ from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError, OutputError
 from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
+from cxr_explain.options import LabelPolicy
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.manifest import Manifest
 from tests.audit.conftest import COUNT, RUNNING
@@ -163,7 +164,8 @@ def test_images_that_would_be_read_otherwise_than_prepared_are_refused(
 def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest) -> None:
     other = Explainer(explainer.classifier, method="layercam", fit="pad", xrv_compatible=True)
     asked = RankingSettings(2, "calibrated", ("Mass",), True)
-    record = Record.of(other, manifest, asked, uncertain="ones")
+    record = Record.of(other, manifest, asked, policy=LabelPolicy("ones", "negative", "negative"))
+    assert record.policy == LabelPolicy("ones", "negative", "negative")
     assert Record.from_json(record.to_json()) == record
     assert record.read_settings == ReadSettings(xrv_compatible=True)
     assert record.map_settings == other.settings
@@ -179,6 +181,41 @@ def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest
             Record.from_json(json.dumps(document | changed).encode())
     with pytest.raises(AuditError, match=r"of schema cxr-explain/audit/1; .* in a new folder"):
         Record.from_json(json.dumps(document | {"schema": "cxr-explain/audit/1"}).encode())
+
+
+def test_a_record_says_nothing_of_what_was_not_asked_for(explainer: Explainer, manifest: Manifest) -> None:
+    """So it is the record of before there were such options, and a run of then goes on."""
+    plain = json.loads(Record.of(explainer, manifest).to_json())
+    assert not {"blanks", "no_finding"} & set(plain)
+    assert "rendering" not in plain["read_settings"]
+    equalised = ReadSettings(rendering="equalised")
+    asked = Record.of(explainer, manifest, reading=equalised, policy="xrv")
+    assert json.loads(asked.to_json())["no_finding"] == "negative"
+    assert Record.from_json(asked.to_json()) == asked
+    with pytest.raises(AuditError, match=r"rendering \(plain there, equalised now\); in no finding"):
+        asked.check_same(Record.of(explainer, manifest))
+
+
+def test_an_equalised_audit_explains_what_equalised_reading_gives(
+    explainer: Explainer, manifest: Manifest, phantoms: Path, tmp_path: Path
+) -> None:
+    reading = ReadSettings(rendering="equalised")
+    run = run_audit(
+        explainer, manifest.select([0, 1]), phantoms / "images", tmp_path / "run", reading=reading
+    )
+    for at, row in enumerate(run.results.to_pylist()):
+        path = phantoms / "images" / run.manifest.paths[row["row"]]
+        direct = explainer.explain(read_radiograph(path, rendering="equalised"))
+        plain = explainer.explain(read_radiograph(path))
+        stored = run.case(at).explanation
+        assert stored.provenance.steps == direct.provenance.steps
+        scores = {each.pathology: each.logit for each in direct.ranking.predictions}
+        assert {each.pathology: each.logit for each in stored.ranking.predictions} == pytest.approx(
+            scores, abs=1e-4
+        )
+        assert scores != {each.pathology: each.logit for each in plain.ranking.predictions}
+        assert np.array_equal(run.case(at).radiograph().display, read_radiograph(path).display)
+    assert "histogram equalisation" in run.methods_text()
 
 
 def test_a_run_that_was_stopped_goes_on(

@@ -64,6 +64,36 @@ def test_the_commands_from_a_manifest_to_a_report(audited: Path, tmp_path: Path)
     assert (tmp_path / "one.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_labels_are_counted_as_asked_and_else_as_audited(
+    audited: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    def counted_as(*arguments: object) -> dict[str, str]:
+        made = run(*arguments, "--resamples", "100")
+        assert made.exit_code == 0, made.output
+        policy: dict[str, str] = json.loads((audited / "run" / "statistics.json").read_text())["policy"]
+        return policy
+
+    stats = ("stats", audited / "run")
+    asked = counted_as(*stats, "--labels-as", "chexpert", "--uncertain", "ones")
+    assert asked == {"uncertain": "ones", "blanks": "negative", "no_finding": "ignore"}
+    report = (
+        "report",
+        audited / "run",
+        "--cases",
+        "1",
+        "--out",
+        tmp_path / "report",
+        "--no-finding",
+        "negative",
+    )
+    assert counted_as(*report) == {"uncertain": "ignore", "blanks": "ignore", "no_finding": "negative"}
+    assert counted_as(*stats) == dict.fromkeys(asked, "ignore")
+    again = ("audit", audited / "all.csv", "--images", phantoms / "images", "--weights", "phantom")
+    other = run(*again, "--out", audited / "run", "--labels-as", "chexpert")
+    assert other.exit_code == 1
+    assert "blanks (ignore there, negative now)" in " ".join(other.output.split())
+
+
 def test_a_second_audit_has_nothing_to_do(audited: Path, phantoms: Path) -> None:
     arguments = ("audit", audited / "all.csv", "--images", phantoms / "images", "--weights", "phantom")
     again = run(*arguments, "--out", audited / "run")

@@ -369,14 +369,14 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
     tmp_path: Path,
 ) -> None:
     images = phantoms / "images"
-    ones = run_audit(explainer, manifest.select([1]), images, tmp_path / "ones", uncertain="ones")
+    ones = run_audit(explainer, manifest.select([1]), images, tmp_path / "ones", policy="ones")
     nothing = run_audit(explainer, manifest.select([0]), images, tmp_path / "nothing")
     for pair, said in (
         ((finished, finished), "one audit twice"),
-        ((finished, ones), "'ignore' in A and 'ones' in B"),
+        ((finished, ones), "“strict” in A and “strict, uncertain ones” in B"),
         ((few["same"], nothing), "no image in common"),
     ):
         with pytest.raises(OptionError, match=said) as caught:
             matched(*pair)
         assert "\n" not in str(caught.value)
-    assert matched(finished, ones, policy="zeros").policy == "zeros"
+    assert matched(finished, ones, policy="zeros").policy.uncertain == "zeros"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
 import literal_statistics as literal
@@ -329,7 +330,7 @@ def test_statistics_of_a_run(finished: AuditRun) -> None:
     found = statistics_of(finished, progress=told.append)
     document = found.document
     assert (document["images"], document["patients"], document["failures"]) == (COUNT, COUNT, 0)
-    assert document["policy"] == finished.record.uncertain
+    assert document["policy"] == asdict(finished.record.policy)
     assert told
     results = finished.results
     there = [str(entry.labels["Nodule"]) == "positive" for entry in finished.manifest]

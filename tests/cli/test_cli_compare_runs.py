@@ -101,7 +101,7 @@ def test_somebody_elses_page_is_not_replaced(audits: Path, tmp_path: Path) -> No
         (("a", "b", "--class-maps", "2"), 2, "options of a figure for two audits"),
         (("a", "b", "--numbers", "x.json"), 2, "options of a figure for two audits"),
         (("a", "b", "--width-mm", "90"), 2, "options of a figure for two audits"),
-        (("a", "b", "--id", "x", "--cases", "3"), 2, "--uncertain, --cases or --tables for a figure"),
+        (("a", "b", "--id", "x", "--cases", "3"), 2, "options of two audits as a whole for a figure"),
         (("a", "data"), 1, "found no audit"),
         (("a", "edited"), 1, "changed since"),
         (("a", "empty"), 1, "empty"),

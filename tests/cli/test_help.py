@@ -120,7 +120,6 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--ids",  # how results are named; which images of an audit
         "inputs",  # images; what several figures are made of; DICOM files, or an audit
         "--study",  # a plan of measures; a study of a PACS
-        "--uncertain",  # in an audit; in its statistics, which know what the audit took
         "--workers",  # threads that read; processes that draw
     }
 

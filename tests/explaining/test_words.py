@@ -31,6 +31,7 @@ from cxr_explain import (
     Radiograph,
     ReferenceLabels,
     XRVDenseNet,
+    options,
     read_radiograph,
 )
 from cxr_explain.audit import methods as audit_methods
@@ -167,7 +168,7 @@ def tokens(text: str) -> set[str]:
 @cache
 def template() -> set[str]:
     """The words of the sentences, without any number: what the code holds as text."""
-    modules: tuple[ModuleType, ...] = (caption, methods, texts, prose, audit_methods)
+    modules: tuple[ModuleType, ...] = (caption, methods, texts, prose, audit_methods, options)
     found: set[str] = set()
     languages = files("cxr_explain.figures") / "languages"
     for module in modules:
@@ -496,6 +497,7 @@ CHOICES = {
     "outputs": ("", *"abcdefghi"),
     "output_kind": "softmax", "gradient": "autograd", "pathologies": ("Hernia",), "target_layers": ("a", "b"),
     "patient_orientation": ("R", "F"), "without_gradient": ("Hernia",), "top_k": 9, "uncertain": "ones",
+    "blanks": "negative", "no_finding": "negative", "rendering": "equalised",
     "voi": "none", "frame": 2, "regions": "a network", "weights_sha256": "f" * 64,
 }  # fmt: skip
 
@@ -561,8 +563,14 @@ def test_every_word_of_a_run_s_text_is_known(run: AuditRun) -> None:
     ("changes", "said"),
     [
         ({}, "uncertain reference labels were left out"),
-        ({"uncertain": "zeros"}, "uncertain reference labels counted as negative"),
-        ({"uncertain": "ones"}, "uncertain reference labels counted as positive"),
+        ({"uncertain": "zeros"}, "uncertain reference labels were counted as negative"),
+        ({"uncertain": "ones"}, "uncertain reference labels were counted as positive"),
+        ({"blanks": "negative"}, "and those not mentioned were counted as negative."),
+        ({"no_finding": "negative"}, "is positive, every other pathology counted as negative."),
+        (
+            {"read_settings": ReadSettings(rendering="equalised")},
+            "saw each image after scaling to 8 bits and histogram equalisation",
+        ),
         ({"regions": "chestx-det"}, "by the segmentation network chestx-det."),
         ({"map_settings": MapSettings()}, "the largest centred square of each image at 224 x 224"),
         (

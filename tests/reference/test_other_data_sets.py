@@ -134,7 +134,7 @@ def test_mimics_labels_are_the_studys(tmp_path: Path) -> None:
     name = "90000000-00000000-00000000-00000000-00000001"
     assert first.path == f"files/p90/p90000001/s90000011/{name}.jpg"
     assert (first.patient, first.view, first.split, first.extra) == (
-        *("90000001", "PA", "train", {"study": "90000011"}),
+        *("90000001", "PA", "train", {"study": "90000011", "no_finding": ""}),
     )
     assert first.labels.states == second.labels.states
     assert [first.labels[name] for name in ("Cardiomegaly", "Edema", "Effusion", "Pneumonia")] == [
@@ -142,6 +142,13 @@ def test_mimics_labels_are_the_studys(tmp_path: Path) -> None:
     ]
     assert third.labels.states == {}  # a study without a report: not labelled
     assert "21800506" not in csv_bytes(make_manifest("mimic", tmp_path)).decode()
+
+
+def test_mimics_no_finding_is_the_studys(tmp_path: Path) -> None:
+    table = "subject_id,study_id,No Finding,Edema\n90000001,90000011,1.0,\n"
+    manifest = make_manifest("mimic", mimic(tmp_path, chexpert=table))
+    assert manifest.extra["no_finding"] == ("1", "1", "")  # the third image has a study without labels
+    assert manifest.pathologies == ("Edema",)
 
 
 def test_mimics_splits_and_labelers(tmp_path: Path) -> None:

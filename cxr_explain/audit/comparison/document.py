@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -18,7 +18,7 @@ from cxr_explain.audit.comparison.words import headline_of, tables_of
 from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.measures.statistics.holm import holm
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicyLike
 from cxr_explain.support.plain_table import PlainTable
 from cxr_explain.support.prose import counted
 from cxr_explain.support.strict_json import with_digest
@@ -69,7 +69,7 @@ def compare_runs(
     a: AuditRun,
     b: AuditRun,
     *,
-    policy: Uncertain | None = None,
+    policy: LabelPolicyLike | None = None,
     level: float = 0.95,
     cases: int = CASES,
     progress: Callable[[str], None] | None = None,
@@ -84,7 +84,7 @@ def compare_runs(
     Args:
         a: an audit, finished or not.
         b: another one.
-        policy: what an uncertain reference label counts as; as both were asked by default.
+        policy: what reference labels count as; as both were asked by default.
         level: confidence level of the intervals.
         cases: number of images in each list of those in which the audits part most, at most.
         progress: called with what is being done, in words.
@@ -124,7 +124,7 @@ def compare_runs(
         "differ_in": [
             dict(zip(("what", "a", "b"), each, strict=True)) for each in a.record.differing(b.record)
         ],
-        "policy": found.policy,
+        "policy": asdict(found.policy),
         "level": level,
         "images": len(found.cases.a),
         "patients": found.groups,

@@ -19,7 +19,7 @@ from cxr_explain.audit.cases import Cases, Counted, counted
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.statistics.bootstrap import numbered
-from cxr_explain.options import Uncertain
+from cxr_explain.options import LabelPolicy, LabelPolicyLike
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.prose import counted as how_many
 
@@ -45,7 +45,7 @@ class MatchedRuns:
         cases: the common images, with what each audit predicts; patients have the same numbers in both.
         only: names of the images that this audit alone explained.
         other_bytes: names of common images whose files differ.
-        policy: what an uncertain reference label counts as.
+        policy: what reference labels count as.
     """
 
     runs: Pair[AuditRun]
@@ -53,7 +53,7 @@ class MatchedRuns:
     cases: Pair[Cases]
     only: Pair[tuple[str, ...]]
     other_bytes: tuple[str, ...]
-    policy: Uncertain
+    policy: LabelPolicy
 
     @property
     def patients(self) -> NDArray[np.intp]:
@@ -88,24 +88,25 @@ class MatchedRuns:
 
     def reference(self, pathology: str) -> Counted:
         """Which of the common images a pathology's reference labels count, and as what."""
-        return counted(self.cases.a.states_of(pathology), self.policy)
+        cases = self.cases.a
+        return counted(cases.states_of(pathology), self.policy, cases.absent(pathology))
 
 
-def matched(a: AuditRun, b: AuditRun, *, policy: Uncertain | None = None) -> MatchedRuns:
+def matched(a: AuditRun, b: AuditRun, *, policy: LabelPolicyLike | None = None) -> MatchedRuns:
     """Find the images that two audits have in common.
 
     Args:
         a: an audit, finished or not.
         b: another one.
-        policy: what an uncertain reference label counts as; as both were asked by default.
+        policy: what reference labels count as; as both were asked by default.
 
     Raises:
-        OptionError: one audit twice; no image or no pathology in common; other policies for uncertain
+        OptionError: one audit twice; no image or no pathology in common; other policies for reference
             labels; or manifests that say different things of an image.
     """
     if a.place.name == b.place.name:
         raise OptionError(f"one audit twice, {a.place.name}", expected="two audits of the same images")
-    policy = policy or _policy_of_both(a, b)
+    policy = LabelPolicy.of(policy) if policy else _policy_of_both(a, b)
     images = Pair(_Images.of(a), _Images.of(b))
     is_one = a.record.manifest_sha256 == b.record.manifest_sha256
     at = _common(*(each.names if is_one else each.keys for each in images))
@@ -151,15 +152,15 @@ class _Images(NamedTuple):
         return tuple(name for place, name in enumerate(self.names) if place not in there)
 
 
-def _policy_of_both(a: AuditRun, b: AuditRun) -> Uncertain:
-    if a.record.uncertain != b.record.uncertain:
+def _policy_of_both(a: AuditRun, b: AuditRun) -> LabelPolicy:
+    if a.record.policy != b.record.policy:
         raise OptionError(
-            f"other policies for uncertain reference labels, {a.record.uncertain!r} in A and "
-            f"{b.record.uncertain!r} in B",
+            f"other policies for reference labels, “{a.record.policy.name}” in A and "
+            f"“{b.record.policy.name}” in B",
             expected="one policy",
-            remedy="Name one for both with --uncertain, policy=.",
+            remedy="Name one for both with --labels-as, policy=.",
         )
-    return a.record.uncertain
+    return a.record.policy
 
 
 def _common(one: Sequence[object], other: Sequence[object]) -> Pair[Positions]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cxr_explain.audit.sections.tables import BY_LABEL, EstimateTable, Section, row_of
+from cxr_explain.options import LabelPolicy
 
 PERFORMANCE = "Performance by pathology"
 
@@ -25,27 +26,44 @@ def section(statistics: Mapping[str, Any]) -> Section:
     basis = (
         f"{statistics['images']:,} images of {statistics['patients']:,} patients, "
         f"{statistics['failures']:,} failed. Values with {100 * statistics['level']:g} % intervals by "
-        f"patient, or why there is none. Uncertain reference labels: policy “{statistics['policy']}”.",
+        "patient, or why there is none.",
+        labels_text(statistics),
         "n⁺ and n⁻: images with a positive and with a negative reference label; Patients⁺ and Patients⁻: "
         f"patients with such an image. Marked “few”: fewer than {statistics['small']} patients of either "
         "kind. Sensitivity, specificity, PPV and NPV at the operating point: positive from it on. Brier "
         "score and ECE (calibration error, 10 bins of equal width) of the raw probability: low is good. ECE "
         "is above 0 by chance alone; beside it stands what a calibrated model would show.",
-        *_excluded(statistics["pathologies"], statistics["images"]),
+        *_basis_of_values(statistics["pathologies"], statistics["images"]),
     )
     table = EstimateTable(PERFORMANCE, ("Pathology", *BY_LABEL.values()), IN_PERFORMANCE, rows)
     return Section("performance", PERFORMANCE, basis, [table], statistics["notes"])
 
 
-def _excluded(pathologies: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
-    """How many reference labels are neither positive nor negative, and which numbers that touches."""
+def labels_text(statistics: Mapping[str, Any]) -> str:
+    """What reference labels count as, and how many of them count as nothing, or as something else."""
+    policy = LabelPolicy(**statistics["policy"])
+    words = policy.words()
+    sentences = [
+        f"{words[0].upper()}{words[1:]} (policy “{policy.name}”)",
+        "What is not labelled never counts",
+        *_told("Reference labels that count as neither positive nor negative", statistics, "excluded"),
+        *_told("Reference labels that count as something else than they say", statistics, "changed"),
+    ]
+    return "".join(f"{sentence}. " for sentence in sentences).rstrip()
+
+
+def _told(what: str, statistics: Mapping[str, Any], key: str) -> Iterator[str]:
+    """How many reference labels there are of a kind, by reason, over all pathologies."""
     reasons: Counter[str] = Counter()
-    for found in pathologies:
-        reasons.update(found["excluded"])
+    for found in statistics["pathologies"]:
+        reasons.update(found[key])
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
-    if not told:
-        return
-    yield f"Reference labels that count as neither: {told}."
+    if told:
+        yield f"{what}: {told}"
+
+
+def _basis_of_values(pathologies: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
+    """On which images those measures stand that depend on how many are positive."""
     shares = [(found["positive"] + found["negative"]) / images for found in pathologies if images]
     if shares and min(shares) < 1:
         yield (

@@ -206,6 +206,7 @@ def _record(record: Record) -> tuple[Fact, ...]:
     above = ", only those at or above their operating point" if asked.above_operating_point else ""
     reading = record.read_settings
     how_read = f"voi: {reading.voi}" + (", as torchxrayvision" if reading.xrv_compatible else "")
+    how_read += "; the model sees it equalised" if reading.rendering == "equalised" else ""
     ranked_by = ranked_by_text(asked.rank_by, record.output_kind)
     return (
         ("Class maps", f"{record.rule_title}{settings} at {record.target_layer}"),
@@ -214,7 +215,7 @@ def _record(record: Record) -> tuple[Fact, ...]:
             f"K = {asked.top_k}, ranked by {ranked_by}{above}",
         ),
         ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else fusion),
-        ("Uncertain labels", record.uncertain),
+        ("Reference labels", f"{record.policy.name}: {record.policy.words()}"),
         ("Reading", how_read),
         ("Lungs and thorax", _regions(record)),
         ("Software", f"{software_text(record)}, {maps.dtype}"),

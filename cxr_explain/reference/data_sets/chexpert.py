@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.pathologies import NO_FINDING
 from cxr_explain.reference.data_sets.chexpert_folders import batches_in, image_folders, is_batch
 from cxr_explain.reference.data_sets.folders import first_file
-from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
+from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns, no_finding_cells
 from cxr_explain.reference.data_sets.people import ages_of, sexes_of
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
@@ -118,7 +117,7 @@ def _manifest(table: CsvTable, folder: Path, prefix: str, name: str) -> Manifest
         ages=ages,
         splits=[_SPLITS[each["split"]] for each in matches],
         label_sources=f"{name}, {table.source}",
-        extra=_no_finding(table),
+        extra=no_finding_cells(table),
         lines=table.lines,
     )
 
@@ -163,8 +162,3 @@ def _views(table: CsvTable, from_names: list[str]) -> list[str]:
     return [
         direction or side or name for direction, side, name in zip(directions, sides, from_names, strict=True)
     ]
-
-
-def _no_finding(table: CsvTable) -> dict[str, list[str]]:
-    column = table.optional(NO_FINDING)
-    return {} if column is None else {"no_finding": [cell.strip().removesuffix(".0") for cell in column]}

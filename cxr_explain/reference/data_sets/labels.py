@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxr_explain.errors import ManifestError
-from cxr_explain.pathologies import canonical_pathology, near_miss
+from cxr_explain.pathologies import NO_FINDING, canonical_pathology, near_miss
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import DATA_SET_CELLS, States, label_states
 from cxr_explain.reference.table import BLANKS, CsvTable
@@ -62,3 +62,9 @@ def holds_states(table: CsvTable, name: str) -> bool:
     """Whether every cell of a column is a label state, and not all of them are blank."""
     cells = {cell.strip().casefold() for cell in table.columns[name]}
     return cells <= set(DATA_SET_CELLS) and not cells <= BLANKS
+
+
+def no_finding_cells(table: CsvTable) -> dict[str, list[str]]:
+    """The column "No Finding" as a manifest keeps it, under `no_finding`; nothing where there is none."""
+    column = table.optional(NO_FINDING)
+    return {} if column is None else {"no_finding": [cell.strip().removesuffix(".0") for cell in column]}

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from cxr_explain.reference.data_sets.folders import first_file, folder_of, required_file
-from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns
+from cxr_explain.reference.data_sets.labels import CHEXPERT_PATHOLOGIES, label_columns, no_finding_cells
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.states import NOT_LABELLED
@@ -34,6 +34,20 @@ _VIEWS = {
 Study = tuple[str, str]  # subject_id, study_id
 
 
+class _Labels(NamedTuple):
+    """The table of labels, by study.
+
+    Args:
+        pathologies: names of the P label columns.
+        states: P codes of `STATE_CODES` by study.
+        no_finding: cells of "No Finding" by study, under the column's name; empty where there is no column.
+    """
+
+    pathologies: list[str]
+    states: dict[Study, list[int]]
+    no_finding: dict[str, dict[Study, str]]
+
+
 def manifest_of_mimic(
     source: str | PathLike[str],
     *,
@@ -44,7 +58,7 @@ def manifest_of_mimic(
 
     Labels come from the report of a study, so all images of a study share them; a blank is not mentioned.
     Images of a study without a row of labels are not labelled. Dates are left out; sex and age are in
-    MIMIC-IV, not here. The study becomes the column `study`.
+    MIMIC-IV, not here. The study becomes the column `study`, and "No Finding" the column `no_finding`.
 
     Args:
         source: the folder with `mimic-cxr-2.*-metadata.csv`, `-split.csv` and `-chexpert.csv` or
@@ -60,39 +74,43 @@ def manifest_of_mimic(
     """
     folder = folder_of(source)
     labels_path = _named(folder, labeler)
-    pathologies, labels = _labels(labels_path)
+    labels = _labels(labels_path)
     splits = _splits(folder, is_needed=split is not None)
     with reading(_named(folder, "metadata")) as table:
-        manifest = _manifest(table, pathologies, labels, splits, labels_path.name)
+        manifest = _manifest(table, labels, splits, labels_path.name)
     return manifest.in_split(split)
 
 
 def _manifest(
     table: CsvTable,
-    pathologies: list[str],
-    labels: dict[Study, list[int]],
+    labels: _Labels,
     splits: dict[str, str],
     labels_name: str,
 ) -> Manifest:
     ids = [cell.strip() for cell in table.column("dicom_id")]
     studies = list(_studies(table))
     table.problems.raise_any()
-    unlabelled = [NOT_LABELLED] * len(pathologies)
-    states = np.array([labels.get(study, unlabelled) for study in studies], np.int8)
-    missing = sum(study not in labels for study in studies)
+    unlabelled = [NOT_LABELLED] * len(labels.pathologies)
+    states = np.array([labels.states.get(study, unlabelled) for study in studies], np.int8)
+    missing = sum(study not in labels.states for study in studies)
     return Manifest(
         ids,
         [
             f"files/p{subject[:2]}/p{subject}/s{study}/{name}.jpg"
             for name, (subject, study) in zip(ids, studies, strict=True)
         ],
-        pathologies=pathologies,
-        states=states.reshape(len(ids), len(pathologies)),
+        pathologies=labels.pathologies,
+        states=states.reshape(len(ids), len(labels.pathologies)),
         patients=[subject for subject, _ in studies],
         views=_views(table),
         splits=[splits.get(name) for name in ids],
         label_sources=f"MIMIC-CXR-JPG, {labels_name}, of the study's report",
-        extra={"study": [study for _, study in studies]},
+        extra={
+            "study": [study for _, study in studies],
+            **{
+                name: [cells.get(study, "") for study in studies] for name, cells in labels.no_finding.items()
+            },
+        },
         lines=table.lines,
         notes=[f"{missing} of {len(ids)} images are of studies that {labels_name} has not"]
         if missing
@@ -108,13 +126,17 @@ def _views(table: CsvTable) -> list[str | None]:
     return [position or meaning for position, meaning in zip(positions, meanings, strict=True)]
 
 
-def _labels(path: Path) -> tuple[list[str], dict[Study, list[int]]]:
-    """Names, and the codes of each study."""
+def _labels(path: Path) -> _Labels:
     with reading(path) as table:
         pathologies, states = label_columns(table, CHEXPERT_PATHOLOGIES)
         studies = list(_studies(table))
         _check_once(studies, table)
-    return pathologies, dict(zip(studies, states.tolist(), strict=True))
+        no_finding = no_finding_cells(table)
+    return _Labels(
+        pathologies,
+        dict(zip(studies, states.tolist(), strict=True)),
+        {name: dict(zip(studies, cells, strict=True)) for name, cells in no_finding.items()},
+    )
 
 
 def _studies(table: CsvTable) -> Iterator[Study]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from cxr_explain.audit.rows import (
 from cxr_explain.errors import AuditError
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.loaders.settings import ReadSettings
+from cxr_explain.options import LabelPolicy
 from cxr_explain.pathologies import LabelState, ReferenceBox, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 
@@ -209,7 +210,8 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         {
             "pathology": name, "positive": 120 + at, "negative": 900 - at, "small": False,
             "positive_patients": 80 + at, "negative_patients": 450 - at,
-            "excluded": {"uncertain": 12, "not mentioned": 40, "not labelled": 0}, "patients": 500,
+            "excluded": {"uncertain": 12, "not mentioned": 40, "not labelled": 0}, "changed": {},
+            "patients": 500,
             "operating_point": POINTS[at % len(POINTS)],
             "estimates": {key: estimate() for key in keys},
             "curves": {
@@ -225,7 +227,7 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         for at, name in enumerate(audit.labelled[:4])
     ]  # fmt: skip
     pathologies.append({
-        "pathology": "Hernia", "positive": 0, "negative": 900, "excluded": {}, "patients": 500,
+        "pathology": "Hernia", "positive": 0, "negative": 900, "excluded": {}, "changed": {}, "patients": 500,
         "positive_patients": 0, "negative_patients": 500, "small": True,
         "operating_point": None,
         "estimates": {**dict.fromkeys(keys, none), "specificity": estimate()},
@@ -242,17 +244,17 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         for value in values for name in audit.labelled[:3]
     ]  # fmt: skip
     return {
-        "schema": "cxr-explain/statistics/1", "policy": "ignore", "level": 0.95,
+        "schema": "cxr-explain/statistics/1", "policy": asdict(LabelPolicy()), "level": 0.95,
         "images": audit.rows - len(audit.failed), "patients": audit.rows // 2, "failures": len(audit.failed),
         "small": 10,
         "notes": ["Possible training overlap: the weights were trained on NIH, and the manifest is of NIH."],
         "pathologies": pathologies,
         "subgroups": subgroups,
         "policies": [
-            {"pathology": "Mass", "policy": policy, "positive": 40, "negative": 700,
-             "positive_patients": 30, "negative_patients": 400,
+            {"pathology": "Mass", "policies": [policy], "chosen": policy == "strict", "positive": 40,
+             "negative": 700, "positive_patients": 30, "negative_patients": 400,
              "estimates": {key: estimate() for key in keys[:4]}}
-            for policy in ("ignore", "zeros", "ones")
+            for policy in ("strict", "strict, uncertain zeros", "strict, uncertain ones")
         ],
         "where": [
             {"share": share, "images": audit.rows - 1, "missing": 1, "estimate": estimate(), "threshold": 0.5,
