@@ -96,7 +96,7 @@ def _finding(entry: Mapping[str, Any], side: _Side, level: float) -> Finding | N
         {f"{kind} patients": side.counts[f"{kind}_patients"] for kind in ("positive", "negative")},
         abs(turned["value"]),
         min(1.0, len(one_sided) * one_sided[worst]),
-        {column: side.value, **({"subject": pathology, **_CASES[worst]} if pathology else {})},
+        cases={column: side.value, **({"subject": pathology, **_CASES[worst]} if pathology else {})},
     )
 
 
