@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,14 +20,17 @@ from scipy.ndimage import label
 from skimage.morphology import convex_hull_image
 
 from benchmarks.facts import machine
+from cxr_explain.chest.places import places_of
 from cxr_explain.chest.regions import Regions, regions_of
-from cxr_explain.phantom import Finding, Patient, render, sample_findings, sample_patient, to_radiograph
+from cxr_explain.phantom import Finding, Patient, Side, render, sample_findings, sample_patient, to_radiograph
 from cxr_explain.phantom.anatomy import SIDES, core_of, dome_of, hull_of
 from cxr_explain.phantom.chest import Chest, chest_of
 from cxr_explain.phantom.devices import device_attenuation
 from cxr_explain.phantom.patient import Device
+from cxr_explain.radiograph import Radiograph
 
 Mask = NDArray[np.bool_]
+PARTS = ("lung", "heart", "diaphragm", "chest wall", "outside")
 LUNG_MM, SOLID_MM = 30, 15
 """A pixel shows lung if its ray passes 30 mm of lung, and less than 15 of heart and 30 of diaphragm."""
 
@@ -51,8 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--phantoms", type=int, default=100)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--places", action="store_true", help="only the words for 1,024 points of each")
     asked = parser.parse_args(arguments)
     seeds = range(asked.first, asked.first + asked.phantoms)
+    if asked.places:
+        print(places_markdown(sum((places_of_phantom(seed, asked.size) for seed in seeds), Counter())))
+        return
     print(markdown([measured(seed, asked.size) for seed in seeds]))
 
 
@@ -84,6 +92,60 @@ def lung_fields(patient: Patient, findings: tuple[Finding, ...], size: int) -> M
     flattened = 12 + 20 * sizes["Emphysema"] if "Emphysema" in sizes else 0.0
     core = hull_of(core_of(replace(patient, heart=heart)), chest.grid).length * patient.stature
     return np.logical_or.reduce([_lung_field(chest, side, core, flattened) for side in SIDES])
+
+
+def places_of_phantom(seed: int, size: int) -> Counter[tuple[str, str]]:
+    """Points of a phantom by what lies there, and what is found; none where it is not recognised."""
+    patient, findings = sample_patient(seed), sample_findings(seed)
+    radiograph = to_radiograph(render(patient, findings, size=size))
+    return place_confusion(true_parts(patient, findings, size), radiograph, regions_of(radiograph))
+
+
+def places_markdown(counts: Counter[tuple[str, str]]) -> str:
+    lines = ["| lies there | points | " + " | ".join(PARTS) + " |", "|:--|--:|" + "--:|" * len(PARTS)]
+    for part in PARTS:
+        row = [counts[part, found] for found in PARTS]
+        shares = " | ".join(f"{count / max(sum(row), 1):.3f}" for count in row)
+        lines.append(f"| {part} | {sum(row):,} | {shares} |")
+    return "\n".join(lines)
+
+
+def true_parts(
+    patient: Patient, findings: tuple[Finding, ...], size: int, *, side: Side | None = None
+) -> NDArray[np.str_]:
+    """(H, W) what lies at each pixel of a phantom, in the words of `cxr_explain.chest.places`.
+
+    The heart is the heart with the mediastinum, which the solids do not tell apart.
+
+    Args:
+        side: of whose lung alone the field is wanted.
+    """
+    chest = chest_of(patient, size)
+    core = hull_of(core_of(patient), chest.grid).length * patient.stature
+    fields = {each: _lung_field(chest, each, core, 0.0) for each in SIDES}
+    lungs = lung_fields(patient, findings, size)
+    hull = convex_hull_image(lungs)
+    domes = [dome_of(patient, each).along(chest.grid).length * patient.stature for each in SIDES]
+    parts = np.where(hull, "chest wall", "outside")
+    parts[hull & (core >= SOLID_MM)] = "heart"
+    parts[hull & (np.maximum(*domes) >= LUNG_MM)] = "diaphragm"
+    parts[lungs if side is None else fields[side]] = "lung"
+    return parts
+
+
+def place_confusion(
+    true: NDArray[np.str_], radiograph: Radiograph, regions: Regions
+) -> Counter[tuple[str, str]]:
+    """How many of 32 x 32 points lie in one part and are found in another, by both."""
+    height, width = true.shape
+    y, x = ((np.arange(32) + 0.5) * extent / 32 for extent in (height, width))
+    points = [(float(column), float(row)) for row in y for column in x]
+    places = places_of(points, regions, orientation=radiograph.patient_orientation)
+    return Counter(
+        (str(true[int(row), int(column)]), "heart" if place.part == "mediastinum" else place.part)
+        for (column, row), place in zip(points, places, strict=True)
+        if place is not None and place.part != "marker"
+    )
 
 
 def _lung_field(chest: Chest, side: object, core: NDArray[np.floating], flattened: float) -> Mask:

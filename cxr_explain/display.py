@@ -62,6 +62,17 @@ def caption_of(explanation: Any, reference_labels: Any, **options: Any) -> str:
     return caption.caption_of(explanation, reference_labels, **options)
 
 
+def places_of(explanation: Any, radiograph: Any, **options: Any) -> dict[str, str]:
+    """Where the class maps have their peaks, in words; see `cxr_explain.chest.places`."""
+    from cxr_explain.chest.places import peak_places
+    from cxr_explain.chest.regions import regions_of
+
+    regions, orientation = regions_of(radiograph, **options), explanation.provenance.patient_orientation
+    places = peak_places(explanation.class_maps, explanation.geometry, regions, orientation=orientation)
+    named = zip(explanation.ranking.pathologies, places, strict=True)
+    return {name: str(place) for name, place in named if place}
+
+
 def methods_of(explanation: Any) -> Methods:
     """How it was made, in sentences; see `cxr_explain.figures.methods.methods_of`."""
     from cxr_explain.figures import methods

@@ -55,6 +55,10 @@ DOORS = ("cxr_explain", "cxr_explain.__main__")
 EXCEPTIONS: dict[tuple[str, str], str] = {
     (
         "cxr_explain.display",
+        "chest",
+    ): "`Explanation.with_places`: whoever has an explanation wants to read where its evidence lies",
+    (
+        "cxr_explain.display",
         "dicom",
     ): "`Explanation.to_dicom`: whoever has an explanation wants it in a PACS",
     ("cxr_explain.display", "figures"): "`Explanation.figure`: whoever has an explanation wants its figure",

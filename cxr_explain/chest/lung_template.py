@@ -103,6 +103,15 @@ def _as_square(image: Floats) -> Floats:
     return np.asarray((picked * inside).reshape(_MATCHED, samples, _MATCHED, samples).mean(axis=(1, 3)))
 
 
+def typical_outlines() -> Points:
+    """(2, POINTS, 2) outlines of a frontal chest's lungs, in the box around both: -1 to 1 along each side.
+
+    >>> typical_outlines().shape
+    (2, 40, 2)
+    """
+    return _outlines().copy()
+
+
 @lru_cache(maxsize=1)
 def _outlines() -> Points:
     return np.stack([_evenly(polygon) for polygon in (_LEFT_OF_IMAGE, _RIGHT_OF_IMAGE)])

@@ -23,6 +23,9 @@ CHEST_WALL = 0.03
 LUNGS = ("Right Lung", "Left Lung")
 """Names of the masks that are used of a segmentation, as TorchXRayVision's PSPNet has them."""
 
+HEART = "Heart"
+"""Name of the mask of the heart, where a segmentation has one."""
+
 SMALLEST = 64
 """Fewest pixels of the shorter side in which anything can be recognised."""
 
@@ -85,7 +88,7 @@ def lungs_from_masks(masks: Mapping[str, ArrayLike], thumbnail: Thumbnail) -> Lu
     for name in LUNGS:
         if name not in masks:
             raise OptionError(f"masks of {', '.join(masks) or 'nothing'}", expected=f"a mask of {name}")
-        lungs |= _resampled(masks[name], thumbnail.shape)
+        lungs |= resampled(masks[name], thumbnail.shape)
     if not lungs.any():
         return "no lungs in the segmentation"
     outlines = tuple(line[:, ::-1] - 0.5 for line in find_contours(np.pad(lungs, 1).astype(float), 0.5))
@@ -140,8 +143,15 @@ def unsuitable(radiograph: Radiograph) -> str | None:
     return None
 
 
-def _resampled(mask: ArrayLike, shape: Shape) -> Mask:
-    """The mask at the centres of cells."""
+def resampled(mask: ArrayLike, shape: Shape) -> Mask:
+    """A mask over the whole radiograph, at any resolution, at the centres of cells.
+
+    Raises:
+        OptionError: a mask that is not two-dimensional.
+
+    >>> resampled(np.eye(4, dtype=bool), (2, 2)).tolist()
+    [[True, False], [False, True]]
+    """
     values = np.asarray(mask, bool)
     if values.ndim != 2 or not values.size:
         raise OptionError(f"a mask of shape {values.shape}", expected="(h, w)")

@@ -32,11 +32,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxr_explain.chest.lungs_and_thorax import (
+    HEART,
     SMALLEST,
     TOO_SMALL,
     LungsAndThorax,
     find_lungs,
     lungs_from_masks,
+    resampled,
 )
 from cxr_explain.chest.margins import margins_of
 from cxr_explain.chest.markers import MarkerBox, marker_boxes
@@ -51,8 +53,9 @@ Region = Literal["lungs", "thorax", "markers"]
 """What has an outline."""
 
 Segment = Callable[[Radiograph], Mapping[str, ArrayLike] | str]
-"""A segmentation: (h, w) masks of "Left Lung" and "Right Lung" of the whole radiograph, at any resolution; or
-why there are none. See :class:`~cxr_explain.chest.segmentation.Segmenter`."""
+"""A segmentation: (h, w) masks of "Left Lung" and "Right Lung", and of "Heart" where it has one, of the whole
+radiograph, at any resolution; or why there are none. See
+:class:`~cxr_explain.chest.segmentation.Segmenter`."""
 
 _CENTRE = 0.2  # of the sides: how far from the edges a chest that is not recognised may begin
 
@@ -70,6 +73,7 @@ class Regions:
         inside: (left, top, right, bottom) in radiograph pixels, within margins that show nothing.
         reasons: why a share cannot be estimated, by the share's name.
         outlines: by region, polygons (n, 2) x and y in radiograph pixels, to draw; () for what is None.
+        heart: (h, w) bool, from a segmentation; None where the heart follows from the lungs.
     """
 
     shape: Shape
@@ -80,6 +84,17 @@ class Regions:
     inside: tuple[float, float, float, float]
     reasons: Mapping[Share, str]
     outlines: Mapping[Region, tuple[Points, ...]] = field(repr=False)
+    heart: Mask | None = field(default=None, repr=False)
+
+    @property
+    def thorax_box(self) -> tuple[float, float, float, float] | None:
+        """(left, top, right, bottom) of the thorax in radiograph pixels; None where not recognised."""
+        outlines = self.outlines.get("thorax")
+        if not outlines:
+            return None
+        points = np.concatenate(outlines)
+        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return left, top, right, bottom
 
 
 def regions_of(radiograph: Radiograph, *, segment: Segment | None = None) -> Regions:
@@ -96,12 +111,14 @@ def regions_of(radiograph: Radiograph, *, segment: Segment | None = None) -> Reg
     >>> regions.lungs is None, regions.reasons["outside_lungs"]
     (True, 'no place where the image resembles two lungs')
     """
-    thumbnail = thumbnail_of(radiograph)
+    thumbnail, heart = thumbnail_of(radiograph), None
     if segment is None:
         found = find_lungs(radiograph, thumbnail)
     else:
         masks = segment(radiograph)
         found = masks if isinstance(masks, str) else lungs_from_masks(masks, thumbnail)
+        if not isinstance(masks, str) and HEART in masks:
+            heart = resampled(masks[HEART], thumbnail.shape)
     chest = None if isinstance(found, str) else found
     reasons: dict[Share, str] = {}
     if isinstance(found, str):
@@ -121,6 +138,7 @@ def regions_of(radiograph: Radiograph, *, segment: Segment | None = None) -> Reg
         inside=(left * x, top * y, (w - right) * x, (h - bottom) * y),
         reasons=MappingProxyType(reasons),
         outlines=_outlines(chest, boxes, (x, y)),
+        heart=heart,
     )
 
 

@@ -1,4 +1,4 @@
-"""TorchXRayVision's segmentation networks as a source of lungs for :mod:`~cxr_explain.chest.regions`.
+"""TorchXRayVision's segmentation networks, which find lungs and heart for :mod:`~cxr_explain.chest.regions`.
 
 Their published weights were not at hand when this was written: each network was run with random weights in
 files of the published format, and compared with TorchXRayVision's own. How well the published weights do is
@@ -21,7 +21,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from cxr_explain.chest.lung_plausibility import AREA
-from cxr_explain.chest.lungs_and_thorax import LUNGS, unsuitable
+from cxr_explain.chest.lungs_and_thorax import HEART, LUNGS, unsuitable
 from cxr_explain.errors import ArchitectureError
 from cxr_explain.explaining.explainer import device_named
 from cxr_explain.explaining.preprocessing import prepare
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+STRUCTURES = (*LUNGS, HEART)
+"""What is taken of a network, in the order of its outputs."""
+
 SIZE = 512
 """Side of the networks' square input."""
 
@@ -45,21 +48,21 @@ class _Architecture:
 
     Args:
         structures: names of the outputs.
-        lungs: those of the two lungs, in the order of `LUNGS`.
+        taken: those of the two lungs and the heart, in the order of `STRUCTURES`.
         heads: its layers with an output for each structure.
         empty: a network of so many structures, with weights of no meaning.
         logits: what it gives, (B, structures, S, S), for grey levels as ImageNet's networks take them.
     """
 
     structures: Sequence[str]
-    lungs: tuple[str, str]
+    taken: tuple[str, ...]
     heads: tuple[str, ...]
     empty: Callable[[int], nn.Module]
     logits: Callable[[Any, Tensor], Tensor] = field(default=lambda network, inputs: network(inputs))
 
-    def of_lungs(self, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-        """The tensors of a network that gives the lungs alone: memory for 2 maps, not for up to 159."""
-        kept, at = dict(tensors), [list(self.structures).index(name) for name in self.lungs]
+    def of_chest(self, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+        """The tensors of a network that gives lungs and heart alone: memory for 3 maps, not for up to 159."""
+        kept, at = dict(tensors), [list(self.structures).index(name) for name in self.taken]
         for name in (f"{head}.{part}" for head in self.heads for part in ("weight", "bias")):
             count = len(kept[name]) if name in kept else 0
             if count != len(self.structures):
@@ -74,7 +77,7 @@ def _pspnet() -> _Architecture:
     from torchxrayvision.baseline_models.chestx_det import PSPNet
     from torchxrayvision.baseline_models.chestx_det.ptsemseg.pspnet import pspnet
 
-    return _Architecture(PSPNet.targets, LUNGS, ("classification", "aux_cls"), pspnet)
+    return _Architecture(PSPNet.targets, STRUCTURES, ("classification", "aux_cls"), pspnet)
 
 
 def _unet() -> _Architecture:
@@ -82,7 +85,7 @@ def _unet() -> _Architecture:
 
     return _Architecture(
         TARGETS,
-        ("right lung", "left lung"),
+        ("right lung", "left lung", "heart"),
         ("head.out.conv",),
         lambda structures: BackboneUNet(MODEL_NAME, structures),
         lambda network, inputs: network._forward(inputs)["logits"],  # noqa: SLF001 - `forward` takes a dict
@@ -97,14 +100,14 @@ _ARCHITECTURES: Mapping[str, Callable[[], _Architecture]] = {
 
 
 class Segmenter:
-    """A segmentation network that finds the lungs.
+    """A segmentation network that finds lungs and heart.
 
     The whole radiograph is padded to a square and resized to 512 x 512; a pixel belongs to a lung where its
     logit is above 0, a probability of one half. One radiograph at a time, whatever the number of threads: the
     memory stays that of one.
 
     Args:
-        network: the network, with outputs for the two lungs alone.
+        network: the network, with outputs for the two lungs, and the heart if it knows it.
         logits: how it is called.
         name: name of the weights.
         sha256: hexadecimal digest of the weights' file.
@@ -146,8 +149,8 @@ class Segmenter:
         ensure_torchvision_imports()
         kind = _architecture(checkpoint.state_dict, opened)
         with torch.device("meta"):  # random weights would be thrown away
-            network = kind.empty(len(kind.lungs))
-        tensors = kind.of_lungs(_fitted(checkpoint.state_dict, network), opened.name)
+            network = kind.empty(len(kind.taken))
+        tensors = kind.of_chest(_fitted(checkpoint.state_dict, network), opened.name)
         check_fit(network, tensors, name=opened.name)
         network.to_empty(device="cpu")
         for buffer in network.buffers():
@@ -157,7 +160,7 @@ class Segmenter:
         return cls(network, kind.logits, name=opened.name, sha256=opened.sha256)
 
     def __call__(self, radiograph: Radiograph) -> Mapping[str, Mask] | str:
-        """(H, W) masks of the lungs, by the names in `LUNGS`; or why there are none to be found.
+        """(H, W) masks of lungs and heart, by the names in `STRUCTURES`; or why there are none to be found.
 
         A lung that covers a few pixels, or half of the image, is none, as with the fixed rules.
         """
@@ -166,12 +169,12 @@ class Segmenter:
             return reason
         masks = self.masks(radiograph)
         (low, high), square = AREA, max(radiograph.shape) ** 2
-        if not all(low <= mask.sum() / square <= high for mask in masks.values()):
+        if not all(low <= masks[name].sum() / square <= high for name in LUNGS):
             return "lungs of an implausible size in the segmentation"
         return masks
 
     def masks(self, radiograph: Radiograph) -> Mapping[str, Mask]:
-        """(H, W) masks of the lungs, whatever the network makes of the radiograph."""
+        """(H, W) masks of lungs and heart, whatever the network makes of the radiograph."""
         import torch
 
         model_input = prepare(radiograph, SIZE, fit="pad")
@@ -179,7 +182,7 @@ class Segmenter:
         with self._alone, torch.inference_mode():
             logits = self._logits(self._network, imagenet_input(model_input.tensor[None].to(device)))[0]
         masks = model_input.geometry.mask_to_radiograph((logits > 0).cpu().numpy())
-        return dict(zip(LUNGS, masks, strict=True))
+        return dict(zip(STRUCTURES, masks, strict=False))
 
 
 @dataclass(frozen=True)

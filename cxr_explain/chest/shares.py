@@ -23,6 +23,9 @@ from cxr_explain.support.arrays import Map, Shape, as_maps
 BORDER = 0.04
 """Width of the border, as a share of each side of what the model saw within the margins."""
 
+FLAGGED_FROM = 0.25
+"""An image is flagged where a share exceeds an even map's by so much of what the even map has elsewhere."""
+
 
 @dataclass(frozen=True)
 class SaliencyShares:
@@ -104,6 +107,46 @@ def shares_in(regions: Regions, maps: ArrayLike, geometry: Geometry) -> Saliency
         markers=markers,
         reasons=regions.reasons,
     )
+
+
+def uniform_shares(regions: Regions, geometry: Geometry) -> SaliencyShares:
+    """The shares of an even map: how large the regions are in what the model saw.
+
+    Args:
+        regions: the regions of the radiograph, from `regions_of`.
+        geometry: where the maps lie on the radiograph.
+
+    Raises:
+        OptionError: a geometry of another radiograph.
+
+    >>> flat = Radiograph.from_array(np.zeros((100, 100), np.float32))
+    >>> round(uniform_shares(regions_of(flat), Geometry.fit_square((100, 100), 224)).border, 4)
+    0.1536
+    """
+    return shares_in(regions, np.ones((1, 1, 1)), geometry)
+
+
+def excess_over_uniform(shares: ArrayLike, uniform: ArrayLike) -> Map:
+    """How far shares of the saliency are above those of an even map in the same images.
+
+    (share - uniform) / (1 - uniform): 0 for an even map, 1 where all of the saliency lies in the region,
+    negative where less of it does than of an even map's. It is the form of Cohen's kappa, with an even map as
+    chance. An image is flagged from `FLAGGED_FROM` on, so that an even map is flagged nowhere.
+
+    Args:
+        shares: shares of the saliency, 0 to 1; NaN where not estimable.
+        uniform: those of an even map; NaN where not known.
+
+    Returns:
+        The excess of each; NaN where one of both is not known, or where an even map lies in the region alone.
+
+    >>> excess_over_uniform([0.7, 0.6, 1.0], [0.6, 0.6, 1.0]).round(2).tolist()
+    [0.25, 0.0, nan]
+    """
+    share, even = np.asarray(shares, np.float64), np.asarray(uniform, np.float64)
+    elsewhere = 1 - even
+    known = elsewhere > 0
+    return np.where(known, (share - even) / np.where(known, elsewhere, 1), np.nan)
 
 
 def _saliency(maps: Map, geometry: Geometry, shape: Shape) -> Map | None:

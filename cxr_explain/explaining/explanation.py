@@ -9,9 +9,10 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -29,6 +30,7 @@ from cxr_explain.display import (
     html_of,
     methods_of,
     overlay_of,
+    places_of,
     png_of,
 )
 from cxr_explain.errors import CxrExplainWarning, OutputError
@@ -72,6 +74,8 @@ class Explanation:
         provenance: how all of this came about.
         radiograph: the radiograph itself; None after `load`, which does not store pixels.
         reference: what a sample of a data set brought with it: labels and masks; None after `load`.
+        places: where in the chest the class map of a ranked pathology has its peak, in words, by pathology;
+            empty unless asked for with `with_places`, or stored by an audit.
 
     >>> import cxr_explain as cxr
     >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
@@ -91,6 +95,7 @@ class Explanation:
     provenance: Provenance = field(repr=False)
     radiograph: Radiograph | None = field(default=None, repr=False)
     reference: SampleReference | None = field(default=None, repr=False)
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def __post_init__(self) -> None:
         self.class_maps.setflags(write=False)
@@ -128,6 +133,29 @@ class Explanation:
     ) -> NDArray[np.float32]:
         """The fused map by class in the radiograph's pixels, (K, H, W); `outside` where nothing was seen."""
         return self.geometry.maps_to_radiograph(self.maps, shape, outside=outside)
+
+    def with_places(self, radiograph: Radiograph | None = None, **options: Any) -> Explanation:
+        """The same with the places of the peaks in words: lung, heart or outside, side and zone.
+
+        They follow from an estimate of the anatomy, and stand in `caption` and in the JSON file from then on.
+        A class map without a single peak has none, and nor has a radiograph whose lungs are not recognised.
+
+        Args:
+            radiograph: needed after `load`, which does not store pixels; its SHA-256 must match.
+            **options: `segment=`, a segmentation that takes the place of the fixed rules; see
+                `cxr_explain.chest.regions.regions_of`.
+
+        Raises:
+            OutputError: no radiograph, or not the one that was explained.
+
+        >>> import cxr_explain as cxr
+        >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
+        >>> explainer = cxr.Explainer.from_pretrained("phantom", device="cpu")
+        >>> explanation = explainer.explain(to_radiograph(render(sample_patient(42), size=96)), top_k=1)
+        >>> explanation.with_places().places
+        {...}
+        """
+        return replace(self, places=places_of(self, self.own_radiograph(radiograph), **options))
 
     def figure(
         self,
@@ -494,6 +522,7 @@ class Explanation:
             },
             "geometry": asdict(self.geometry),
             "provenance": asdict(self.provenance),
+            "places": dict(self.places),
             "arrays_sha256": arrays_sha256,
         }
 
@@ -551,6 +580,10 @@ def _from_document(document: Mapping[str, Any], packed: bytes) -> Explanation:
         raise ValueError("pathologies without a gradient that are not ranked")
     if not isinstance(document["id"], str):
         raise ValueError("an id that is no text")
+    places = document.get("places", {})  # which files of earlier versions do not have
+    said = all(isinstance(words, str) for words in places.values())
+    if not said or not set(places) <= set(ranking.pathologies):
+        raise ValueError("places of pathologies that are not ranked")
     return Explanation(
         id=document["id"],
         ranking=ranking,
@@ -558,6 +591,7 @@ def _from_document(document: Mapping[str, Any], packed: bytes) -> Explanation:
         maps=maps,
         geometry=geometry,
         provenance=provenance,
+        places=places,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cxr_explain.chest.orientation import image_sides
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.figures.comparison import comparison_rows
-from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.lettering import display_name, one_line
 from cxr_explain.figures.methods import asked_text
 from cxr_explain.figures.palette import class_styles
@@ -58,6 +58,7 @@ def caption_of(
         *_map(explanation, shown),
         *_second_signs(explanation, shown, colours),
         *_absent(explanation),
+        *_places(explanation),
         *_around(explanation, labels),
         *_reference(explanation, labels),
         *_scores(explanation),
@@ -154,6 +155,19 @@ def _absent(explanation: Explanation) -> Iterator[str]:
     peaks = zip(explanation.ranking.pathologies, map(geometry.peak_of, explanation.maps), strict=True)
     if beyond := [name for name, peak in peaks if peak is not None and not geometry.sees(peak)]:
         yield f"The strongest evidence lies in the black margin outside of the image for {_names(beyond)}"
+
+
+def _places(explanation: Explanation) -> Iterator[str]:
+    """Where the class maps have their peaks, if that was asked for."""
+    places = explanation.places
+    named = [
+        f"{display_name(name)}: {one_line(places[name])}"
+        for name in explanation.ranking.pathologies
+        if name in places
+    ]
+    if named:
+        one = "the class map has its peak" if len(named) == 1 else "the class maps have their peaks"
+        yield f"By an estimate of the anatomy {one} here: {'; '.join(named)}"
 
 
 def _around(explanation: Explanation, labels: ReferenceLabels) -> Iterator[str]:

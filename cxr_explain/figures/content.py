@@ -11,6 +11,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
+from cxr_explain.chest.orientation import image_sides
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Prediction
@@ -22,8 +23,6 @@ from cxr_explain.figures.wording import Wording
 from cxr_explain.options import FigurePart, check_option
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabels, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
-
-_OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,22 +206,6 @@ class Content:
         """The style of a pathology; None where it is not among the K."""
         name = canonical_pathology(pathology)
         return next((each for each in self.styles if canonical_pathology(each.pathology) == name), None)
-
-
-def image_sides(orientation: tuple[str, str] | None) -> tuple[str, str] | None:
-    """The patient's directions at the left and the right edge of the image, from DICOM's Patient Orientation.
-
-    Its first value is the direction of the rows, that is of growing columns: the right edge.
-
-    >>> image_sides(("L", "F"))
-    ('R', 'L')
-    >>> image_sides(None), image_sides(("?", "F"))
-    (None, None)
-    """
-    right = (orientation[0] if orientation else "").strip().upper()
-    if not 0 < len(right) <= 3 or not set(right) <= set(_OPPOSITE):
-        return None
-    return "".join(_OPPOSITE[letter] for letter in right), right
 
 
 def _no_pixels(explanation: Explanation) -> Radiograph:

@@ -66,13 +66,17 @@ def folder(files: tuple[Path, dict[str, nn.Module]], tmp_path: Path, monkeypatch
     return files[0]
 
 
-LUNGS = {
-    "chestx-det": [BASELINES.chestx_det.PSPNet.targets.index(f"{side} Lung") for side in ("Right", "Left")],
-    "chestx-anatomy": [BASELINES.chestx_anatomy.TARGETS.index(f"{side} lung") for side in ("right", "left")],
+TAKEN = {
+    "chestx-det": [
+        BASELINES.chestx_det.PSPNet.targets.index(name) for name in ("Right Lung", "Left Lung", "Heart")
+    ],
+    "chestx-anatomy": [
+        BASELINES.chestx_anatomy.TARGETS.index(name) for name in ("right lung", "left lung", "heart")
+    ],
 }
 
 
-@pytest.mark.parametrize("name", LUNGS)
+@pytest.mark.parametrize("name", TAKEN)
 def test_the_registry_says_what_torchxrayvision_says(name: str) -> None:
     (entry,) = (entry for entry in SEGMENTATIONS if entry.name == name)
     targets = {
@@ -85,8 +89,8 @@ def test_the_registry_says_what_torchxrayvision_says(name: str) -> None:
     assert BASELINES.chestx_anatomy.WEIGHTS_URL in {entry.url for entry in SEGMENTATIONS}
 
 
-@pytest.mark.parametrize("name", LUNGS)
-def test_the_network_of_the_lungs_alone_gives_what_the_whole_one_gives(
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_network_of_lungs_and_heart_alone_gives_what_the_whole_one_gives(
     files: tuple[Path, dict[str, nn.Module]], folder: Path, name: str
 ) -> None:
     segmenter = Segmenter.from_pretrained(name, weights_dir=folder, device="cpu")
@@ -95,14 +99,14 @@ def test_the_network_of_the_lungs_alone_gives_what_the_whole_one_gives(
     with torch.inference_mode():
         theirs = whole(x) if name == "chestx-det" else whole._forward(x)["logits"]
         ours = segmenter._logits(segmenter._network, x)
-    assert ours.shape == (1, 2, 64, 64)
-    torch.testing.assert_close(ours, theirs[:, LUNGS[name]])
+    assert ours.shape == (1, 3, 64, 64)
+    torch.testing.assert_close(ours, theirs[:, TAKEN[name]])
     assert ours.std() > 1e-3
     assert not any(p.requires_grad or p.grad is not None for p in segmenter._network.parameters())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LUNGS)
+@pytest.mark.parametrize("name", TAKEN)
 def test_masks_are_those_of_torchxrayvisions_own_model(folder: Path, name: str) -> None:
     """Built by its own constructor from the same file, with its own normalisation."""
     build = {
@@ -113,7 +117,7 @@ def test_masks_are_those_of_torchxrayvisions_own_model(folder: Path, name: str) 
     pixels = np.random.default_rng(0).uniform(-1024, 1024, (SIZE, SIZE)).astype(np.float32)
     masks = Segmenter.from_pretrained(name, weights_dir=folder).masks(Radiograph.from_array(pixels))
     with torch.inference_mode():
-        theirs = (model(torch.from_numpy(pixels)[None, None])[0, LUNGS[name]] > 0).numpy()
+        theirs = (model(torch.from_numpy(pixels)[None, None])[0, TAKEN[name]] > 0).numpy()
     for mask, wanted in zip(masks.values(), theirs, strict=True):
         assert (mask != wanted).mean() < 1e-4
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from synthetic import synthetic_explanation
 
+from cxr_explain.chest.orientation import image_sides
 from cxr_explain.explaining.ranking import rank
 from cxr_explain.figures.comparison import Agreement, agreement, comparison_rows
-from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.pathologies import LabelState, ReferenceLabels
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.chest.orientation import image_sides
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.figures.content import image_sides
 from cxr_explain.figures.palette import UNKNOWN_BOX, ClassStyle, class_styles
 from cxr_explain.pages.templating import image_url
 from cxr_explain.pages.viewer.images import case_jpeg
