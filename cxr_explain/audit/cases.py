@@ -57,6 +57,7 @@ class Cases:
         columns: by a column's name, (n,) the value that puts each image in a subgroup; None if not known.
         shares: by a region's name, (n,) float64, share of the saliency in it; NaN where not estimable.
         no_finding: (n,) bool, whether "No Finding" is positive; None where nothing is said of it.
+        uniform_shares: by a region's name, (n,) float64, share of an even map in it; NaN where not estimable.
 
     Raises:
         AuditError: columns of different lengths.
@@ -72,6 +73,7 @@ class Cases:
     columns: Mapping[str, TextColumn] = field(default_factory=dict)
     shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     no_finding: NDArray[np.bool_] | None = None
+    uniform_shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, P, Q = len(self.ids), len(self.pathologies), len(self.labels)
@@ -83,6 +85,7 @@ class Cases:
             "no_finding": ((n,) if self.no_finding is None else np.shape(self.no_finding), (n,)),
             **{name: ((len(column),), (n,)) for name, column in self.columns.items()},
             **{name: (np.shape(share), (n,)) for name, share in self.shares.items()},
+            **{f"even {name}": (np.shape(share), (n,)) for name, share in self.uniform_shares.items()},
         }
         for name, (found, expected) in lengths.items():
             if found != expected:
@@ -95,10 +98,10 @@ class Cases:
         Args:
             run: an audit, finished or not.
         """
-        from cxr_explain.audit.rows import SHARES
+        from cxr_explain.audit.rows import SHARES, UNIFORM_SHARES
 
         names = [f"probability {name}" for name in run.record.pathologies]
-        table = run.columns(["row", "image_id", "view", *names, *SHARES])
+        table = run.columns(["row", "image_id", "view", *names, *SHARES, *UNIFORM_SHARES.values()])
         rows = table["row"].to_numpy()
         manifest = run.manifest
         return cls(
@@ -112,6 +115,9 @@ class Cases:
             columns=subgroup_columns(manifest, rows, table["view"].to_pylist()),
             shares={name: _with_nan(table[name].to_pylist()) for name in SHARES},
             no_finding=says_nothing_found(manifest)[rows],
+            uniform_shares={
+                name: _with_nan(table[column].to_pylist()) for name, column in UNIFORM_SHARES.items()
+            },
         )
 
     def __len__(self) -> int:

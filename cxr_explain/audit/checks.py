@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cxr_explain.audit.parquet_bounds import bounded_table
+from cxr_explain.audit.parquet_bounds import bounded_groups
 from cxr_explain.audit.record import Record
-from cxr_explain.audit.rows import RECORD_DIGEST, SHARES
+from cxr_explain.audit.rows import OF_REGIONS, RECORD_DIGEST
 
-_MAY_BE_EMPTY = frozenset({"code", "message", "format", "view", "laterality", "patient_orientation", *SHARES})
+_MAY_BE_EMPTY = frozenset(
+    {"code", "message", "format", "view", "laterality", "patient_orientation", *OF_REGIONS}
+)
 """Columns that an explained row may say nothing in."""
 
 _OF_EVERY_ROW = ("row", "image_id")
@@ -34,17 +36,24 @@ def read_rows(
         ValueError: another file, or the table of another audit.
         OSError: as pyarrow has it.
     """
+    return pa.concat_tables(list(read_groups(source, schema, record, columns)))
+
+
+def read_groups(
+    source: Any, schema: pa.Schema, record: Record, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Read a table of an audit, a group of rows at a time, after one without rows; see `read_rows`."""
     names = list(columns or schema.names)
     try:
         with pq.ParquetFile(source) as file:
             if (file.schema_arrow.metadata or {}).get(RECORD_DIGEST) != record.digest.encode():
                 raise ValueError("it belongs to another audit")
-        table = bounded_table(source, names, record.rows)
+        for table in bounded_groups(source, names, record.rows):
+            if table.schema.names != names:
+                raise ValueError("other columns")
+            yield as_rows(table, schema, record.rows)
     except (pa.ArrowException, EOFError) as error:
         raise ValueError("no Parquet file") from error
-    if table.schema.names != names:
-        raise ValueError("other columns")
-    return as_rows(table, schema, record.rows)
 
 
 def as_rows(table: pa.Table, schema: pa.Schema, count: int) -> pa.Table:

@@ -60,9 +60,25 @@ def bounded_table(source: str | BinaryIO, columns: Sequence[str], rows: int) -> 
     Traceback (most recent call last):
     ValueError: 2 rows instead of 1 at most
     """
+    return pa.concat_tables(list(bounded_groups(source, columns, rows)))
+
+
+def bounded_groups(source: str | BinaryIO, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """The same, a group of rows at a time, after a table without rows.
+
+    Args:
+        source: the file, or its path; it is read from several places.
+        columns: those to read.
+        rows: how many there may be.
+
+    Raises:
+        ValueError: no such columns, or more than the limits allow.
+        OSError: as pyarrow has it; also its own ArrowException.
+    """
     if isinstance(source, str):
         with open_regular(source) as stream:
-            return bounded_table(stream, columns, rows)
+            yield from bounded_groups(stream, columns, rows)
+        return
     source.seek(0, os.SEEK_END)
     size = source.tell()
     allowed = _SPARE_MEMORY + _MEMORY_PER_BYTE * size
@@ -74,11 +90,14 @@ def bounded_table(source: str | BinaryIO, columns: Sequence[str], rows: int) -> 
         names = file.schema_arrow.names
         if any(names.count(name) != 1 for name in columns):
             raise ValueError("other columns")
-        tables = [file.schema_arrow.empty_table().select(list(columns))]
-        tables += [file.read_row_group(at, list(columns)) for at in range(file.num_row_groups)]
-    if sum(_memory_of_texts(column) for table in tables for column in table.columns) > allowed:
-        raise ValueError(f"texts that unpack to more than {allowed:,} bytes")
-    return pa.concat_tables([_plain_table(table) for table in tables])
+        yield _plain_table(file.schema_arrow.empty_table().select(list(columns)))
+        texts = 0
+        for at in range(file.num_row_groups):
+            table = file.read_row_group(at, list(columns))
+            texts += sum(map(_memory_of_texts, table.columns))
+            if texts > allowed:
+                raise ValueError(f"texts that unpack to more than {allowed:,} bytes")
+            yield _plain_table(table)
 
 
 def _texts(source: BinaryIO) -> list[str]:

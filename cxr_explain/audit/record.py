@@ -22,7 +22,7 @@ from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.strict_json import DIGEST, from_plain, is_as_written, read_json, with_digest
 
-SCHEMA = "cxr-explain/audit/3"
+SCHEMA = "cxr-explain/audit/4"
 
 _MOST_ROWS = 2**31 - 1  # as the tables number them
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -135,7 +135,7 @@ class Record(ExplainerFacts):
 
     @property
     def _document(self) -> dict[str, Any]:
-        return with_digest({"schema": SCHEMA, **_said(self)})
+        return with_digest({"schema": SCHEMA, **asdict(self)})
 
     def to_json(self) -> bytes:
         """As RUN/run.json has it, with a digest of what it says."""
@@ -201,22 +201,6 @@ class Record(ExplainerFacts):
                 expected="the options with which it began",
                 remedy="Choose another --out, or give the options of the run that is there.",
             )
-
-
-def _said(record: Record) -> dict[str, Any]:
-    """The fields as JSON has them; of torch none that names an engine, and no newer option that is not used.
-
-    Without these it is the same record, with the same digest, as before there were other engines, renderings
-    or ways of counting labels: such runs go on, and their parts know it.
-    """
-    said = asdict(record)
-    said["read_settings"] = record.read_settings.said()
-    for name in ("blanks", "no_finding"):
-        if said[name] == "ignore":
-            del said[name]
-    if record.map_settings.engine == "torch":
-        del said["map_settings"]["engine"], said["engine_version"]
-    return said
 
 
 def _fields_of(document: dict[str, Any]) -> dict[str, Any]:

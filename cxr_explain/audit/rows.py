@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cxr_explain.audit.record import Record
 from cxr_explain.cam.fusion import fuse
+from cxr_explain.chest.places import ChestPlace
 from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.explanation import Explanation
@@ -25,6 +26,18 @@ Row = dict[str, Any]
 
 SHARES = ("outside_thorax", "outside_lungs", "border", "markers")
 """Of the fused saliency; see `cxr_explain.chest.shares`."""
+
+UNIFORM_SHARES = {name: f"uniform_{name}" for name in SHARES}
+"""For each share the column that has an even map's in the same image."""
+
+THORAX_BOX = ("thorax_left", "thorax_top", "thorax_right", "thorax_bottom")
+"""Ends of the thorax in the radiograph's pixels."""
+
+PEAK_PLACES = ("peak_part", "peak_side", "peak_zone")
+"""Where in the chest the class map of each ranked pathology has its peak; see `cxr_explain.chest.places`."""
+
+OF_REGIONS = (*SHARES, *UNIFORM_SHARES.values(), *THORAX_BOX, *PEAK_PLACES)
+"""Columns that say nothing where no regions were found, or asked for."""
 
 _OF_THE_RADIOGRAPH = ("view", "laterality", "patient_orientation", "phantom")
 
@@ -88,7 +101,7 @@ def explained_row(
     image_id: str,
     explained: Explained,
     *,
-    shares: Mapping[str, float | None] | None = None,
+    where: Mapping[str, Any] | None = None,
     read_ms: float = 0.0,
     explain_ms: float = 0.0,
 ) -> Row:
@@ -98,7 +111,7 @@ def explained_row(
         row: number of the manifest's row, from 0.
         image_id: the image's name in the manifest.
         explained: the image's explanation, and the class maps of what has reference boxes or masks there.
-        shares: share of the saliency, 0 to 1, by region; None where not measured.
+        where: the columns of `OF_REGIONS`; None where no regions were asked for.
         read_ms: milliseconds for reading and preparing.
         explain_ms: its share of the milliseconds in which its batch was explained.
     """
@@ -126,7 +139,7 @@ def explained_row(
         "reference_pathologies": () if further is None else further.pathologies,
         "reference_scale": reference_scale,
         "reference_maps": reference_maps,
-        **(dict.fromkeys(SHARES) if shares is None else {name: shares[name] for name in SHARES}),
+        **(dict.fromkeys(OF_REGIONS) if where is None else {name: where[name] for name in OF_REGIONS}),
         **{name: getattr(provenance, name) for name in ("steps", "warnings", "notes", "gradient", "device")},
         "read_ms": read_ms,
         "explain_ms": explain_ms,
@@ -206,7 +219,23 @@ def _rebuilt(
         fused.maps[0].numpy(),
         geometry,
         _provenance(row, record, ranking.k),
+        places=places_in(row) if values == "class_maps" else {},
     )
+
+
+def places_in(row: Mapping[str, Any]) -> dict[str, str]:
+    """Where in the chest the class maps of an image have their peaks, in words, by pathology.
+
+    Args:
+        row: one row of the results, with the columns "ranking" and `PEAK_PLACES`.
+
+    >>> row = {"ranking": ["Mass"], "peak_part": ["lung"], "peak_side": ["right"], "peak_zone": ["upper"]}
+    >>> places_in(row)
+    {'Mass': 'right lung, upper zone'}
+    """
+    columns = [row[name] or () for name in PEAK_PLACES]
+    named = zip(row["ranking"], *columns, strict=False)
+    return {name: str(ChestPlace(part, side, zone)) for name, part, side, zone in named if part}
 
 
 def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Ranking:
@@ -252,7 +281,8 @@ def _explained(record: Record) -> list[tuple[str, pa.DataType]]:
         ("operating_points", pa.list_(pa.float64())), ("ranking", texts),
         ("map_shape", pa.list_(pa.int32())), ("map_scale", pa.float32()), ("class_maps", halves),
         ("reference_pathologies", texts), ("reference_scale", pa.float32()), ("reference_maps", halves),
-        *((name, pa.float32()) for name in SHARES),
+        *((name, pa.float32()) for name in (*SHARES, *UNIFORM_SHARES.values(), *THORAX_BOX)),
+        *((name, texts) for name in PEAK_PLACES),
         ("steps", texts), ("warnings", texts), ("notes", texts),
         ("gradient", text), ("device", text),
         ("read_ms", pa.float32()), ("explain_ms", pa.float32()),

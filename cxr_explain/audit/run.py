@@ -34,8 +34,8 @@ from cxr_explain.audit.store import (
     record_in,
     unjoin,
 )
+from cxr_explain.audit.where import where_columns
 from cxr_explain.chest.segmentation import Segmenter
-from cxr_explain.chest.shares import shares_in
 from cxr_explain.errors import AuditError, CxrExplainError, OptionError
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.many import Outcome, explain_in_batches
@@ -293,14 +293,14 @@ def _row(outcome: Outcome[ManifestRow]) -> Row:
     if isinstance(found, CxrExplainError):
         sha256 = None if image is None else image.radiograph.sha256
         return Failed.of(found, sha256).as_row(row.number, row.image_id)
-    shares = None
+    where = None
     if isinstance(image, Ready) and image.regions is not None:
-        shares = vars(shares_in(image.regions, found.explanation.maps, found.explanation.geometry))
+        where = where_columns(image.regions, found.explanation)
     return explained_row(
         row.number,
         row.image_id,
         found,
-        shares=shares,
+        where=where,
         read_ms=image.milliseconds if isinstance(image, Ready) else 0.0,
         explain_ms=outcome.milliseconds,
     )

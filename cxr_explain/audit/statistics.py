@@ -25,8 +25,10 @@ from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, local
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes
 from cxr_explain.audit.notices import not_complete, training_overlap
+from cxr_explain.audit.peaks import PLACE_MEASURES, FramedMaps, framed_maps_of, place_entries
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of, is_small
+from cxr_explain.audit.where import WHERE_MEASURES, where_entries
 from cxr_explain.measures.statistics.bootstrap import grouped_means
 from cxr_explain.measures.statistics.intervals import RestingStatistics, check_level, estimates
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
@@ -35,11 +37,6 @@ from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
-
-FLAGGED_FROM = 0.5
-"""An image is flagged where this share of its saliency, or more, lies in a region."""
-
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class _Entry(NamedTuple):
@@ -66,6 +63,7 @@ def statistics(
     *,
     policy: LabelPolicyLike = "strict",
     located: Sequence[Located] = (),
+    framed: FramedMaps | None = None,
     level: float = 0.95,
     failures: int = 0,
     failed: Sequence[Mapping[str, Any]] = (),
@@ -85,6 +83,7 @@ def statistics(
         cases: the images that were explained.
         policy: what reference labels count as; other policies that make a difference are shown beside it.
         located: how well class maps point, from `localisation_of`.
+        framed: the class maps in the frame of the thorax, from `framed_maps_of`.
         level: confidence level of the intervals, between 0 and 1.
         failures: images of the audit that could not be explained.
         failed: whether that leaves out a subgroup, from `failures_by_group`.
@@ -113,6 +112,7 @@ def statistics(
         "subgroups": list(_subgroups(cases, policy)),
         "policies": list(_policies(cases, policy)),
         "where": list(_where(cases)),
+        "places": list(_places(cases, framed)),
         "localisation": list(_located(cases, located)),
     }
     tell("comparing subgroups")
@@ -124,7 +124,8 @@ def statistics(
         name: [entry.filled(next(found), level) for entry in section] for name, section in sections.items()
     }
     for entry in filled["where"]:
-        entry["estimate"] = entry.pop("estimates")["mean"]
+        cells = entry.pop("estimates")
+        entry |= {"estimate": cells.pop("mean"), **cells}
     document = {
         "schema": STATISTICS_SCHEMA,
         "policy": asdict(policy),
@@ -175,6 +176,7 @@ def statistics_of(
         cases,
         policy=policy or run.record.policy,
         located=localisation.located,
+        framed=framed_maps_of(run, progress=progress),
         level=level,
         failures=len(run.failures),
         failed=failures_by_group(run),
@@ -212,18 +214,14 @@ def _policies(cases: Cases, policy: LabelPolicy) -> Iterator[_Entry]:
 
 
 def _where(cases: Cases) -> Iterator[_Entry]:
-    for name, share in cases.shares.items():
-        known = share[~np.isnan(share)]
-        quantiles = [float(value) for value in np.quantile(known, _QUANTILES)] if len(known) else [None] * 5
-        entry = {
-            "share": name,
-            "images": len(known),
-            "missing": len(share) - len(known),
-            "quantiles": dict(zip(map(str, _QUANTILES), quantiles, strict=True)),
-            "flagged": int((known >= FLAGGED_FROM).sum()),
-            "threshold": FLAGGED_FROM,
-        }
-        yield _Entry(entry, ["mean"], grouped_means(share[:, None], cases.patients, cases.groups))
+    for head, measures in where_entries(cases):
+        yield _Entry(head, WHERE_MEASURES, measures)
+
+
+def _places(cases: Cases, framed: FramedMaps | None) -> Iterator[_Entry]:
+    if framed is not None:
+        for head, measures in place_entries(cases, framed):
+            yield _Entry(head, PLACE_MEASURES, measures)
 
 
 def _located(cases: Cases, located: Sequence[Located]) -> Iterator[_Entry]:

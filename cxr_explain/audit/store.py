@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cxr_explain.audit.address import folder_told_by
-from cxr_explain.audit.checks import read_rows
+from cxr_explain.audit.checks import read_groups
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.parts import Parts, as_parquet
 from cxr_explain.audit.place import Place, place_at
@@ -350,6 +350,16 @@ class AuditRun:
             return self._read(RESULTS, result_schema(self.record), list(names))
         return self.results.select(list(names))
 
+    def in_groups(self, names: Iterable[str]) -> Iterator[pa.Table]:
+        """Some columns of the explained rows, a group of rows at a time, so that few are in memory.
+
+        Of an unfinished run all of them at once.
+        """
+        if self.joined:
+            yield from self._groups(RESULTS, result_schema(self.record), list(names))
+        else:
+            yield self.results.select(list(names))
+
     @cached_property
     def position(self) -> Mapping[str, int]:
         """Where in the results an image is, by its id."""
@@ -401,8 +411,11 @@ class AuditRun:
         return html_of(self)
 
     def _read(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        return pa.concat_tables(list(self._groups(name, schema, columns)))
+
+    def _groups(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
         try:
-            return read_rows(self.place.open(name), schema, self.record, columns)
+            yield from read_groups(self.place.open(name), schema, self.record, columns)
         except (OSError, ValueError) as error:
             said = "it cannot be read" if isinstance(error, OSError) else error
             raise AuditError(

@@ -19,7 +19,7 @@ from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.measures import MEASURES, Measure, Scored
 from cxr_explain.audit.notices import image_sources, training_overlap
-from cxr_explain.audit.statistics import FLAGGED_FROM, statistics, statistics_of
+from cxr_explain.audit.statistics import statistics, statistics_of
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
 from cxr_explain.measures.statistics.bootstrap import grouped_means
@@ -258,23 +258,6 @@ def test_images_of_one_patient_are_left_out_together() -> None:
         assert alone[name]["value"] == pytest.approx(together[name]["value"])
         width = together[name]["high"] - together[name]["low"]
         assert width > 2 * (alone[name]["high"] - alone[name]["low"])
-
-
-def test_shares_are_means_by_patient_with_quantiles() -> None:
-    share = np.array([0.0, 0.25, 0.5, 1.0, np.nan])
-    cases = cases_of(
-        [0.5] * 5, [0] * 5, patients=[0, 0, 1, 2, 3], shares={"border": share, "markers": share * np.nan}
-    )
-    border, markers = statistics(cases).document["where"]
-    assert (border["images"], border["missing"], border["flagged"]) == (4, 1, 2)
-    assert border["threshold"] == FLAGGED_FROM
-    assert border["estimate"]["value"] == np.nanmean(share)
-    assert border["quantiles"] == {
-        str(q): pytest.approx(np.nanquantile(share, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)
-    }
-    assert (markers["images"], markers["missing"], markers["flagged"]) == (0, 5, 0)
-    assert markers["estimate"]["value"] is None
-    assert set(markers["quantiles"].values()) == {None}
 
 
 @given(samples, draws)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_explain.audit.sections import gaps, localisation, performance, policies, subgroups, where
+from cxr_explain.audit.sections import gaps, localisation, performance, places, policies, subgroups, where
 from cxr_explain.audit.sections.tables import Section
 
-_PARTS = (performance, gaps, subgroups, policies, where, localisation)
+_PARTS = (performance, gaps, subgroups, policies, where, places, localisation)
 
 
 def sections_of(statistics: Mapping[str, Any]) -> list[Section]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
+from cxr_explain.figures.frame_picture import frame_picture
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.support.plain_table import PlainTable
 
@@ -30,6 +32,11 @@ ESTIMATES = {
     "missed": "Any finding missed",
     "equal_opportunity": "Equal-opportunity difference",
     "equalised_odds": "Equalised-odds difference",
+    "uniform": "Even map",
+    "above_uniform": "Above an even map",
+    "peak_in_lungs": "Peak in the lungs",
+    "peak_outside": "Peak outside the thorax",
+    "peak_in_place": "Peak in that place",
 }
 """Keys of an estimate in the statistics, and the heads of their columns."""
 BY_LABEL = {
@@ -161,6 +168,28 @@ class EstimateTable:
             yield PlainTable(self.title, (*self.heads, *self.estimate_heads[part]), rows)
 
 
+@dataclass(frozen=True, eq=False)
+class SectionPicture:
+    """A picture beside the tables.
+
+    Args:
+        title: what it is of.
+        mean_map: (n, n) mean map in the frame of the thorax, of which an even one is 1.
+        peaks: (m, m) number of peaks in each place of the frame.
+        text: what it shows, in words.
+    """
+
+    title: str
+    mean_map: Sequence[Sequence[float]]
+    peaks: Sequence[Sequence[int]]
+    text: str
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture, drawn when it is asked for."""
+        return frame_picture(self.mean_map, self.peaks)
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the first page.
@@ -171,6 +200,7 @@ class Section:
         basis: paragraphs: what a reader must know of the tables.
         tables: the tables; one with another title than the section gets a heading.
         notes: further remarks, shown as a list.
+        pictures: pictures below the tables, where there is a page to show them.
     """
 
     key: str
@@ -178,6 +208,7 @@ class Section:
     basis: Sequence[str]
     tables: Sequence[EstimateTable] = ()
     notes: Sequence[str] = ()
+    pictures: Sequence[SectionPicture] = ()
 
     def plain(self) -> Iterator[PlainTable]:
         """The tables that have a row as plain text, with the basis below the last."""

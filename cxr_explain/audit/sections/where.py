@@ -15,7 +15,7 @@ REGION_WORDS = {
 }
 """Keys of a share of the saliency, in words."""
 
-QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "Median", "0.75": "75 %", "0.95": "95 %"}
+IN_WHERE = ("mean", "uniform", "above_uniform")
 
 
 def section(statistics: Mapping[str, Any]) -> Section:
@@ -25,25 +25,32 @@ def section(statistics: Mapping[str, Any]) -> Section:
         statistics: the statistics of the audit, as `statistics.json` has them.
     """
     title = "Where the model looks"
-    heads = ("Saliency", "Images", NOT_ESTIMABLE.capitalize(), *QUANTILES.values(), "Flagged")
-    rows = [
-        TableRow(
-            (
-                REGION_WORDS.get(found["share"], found["share"]),
-                f"{found['images']:,}",
-                f"{found['missing']:,}",
-                *(_share(found["quantiles"][level]) for level in QUANTILES),
-                f"{found['flagged']:,} (≥ {found['threshold']:g})",
-            ),
-            (ShownEstimate.of(found["estimate"]),),
-        )
-        for found in statistics["where"]
-    ]
+    heads = ("Saliency", "Images", "Patients", NOT_ESTIMABLE.capitalize(), "Median", "5 % to 95 %", "Flagged")
+    rows = [_row(found) for found in statistics["where"]]
+    flagged_from = next((found["flagged_from"] for found in statistics["where"]), 0.25)
     basis = (
-        "Share of each image's fused saliency, from an estimate of the anatomy. A flag is a question to look "
-        "at, not a verdict."
+        "Share of each image's fused saliency, from an estimate of the anatomy. An even map is the same "
+        "everywhere in what the model saw: its share is how large the region is there. An image is flagged "
+        f"where its share is above an even map's by {flagged_from:.0%} or more of what an even map has "
+        "elsewhere, so that an even map is never flagged. A flag is a question to look at, not a verdict."
+    ).replace("%", " %")
+    return Section("where", title, [basis], [EstimateTable(title, heads, IN_WHERE, rows)])
+
+
+def _row(found: Mapping[str, Any]) -> TableRow:
+    quantiles = found["quantiles"]
+    spread = f"{_share(quantiles['0.05'])} to {_share(quantiles['0.95'])}"
+    counts = (f"{found[key]:,}" for key in ("images", "patients", "missing"))
+    return TableRow(
+        (
+            REGION_WORDS.get(found["share"], found["share"]),
+            *counts,
+            _share(quantiles["0.5"]),
+            spread,
+            f"{found['flagged']:,}",
+        ),
+        tuple(ShownEstimate.of(found[key]) for key in ("estimate", *IN_WHERE[1:])),
     )
-    return Section("where", title, [basis], [EstimateTable(title, heads, ["mean"], rows)])
 
 
 def _share(value: float | None) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cxr_explain.audit.rows import SHARES
+from cxr_explain.audit.rows import SHARES, UNIFORM_SHARES
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.options import ONE_LABEL
 from cxr_explain.pages.viewer.script_data import column
@@ -42,6 +42,7 @@ class Listing:
         states: (n, Q) reference labels, in the codes of the manifest.
         ranking: (n, K) outputs by rank; -1 where there is none.
         shares: (n,) shares of the saliency, 0 to 1, by region; NaN where not estimable.
+        uniform_shares: (n,) those of an even map in the same images.
         failures: code and message of each failure, by its place in this listing.
         facts: view, sex, age and split of the images, n texts each; '' where unknown.
         phantoms: how many of the images are computed phantoms.
@@ -58,6 +59,7 @@ class Listing:
     states: NDArray[np.int8] = field(repr=False)
     ranking: NDArray[np.int16] = field(repr=False)
     shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    uniform_shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     failures: Mapping[int, tuple[str, str]] = field(repr=False)
     facts: Mapping[str, Sequence[str]] = field(repr=False)
     phantoms: int = 0
@@ -86,6 +88,9 @@ class Listing:
             states=np.asarray(manifest.states, np.int8)[rows],
             ranking=_rankings(results, names, order),
             shares={name: _matrix(results, [name], order)[:, 0] for name in SHARES},
+            uniform_shares={
+                name: _matrix(results, [column], order)[:, 0] for name, column in UNIFORM_SHARES.items()
+            },
             failures=_failures(failed, order, n),
             facts=_facts(run, rows),
             phantoms=int(pc.sum(results["phantom"]).as_py() or 0),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_explain.chest.shares import FLAGGED_FROM, excess_over_uniform
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.viewer.script_data import column
 
@@ -53,9 +54,6 @@ MOST = 1000
 
 NEAR = 0.25
 """Distance in log odds that is near: odds within a factor of 1.3 of those at the operating point."""
-
-USUAL_THRESHOLD = 0.5
-"""Share of the saliency in a region from which an image is flagged, unless the statistics name another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +106,11 @@ def queues_of(listing: Listing, statistics: Mapping[str, Any] | None = None) -> 
 
     Args:
         listing: the images of the audit.
-        statistics: the statistics of the audit, which have the shares from which an image is flagged.
+        statistics: the statistics of the audit, which say from which excess over an even map an image is
+            flagged.
     """
     where = (statistics or {}).get("where", ())
-    thresholds = {each["share"]: each["threshold"] for each in where if each.get("threshold") is not None}
+    thresholds = {each["share"]: each["flagged_from"] for each in where if "flagged_from" in each}
     return (
         _disagreements(listing),
         _near(listing),
@@ -161,11 +160,13 @@ def _least_of_each(of_outputs: NDArray[np.float64]) -> tuple[NDArray[np.intp], N
 
 
 def _flagged(key: QueueKey, listing: Listing, names: Sequence[str], thresholds: Mapping[str, float]) -> Queue:
-    """The images of which a share of the saliency reaches its threshold, by the largest of these shares."""
-    shares = [np.nan_to_num(listing.shares[name], nan=-1.0) for name in names]
+    """The images of which a share of the saliency is far above an even map's, by the largest share."""
     flagged = [
-        share >= thresholds.get(name, USUAL_THRESHOLD) for name, share in zip(names, shares, strict=True)
+        excess_over_uniform(listing.shares[name], listing.uniform_shares[name])
+        >= thresholds.get(name, FLAGGED_FROM)
+        for name in names
     ]
+    shares = [np.nan_to_num(listing.shares[name], nan=-1.0) for name in names]
     none = np.full(len(listing), -1)
     return _queue(key, np.maximum.reduce(shares), none, np.logical_or.reduce(flagged))
 

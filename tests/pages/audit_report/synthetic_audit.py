@@ -13,7 +13,10 @@ import pyarrow as pa
 
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import (
+    PEAK_PLACES,
     SHARES,
+    THORAX_BOX,
+    UNIFORM_SHARES,
     explanation_of,
     failure_schema,
     packed,
@@ -130,6 +133,15 @@ class SyntheticAudit:
             "reference_scale": np.full(n, scale, np.float32),
             "reference_maps": [one if each else one[:0] for each in boxed],
             **{name: self.random.random(n).astype(np.float32) for name in SHARES},
+            **{name: np.full(n, 0.3, np.float32) for name in UNIFORM_SHARES.values()},
+            **{
+                name: np.full(n, end, np.float32)
+                for name, end in zip(THORAX_BOX, (40, 30, 360, 270), strict=True)
+            },
+            **{
+                name: [[part] * K] * n
+                for name, part in zip(PEAK_PLACES, ("lung", "right", "upper"), strict=True)
+            },
             "steps": [["read as PNG", "scaled to [-1024, 1024]"]] * n,
             "warnings": [[]] * n,
             "notes": [["a note of this image"] if row % 3 == 0 else [] for row in self.explained],
@@ -257,9 +269,24 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
             for policy in ("strict", "strict, uncertain zeros", "strict, uncertain ones")
         ],
         "where": [
-            {"share": share, "images": audit.rows - 1, "missing": 1, "estimate": estimate(), "threshold": 0.5,
-             "quantiles": {"0.05": 0.0, "0.25": 0.1, "0.5": 0.2, "0.75": 0.4, "0.95": 0.7}, "flagged": 3}
+            {"share": share, "images": audit.rows - 1, "patients": audit.rows // 2, "missing": 1,
+             "flagged": 3, "flagged_from": 0.25, "p": 0.3, "estimate": estimate(), "uniform": estimate(),
+             "above_uniform": {"value": 0.02, "low": -0.03, "high": 0.07},
+             "quantiles": {"0.05": 0.0, "0.25": 0.1, "0.5": 0.2, "0.75": 0.4, "0.95": 0.7}}
             for share in SHARES
+        ],
+        "places": [
+            {"pathology": name, "maps": 20, "patients": 10,
+             "parts": {"lung": 12, "heart": 3, "mediastinum": 1, "diaphragm": 2, "chest wall": 0, "marker": 0,
+                       "outside": 2},
+             "peaks": [[2 * (row == 1) + (row == column) for column in range(6)] for row in range(6)],
+             "even": [[0.0278] * 6] * 6,
+             "mean_map": [[1 + 0.1 * (row + column) for column in range(24)] for row in range(24)],
+             "place": {"row": 0, "column": 0, "words": "beyond the upper left corner of the thorax",
+                       "share": 0.1, "others": None if name is None else 0.05, "even": 0.0278, "p": 1.0},
+             "without_thorax": 1, "without_peak": 0,
+             "estimates": {key: estimate() for key in ("peak_in_lungs", "peak_outside", "peak_in_place")}}
+            for name in (None, *audit.labelled[:3])
         ],
         "localisation": [
             {"pathology": "Effusion", "images": 6, "patients": 6,

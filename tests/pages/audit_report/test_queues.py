@@ -54,11 +54,12 @@ def test_near_are_the_ranked_pathologies_that_are_nearest(listing: Listing) -> N
 
 
 def test_flags_take_their_threshold_from_the_statistics(listing: Listing) -> None:
+    """An even map has 0.3 of the synthetic images: 0.25 of the rest above it is 0.475, 0.9 of it is 0.93."""
     share = listing.shares["outside_thorax"]
-    assert set(queue(listing, "outside").images.tolist()) == set(np.flatnonzero(share >= 0.5).tolist())
-    statistics = {"where": [{"share": "outside_thorax", "threshold": 0.9}, {"share": "border"}]}
+    assert set(queue(listing, "outside").images.tolist()) == set(np.flatnonzero(share >= 0.475).tolist())
+    statistics = {"where": [{"share": "outside_thorax", "flagged_from": 0.9}, {"share": "border"}]}
     mine = queue(listing, "outside", statistics)
-    assert set(mine.images.tolist()) == set(np.flatnonzero(share >= 0.9).tolist())
+    assert set(mine.images.tolist()) == set(np.flatnonzero(share >= 0.93).tolist())
     assert (np.diff(mine.values) <= 0).all()
 
 
