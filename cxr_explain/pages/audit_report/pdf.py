@@ -24,6 +24,7 @@ from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
 from cxr_explain.pages.audit_report.overview import Overview
 from cxr_explain.pages.audit_report.pdf_blocks import CurvePlots, Paragraph, TableHead, TableLine, Title
+from cxr_explain.pages.audit_report.pdf_pictures import picture_rows
 from cxr_explain.support.whole_file import growing, output_errors
 
 PDF_CASES = 30
@@ -179,3 +180,4 @@ def _section(section: Section) -> Iterator[Block]:
         head = TableHead(table, _ROOM)
         yield head
         yield from (TableLine(row, head) for row in table.rows)
+    yield from picture_rows(section.pictures, _ROOM)
