@@ -70,8 +70,10 @@ def _entry(
     )
     there = ~np.isnan(one) & ~np.isnan(other)
     patients = found.patients[images] if images else np.empty(0, np.intp)
-    means = (grouped_means(np.where(there, each, np.nan), patients, found.groups) for each in (one, other))
-    cells = paired(*means, found.groups, level=level)
+    first, second = (
+        grouped_means(np.where(there, each, np.nan), patients, found.groups) for each in (one, other)
+    )
+    cells = paired(first, second, found.groups, level=level)
     return {
         "pathology": pathology,
         "images": len(images),

@@ -123,8 +123,8 @@ def _correlations(
 
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32], where: list[Geometry]) -> float:
-    peaks = where[0].peak_of(one), where[1].peak_of(other)
-    return nan if peaks[0] is None or peaks[1] is None else dist(*peaks) / where[0].side
+    first, second = where[0].peak_of(one), where[1].peak_of(other)
+    return nan if first is None or second is None else dist(first, second) / where[0].side
 
 
 def agreement_of(found: MatchedRuns, alike: MapsAlike, *, level: float) -> dict[str, Any]:

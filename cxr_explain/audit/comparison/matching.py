@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,9 +182,12 @@ def _common_cases(a: AuditRun, b: AuditRun, at: Pair[Positions], rows: Pair[Posi
 
 def _chosen(cases: Cases, at: Positions, patients: NDArray[np.intp]) -> Cases:
     columns = {item.name: getattr(cases, item.name) for item in fields(cases)}
-    arrays = {name: column[at] for name, column in columns.items() if isinstance(column, np.ndarray)}
+    arrays: dict[str, Any] = {
+        name: column[at] for name, column in columns.items() if isinstance(column, np.ndarray)
+    }
     ids = tuple(cases.ids[place] for place in at)
-    return replace(cases, **arrays | {"ids": ids, "patients": patients, "columns": {}, "shares": {}})
+    nothing: dict[str, Any] = {"columns": {}, "shares": {}, "uniform_shares": {}}
+    return replace(cases, **{**arrays, **nothing, "ids": ids, "patients": patients})
 
 
 def _patients(run: AuditRun, rows: Positions) -> list[object]:
@@ -199,7 +202,8 @@ def _check_reference(a: AuditRun, b: AuditRun, rows: Pair[Positions]) -> None:
     Raises:
         OptionError: they do not; names an image.
     """
-    if not np.array_equal(*(numbered(_patients(run, each)) for run, each in zip((a, b), rows, strict=True))):
+    one, other = (numbered(_patients(run, each)) for run, each in zip((a, b), rows, strict=True))
+    if not np.array_equal(one, other):
         raise _other_manifests("put the same images to other patients")
     for what, differing in _differing(a, b, rows):
         if differing:

@@ -27,7 +27,7 @@ def performance_of(found: MatchedRuns, *, level: float) -> list[dict[str, Any]]:
     entries = []
     for name in found.pathologies:
         a, b = (Scored.of(cases, name, policy=found.policy) for cases in found.cases)
-        cells = paired(*(each.measured(*COMPARED) for each in (a, b)), found.groups, level=level)
+        cells = paired(a.measured(*COMPARED), b.measured(*COMPARED), found.groups, level=level)
         entries.append(
             {
                 "pathology": name,

@@ -18,6 +18,8 @@ from cxr_explain.audit.findings import (
     localisation,
     operating_points,
     pathologies,
+    places,
+    regions,
 )
 from cxr_explain.audit.findings.finding import Finding, FindingKind
 from cxr_explain.measures.statistics.holm import holm
@@ -32,6 +34,8 @@ RULES: tuple[FindingRule, ...] = (
     gaps.rule,
     operating_points.rule,
     localisation.rule,
+    regions.rule,
+    places.rule,
     calibration.rule,
     labels.rule,
     failures.rule,

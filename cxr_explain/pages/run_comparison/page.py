@@ -162,8 +162,8 @@ def table_of(measure: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Dif
 def _row(pathology: str, cell: Mapping[str, Any], scale: float) -> DifferenceRow:
     drawn = None
     if cell["difference"] is not None:
-        ends = (None if cell[key] is None else _within(cell[key] / scale) for key in ("low", "high"))
-        drawn = (_within(cell["difference"] / scale), *ends)
+        low, high = (None if cell[key] is None else _within(cell[key] / scale) for key in ("low", "high"))
+        drawn = _within(cell["difference"] / scale), low, high
     return DifferenceRow(
         (display_name(pathology), value_text(cell["a"]), value_text(cell["b"])),
         difference_text(cell),
