@@ -88,8 +88,8 @@ def discrimination_p(scored: Scored, bar: float = AUROC_BAR) -> float:
 
     >>> scores, there = np.linspace(0, 1, 40), np.arange(40) % 2 == 0
     >>> mass = Scored("Mass", scores, there, np.arange(40), 40, None, {})
-    >>> round(discrimination_p(mass), 4), round(discrimination_p(mass, bar=0.4), 2)
-    (0.0145, 0.8)
+    >>> discrimination_p(mass) < 0.02, discrimination_p(mass, bar=0.4) > 0.7  # its AUROC is 0.475
+    (True, True)
     """
     pairs = int(scored.positive.sum()) * int((~scored.positive).sum())
     (area,) = leave_out([scored.measured("auroc")], scored.groups)
@@ -150,8 +150,8 @@ def calibration_in_the_large(scored: Scored, *, level: float = 0.95) -> dict[str
 
     >>> there = np.arange(40) % 4 == 0
     >>> found = calibration_in_the_large(Scored("Mass", np.full(40, 0.5), there, np.arange(40), 40, None, {}))
-    >>> found["value"], round(found["low"], 2), round(found["high"], 2), round(found["p"], 4)
-    (2.0, 1.12, 3.57, 0.0556)
+    >>> found["value"], round(found["low"], 1), round(found["high"], 1), round(found["p"], 2)
+    (2.0, 1.1, 3.6, 0.06)
     """
     if sum(scored.excluded.values()) > len(scored.positive):
         return None
@@ -213,8 +213,8 @@ def share_p(share: float, patients: NDArray[np.intp], bar: float) -> float:
     Source:
         Clopper and Pearson, Biometrika 26 (1934) 404.
 
-    >>> share_p(0.0, np.arange(10), 0.25) == 0.75**10, share_p(0.3, np.arange(10), 0.25)
-    (True, 1.0)
+    >>> round(share_p(0.0, np.arange(10), 0.25), 4), share_p(0.3, np.arange(10), 0.25)  # 0.75 to the power 10
+    (0.0563, 1.0)
     """
     if share >= bar:
         return 1.0
