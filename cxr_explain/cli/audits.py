@@ -81,7 +81,7 @@ class RunPanel(BatchPanel):
     ray_workers: Positive = 2
 
 
-class GroupsPanel(Panel, title="Subgroups"):
+class GroupsPanel(Panel, title="Statistics"):
     """What groups of images are compared.
 
     Args:

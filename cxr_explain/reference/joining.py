@@ -26,7 +26,7 @@ from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.table import CsvTable, is_blank, parse_table, read_bytes
 from cxr_explain.support.prose import counted
 
-Key = Literal["image_id", "patient"]
+JoinKey = Literal["image_id", "patient"]
 
 MOST_VALUES = 12
 """Different values that a column may have to make groups."""
@@ -40,7 +40,7 @@ MOST_COLUMNS = 20
 BANDS = 4
 """Bands that the numbers of a column with more than `MOST_VALUES` of them are cut into, by quantiles."""
 
-_KEYS: Mapping[Key, str] = {"image_id": "ids", "patient": "patients"}
+_KEYS: Mapping[JoinKey, str] = {"image_id": "ids", "patient": "patients"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _DIGITS = 3  # of a band's edge, which then is nobody's number
 _SHOWN = 5
@@ -48,7 +48,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class JoinedManifest:
-    """A manifest with further columns, and where they come from.
+    r"""A manifest with further columns, and where they come from.
 
     Args:
         manifest: the manifest with the columns.
@@ -57,11 +57,19 @@ class JoinedManifest:
         sha256: hexadecimal digest of the table's bytes.
         images: how many images have a row in the table.
         notes: what was left out of the table, for people to read.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     table = Path(folder, "scanners.csv")
+    ...     _ = table.write_text("image_id,scanner\na,old\n")
+    ...     joined = join_columns(Manifest("ab", ["a.png", "b.png"]), table)
+    >>> joined.columns, joined.record["by"], joined.images
+    (('scanner',), 'image_id', 1)
     """
 
     manifest: Manifest
     columns: tuple[str, ...]
-    key: Key
+    key: JoinKey
     sha256: str
     images: int
     notes: tuple[str, ...]
@@ -121,7 +129,7 @@ def join_columns(manifest: Manifest, path: str | PathLike[str]) -> JoinedManifes
     return JoinedManifest(joined, tuple(kept), key, digest, matched, notes)
 
 
-def _key_of(table: CsvTable) -> Key:
+def _key_of(table: CsvTable) -> JoinKey:
     found = [key for key in _KEYS if key in table.columns]
     if len(found) != 1:
         raise ManifestError(
@@ -149,7 +157,7 @@ def _said(cell: str) -> str:
     return "" if is_blank(cell) else cell.strip()
 
 
-def _rows_by_key(table: CsvTable, key: Key, cells: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def _rows_by_key(table: CsvTable, key: JoinKey, cells: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """The first row of each key; another that says something else is a problem of the table."""
     found: dict[str, int] = {}
     for row, (line, cell) in enumerate(zip(table.lines, table.columns[key], strict=True)):
@@ -164,7 +172,7 @@ def _rows_by_key(table: CsvTable, key: Key, cells: Mapping[str, Sequence[str]]) 
     return found
 
 
-def _nothing_found(by_key: Mapping[str, int], keys: Sequence[str | None], key: Key) -> ManifestError:
+def _nothing_found(by_key: Mapping[str, int], keys: Sequence[str | None], key: JoinKey) -> ManifestError:
     short = {each.lstrip("0") for each in by_key}
     zeros = any(each and each not in by_key and each.lstrip("0") in short for each in keys)
     return ManifestError(
@@ -175,7 +183,7 @@ def _nothing_found(by_key: Mapping[str, int], keys: Sequence[str | None], key: K
 
 
 def _unmatched(
-    table: CsvTable, key: Key, by_key: Mapping[str, int], keys: Sequence[str | None]
+    table: CsvTable, key: JoinKey, by_key: Mapping[str, int], keys: Sequence[str | None]
 ) -> Iterator[str]:
     """How many keys met none; a key is named by its line."""
     there = set(keys)

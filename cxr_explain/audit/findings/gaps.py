@@ -54,7 +54,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
     for entry in document["gaps"]:
         if len(entry["group"]) == 1 and entry["whole"]:
             for side in _sides(entry):
-                if found := _finding(entry, side, document["level"]):
+                if found := _finding(entry, side):
                     yield found
     for left_out in document["gaps_left_out"]["few"]:
         if len(left_out["group"]) == 1 and left_out["whole"]:
@@ -71,7 +71,7 @@ def _sides(entry: Mapping[str, Any]) -> Iterator[_Side]:
     yield _Side(entry["against"], entry["value"], entry["others"], -1)
 
 
-def _finding(entry: Mapping[str, Any], side: _Side, level: float) -> Finding | None:
+def _finding(entry: Mapping[str, Any], side: _Side) -> Finding | None:
     one_sided = {
         name: max(_one_sided(name, estimate, side.sign), _by_patients(name, estimate, entry, side.sign))
         for name, estimate in entry["estimates"].items()
@@ -90,8 +90,7 @@ def _finding(entry: Mapping[str, Any], side: _Side, level: float) -> Finding | N
     return Finding(
         "subgroup",
         f"{column} {side.value}: {_subject(worst, pathology)} is {here:.3f}, against {there:.3f} in "
-        f"{side.others} (difference {signed(turned['value'])}, {100 * level:g} % interval "
-        f"{signed(turned['low'])} to {signed(turned['high'])}).",
+        f"{side.others} (difference {signed(turned['value'])}).",
         {"of": "difference"} | turned,
         {f"{kind} patients": side.counts[f"{kind}_patients"] for kind in ("positive", "negative")},
         abs(turned["value"]),

@@ -16,7 +16,7 @@ ALL_PATHOLOGIES = "All pathologies"
 IN_GAPS = ("auroc", "sensitivity", "specificity", "missed")
 IN_RANGES = ("equal_opportunity", "equalised_odds")
 
-_COUNTS = {key: BY_LABEL[key] for key in ("positive_patients", "negative_patients")}
+_COUNTS = {key: f"{BY_LABEL[key]} (others)" for key in ("positive_patients", "negative_patients")}
 _MOST_MEETING = 30  # rows of the table of groups where two columns meet
 
 
@@ -97,7 +97,7 @@ def _gap_table(
 
 
 def _gap_row(found: Mapping[str, Any]) -> TableRow:
-    patients = [f"{found[key]:,} / {found['others'][key]:,}" for key in _COUNTS]
+    patients = [f"{found[key]:,} ({found['others'][key]:,})" for key in _COUNTS]
     name = ALL_PATHOLOGIES if found["pathology"] is None else display_name(found["pathology"])
     heads = (name, found["value"], p_text(smallest_p(found)), *patients)
     return TableRow(heads, tuple(ShownDifference.of(found["estimates"].get(key)) for key in IN_GAPS))
@@ -117,9 +117,9 @@ def p_text(p: float) -> str:
     """A p in words.
 
     >>> p_text(0.02), p_text(0.0000001)
-    ('0.020', '< 0.001')
+    ('0.020', '<\xa00.001')
     """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _range_table(found: Sequence[Mapping[str, Any]]) -> EstimateTable:
@@ -147,8 +147,8 @@ def _basis(statistics: Mapping[str, Any]) -> Iterator[str]:
         "which come in its order."
     )
     yield (
-        "Patients⁺ and Patients⁻: with a positive and with a negative image, in the group / in the others. A "
-        f"difference needs {LEAST_PATIENTS} of them in both: of both kinds for AUROC, with a positive image "
+        "Patients⁺ and Patients⁻: with a positive and with a negative image; in brackets those of the others. "
+        f"A difference needs {LEAST_PATIENTS} of them in both: of both kinds for AUROC, with a positive image "
         "for sensitivity, with a negative one for specificity. “All pathologies”: the mean over pathologies. "
         "Any finding missed: the share of images with a finding in which at least one pathology that is "
         "positive lies below its operating point."

@@ -29,6 +29,8 @@ _WIDTHS = {
     "Policy": 0.8,
     "Not estimable": 0.8,
     "Flagged": 0.9,
+    "Patients⁺ (others)": 1.1,
+    "Patients⁻ (others)": 1.1,
 }
 _WORDS, _NUMBER = 1.2, 0.55
 """Widths of columns in inches: by their heads, and of all others with words or with numbers."""
