@@ -17,6 +17,7 @@ from cxr_explain.audit.comparison.rankings import rankings_of
 from cxr_explain.audit.comparison.words import headline_of, tables_of
 from cxr_explain.audit.notices import not_complete, training_overlap
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.figures.texts import phantom_texts
 from cxr_explain.measures.statistics.holm import holm
 from cxr_explain.options import LabelPolicyLike
 from cxr_explain.support.plain_table import PlainTable
@@ -162,8 +163,10 @@ def _notes(found: MatchedRuns) -> Iterator[str]:
     for name, run in found.runs._asdict().items():
         record = run.record
         done = len(run.columns(["row"])) + len(run.failures)
+        phantoms = run.columns(["phantom"])["phantom"].to_pylist()
         said = (
             *training_overlap(record.training_sets, record.manifest_source),
+            *phantom_texts(sum(phantoms), len(phantoms), phantom_only=record.phantom_only),
             *record.model_notes,
             *not_complete(done, record.rows),
         )

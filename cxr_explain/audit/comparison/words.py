@@ -25,8 +25,9 @@ TOO_FEW = (
 """Why a difference has no interval and no p, as a rule."""
 
 _HEADS = {**ESTIMATES, "tolerant_hit": "Peak inside or near", "iou": "IoU"}
+_SHORT = 24  # letters of a setting
 _NAMED = 5  # images that only one audit has
-_MOST_SENTENCES = 10  # clear differences
+_MOST_SENTENCES = 8  # clear differences
 
 Document = Mapping[str, Any]
 OneDifference = tuple[str, str, Mapping[str, Any]]
@@ -70,8 +71,14 @@ def _models(document: Document) -> Iterator[str]:
     for name, run in document["runs"].items():
         weights = f", weights {run['weights_sha256'][:12]}" if run["weights_sha256"] else ""
         yield f"{name.upper()} is {run['model']}{weights}, in {run['name']}."
-    differ = [f"{each['what']} ({each['a']}; {each['b']})" for each in document["differ_in"]]
+    differ = [f"{each['what']}{_both_values(each)}" for each in document["differ_in"]]
     yield f"They differ in {listed(differ)}." if differ else "Nothing that is recorded of them differs."
+
+
+def _both_values(each: Mapping[str, str]) -> str:
+    """What both have, where that is short."""
+    values = each["a"], each["b"]
+    return f" ({' and '.join(values)})" if max(map(len, values)) <= _SHORT else ""
 
 
 def _images(document: Document) -> Iterator[str]:
@@ -106,44 +113,41 @@ def _differences(document: Document) -> Iterator[str]:
     if not tests:
         yield f"No statistic could be compared: the audits do not differ, or {TOO_FEW}."
         return
+    within = f"{adjusted}; {100 * document['level']:g} % intervals in brackets"
     if clear:
-        yield f"{counted(len(clear), 'difference')} with p below {ALPHA:g}, {adjusted}:"
-        yield from (f"- {sentence_of(row, document['level'])}" for row in clear[:_MOST_SENTENCES])
+        yield f"{counted(len(clear), 'difference')} with p below {ALPHA:g}, {within}:"
+        yield from (f"- {sentence_of(each)}" for each in clear[:_MOST_SENTENCES])
         if len(clear) > _MOST_SENTENCES:
             yield f"- and {len(clear) - _MOST_SENTENCES:,} more."
         return
-    yield f"No difference has a p below {ALPHA:g}, {adjusted}. The smallest:"
-    tested = [row for row in rows_of(document) if row[2]["p"] is not None]
-    yield f"- {sentence_of(min(tested, key=lambda row: row[2]['p']), document['level'])}"
+    yield f"No difference has a p below {ALPHA:g}, {within}. The smallest:"
+    tested = [each for each in rows_of(document) if each[2]["p"] is not None]
+    yield f"- {sentence_of(min(tested, key=lambda each: each[2]['p']))}"
 
 
-def sentence_of(row: OneDifference, level: float) -> str:
+def sentence_of(found: OneDifference) -> str:
     """One difference in words.
 
-    Args:
-        row: measure, pathology, and the difference.
-        level: confidence level of its interval.
-
     >>> cell = {"a": 0.8, "b": 0.6, "difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.01, "p_adjusted": 0.2}
-    >>> print(sentence_of(("auroc", "Mass", cell), 0.95))
-    Mass, AUROC: higher in A, 0.800 against 0.600; difference +0.200 (95 % interval +0.100 to +0.300), p = ...
+    >>> sentence_of(("auroc", "Mass", cell | {"withheld": None}))
+    'Mass, AUROC: A 0.800, B 0.600, A − B +0.200 (+0.100 to +0.300), p = 0.01, adjusted p = 0.2.'
     """
-    measure, pathology, cell = row
-    which = (
-        "higher in A" if cell["difference"] > 0 else "higher in B" if cell["difference"] < 0 else "the same"
-    )
+    measure, pathology, cell = found
     good = " (low is good)" if measure in LOW_IS_GOOD else ""
     return (
-        f"{display_name(pathology)}, {head_of(measure)}{good}: {which}, {value_text(cell['a'])} against "
-        f"{value_text(cell['b'])}; difference {signed_text(cell['difference'])} ({100 * level:g} % interval "
-        f"{signed_text(cell['low'])} to {signed_text(cell['high'])}), p {p_text(cell['p'])}, adjusted p "
+        f"{display_name(pathology)}, {head_of(measure)}{good}: A {number_text(cell['a'])}, B "
+        f"{number_text(cell['b'])}, A − B {difference_text(cell)}, p {p_text(cell['p'])}, adjusted p "
         f"{p_text(cell['p_adjusted'])}."
     )
 
 
-def value_text(value: float | None) -> str:
-    """A statistic in words."""
-    return NOT_ESTIMABLE if value is None else f"{value:.3f}"
+def number_text(value: float | None) -> str:
+    """A number in words.
+
+    >>> number_text(-0.25), number_text(None)
+    ('−0.250', 'not estimable')
+    """
+    return NOT_ESTIMABLE if value is None else f"{value:.3f}".replace("-", "−")
 
 
 def signed_text(value: float | None) -> str:
@@ -204,12 +208,13 @@ def mean_text(cell: Mapping[str, Any], level: float | None = None) -> str:
     >>> mean_text({"value": 1.0, "withheld": "2 patients"})
     '1.000 (no interval: 2 patients)'
     """
+    value, low, high = (number_text(cell.get(key)) for key in ("value", "low", "high"))
     if cell["value"] is None:
-        return NOT_ESTIMABLE
+        return value
     if cell["withheld"]:
-        return f"{cell['value']:.3f} (no interval: {cell['withheld']})"
+        return f"{value} (no interval: {cell['withheld']})"
     said = "" if level is None else f"{100 * level:g} % interval "
-    return f"{cell['value']:.3f} ({said}{cell['low']:.3f} to {cell['high']:.3f})"
+    return f"{value} ({said}{low} to {high})"
 
 
 def _cases(document: Document) -> Iterator[str]:
@@ -217,13 +222,13 @@ def _cases(document: Document) -> Iterator[str]:
         found = document["cases"][key]
         if found["cases"]:
             named = [f"{case['image_id']['a']}{_in_case(case)}" for case in found["cases"][:2]]
-            how_many = f"in {counted(found['images'], 'image')}, such as" if key.endswith("right") else "in"
-            yield f"{title} {how_many} {listed(named)}."
+            how_many = f"{counted(found['images'], 'image')}, such as " if key.endswith("right") else ""
+            yield f"{title}: {how_many}{listed(named)}."
 
 
 def _in_case(case: Mapping[str, Any]) -> str:
     if "pathology" not in case:
-        return f" (correlation {case['correlation']:.2f})"
+        return f" (correlation {signed_text(case['correlation'])})"
     return f" ({display_name(case['pathology'])}: {probabilities_text(case)})"
 
 
@@ -285,8 +290,8 @@ def difference_text(cell: Mapping[str, Any]) -> str:
 
 def _cells(cell: Mapping[str, Any]) -> list[str]:
     return [
-        value_text(cell["a"]),
-        value_text(cell["b"]),
+        number_text(cell["a"]),
+        number_text(cell["b"]),
         difference_text(cell),
         *(p_text(cell[key]).removeprefix("= ") for key in ("p", "p_adjusted")),
     ]

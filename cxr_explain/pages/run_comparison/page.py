@@ -21,8 +21,9 @@ from cxr_explain.audit.comparison.words import (
     difference_text,
     head_of,
     mean_text,
+    number_text,
     p_text,
-    value_text,
+    signed_text,
 )
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
@@ -129,6 +130,7 @@ def comparison_page(found: RunComparison) -> str:
         pictures=pictures,
         phantoms=_are_phantoms(found.runs.a),
         mean=mean_text,
+        signed=signed_text,
         too_few=TOO_FEW,
         style=style,
         policy=f"default-src 'none'; img-src data:; style-src {allowed(style)}; {_NOTHING_ELSE}",
@@ -165,7 +167,7 @@ def _row(pathology: str, cell: Mapping[str, Any], scale: float) -> DifferenceRow
         low, high = (None if cell[key] is None else _within(cell[key] / scale) for key in ("low", "high"))
         drawn = _within(cell["difference"] / scale), low, high
     return DifferenceRow(
-        (display_name(pathology), value_text(cell["a"]), value_text(cell["b"])),
+        (display_name(pathology), number_text(cell["a"]), number_text(cell["b"])),
         difference_text(cell),
         (p_text(cell["p"]).removeprefix("= "), p_text(cell["p_adjusted"]).removeprefix("= ")),
         drawn,
