@@ -37,6 +37,7 @@ one is not estimable."""
 LEAST_ESTIMABLE = 0.5
 """Share of the resamples in which a measure must be estimable to have an interval."""
 
+_NO_INTERVAL = {"low": None, "high": None}
 _ROUNDING = 1e-12  # of the largest number: means of equal numbers differ by less
 _AT_ONCE = 16  # resamples: enough to be fast, few enough that a hundred thousand groups stay in the cache
 
@@ -212,7 +213,7 @@ def mean_estimate(
             another number.
 
     >>> print(mean_estimate([1.0, None, 0.0, 1.0], groups=["a", "a", "b", "b"]))
-    0.667 (0.500 to 1.000; 3 of 4 cases in 2 groups)
+    0.667 (no interval; 3 of 4 cases in 2 groups)
     """
     numbers = np.array([value for value in values if value is not None], np.float64)
     if not np.isfinite(numbers).all():
@@ -234,7 +235,8 @@ def mean_estimates(
 ) -> list[MeanEstimate]:
     """The means of many measures of the same cases, each as :func:`mean_estimate` gives it, at one go.
 
-    Differences of two columns are paired comparisons.
+    Differences of two columns are paired comparisons. An interval takes as many groups as in an audit, see
+    :mod:`~cxr_explain.measures.statistics.basis`.
 
     Args:
         values: (n, M), a row for each case; NaN, "not estimable", is left out of the column's mean.
@@ -258,17 +260,16 @@ def mean_estimates(
     _check_groups(groups, n)
     member = numbered(range(n) if groups is None else groups)
     number = int(member.max(initial=-1)) + 1
-    (found,) = bootstrap_weighted(
-        [grouped_means(values, member, number)], number, resamples=resamples, level=level, seed=seed
-    )
+    means = grouped_means(values, member, number)
+    (found,) = bootstrap_weighted([means], number, resamples=resamples, level=level, seed=seed)
     return [
         MeanEstimate(
-            **vars(each),
+            **vars(each) | (_NO_INTERVAL if groups is not None and basis.lacks else {}),
             cases=int(column.sum()),
-            groups=None if groups is None else len(np.unique(member[column])),
+            groups=None if groups is None else basis.patients,
             asked=n,
         )
-        for each, column in zip(found, there.T, strict=True)
+        for each, basis, column in zip(found, means.bases, there.T, strict=True)
     ]
 
 
