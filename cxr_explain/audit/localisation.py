@@ -20,6 +20,7 @@ from cxr_explain.errors import CxrExplainError
 from cxr_explain.geometry import Geometry
 from cxr_explain.measures.ruler import ClassMapMeasures, Ruler
 from cxr_explain.pathologies import ReferenceBox
+from cxr_explain.support.prose import counted
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
@@ -114,9 +115,11 @@ def localisation_of(run: AuditRun, *, progress: Callable[[str], None] | None = N
     outlined = np.flatnonzero(pc.list_value_length(table["reference_pathologies"]).to_numpy())
     located: list[Located] = []
     left_out: list[str] = []
+    if progress and len(outlined):
+        progress(f"measuring where class maps point in {counted(len(outlined), 'image')} with boxes or masks")
     for done, row in enumerate(table.take(outlined).to_pylist()):
-        if progress and done % _TOLD_EVERY == 0:
-            progress(f"localisation: {done} of {len(outlined)} images")
+        if progress and done and done % _TOLD_EVERY == 0:
+            progress(f"measuring where class maps point: {done:,} of {len(outlined):,} images done")
         try:
             found = _measured(run, row)
         except CxrExplainError as error:

@@ -43,8 +43,10 @@ class DataSetPanel(Panel):
             address, such as https://pacs.example/dicom-web.
         query: for dicomweb, what the studies must have, such as StudyDate=20240101-20240331.
         split: part of the data set, such as train, valid or test.
-        images: folder that the paths in the manifest are relative to.
-        present_in: folder of images, where only the images in it shall stand in the manifest.
+        images: for nih, rsna, vindr, padchest and csv, folder that the images are looked for in, or below;
+            the paths in the manifest are then relative to it.
+        present_in: folder of images that the paths in the manifest are relative to, where only the images in
+            it shall stand in the manifest.
         size: size of CheXpert's images: full or small.
         labeler: program that made MIMIC's labels: chexpert or negbio.
         masks: kind of CheXlocalize's outlines: segmentation or annotation.
@@ -55,7 +57,10 @@ class DataSetPanel(Panel):
     source: Annotated[str, typer.Option(metavar="PATH")]
     query: Annotated[list[str] | None, typer.Option(metavar="KEYWORD=VALUE", show_default="none")] = None
     split: Annotated[str | None, typer.Option(show_default="all images")] = None
-    images: Annotated[Path | None, typer.Option(show_default="where the data set has its images")] = None
+    images: Annotated[
+        Path | None,
+        typer.Option(show_default="where the data set has its images; paths of a csv as they are"),
+    ] = None
     present_in: Annotated[Path | None, typer.Option(show_default="all images")] = None
     size: Annotated[str | None, typer.Option(show_default="what is there")] = None
     labeler: Annotated[str | None, typer.Option(show_default="chexpert")] = None
@@ -281,25 +286,34 @@ def stats(
     images: RunImages = None,
     labels: LabelsPanel,
     groups: GroupsPanel,
+    tables: Annotated[bool, typer.Option("--tables", rich_help_panel="Output")] = False,
 ) -> None:
-    """Print the statistics of an audit, with confidence intervals, and write RUN/statistics.json.
+    """Make the statistics of an audit, RUN/statistics.json, and print what they say first.
 
     Args:
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, for reference masks in it.
         labels: what reference labels count as.
         groups: what groups of images are compared.
+        tables: also print every table.
 
     Example:
         cxr-explain stats run --uncertain zeros
     """
+    from cxr_explain.audit.address import without_secrets
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
 
     opened = AuditRun.open(run, images=images, join=groups.join)
     policy = labels.policy(opened.record.policy)
     found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
-    console.say(found.to_text(), lines=True)
+    if tables:
+        console.say(found.to_text(), lines=True)
+        return
+    console.say(found.brief(), lines=True)
+    there = "" if images is None else f" --images {shell_word(without_secrets(images))}"
+    console.say("Every table: the same command with --tables.")
+    console.say(f"Go on with: cxr-explain report {shell_word(opened.place.name)}{there}")
 
 
 def report(

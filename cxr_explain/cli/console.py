@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -33,6 +34,9 @@ T = TypeVar("T")
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+SECONDS_BETWEEN_LINES = 30.0
+"""How often a command says how far it is where there is no terminal to draw a bar on."""
 
 _PIPE_WIDTH = 240  # a table in a pipe or a log is not cut to the 80 columns of a terminal that is not there
 _USAGE = (OptionError, UnknownWeightsError, ReferenceLabelError, ManifestError)
@@ -129,7 +133,7 @@ def files_of(inputs: Sequence[str]) -> list[Path]:
 
 @contextmanager
 def progress(doing: str, total: int) -> Iterator[Callable[..., None]]:
-    """A bar with the number done, the speed, the time left and the failures, where somebody looks.
+    """A bar with the number done, speed, time left and failures; without a terminal, a line now and then.
 
     Args:
         doing: what is done, as in "explaining".
@@ -138,11 +142,14 @@ def progress(doing: str, total: int) -> Iterator[Callable[..., None]]:
     Yields:
         A function to call with how many things were just done, and how many of these failed.
     """
+    if not err.is_terminal:
+        yield _ProgressLines(doing, total)
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     state = TextColumn("{task.fields[state]}")
-    with Progress(*columns, state, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, state, console=err, transient=True) as bar:
         task, failures = bar.add_task(doing, total=total, state=""), 0
 
         def advance(done: int = 1, failed: int = 0) -> None:
@@ -153,6 +160,36 @@ def progress(doing: str, total: int) -> Iterator[Callable[..., None]]:
             bar.update(task, state=f"{speed}, {failures} failed" if failures else speed)
 
         yield advance
+
+
+class _ProgressLines:
+    """Says how far something is, in a line now and then: for logs, and for whoever waits for a job."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        self.doing, self.total = doing, total
+        self.done = self.failures = 0
+        self.began = self.told = time.monotonic()
+
+    def __call__(self, done: int = 1, failed: int = 0) -> None:
+        self.done += done
+        self.failures += failed
+        now = time.monotonic()
+        if now - self.told >= SECONDS_BETWEEN_LINES and self.done:
+            self.told = now
+            tell(self.line(now - self.began))
+
+    def line(self, seconds: float) -> str:
+        """How far it is after so many seconds.
+
+        >>> lines = _ProgressLines("evaluating", 160)
+        >>> lines.done = 40
+        >>> lines.line(60.0)
+        'evaluating: 40 of 160 done, about 3 min left'
+        """
+        failed = f", {self.failures:,} failed" if self.failures else ""
+        left = max(self.total - self.done, 0) * seconds / self.done
+        ends = f", about {left / 60:.0f} min left" if left >= 60 else f", about {left:.0f} s left"
+        return f"{self.doing}: {self.done:,} of {self.total:,} done{failed}{ends if left else ''}"
 
 
 def track(items: Iterable[T], doing: str, *, total: int | None = None) -> Iterator[T]:

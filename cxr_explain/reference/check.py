@@ -19,6 +19,8 @@ from cxr_explain.reference.states import NOT_LABELLED, NOT_MENTIONED, POSITIVE, 
 from cxr_explain.support.links import is_inside, leads_to_host
 
 _SHOWN = 5
+_WAY_OUT = "To leave them out, make the manifest with --present-in, present()."
+"""Where most images are missing: of a large data set, one may have a part only."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ class ManifestCheck:
         """What a person should know before an audit, one line for each kind of problem that was found."""
         uncertain = ", ".join(f"{name} {count}" for name, count in self.uncertain)
         of_all = f"of {self.images} images"
+        part = f". {_WAY_OUT}" if 2 * len(self.missing) > self.images else ""
         found = (
-            (self.missing, f"{len(self.missing)} {of_all} missing: {_shown(self.missing)}"),
+            (self.missing, f"{len(self.missing)} {of_all} missing: {_shown(self.missing)}{part}"),
             (self.outside, f"{len(self.outside)} {of_all} leave their folder: {_shown(self.outside)}"),
             (self.repeated, f"{len(self.repeated)} files are named by several rows: {_shown(self.repeated)}"),
             (self.without_output, f"labels without an output of the model: {', '.join(self.without_output)}"),

@@ -53,7 +53,12 @@ def audited(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_commands_from_a_manifest_to_a_report(audited: Path, tmp_path: Path) -> None:
     stats = run("stats", audited / "run")
     assert stats.exit_code == 0, stats.output
-    assert "AUROC" in stats.output
+    assert "Brier score" not in stats.output
+    assert "Every table: the same command with --tables." in stats.output
+    assert f"Go on with: cxr-explain report {audited / 'run'}" in stats.output
+    tables = run("stats", audited / "run", "--tables")
+    assert tables.exit_code == 0, tables.output
+    assert "Brier score" in tables.output
     assert json.loads((audited / "run" / "statistics.json").read_text())["images"] == COUNT
     report = run("report", audited / "run", "--cases", "3")
     assert report.exit_code == 0, report.output
@@ -68,7 +73,7 @@ def test_labels_are_counted_as_asked_and_else_as_audited(
     audited: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     def counted_as(*arguments: object) -> dict[str, str]:
-        made = run(*arguments, "--resamples", "100")
+        made = run(*arguments)
         assert made.exit_code == 0, made.output
         policy: dict[str, str] = json.loads((audited / "run" / "statistics.json").read_text())["policy"]
         return policy
@@ -92,6 +97,56 @@ def test_labels_are_counted_as_asked_and_else_as_audited(
     other = run(*again, "--out", audited / "run", "--labels-as", "chexpert")
     assert other.exit_code == 1
     assert "blanks (ignore there, negative now)" in " ".join(other.output.split())
+
+
+def test_measuring_is_told_as_what_is_done_and_not_as_a_result(audited: Path) -> None:
+    told = run("stats", audited / "run").stderr
+    assert "measuring where class maps point in " in told
+    assert " images with boxes or masks" in told
+    assert "0 of " not in told
+
+
+def test_a_manifest_does_what_its_help_says(phantoms: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "below").mkdir(parents=True)
+    named = sorted(path.name for path in (phantoms / "images").iterdir())[:3]
+    for folder, name in ((images, named[0]), (images / "below", named[1])):
+        (folder / name).write_bytes((phantoms / "images" / name).read_bytes())
+    table = tmp_path / "mine.csv"
+    rows = [f"C:\\elsewhere\\{name},Mass" for name in named]
+    table.write_text("\n".join(["path,labels", *rows, ""]))
+    for words, paths in (
+        (
+            ("csv", "--source", table, "--images", images),
+            [named[0], f"below/{named[1]}", named[2]],
+        ),
+        (
+            ("csv", "--source", table, "--images", images, "--present-in", images),
+            [named[0], f"below/{named[1]}"],
+        ),
+        (
+            ("nih", "--source", phantoms, "--images", images, "--present-in", images),
+            [named[0], f"below/{named[1]}"],
+        ),
+    ):
+        made = run("manifest", *words, "--out", tmp_path / "m.csv")
+        assert made.exit_code == 0, made.output
+        assert list(read_manifest(tmp_path / "m.csv").paths) == paths
+    refused = run("manifest", "mimic", "--source", phantoms, "--images", images, "--out", tmp_path / "n.csv")
+    assert refused.exit_code == 2
+    assert "images for mimic" in " ".join(refused.output.split())
+
+
+def test_most_images_missing_suggests_those_that_are_there(
+    audited: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "some").mkdir()
+    first = min((phantoms / "images").iterdir())
+    (tmp_path / "some" / first.name).write_bytes(first.read_bytes())
+    words = ("--images", tmp_path / "some", "--weights", "phantom", "--out", tmp_path / "run")
+    audit = run("audit", audited / "all.csv", *words)
+    assert audit.exit_code == 1
+    assert "make the manifest with --present-in" in " ".join(audit.stderr.split())
 
 
 def test_a_second_audit_has_nothing_to_do(audited: Path, phantoms: Path) -> None:

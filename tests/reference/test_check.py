@@ -39,8 +39,11 @@ def test_missing_images_are_those_without_a_file(tmp_path: Path) -> None:
     assert found.missing == literal == ("x/y/none.png", "no/folder/d.png", "folder.png", "a.png/x", "A.png")
     assert not found.is_complete
     assert found.lines()[0] == (
-        "5 of 8 images missing: 'x/y/none.png', 'no/folder/d.png', 'folder.png', 'a.png/x', 'A.png'"
+        "5 of 8 images missing: 'x/y/none.png', 'no/folder/d.png', 'folder.png', 'a.png/x', 'A.png'. "
+        "To leave them out, make the manifest with --present-in, present()."
     )
+    fewer = check_manifest(of(*paths[:4], "unused.png"), root, [])
+    assert fewer.lines()[0] == "1 of 5 images missing: 'x/y/none.png'"
 
 
 def test_a_complete_folder(tmp_path: Path) -> None:
