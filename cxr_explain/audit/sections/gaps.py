@@ -149,7 +149,8 @@ def _basis(statistics: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "Patients⁺ and Patients⁻: with a positive and with a negative image; in brackets those of the "
         f"others. A difference needs {LEAST_PATIENTS} of them in both: of both kinds for AUROC, with a "
-        "positive image for sensitivity, with a negative one for specificity. “All pathologies”: the mean over pathologies. "
+        "positive image for sensitivity, with a negative one for specificity. “All pathologies”: the mean "
+        "over pathologies. "
         "Any finding missed: the share of images with a finding in which at least one pathology that is "
         "positive lies below its operating point."
     )

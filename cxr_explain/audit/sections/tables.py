@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 from cxr_explain.figures.frame_picture import frame_picture
 from cxr_explain.figures.lettering import display_name
@@ -37,6 +38,8 @@ ESTIMATES = {
     "peak_in_lungs": "Peak in the lungs",
     "peak_outside": "Peak outside the thorax",
     "peak_in_place": "Peak in that place",
+    "same": "Same verdict",
+    "kappa": "Kappa",
 }
 """Keys of an estimate in the statistics, and the heads of their columns."""
 BY_LABEL = {
@@ -122,11 +125,14 @@ class TableRow:
         heads: words and counts, first of all.
         estimates: the estimates that follow.
         few: it rests on few patients, and is not to be relied on.
+        cases: the filter of the report's list that shows its images, by the names of its controls, such as
+            {"subject": "Mass", "sex": "F"}; {} without a list.
     """
 
     heads: tuple[str, ...]
     estimates: tuple[ShownEstimate, ...]
     few: bool = False
+    cases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plain_heads(self) -> tuple[str, ...]:
@@ -217,6 +223,21 @@ class Section:
         yield from (replace(last, note=" ".join(self.basis)) for last in tables[-1:])
 
 
+def list_address(controls: Mapping[str, str]) -> str:
+    """The address of a list in an audit's report, with its controls as they are named there.
+
+    Args:
+        controls: what controls are to say, by their names: queue, shown, search, patient (the id of one of
+            the patient's images), subject (a pathology's name), side, state, agreement, age ("60-79", "80+"),
+            view, sex, split, any further column by its name, status, verdict-filter, sort ("-probability").
+
+    >>> list_address({"subject": "Pleural_Thickening", "sex": "F", "age": "80+"})
+    '#cases?subject=Pleural_Thickening&sex=F&age=80%2B'
+    """
+    said = urlencode(controls, quote_via=quote, errors="replace")
+    return f"#cases?{said}" if said else "#cases"
+
+
 def row_of(
     found: Mapping[str, Any], words: Sequence[str], counts: Sequence[str], estimates: Sequence[str]
 ) -> TableRow:
@@ -226,4 +247,11 @@ def row_of(
         (*heads, *(f"{found[key]:,}" for key in counts)),
         tuple(ShownEstimate.of(found["estimates"].get(key)) for key in estimates),
         found.get("small", False),
+        _cases_of(found),
     )
+
+
+def _cases_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """The images that an entry is about."""
+    pathology = {"subject": found["pathology"]} if "pathology" in found else {}
+    return {**pathology, **({found["column"]: found["value"]} if "column" in found else {})}
