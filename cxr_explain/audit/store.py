@@ -41,6 +41,7 @@ from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.csv_file import parse_manifest
 from cxr_explain.reference.joining import JoinedManifest, join_columns
 from cxr_explain.reference.manifest import Manifest
+from cxr_explain.support.arrays import Mask
 from cxr_explain.support.spreadsheet import safe_cell
 from cxr_explain.support.strict_json import read_json
 
@@ -157,6 +158,21 @@ class StoredCase:
         """
         entry = self.run.manifest[self.row["row"]]
         return entry.labels_in((self.row["height"], self.row["width"]))
+
+    @cached_property
+    def reference_masks(self) -> dict[str, Mask]:
+        """The reference mask (H, W) bool of each pathology that has one, in the radiograph's pixels.
+
+        Raises:
+            OptionError: masks in an object store, or on a server.
+            ManifestError: a mask outside of the image folder.
+            CxrExplainError: a file that holds no mask, or one of another size.
+        """
+        entry, shape = self.run.manifest[self.row["row"]], (self.row["height"], self.row["width"])
+        if not entry.masks:
+            return {}
+        folder = self.run.image_folder.local()
+        return {name: entry.mask_in(name, shape, folder) for name in entry.masks}
 
     def radiograph(self) -> Radiograph:
         """Read the image again.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ def environment() -> Environment:
     # Imported here: every run of `explain` imports this module, and few write a page.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+    from cxr_explain.audit.sections.tables import list_address
+
     def visible(value: Any) -> Any:
         return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -47,6 +50,9 @@ def environment() -> Environment:
         pathology=display_name,
         names=spoken_list,
         link=link,
+        list_address=list_address,
+        number="{:,}".format,
+        as_number=_as_number,
         image_url=image_url,
     )
     made.globals.update(texts=texts)
@@ -60,6 +66,16 @@ def link(name: str) -> str:
     ('50%25%20%3Cb%3E.png', 'javascript%3Ax.png')
     """
     return quote(os.fsencode(name), safe="")
+
+
+def _as_number(text: str) -> str:
+    """What a cell is sorted by: the first number in it; '' where there is none.
+
+    >>> _as_number("1,024 (≥ 0.5)"), _as_number("–")
+    ('1024', '')
+    """
+    found = re.search(r"-?\d[\d,]*(\.\d+)?", text)
+    return found[0].replace(",", "") if found else ""
 
 
 def image_url(content: bytes, kind: str = "png") -> Markup:

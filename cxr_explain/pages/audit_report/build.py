@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.audit.verdicts import Marked
 from cxr_explain.errors import OutputError
-from cxr_explain.pages.audit_report.cases import case_data
-from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.cases import case_page
+from cxr_explain.pages.audit_report.contents import BUNDLE, Contents
 from cxr_explain.pages.audit_report.listing import Listing
 from cxr_explain.pages.audit_report.page import GENERATOR, render_page
 from cxr_explain.pages.viewer.script_data import as_script
@@ -21,7 +22,7 @@ from cxr_explain.support.locks import exclusive
 from cxr_explain.support.whole_file import is_temporary, output_errors, staging_folder
 
 INDEX = "index.html"
-PIECES = ("static", "data", "cases")
+PIECES = ("static", "data", "cases", "thumbnails")
 """What a report consists of beside its index; anything else in its folder is the reader's, and stays."""
 
 LOCK = ".cxr-explain.lock"
@@ -49,6 +50,7 @@ def build_report(
     *,
     cases: int | None = CASES,
     statistics: Mapping[str, Any],
+    marked: Marked | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write an audit's report: one folder that opens from a disk, without a server or a network.
@@ -67,6 +69,7 @@ def build_report(
         cases: number of images that come with pixels and maps, those first that the queues put first; None
             for all of them.
         statistics: the statistics of the audit, as `statistics.json` has them; {} without any.
+        marked: the cases that the report is about; without them, all.
         progress: called with how far it is, in words.
 
     Returns:
@@ -84,21 +87,26 @@ def build_report(
     """
     folder = Path(target)
     _check_is_ours(folder)
-    contents = Contents.of(run, statistics, cases)
+    contents = Contents.of(run, statistics, cases, marked)
     with _alone(folder), _replaced(folder) as new:
         _write_static(new / "static")
         _write(new / "data" / "listing.js", as_script("listing", contents.listing.to_data()))
         _write(new / "data" / "about.js", as_script("about", contents.to_data()))
-        for image in contents.cases(_TOLD_EVERY, progress):
-            _write_case(new / "cases", run, contents.listing, image)
+        chosen = contents.cases(_TOLD_EVERY, progress)
+        pictures = [_write_case(new / "cases", run, contents.listing, image) for image in chosen]
+        for bundle, first in enumerate(range(0, len(pictures), BUNDLE)):
+            script = as_script(f"thumbnails-{bundle}", pictures[first : first + BUNDLE])
+            _write(new / "thumbnails" / f"{bundle:06d}.js", script)
         _write(new / INDEX, render_page(contents).encode())
     return folder / INDEX
 
 
-def _write_case(folder: Path, run: AuditRun, listing: Listing, image: int) -> None:
-    """The script of one image that comes with pixels; its name is a number."""
+def _write_case(folder: Path, run: AuditRun, listing: Listing, image: int) -> str | None:
+    """Write the script of one image that comes with pixels; gives the picture of it for the list."""
     row, position = int(listing.rows[image]), int(listing.positions[image])
-    _write(folder / f"{row:06d}.js", as_script(f"case-{row}", case_data(run, position)))
+    page = case_page(run, position)
+    _write(folder / f"{row:06d}.js", as_script(f"case-{row}", page.data))
+    return page.thumbnail
 
 
 def _write_static(folder: Path) -> None:

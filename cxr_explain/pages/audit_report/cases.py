@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from cxr_explain.audit.store import AuditRun, StoredCase
 from cxr_explain.errors import CxrExplainError
 from cxr_explain.pages.audit_report.contents import reason_of
-from cxr_explain.pages.viewer.case import viewer_case, viewer_image
+from cxr_explain.pages.viewer.case import thumbnail_of, viewer_case, viewer_image
 from cxr_explain.pathologies import ReferenceLabels
+from cxr_explain.support.arrays import Mask
+
+T = TypeVar("T")
 
 
-def case_data(run: AuditRun, position: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CasePage:
+    """What the page of one explained image shows, and the picture of it in the list.
+
+    Args:
+        data: what the page's script reads.
+        thumbnail: address of a small picture with the fused map; None without pixels.
+    """
+
+    data: dict[str, Any]
+    thumbnail: str | None
+
+
+def case_page(run: AuditRun, position: int) -> CasePage:
     """What the page of one explained image shows, beside what the listing says of it.
 
     An image that cannot be read again, or whose bytes have changed, leaves the page without pixels and with
-    the reason; so do boxes that do not fit.
+    the reason; so do boxes and masks that do not fit or cannot be read.
 
     Args:
         run: the audit.
         position: in its results.
     """
     case = run.case(position)
-    labels, problem = _reference(case)
-    return {
-        "image": _image(case),
-        **viewer_case(case.explanation, labels.boxes, reference=case.reference_explanation),
+    problems: list[str] = []
+    labels = _or(ReferenceLabels(), lambda: case.reference_labels, problems)
+    masks: Mapping[str, Mask] = _or({}, lambda: case.reference_masks, problems)
+    image, thumbnail = _pictures(case)
+    data = {
+        "image": image,
+        **viewer_case(case.explanation, labels.boxes, masks, reference=case.reference_explanation),
         "labelSource": labels.source if labels.states else None,
-        "problem": problem,
+        "problem": " ".join(problems) or None,
         **_facts(case),
     }
+    return CasePage(data, thumbnail)
 
 
-def _image(case: StoredCase) -> dict[str, Any]:
+def _pictures(case: StoredCase) -> tuple[dict[str, Any], str | None]:
     try:
-        display = case.radiograph().display
+        radiograph = case.radiograph()
+        return viewer_image(radiograph.display), thumbnail_of(case.explanation, radiograph)
     except CxrExplainError as error:
-        return {"missing": reason_of(error)}
-    return viewer_image(display)
+        return {"missing": reason_of(error)}, None
 
 
-def _reference(case: StoredCase) -> tuple[ReferenceLabels, str | None]:
+def _or(otherwise: T, made: Callable[[], T], problems: list[str]) -> T:
+    """What is made, or what there is otherwise, with the reason among the problems."""
     try:
-        return case.reference_labels, None
+        return made()
     except CxrExplainError as error:
-        return ReferenceLabels(), reason_of(error)
+        problems.append(reason_of(error))
+        return otherwise
 
 
 def _facts(case: StoredCase) -> dict[str, Any]:

@@ -8,11 +8,15 @@ from typing import Any, Self
 
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.store import AuditRun
+from cxr_explain.audit.verdicts import Marked
 from cxr_explain.errors import CxrExplainError
-from cxr_explain.pages.audit_report.listing import Listing
+from cxr_explain.pages.audit_report.listing import OLDEST, Listing
 from cxr_explain.pages.audit_report.overview import Overview
-from cxr_explain.pages.audit_report.queues import Queue, first_cases, queues_of
+from cxr_explain.pages.audit_report.queues import SHOWN, Queue, first_cases, queues_of
 from cxr_explain.support.strict_json import digest_of
+
+BUNDLE = 64
+"""Pictures of the list in one script."""
 
 _OF_THE_MAPS = frozenset(
     {"target_layer", "rule_title", "rule_settings", "map_settings", "ranking_settings", "read_settings"}
@@ -30,6 +34,7 @@ class Contents:
         queues: lists of what deserves a look first.
         chosen: the images with pixels, as places in the listing, in the order of the queues.
         overview: what the first page says.
+        marked: the cases that the report is about; None where it is about all.
     """
 
     record: Record
@@ -37,20 +42,28 @@ class Contents:
     queues: tuple[Queue, ...]
     chosen: tuple[int, ...]
     overview: Overview
+    marked: Marked | None = None
 
     @classmethod
-    def of(cls, run: AuditRun, statistics: Mapping[str, Any], cases: int | None) -> Self:
+    def of(
+        cls, run: AuditRun, statistics: Mapping[str, Any], cases: int | None, marked: Marked | None = None
+    ) -> Self:
         """Gather the contents of a report.
 
         Args:
             run: the audit.
             statistics: the statistics of the audit; {} without any.
             cases: number of images that come with pixels; None for all of them.
+            marked: the cases that the report is about, in their order; None for all.
         """
         listing = Listing.of(run)
+        overview = Overview.of(run, listing, statistics, marked=marked is not None)
+        if marked is not None:
+            place = {row: at for at, row in enumerate(listing.rows.tolist())}
+            listing = listing.select([place[line.row] for line in marked.lines if line.row in place])
         queues = queues_of(listing, statistics)
-        chosen = tuple(first_cases(queues, listing, cases))
-        return cls(run.record, listing, queues, chosen, Overview.of(run, listing, statistics))
+        chosen = first_cases(queues if marked is None else (), listing, cases)
+        return cls(run.record, listing, queues, tuple(chosen), overview, marked)
 
     def to_data(self) -> dict[str, Any]:
         """What the page's scripts need beside the rows."""
@@ -65,7 +78,11 @@ class Contents:
                 "images": len(self.listing),
             },
             "queues": [queue.to_data() for queue in self.queues],
-            "withPixels": sorted(int(self.listing.rows[image]) for image in self.chosen),
+            "withPixels": [int(self.listing.rows[image]) for image in self.chosen],
+            "filters": self.listing.filters,
+            "bundle": BUNDLE,
+            "shown": SHOWN,
+            "oldest": OLDEST,
         }
 
     def cases(self, told_every: int, progress: Callable[[str], None] | None) -> Iterator[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cxr_explain.audit.cases import AGE_BANDS, patient_numbers, subgroup_columns
 from cxr_explain.audit.rows import SHARES, UNIFORM_SHARES
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.options import ONE_LABEL
@@ -23,6 +24,28 @@ NOT_LABELLED = -3
 
 OLDEST = 90
 """Years; who is older is shown as being of this age, as there are few of them."""
+
+CONTROLS = frozenset(
+    {"queue", "shown", "search", "patient", "subject", "side", "state", "agreement", "age", "status"}
+    | {"verdict-filter", "sort"}
+)
+"""Names that the list's controls have in its address; a further column of one of them gets another name."""
+
+PLACES = {"peak_part": "part-of-peak", "peak_side": "side-of-peak", "peak_zone": "zone"}
+"""Columns that say where the class map of each ranked pathology peaks, and the names of their filters."""
+
+
+@dataclass(frozen=True, eq=False)
+class PeakPlaces:
+    """One word for the place of the peak of each ranked pathology's class map.
+
+    Args:
+        values: the words that occur; the first is '', for what is not known.
+        codes: (n, K) which of them each rank has.
+    """
+
+    values: tuple[str, ...]
+    codes: NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +67,11 @@ class Listing:
         shares: (n,) shares of the saliency, 0 to 1, by region; NaN where not estimable.
         uniform_shares: (n,) those of an even map in the same images.
         failures: code and message of each failure, by its place in this listing.
-        facts: view, sex, age and split of the images, n texts each; '' where unknown.
+        patients: (n,) number of each image's patient, which stands for nothing outside of the manifest.
+        ages: (n,) full years, `OLDEST` at most; -1 where unknown.
+        facts: view, sex, split, and each further column that makes subgroups, n texts each; '' where unknown.
+        places: where the class maps peak, by the name of the filter; {} where the audit did not look.
+        view_told: (n,) whether the manifest says the view; where it does not, the header may.
         phantoms: how many of the images are computed phantoms.
     """
 
@@ -61,7 +88,11 @@ class Listing:
     shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     uniform_shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     failures: Mapping[int, tuple[str, str]] = field(repr=False)
+    patients: NDArray[np.int32] = field(repr=False)
+    ages: NDArray[np.int16] = field(repr=False)
     facts: Mapping[str, Sequence[str]] = field(repr=False)
+    view_told: NDArray[np.bool_] = field(repr=False)
+    places: Mapping[str, PeakPlaces] = field(default_factory=dict, repr=False)
     phantoms: int = 0
 
     @classmethod
@@ -86,18 +117,43 @@ class Listing:
             points=np.asarray(points, np.float64),
             labelled=tuple(manifest.pathologies),
             states=np.asarray(manifest.states, np.int8)[rows],
-            ranking=_rankings(results, names, order),
+            ranking=_rankings(results, "ranking", names, order),
             shares={name: _matrix(results, [name], order)[:, 0] for name in SHARES},
             uniform_shares={
                 name: _matrix(results, [column], order)[:, 0] for name, column in UNIFORM_SHARES.items()
             },
             failures=_failures(failed, order, n),
-            facts=_facts(run, rows),
+            patients=patient_numbers(manifest.patients)[rows].astype(np.int32),
+            ages=np.array([_age(manifest.ages[row]) for row in rows.tolist()], np.int16),
+            facts=_facts(run, rows, order),
+            places={
+                name: _peaks(results, at, order) for at, name in PLACES.items() if at in results.column_names
+            },
+            view_told=np.array([bool(manifest.views[row]) for row in rows.tolist()], bool),
             phantoms=int(pc.sum(results["phantom"]).as_py() or 0),
         )
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def select(self, images: Sequence[int]) -> Self:
+        """The listing of some images.
+
+        Args:
+            images: places in this listing, in the order that they are to have.
+        """
+        kept = np.asarray(images, np.intp)
+        arrays = ("rows", "positions", "probabilities", "logits", "states", "ranking", "patients", "ages")
+        return replace(
+            self,
+            **{name: getattr(self, name)[kept] for name in (*arrays, "view_told")},
+            ids=[self.ids[at] for at in images],
+            shares={name: values[kept] for name, values in self.shares.items()},
+            uniform_shares={name: values[kept] for name, values in self.uniform_shares.items()},
+            failures={new: self.failures[at] for new, at in enumerate(images) if at in self.failures},
+            facts={name: [values[at] for at in images] for name, values in self.facts.items()},
+            places={name: replace(each, codes=each.codes[kept]) for name, each in self.places.items()},
+        )
 
     @cached_property
     def explained(self) -> NDArray[np.bool_]:
@@ -143,6 +199,12 @@ class Listing:
         place = {canonical_pathology(name): at for at, name in enumerate(self.labelled)}
         return [place.get(canonical_pathology(name), -1) for name in self.pathologies]
 
+    @property
+    def filters(self) -> list[str]:
+        """Names of what the list can be filtered by, beside its own controls: what is known of any image."""
+        known = [name for name, values in self.facts.items() if any(values)]
+        return [*known, *(name for name, places in self.places.items() if len(places.values) > 1)]
+
     def to_data(self) -> dict[str, Any]:
         """As the page reads it."""
         return {
@@ -159,7 +221,14 @@ class Listing:
             "shares": {name: column(values, "float32") for name, values in self.shares.items()},
             "explained": column(self.explained, "uint8"),
             "failures": [[at, *self.failures[at]] for at in sorted(self.failures)],
-            "facts": {name: _dictionary(values) for name, values in self.facts.items()},
+            "patients": column(self.patients, "int32"),
+            "ages": column(self.ages, "int16"),
+            "facts": [[name, _dictionary(values)] for name, values in self.facts.items()],
+            "places": [
+                [name, {"values": list(each.values), "codes": column(each.codes, "int8")}]
+                for name, each in self.places.items()
+            ],
+            "viewTold": column(self.view_told, "uint8"),
         }
 
 
@@ -180,16 +249,23 @@ def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.log(probabilities) - np.log1p(-probabilities))
 
 
-def _rankings(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) -> NDArray[np.int16]:
-    """The ranked outputs of each image; the lists may differ in length."""
-    chunk = results["ranking"].combine_chunks()
+def _peaks(results: pa.Table, column_name: str, order: NDArray[np.intp]) -> PeakPlaces:
+    words = sorted(set(results[column_name].combine_chunks().flatten().drop_null().to_pylist()) - {""})
+    return PeakPlaces(("", *words), (_rankings(results, column_name, words, order) + 1).astype(np.int8))
+
+
+def _rankings(
+    results: pa.Table, column_name: str, names: Sequence[str], order: NDArray[np.intp]
+) -> NDArray[np.int16]:
+    """(n, K): numbers of what each image lists by rank, -1 where there is none; lists differ in length."""
+    chunk = results[column_name].combine_chunks()
     lengths = np.asarray(pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     flat = pc.index_in(chunk.flatten(), value_set=pa.array(names, pa.string())).fill_null(-1).to_numpy()
-    widest = max(int(lengths.max(initial=0)), 1)
+    widest = max(pc.max(pc.list_value_length(results["ranking"])).as_py() or 0, 1)
     ranking = np.full((len(order), widest), -1, np.int16)
     image = np.repeat(np.arange(len(lengths)), lengths)
     rank = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    ranking[image, rank] = flat
+    ranking[image[rank < widest], rank[rank < widest]] = flat[rank < widest]
     return ranking[order]
 
 
@@ -202,23 +278,33 @@ def _failures(failed: pa.Table, order: NDArray[np.intp], n: int) -> dict[int, tu
     }
 
 
-def _facts(run: AuditRun, rows: NDArray[np.int32]) -> dict[str, list[str]]:
-    """What the manifest says of each image; the header's view where the manifest has none."""
+def _facts(run: AuditRun, rows: NDArray[np.int32], order: NDArray[np.intp]) -> dict[str, Sequence[str]]:
+    """What the manifest and the results say of each image; the header's view where the manifest has none."""
     manifest, results = run.manifest, run.results
-    by_header = dict(zip(_numbers(results, "row").tolist(), results["view"].to_pylist(), strict=True))
-    wanted = rows.tolist()
-    return {
-        "view": [manifest.views[row] or by_header.get(row) or "" for row in wanted],
-        "sex": [manifest.sexes[row] or "" for row in wanted],
-        "age": [_age(manifest.ages[row]) for row in wanted],
-        "split": [manifest.splits[row] or "" for row in wanted],
+    header = _texts(results, "view", order)
+    made = subgroup_columns(manifest, rows, header)
+    told: dict[str, Sequence[str | None]] = {
+        "view": [manifest.views[row] or seen for row, seen in zip(rows.tolist(), header, strict=True)],
+        "sex": [manifest.sexes[row] for row in rows.tolist()],
+        "split": [manifest.splits[row] for row in rows.tolist()],
     }
+    told |= {
+        f"column {name}" if name in CONTROLS else name: values
+        for name, values in made.items()
+        if name not in (*told, "age")
+    }
+    return {name: [value or "" for value in values] for name, values in told.items()}
 
 
-def _age(years: float | None) -> str:
-    if years is None or not np.isfinite(years):
-        return ""
-    return f"{OLDEST}+" if years >= OLDEST else f"{years:.0f}"
+def _texts(results: pa.Table, name: str, order: NDArray[np.intp]) -> list[str | None]:
+    """A column of text in the listing's order, None for failures."""
+    values = [*results[name].to_pylist(), *[None] * (len(order) - len(results))]
+    return [values[at] for at in order.tolist()]
+
+
+def _age(years: float | None) -> int:
+    """Full years as the page has them; -1 where not known, or nobody's age."""
+    return -1 if years is None or not 0 <= years < AGE_BANDS[-1][0] else min(int(years), OLDEST)
 
 
 def _dictionary(values: Sequence[str]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Overview:
         counts: how many images, failures and patients, in words.
         headline: what was found; None without statistics.
         facts: titles, and the facts below each: of the data set, the model and the run.
-        performance: the estimates of each pathology.
+        performance: the estimates of each pathology; None in a report of marked cases.
         curves: the curves of each pathology.
         sections: the other tables, those that have a row.
     """
@@ -128,15 +128,18 @@ class Overview:
     counts: str
     headline: Headline | None
     facts: tuple[tuple[str, tuple[Fact, ...]], ...]
-    performance: Section
+    performance: Section | None
     curves: tuple[Curves, ...] = field(repr=False)
     sections: tuple[Section, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, run: AuditRun, listing: Listing, statistics: Mapping[str, Any]) -> Self:
-        """Gather it from an audit and its statistics; {} where none were made."""
+    def of(
+        cls, run: AuditRun, listing: Listing, statistics: Mapping[str, Any], *, marked: bool = False
+    ) -> Self:
+        """Gather it from an audit and its statistics; {} where none were made, or for marked cases alone."""
         alerts = _alerts(run, listing)
         performance, *others = sections_of(statistics) if statistics else [_NO_STATISTICS]
+        shown = replace(performance, notes=[note for note in performance.notes if note not in alerts])
         return cls(
             alerts=alerts,
             model=run.record.model,
@@ -148,9 +151,7 @@ class Overview:
                 ("Model card", _model(run.record)),
                 ("Run record", _record(run.record)),
             ),
-            performance=replace(
-                performance, notes=[note for note in performance.notes if note not in alerts]
-            ),
+            performance=shown if statistics or not marked else None,
             curves=tuple(map(Curves.of, statistics.get("pathologies", ()))),
             sections=tuple(each for each in others if any(table.rows for table in each.tables)),
         )
@@ -174,13 +175,13 @@ def _counts(run: AuditRun, listing: Listing) -> str:
 
 
 def _data(run: AuditRun, listing: Listing) -> tuple[Fact, ...]:
-    ages = [int(age.rstrip("+")) for age in listing.facts["age"] if age]
+    ages = listing.ages[listing.ages >= 0]
     return (
         ("Source", run.manifest.source),
         ("Manifest", f"SHA-256 {run.record.manifest_sha256[:12]}, {run.record.rows:,} rows"),
         ("Views", tally(listing.facts["view"])),
         ("Sex", tally(listing.facts["sex"])),
-        ("Age", f"median {np.median(ages):.0f} years ({len(ages):,} known)" if ages else "unknown"),
+        ("Age", f"median {np.median(ages):.0f} years ({len(ages):,} known)" if len(ages) else "unknown"),
         ("Split", tally(listing.facts["split"])),
         ("Reference labels", ", ".join(listing.labelled) or "none"),
     )

@@ -7,6 +7,7 @@ from cxr_explain.audit.sections.tables import NOT_ESTIMABLE
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.pages.audit_report.contents import Contents
+from cxr_explain.pages.audit_report.queues import SHOWN
 from cxr_explain.pages.templating import environment
 
 GENERATOR = "cxr-explain audit report"
@@ -23,6 +24,15 @@ Strings become neither markup nor scripts, except the name of a case's script (t
 """
 
 _LONGEST_CHOICE = 60
+_MOST_LINKS = 8  # pathologies that a queue names on the first page
+_LABELS = {
+    "view": "View",
+    "sex": "Sex",
+    "split": "Split",
+    "part-of-peak": "Peak lies in",
+    "side-of-peak": "Side of the peak",
+    "zone": "Zone of the peak",
+}
 
 SCRIPTS = (
     "core",
@@ -32,9 +42,13 @@ SCRIPTS = (
     "fusion",
     "viewer",
     "controls",
+    "theme",
+    "sorting",
     "listing",
     "verdicts",
+    "thumbnails",
     "table",
+    "address",
     "case",
     "main",
 )
@@ -48,12 +62,18 @@ def render_page(contents: Contents) -> str:
     return template.render(
         overview=contents.overview,
         headline_title=TITLE,
+        marked=contents.marked,
         queues=queues,
-        queues_as_options=[(queue.key, queue.title) for queue in queues],
+        queues_as_options=[(queue.key, queue.texts.title) for queue in queues],
+        pathologies=listing.pathologies,
         pathology_options=[(str(at), _short(name)) for at, name in enumerate(listing.pathologies)],
-        choices={name: sorted(set(listing.facts[name]) - {""}) for name in ("view", "sex", "split")},
+        most_links=_MOST_LINKS,
+        shown=SHOWN,
+        fact_labels=[_LABELS.get(name, _short(name)) for name in listing.filters],
+        has_ages=bool((listing.ages >= 0).any()),
         with_pixels=len(contents.chosen),
         images=len(listing),
+        plain_beside=True,
         policy=POLICY,
         generator=GENERATOR,
         opacity=round(100 * MAX_OPACITY),

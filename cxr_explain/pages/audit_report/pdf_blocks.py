@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ _TICKS = ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))
 _PLOT = 1.3
 _WIDTHS = {
     "Pathology": 1.7,
+    "Readers": 2.6,
     "Saliency": 1.5,
     "Images": 0.6,
     "Patients": 0.7,
@@ -44,11 +45,15 @@ class Title:
         text: the heading.
         width: width of the block in inches.
         size: size of the letters in points.
+        listed: whether the contents name it.
     """
 
     text: str
     width: float
     size: float = HEADING + 1.5
+    listed: bool = False
+
+    keeps_with_next: bool = field(default=True, init=False)
 
     @property
     def height(self) -> float:
@@ -72,6 +77,7 @@ class Paragraph:
         colour: colour of the letters.
         face: face of the letters.
         indent: how far all lines are moved to the right, in inches.
+        keeps_with_next: whether it may not be parted from the block below.
     """
 
     text: str
@@ -79,6 +85,7 @@ class Paragraph:
     colour: str = QUIET
     face: Face = "regular"
     indent: float = 0.0
+    keeps_with_next: bool = False
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -103,6 +110,34 @@ class Paragraph:
 
 
 @dataclass
+class ContentsLine:
+    """A line of the contents: in each column what is listed, and its page.
+
+    Args:
+        entries: for each column a text, and by what its page is found.
+        pages: the pages, which may be filled in until it is drawn.
+        width: width of the block in inches.
+        columns: number of columns.
+    """
+
+    entries: Sequence[tuple[str, Any]]
+    pages: Mapping[Any, int]
+    width: float
+    columns: int
+
+    height: float = field(default=0.17, init=False)
+
+    def draw(self, page: Page, x: float, y: float) -> None:
+        """Draw from the top left corner."""
+        each = self.width / self.columns
+        for at, (text, key) in enumerate(self.entries):
+            left, right = x + at * each, x + (at + 1) * each - 0.25
+            page.text(left, y + 0.12, text, size=BODY, room=right - left - 0.4)
+            page.text(right, y + 0.12, str(self.pages[key]), size=BODY, align="right")
+            page.rule(left, y + 0.155, right - left, colour="#E8E8E8", weight=0.4)
+
+
+@dataclass
 class TableHead:
     """The heads of a table's columns, drawn again on each page.
 
@@ -115,6 +150,7 @@ class TableHead:
     width: float
 
     height: float = field(default=0.26, init=False)
+    keeps_with_next: bool = field(default=True, init=False)
 
     @cached_property
     def plot(self) -> tuple[float, float]:

@@ -70,6 +70,8 @@ class SyntheticAudit:
     source: str = "NIH ChestX-ray14, synthetic"
     facts: dict[str, list[str | None]] = field(default_factory=dict)
     training_sets: Sequence[str] = ("NIH", "CheXpert")
+    extra: dict[str, list[str]] = field(default_factory=dict)
+    masked: Sequence[int] = ()
 
     @cached_property
     def record(self) -> Record:
@@ -93,6 +95,8 @@ class SyntheticAudit:
             sexes=[("F", "M", None)[row % 3] for row in range(n)],
             ages=[None if row % 7 == 0 else 20.0 + row % 80 for row in range(n)],
             splits=self.facts.get("split") or ["valid"] * n,
+            extra={name: tuple(values) for name, values in self.extra.items()},
+            ids=tuple(self._id(row) for row in range(n)),
             paths=[f"secret-folder/secret-{row}.png" for row in range(n)],
         )
 
@@ -169,6 +173,7 @@ class SyntheticAudit:
             explanation=explanation_of(row, self.record),
             reference_explanation=reference_explanation_of(row, self.record),
             reference_labels=self._labels(at),
+            reference_masks=self._masks(at),
             radiograph=partial(self._radiograph, at),
         )
 
@@ -186,6 +191,13 @@ class SyntheticAudit:
         }
         boxes = (ReferenceBox("Effusion", 60, 150, 120, 90), ReferenceBox("Support Devices", 200, 20, 80, 60))
         return ReferenceLabels(states, boxes if self.with_boxes and row % 4 == 0 else (), "a synthetic table")
+
+    def _masks(self, at: int) -> dict[str, Any]:
+        """An ellipse of Mass in the rows of `masked`."""
+        if self.explained[at] not in self.masked:
+            return {}
+        y, x = np.mgrid[: self.shape[0], : self.shape[1]]
+        return {"Mass": ((y - 120) / 40) ** 2 + ((x - 250) / 60) ** 2 <= 1}
 
     def _id(self, row: int) -> str:
         return self.ids[row] if self.ids is not None else f"patient{row:06d}_study1_view1_frontal"

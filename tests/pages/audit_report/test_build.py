@@ -22,7 +22,7 @@ from synthetic_audit import SyntheticAudit, statistics
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.audit_report import build, build_report, write_pdf
 from cxr_explain.pages.audit_report.build import CASES
-from cxr_explain.pages.audit_report.cases import case_data
+from cxr_explain.pages.audit_report.cases import case_page
 from cxr_explain.pages.viewer.images import LONGEST, case_jpeg
 from cxr_explain.support.locks import exclusive
 
@@ -48,7 +48,7 @@ def test_a_row_is_read_once_for_the_page_of_its_case(monkeypatch: pytest.MonkeyP
         return plain(self, at)
 
     monkeypatch.setattr(SyntheticAudit, "case", case)
-    shown = case_data(audit, 4)
+    shown = case_page(audit, 4).data
     assert shown["sha256"] == audit.results["sha256"][4].as_py()
     assert rows == [4]
 
@@ -185,7 +185,7 @@ def test_while_pieces_are_moved_no_report_opens(tmp_path: Path) -> None:
     with Look(0, OSError()):
         replace_report(folder, "new")
     assert shown[0] == old
-    assert ["This report is being replaced" in text for text in shown[1:]] == [True] * 7
+    assert ["This report is being replaced" in text for text in shown[1:]] == [True] * 9
     (folder / "index.html").write_text(shown[1], encoding="utf-8")
     build_report(audit, folder, cases=1, statistics={})
     assert (folder / "index.html").read_text(encoding="utf-8") == old

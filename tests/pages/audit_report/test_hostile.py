@@ -55,6 +55,7 @@ def hostile_audit() -> SyntheticAudit:
         failed=(3, 4),
         messages=(HOSTILE[2], HOSTILE[9]),
         facts={"view": list(HOSTILE), "split": [HOSTILE[6]] * n},
+        extra={name: [HOSTILE[0], "b"] * (n // 2) for name in (HOSTILE[1], "__proto__", HOSTILE[9])},
         source=HOSTILE[1],
         training_sets=(HOSTILE[0],),
         shape=(60, 80),
@@ -79,7 +80,8 @@ def test_names_of_files_are_numbers(hostile_report: Path) -> None:
         path.relative_to(hostile_report).as_posix() for path in hostile_report.rglob("*") if path.is_file()
     ]
     assert all(
-        re.fullmatch(r"index\.html|(static|data)/[a-z]+\.(js|css)|cases/\d{6}\.js", name) for name in files
+        re.fullmatch(r"index\.html|(static|data)/[a-z]+\.(js|css)|(cases|thumbnails)/\d{6}\.js", name)
+        for name in files
     )
     assert sorted(path.name for path in hostile_report.parent.iterdir()) == ["report"]
 
@@ -125,7 +127,9 @@ def test_nothing_runs_and_all_is_shown_as_text(opened: Callable[..., Any], hosti
     assert "<script>document.title='owned'</script>" in shown
     assert "gnp.exe x" in shown
     assert page.evaluate("document.title") == "Images · audit"
-    assert page.evaluate("document.querySelectorAll('#grid-body script, #grid-body img').length") == 0
+    assert page.evaluate("document.querySelectorAll('#grid-body script').length") == 0
+    pictures = page.locator("#grid-body img").evaluate_all("all => all.map((e) => e.getAttribute('src'))")
+    assert all(source.startswith("data:image/jpeg;base64,") for source in pictures)
     assert page.evaluate(
         "Array.from(document.querySelectorAll('[role=gridcell].id')).every(e => e.querySelector('bdi'))"
     )
@@ -134,7 +138,7 @@ def test_nothing_runs_and_all_is_shown_as_text(opened: Callable[..., Any], hosti
         page.evaluate(f"location.hash = 'case={row}'")
         until(page, f"CXR.app.page.row === {row} && (CXR.app.page.data || {MISSING})")
         assert "owned" not in page.evaluate("document.title").replace(HOSTILE[row][:50], "")
-        assert page.evaluate("document.querySelectorAll('main script, main img').length") == 0
+        assert page.evaluate("document.querySelectorAll('main script, #view-case img').length") == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), HOSTILE[row][:30]
         assert "NaN" not in page.locator("#view-case").inner_text()
     page.evaluate("location.hash = 'case=13'")
@@ -165,7 +169,9 @@ def test_hostile_addresses(opened: Callable[..., Any], report: Path) -> None:
     for address in (
         "case=<script>",
         "case=../../x",
-        "queue=__proto__",
+        "cases?queue=__proto__",
+        "cases?__proto__=x&constructor=y&toString=z&subject=%00<img src=x>&sort=__proto__&age=-",
+        "cases?%E0%A4%A=%",
         "%",
         "<img src=x>",
         "case=1e3",
@@ -175,7 +181,7 @@ def test_hostile_addresses(opened: Callable[..., Any], report: Path) -> None:
         page.evaluate("(address) => { location.hash = address }", address)
         page.wait_for_timeout(100)
         assert page.locator("main > section:not([hidden])").count() == 1
-        assert page.locator("main img").count() == 0
+        assert page.locator("main img:not(.thumbnail)").count() == 0
 
 
 def test_nothing_of_the_patient_or_the_machine_is_in_the_report(tmp_path: Path, report: Path) -> None:
@@ -201,4 +207,4 @@ def test_old_people_are_not_told_apart(tmp_path: Path) -> None:
     assert (folder / "data" / "listing.js").is_file()
     from cxr_explain.pages.audit_report.listing import Listing
 
-    assert Listing.of(audit).facts["age"] == ["90+", "90+", "89"]
+    assert Listing.of(audit).ages.tolist() == [90, 90, 89]

@@ -13,7 +13,7 @@ from asking import FAINT, NOWHERE, TWICE, UNLABELLED, until
 pytestmark = pytest.mark.browser
 Opened = Callable[..., Any]
 
-ADDRESSES = ("#overview", "#cases", "#queue=edges", "#case=8", "#case=5")
+ADDRESSES = ("#overview", "#cases", "#cases?queue=edges", "#case=8", "#case=5")
 
 OUTLINE = """() => {
   const e = document.activeElement, style = getComputedStyle(e);

@@ -105,14 +105,69 @@ def test_an_audit_without_any_success(tmp_path: object) -> None:
 def test_the_headers_view_stands_in_where_the_manifest_has_none(listing: Listing) -> None:
     assert listing.facts["view"][2] == "PA"
     assert listing.facts["view"][1] == "AP"
+    assert listing.view_told[:3].tolist() == [True, True, False]
 
 
-def test_patients_are_not_in_the_data(listing: Listing) -> None:
+def test_patients_are_numbers_that_stand_for_nothing(audit: SyntheticAudit, listing: Listing) -> None:
     data = listing.to_data()
-    assert "patients" not in data
     assert "secret" not in str(data)
-    codes = np.frombuffer(base64.b64decode(data["facts"]["sex"]["codes"]["data"]), "<i2")
-    assert [data["facts"]["sex"]["values"][code] for code in codes] == list(listing.facts["sex"])
+    numbers = np.frombuffer(base64.b64decode(data["patients"]["data"]), "<i4")
+    patients = audit.manifest.patients
+    for a in range(len(patients)):
+        for b in range(len(patients)):
+            assert (numbers[a] == numbers[b]) == (patients[a] == patients[b])
+    assert sorted(set(numbers.tolist())) == list(range(20))
+    sex = dict(data["facts"])["sex"]
+    codes = np.frombuffer(base64.b64decode(sex["codes"]["data"]), "<i2")
+    assert [sex["values"][code] for code in codes] == list(listing.facts["sex"])
+
+
+def test_further_columns_are_facts_if_they_make_subgroups() -> None:
+    extra = {
+        "hospital": ["A", "B", "", "A", "B", "A"] * 5,
+        "accession": [f"secret-{row}" for row in range(30)],  # too many values: it may be a patient's
+        "status": ["x", "y"] * 15,
+        "same": ["one"] * 30,
+    }
+    audit = SyntheticAudit(rows=30, failed=(), extra=extra)
+    facts = Listing.of(audit).facts
+    assert list(facts) == ["view", "sex", "split", "hospital", "column status"]
+    assert list(facts["hospital"][:4]) == ["A", "B", "", "A"]
+
+
+def test_ages_are_full_years_and_nobodys_age_is_unknown() -> None:
+    audit = SyntheticAudit(rows=6, failed=())
+    audit.manifest.ages = [17.9, 0.4, None, 414, float("nan"), 95]
+    assert Listing.of(audit).ages.tolist() == [17, 0, -1, -1, -1, 90]
+
+
+def test_a_selection_has_every_column_of_its_images(listing: Listing) -> None:
+    images = [30, 17, 3]
+    chosen = listing.select(images)
+    for name, value in vars(chosen).items():
+        whole = getattr(listing, name)
+        if isinstance(value, np.ndarray) and name != "points":
+            np.testing.assert_array_equal(value, whole[images])
+    assert chosen.ids == [listing.ids[at] for at in images]
+    assert chosen.failures == {1: listing.failures[17]}
+    assert list(chosen.facts["sex"]) == [listing.facts["sex"][at] for at in images]
+    assert chosen.shares["border"].tolist()[0] == listing.shares["border"][30]
+    assert len(chosen) == 3
+    assert chosen.explained.tolist() == [True, False, True]
+
+
+def test_peaks_have_their_places_by_rank() -> None:
+    import pyarrow as pa
+
+    audit = SyntheticAudit(rows=4, failed=(1,))
+    zones = pa.array([["upper", None, "lower"], None, ["lower"]], pa.list_(pa.string()))
+    audit.results = audit.results.append_column("peak_zone", zones)
+    found = Listing.of(audit)
+    assert list(found.places) == ["zone"]
+    zone = found.places["zone"]
+    words = [[zone.values[code] for code in row] for row in zone.codes.tolist()]
+    assert words == [["upper", "", "lower"], [""] * 3, [""] * 3, ["lower", "", ""]]
+    assert found.filters[-1] == "zone"
 
 
 def test_points_at_the_ends_of_the_scale_have_no_distance() -> None:

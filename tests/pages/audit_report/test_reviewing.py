@@ -69,9 +69,9 @@ def test_filters_agree_with_the_columns(opened: Opened, report: Path, audit: Syn
     tally = page.locator("#tally")
     assert tally.inner_text() == "24 of 24 images"
     page.get_by_label("Pathology", exact=True).select_option(label="Effusion")
-    page.get_by_label("Prediction", exact=True).select_option("1")
+    page.get_by_label("Prediction", exact=True).select_option("above")
     assert tally.inner_text().startswith(f"{(listing.above[:, effusion] == 1).sum()} of")
-    page.get_by_label("Reference label", exact=True).select_option("0")
+    page.get_by_label("Reference label", exact=True).select_option("negative")
     both = (listing.above[:, effusion] == 1) & (listing.output_states[:, effusion] == 0) & listing.explained
     assert tally.inner_text().startswith(f"{both.sum()} of")
     page.get_by_label("Agreement", exact=True).select_option("disagrees")

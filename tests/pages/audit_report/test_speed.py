@@ -34,8 +34,10 @@ _ACTIONS = """() => {
   const grid = find('grid');
   window.actions = {
     'filter by pathology': () => choose('subject', '3'),
-    'filter by prediction': () => choose('side', '1'),
-    'filter by reference label': () => choose('state', '0'),
+    'filter by prediction': () => choose('side', 'above'),
+    'filter by reference label': () => choose('state', 'negative'),
+    'filter by age': () => choose('age-from', '60'),
+    'filter by a further column': () => choose('fact-2', 'F'),
     'clear the filters': () => find('clear').click(),
     'search an id': () => tell('search', 'input', '777'),
     'search another id': () => tell('search', 'input', '7777'),
@@ -43,7 +45,12 @@ _ACTIONS = """() => {
     'sort by probability': () => find('sort-probability').click(),
     'sort the other way': () => find('sort-probability').click(),
     'sort by id': () => find('sort-id').click(),
-    'open a queue': () => { location.hash = 'queue=near'; },
+    'open a queue': () => { location.hash = 'cases?queue=near'; },
+    'a queue of a pathology': () => choose('subject', '3'),
+    'all images of a queue': () => choose('shown', 'images'),
+    'an address of filters': () => {
+      location.hash = 'cases?subject=Mass&state=negative&sex=F&age=20-60&sort=-probability';
+    },
     'back to all images': () => choose('queue', ''),
     'scroll to the middle': () => { grid.scrollTop = grid.scrollHeight / 2; },
     'scroll to the end': () => { grid.scrollTop = grid.scrollHeight; },
@@ -60,7 +67,7 @@ def test_each_action_answers_at_once(opened: Callable[..., Any], tmp_path: Path)
     for action in page.evaluate(_ACTIONS):
         measured[action] = page.evaluate(_TIMED, action)
     measured["longest of 120 frames while scrolling"] = _scroll(page)
-    page.goto(folder.joinpath("index.html").as_uri() + "#queue=disagreements")
+    page.goto(folder.joinpath("index.html").as_uri() + "#cases?queue=disagreements")
     measured["open an image"] = page.evaluate(
         """async () => {
           const started = performance.now();

@@ -83,7 +83,7 @@ def test_the_listing_has_the_manifests_labels(run: AuditRun) -> None:
     assert listing.explained.tolist() == [True, True, True, False, True]
     np.testing.assert_array_equal(listing.output_states[:, 0], [1, 0, 0, 0, 0])
     np.testing.assert_array_equal(listing.output_states[:, 2], [-1] * 5)
-    assert listing.facts["age"] == ["50"] * 5
+    assert listing.ages.tolist() == [50] * 5
 
 
 def test_its_pdf(run: AuditRun, tmp_path: Path) -> None:

@@ -49,9 +49,19 @@ CXR.CasePage = class {
     }
     document.title = CXR.text.cut(id, 80) + " · audit";
     CXR.find("place").textContent = place;
-    const facts = ["view", "sex", "age", "split"].filter((name) => listing.fact(name, image));
-    const said = facts.flatMap((name) => [` · ${name} `, CXR.text.isolated(listing.fact(name, image), 40)]);
+    const told = [["view", listing.view(image)], ["age", listing.age(image)]];
+    told.push(...[...listing.facts.keys()].filter((name) => name !== "view").map((name) => [name, listing.fact(name, image)]));
+    const said = told.filter(([, text]) => text).flatMap(([name, text]) => [" · ", CXR.text.isolated(name, 40), " ", CXR.text.isolated(text, 40)]);
     CXR.find("case-lead").replaceChildren(`Row ${CXR.text.count(this.row)} of the manifest`, ...said);
+    this.drawPatient();
+  }
+
+  /** Where the patient's other images are. */
+  drawPatient() {
+    const { listing, image } = this;
+    const count = listing.imagesOfPatient(image);
+    const link = CXR.element("a", { href: "#cases?" + new URLSearchParams({ patient: listing.ids[image] }) }, `all ${CXR.text.count(count)} images of this patient`);
+    if (count > 1) CXR.find("case-lead").append(" · ", link);
   }
 
   drawMissing(why, waiting = false) {
@@ -171,14 +181,22 @@ CXR.CasePage = class {
     if (data) {
       facts.unshift(
         ["File", `${data.file}, ${data.shape[1]} × ${data.shape[0]} pixels, SHA-256 ${data.sha256.slice(0, 12)}`],
-        ["View and laterality", `view ${data.headerView || "unknown"}, laterality ${data.laterality || "unknown"} (from header)`],
+        ["View", this.viewText(data)],
+        ["Laterality", data.laterality ? `${data.laterality} (from the header)` : "unknown"],
         ["Explained by", data.method],
       );
     }
     CXR.find("case-facts").replaceChildren(...facts.map(([name, text]) => CXR.element("div", {}, CXR.element("dt", {}, name), CXR.element("dd", {}, CXR.text.isolated(text, 300)))));
-    const notes = [...(data?.problem ? ["Reference boxes cannot be shown: " + data.problem] : []), ...(data?.notes || [])];
+    const notes = [...(data?.problem ? ["Reference boxes or outlines cannot be shown: " + data.problem] : []), ...(data?.notes || [])];
     CXR.find("case-notes").replaceChildren(...notes.map((note) => CXR.element("li", {}, CXR.text.isolated(note, 400))));
     CXR.find("case-steps").replaceChildren(...(data?.steps || ["Not in this report."]).map((step) => CXR.element("li", {}, CXR.text.isolated(step, 400))));
+  }
+
+  /** The view as everywhere in this report; and the header's, where it says another. */
+  viewText({ headerView }) {
+    const { listing, image } = this;
+    const other = listing.viewTold[image] && headerView && headerView !== listing.fact("view", image);
+    return listing.view(image) + (other ? `; the header says ${headerView}` : "");
   }
 
   shareText(share) {

@@ -21,11 +21,14 @@ CXR.Listing = class {
     this.explained = decode(data.explained);
     this.shares = Object.fromEntries(Object.entries(data.shares).map(([name, values]) => [name, decode(values)]));
     this.failures = new Map(data.failures.map(([image, code, message]) => [image, { code, message }]));
-    this.facts = Object.fromEntries(
-      Object.entries(data.facts).map(([name, { values, codes }]) => [name, { values, codes: decode(codes) }]),
-    );
+    const coded = (columns) => new Map(columns.map(([name, { values, codes }]) => [name, { values, codes: decode(codes) }]));
+    this.facts = coded(data.facts);
+    this.places = coded(data.places);
+    this.patients = decode(data.patients);
+    this.ages = decode(data.ages);
+    this.viewTold = decode(data.viewTold);
     this.queues = new Map(about.queues.map((queue) => [queue.key, new CXR.Queue(queue)]));
-    this.withPixels = new Set(about.withPixels);
+    this.withPixels = new Map(about.withPixels.map((row, place) => [row, place]));
     this.byRow = new Map(Array.from(this.rows, (row, image) => [row, image]));
     this.cache = {};
   }
@@ -72,8 +75,36 @@ CXR.Listing = class {
     return this.withPixels.has(this.rows[image]);
   }
 
+  /** The place of an image among those with pixels; -1 without. */
+  pixelPlace(image) {
+    return this.withPixels.get(this.rows[image]) ?? -1;
+  }
+
+  /** The number of an image's patient, by the image's id; undefined for none of this list. */
+  patientOf(id) {
+    this.cache.byId ||= new Map(this.ids.map((each, image) => [each, image]));
+    return this.patients[this.cache.byId.get(id)];
+  }
+
+  imagesOfPatient(image) {
+    return this.patients.reduce((count, patient) => count + (patient === this.patients[image]), 0);
+  }
+
+  /** An age in words; "" where it is not known. */
+  age(image) {
+    const age = this.ages[image];
+    if (age < 0) return "";
+    return age >= this.about.oldest ? `${age} years or more` : `${age} ${age === 1 ? "year" : "years"}`;
+  }
+
+  /** The view and who says it: the manifest, else the header. */
+  view(image) {
+    const view = this.fact("view", image);
+    return view ? `${view} (from ${this.viewTold[image] ? "the manifest" : "the header"})` : "unknown";
+  }
+
   fact(name, image) {
-    const { values, codes } = this.facts[name];
+    const { values, codes } = this.facts.get(name);
     return values[codes[image]];
   }
 
@@ -94,6 +125,12 @@ CXR.Listing = class {
     return found;
   }
 
+  /** Where the lists of K have what is known of an output of an image; -1 where it is not ranked. */
+  rankPlace(image, output) {
+    for (let at = image * this.k; at < (image + 1) * this.k; at++) if (this.ranking[at] === output) return at;
+    return -1;
+  }
+
   /** "agrees", "disagrees", or "" where there is no operating point or no positive or negative label. */
   agreement(image, output) {
     if (output < 0) return "";
@@ -108,24 +145,23 @@ CXR.Listing = class {
     return this.labelled.filter((_, q) => this.states[image * Q + q] === 1);
   }
 
-  /** Which pathology a row of the list is about: the chosen one, the queue's, or the first ranked. */
-  subjects({ subject, queue }) {
+  /** Which pathology each row of the list is about: the chosen one, the queue's, or the first ranked. */
+  subjects({ subject, queue }, entries) {
     const subjects = new Int16Array(this.length);
     if (subject >= 0) return subjects.fill(subject);
     for (let image = 0; image < this.length; image++) subjects[image] = this.firstRanked(image);
-    if (queue) {
-      const { images, outputs } = this.queues.get(queue);
-      for (let at = 0; at < images.length; at++) if (outputs[at] >= 0) subjects[images[at]] = outputs[at];
-    }
+    if (queue) for (const [image, { output }] of entries) if (output >= 0) subjects[image] = output;
     return subjects;
   }
 
   /** The images of a list, in its order.
-   *  ask: {queue, search, subject, side, state, agreement, facts, status, verdict, sort, descending} */
+   *  ask: {queue, shown, search, patient, subject, side, state, agreement, age, facts, status, verdict, sort, descending}
+   *  Gives also how many fit before a queue shows one image a patient, and how many before it is cut. */
   select(ask, verdicts) {
-    const subjects = this.subjects(ask);
-    const from = ask.queue ? this.queues.get(ask.queue).images : null;
+    const entries = ask.queue ? this.queues.get(ask.queue).of(ask.subject) : null;
+    const subjects = this.subjects(ask, entries);
     const tests = this.tests(ask, subjects, verdicts);
+    const from = entries ? Int32Array.from(entries.keys()) : null;
     const n = from ? from.length : this.length;
     const found = new Int32Array(n);
     let size = 0;
@@ -134,7 +170,16 @@ CXR.Listing = class {
       for (const test of tests) if (!test(image)) continue outer;
       found[size++] = image;
     }
-    return { images: this.sorted(found.slice(0, size), ask, subjects), subjects };
+    const fitting = found.slice(0, size);
+    const distinct = entries && ask.shown !== "images" ? this.onePerPatient(fitting) : fitting;
+    const images = entries && ask.shown === "" ? distinct.slice(0, this.about.shown) : distinct;
+    const values = entries && new Map(Array.from(entries, ([image, { value }]) => [image, value]));
+    return { images: this.sorted(images, ask, subjects, values), subjects, values, fitting: fitting.length, distinct: distinct.length };
+  }
+
+  onePerPatient(images) {
+    const seen = new Set();
+    return images.filter((image) => !seen.has(this.patients[image]) && seen.add(this.patients[image]));
   }
 
   tests(ask, subjects, verdicts) {
@@ -142,13 +187,20 @@ CXR.Listing = class {
     const P = this.pathologies.length;
     const wanted = ask.search.trim().toLowerCase();
     if (wanted) tests.push((image) => this.folded[image].includes(wanted));
-    if (ask.side !== "") tests.push((image) => subjects[image] >= 0 && this.explained[image] && this.above[image * P + subjects[image]] === +ask.side);
-    if (ask.state !== "") tests.push((image) => subjects[image] >= 0 && this.outputStates[image * P + subjects[image]] === +ask.state);
+    const at = (image) => image * P + subjects[image];
+    if (ask.patient) {
+      const patient = this.patientOf(ask.patient);
+      tests.push((image) => this.patients[image] === patient);
+    }
+    if (ask.age) tests.push(this.ageTest(ask.age));
+    if (ask.side) tests.push((image) => subjects[image] >= 0 && this.explained[image] && CXR.SIDES[this.above[at(image)]] === ask.side);
+    if (ask.state) tests.push((image) => subjects[image] >= 0 && CXR.STATES[this.outputStates[at(image)]] === ask.state);
     if (ask.agreement) tests.push((image) => this.agreement(image, subjects[image]) === ask.agreement);
-    for (const [name, value] of Object.entries(ask.facts)) {
-      const code = this.facts[name].values.indexOf(value);
-      const codes = this.facts[name].codes;
-      tests.push((image) => codes[image] === code);
+    for (const [name, value] of ask.facts) {
+      const { values, codes } = this.facts.get(name) || this.places.get(name);
+      const code = values.indexOf(value);
+      const place = this.facts.has(name) ? (image) => image : (image) => this.rankPlace(image, subjects[image]);
+      tests.push((image) => (codes[place(image)] ?? 0) === code);
     }
     if (ask.status === "pixels") tests.push((image) => this.hasPixels(image));
     if (ask.status === "explained") tests.push((image) => this.explained[image] === 1);
@@ -158,9 +210,17 @@ CXR.Listing = class {
     return tests;
   }
 
-  sorted(images, { sort, descending, queue }, subjects) {
+  /** Of full years, from the first to the last, or unknown. */
+  ageTest(age) {
+    if (age === CXR.Address.UNKNOWN) return (image) => this.ages[image] < 0;
+    const [from, to] = age.split("-");
+    const [least, most] = [Math.min(+from, this.about.oldest), to ? +to : Infinity]; // older ones have the oldest age
+    return (image) => this.ages[image] >= least && this.ages[image] <= most;
+  }
+
+  sorted(images, { sort, descending }, subjects, values) {
     if (!sort) return images;
-    const keys = this.keys(sort, subjects, queue);
+    const keys = this.keys(sort, subjects, values);
     const sign = descending ? -1 : 1;
     // Images without a value come last whichever way the others go.
     return images.sort((a, b) => {
@@ -170,14 +230,13 @@ CXR.Listing = class {
     });
   }
 
-  keys(sort, subjects, queue) {
+  keys(sort, subjects, values) {
     if (sort === "row") return this.rows;
     if (sort === "id") return this.idOrder;
     if (sort in this.shares) return this.shares[sort];
     const keys = new Float32Array(this.length).fill(NaN);
-    if (sort === "value" && queue) {
-      const { images, values } = this.queues.get(queue);
-      for (let at = 0; at < images.length; at++) keys[images[at]] = values[at];
+    if (sort === "value") {
+      for (const [image, value] of values || []) keys[image] = value;
       return keys;
     }
     const value = {
@@ -195,11 +254,33 @@ CXR.Listing = class {
 
 CXR.Queue = class {
   constructor(data) {
-    Object.assign(this, { key: data.key, title: data.title, question: data.question, measure: data.measure, found: data.found });
+    const { key, title, question, rule, measure, ofPathologies } = data;
+    Object.assign(this, { key, title, question, rule, measure, ofPathologies });
+    this.found = new Map(data.found);
+    this.expected = new Map(data.expected);
     this.images = CXR.decode(data.images);
     this.outputs = CXR.decode(data.outputs);
     this.values = CXR.decode(data.values);
   }
+
+  /** The entries of a pathology, -1 for any, in their order: by image, its first one. */
+  of(subject) {
+    const entries = new Map();
+    for (let at = 0; at < this.images.length; at++) {
+      const [image, output] = [this.images[at], this.outputs[at]];
+      if ((subject < 0 || output === subject) && !entries.has(image)) entries.set(image, { output, value: this.values[at] });
+    }
+    return entries;
+  }
+
+  /** How the list of a pathology was chosen, in words. */
+  told(subject) {
+    const count = this.found.get(subject) ?? 0;
+    const expected = this.expected.get(subject);
+    const beside = expected === undefined ? "" : `; if the log odds from the operating point were right, about ${CXR.text.count(Math.round(expected))} would be`;
+    return `Chosen: ${this.rule} ${CXR.text.count(count)} ${count === 1 ? "image is" : "images are"} so${beside}.`;
+  }
 };
 
 CXR.STATES = { 1: "positive", 0: "negative", "-1": "uncertain", "-2": "not mentioned", "-3": "not labelled" };
+CXR.SIDES = { 1: "above", 0: "below", "-1": "no operating point" };

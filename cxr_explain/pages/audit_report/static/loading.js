@@ -13,7 +13,7 @@ Object.assign(CXR, (() => {
     waiting.delete(name);
   }
 
-  const allowed = /^(data\/[a-z]+|cases\/[0-9]{6,10})\.js$/;
+  const allowed = /^(data\/[a-z]+|(cases|thumbnails)\/[0-9]{6,10})\.js$/;
   const policy = window.trustedTypes
     ? window.trustedTypes.createPolicy("cxr-explain", {
         createScriptURL: (url) => {

@@ -1,5 +1,5 @@
 "use strict";
-/* From the address to what is shown: #overview, #cases, #queue=KEY and #case=ROW, or a heading of the overview. */
+/* From the address to what is shown: #overview, #cases?..., #case=ROW, or a heading of the overview. */
 
 (() => {
   const find = CXR.find;
@@ -27,11 +27,11 @@
   }
 
   async function route() {
-    const [name, value] = location.hash.slice(1).split("=");
+    const address = location.hash.slice(1);
     try {
-      if (name === "cases" || name === "queue") await openList(name === "queue" ? value : null);
-      else if (name === "case" && /^\d{1,10}$/.test(value || "")) await openCase(+value);
-      else openOverview(name);
+      if (/^cases(\?|$)/.test(address)) await openList(address.slice("cases?".length));
+      else if (/^case=\d{1,10}$/.test(address)) await openCase(+address.slice("case=".length));
+      else openOverview(address);
     } catch (error) {
       show("overview");
       find("view-overview").prepend(CXR.element("p", { class: "banner", role: "alert" }, error.message));
@@ -47,14 +47,13 @@
     else if (wasElsewhere) scrollTo(0, 0);
   }
 
-  async function openList(queue) {
+  async function openList(query) {
     await start();
     show("cases");
     document.title = "Images · audit";
-    if (queue !== null) app.chooseQueue(queue);
-    else app.refreshIfNew();
+    app.showList(query);
     scrollTo(0, 0);
-    app.table.draw();
+    app.table.move(app.table.active);
     find("grid").focus({ preventScroll: true });
   }
 
@@ -75,67 +74,77 @@
       this.verdicts = new CXR.Verdicts(listing);
       this.table = new CXR.Table({ listing, verdicts: this.verdicts, open: (at) => this.go(this.table.images[at]), onSort: (key) => this.sortBy(key) });
       this.page = new CXR.CasePage({ listing, verdicts: this.verdicts, walk: (step) => this.walk(step) });
-      this.sort = { sort: "", descending: false };
+      this.address = new CXR.Address(listing);
       this.fillFacts();
+      this.query = null;
       this.listen();
       this.tellCount();
     }
 
     fillFacts() {
-      for (const select of document.querySelectorAll("select.fact")) {
-        const values = this.listing.facts[select.id].values.filter(Boolean).sort();
-        select.append(...values.map((value) => CXR.element("option", { value }, CXR.text.cut(CXR.text.clean(value), 40))));
+      for (const [name, select] of this.address.facts) {
+        const { values } = this.listing.facts.get(name) || this.listing.places.get(name);
+        const told = values.filter((value) => value && value !== CXR.Address.UNKNOWN).sort();
+        select.append(...told.map((value) => CXR.element("option", { value }, CXR.text.cut(CXR.text.clean(value), 40))));
+        if (told.length < values.length) select.append(CXR.element("option", { value: CXR.Address.UNKNOWN }, CXR.Address.UNKNOWN));
       }
     }
 
-    get ask() {
-      const value = (id) => find(id).value;
-      const facts = {};
-      for (const select of document.querySelectorAll("select.fact")) if (select.value) facts[select.id] = select.value;
-      return {
-        queue: value("queue"), search: value("search"), subject: value("subject") === "" ? -1 : +value("subject"),
-        side: value("side"), state: value("state"), agreement: value("agreement"), status: value("status"),
-        verdict: value("verdict-filter"), facts, ...this.sort,
-      };
-    }
-
-    /** Make the list anew from the filters. */
-    refresh() {
-      const ask = this.ask;
-      const found = this.listing.select(ask, this.verdicts);
-      this.table.show(found, ask);
-      const queue = this.listing.queues.get(ask.queue);
-      const all = queue ? queue.images.length : this.listing.length;
-      const cut = queue && queue.found > all ? ` (the first ${CXR.text.count(all)} of ${CXR.text.count(queue.found)})` : "";
-      find("tally").textContent = `${CXR.text.count(found.images.length)} of ${CXR.text.count(all)} images${cut}`;
-      find("question").textContent = queue ? queue.question : "";
-      find("title-cases").textContent = queue ? queue.title : "Images";
-    }
-
-    refreshIfNew() {
-      if (!this.table.ask) this.refresh();
-    }
-
-    chooseQueue(key) {
-      if (!this.listing.queues.has(key)) throw new Error("There is no such list.");
-      if (find("queue").value === key && this.table.ask) return;
-      this.clear();
-      find("queue").value = key;
+    /** The list that an address asks for; the same one stays where it is. */
+    showList(query) {
+      if (query === this.query) return;
+      const left = this.address.read(query);
+      find("address-note").textContent = left.length ? `Left out of the address, as nothing here is called so: ${left.join(", ")}` : "";
+      this.query = query;
       this.refresh();
     }
 
-    clear() {
-      find("filters").reset();
-      this.sort = { sort: "", descending: false };
+    /** The controls were changed: make the list anew, and put its address into the history, or in place of the last. */
+    changed({ replace = false } = {}) {
+      this.query = this.address.write();
+      find("address-note").textContent = "";
+      history[replace ? "replaceState" : "pushState"](null, "", this.here);
+      this.refresh();
+    }
+
+    get here() {
+      return "#cases" + (this.query ? "?" + this.query : "");
+    }
+
+    /** Make the list anew from the controls. */
+    refresh() {
+      const { ask } = this.address;
+      const found = this.listing.select(ask, this.verdicts);
+      const queue = this.listing.queues.get(ask.queue);
+      this.table.show(found, ask, find("thumbnails").checked && this.listing.withPixels.size > 0);
+      find("tally").textContent = queue ? this.queueTally(found, ask) : `${CXR.text.count(found.images.length)} of ${CXR.text.count(this.listing.length)} images`;
+      find("question").textContent = queue ? queue.question : "";
+      find("rule").textContent = queue ? queue.told(queue.ofPathologies ? ask.subject : -1) : "";
+      find("title-cases").textContent = queue ? queue.title + (ask.subject < 0 ? "" : ": " + CXR.text.pathology(this.listing.pathologies[ask.subject])) : "Images";
+      for (const id of ["nav-cases", "back"]) find(id).href = this.here;
+    }
+
+    /** How many are shown of how many, and why not all. */
+    queueTally({ images, fitting, distinct }, { shown }) {
+      const count = CXR.text.count;
+      const reasons = [];
+      if (shown !== "images" && distinct < fitting) reasons.push("one a patient");
+      if (images.length < distinct) reasons.push(`the first ${count(images.length)}`);
+      return `${count(images.length)} of ${count(fitting)} images${reasons.length ? ": " + reasons.join(", ") : ""}`;
+    }
+
+    refreshIfNew() {
+      if (this.query === null) this.showList("");
     }
 
     /** First the way in which a column is most telling, then the other way, then the list's own order. */
     sortBy(key) {
       const down = !["row", "id", "subject"].includes(key);
-      if (this.sort.sort !== key) this.sort = { sort: key, descending: down };
-      else if (this.sort.descending === down) this.sort = { sort: key, descending: !down };
-      else this.sort = { sort: "", descending: false };
-      this.refresh();
+      const { sort, descending } = this.address.sort;
+      if (sort !== key) this.address.sort = { sort: key, descending: down };
+      else if (descending === down) this.address.sort = { sort: key, descending: !down };
+      else this.address.sort = { sort: "", descending: false };
+      this.changed();
       find("sort-" + key)?.focus();
     }
 
@@ -189,7 +198,7 @@
     saveList() {
       const { images, subjects } = this.table;
       const L = this.listing;
-      const rows = [["row", "image_id", "pathology", "probability", "operating_point", "reference_label", "agreement", "reference_positive", "outside_thorax", "verdict"]];
+      const rows = [["row", "image_id", "pathology", "probability", "operating_point", "reference_label", "agreement", "reference_positive", "share_outside_thorax", "verdict"]];
       for (const image of images) {
         const output = L.explained[image] ? subjects[image] : -1;
         const at = L.at(image, output);
@@ -204,14 +213,15 @@
     listen() {
       const on = (id, event, act) => find(id).addEventListener(event, act);
       on("filters", "submit", (event) => event.preventDefault());
-      on("filters", "change", (event) => {
-        if (event.target.id === "queue") this.sort = { sort: "", descending: false };
-        if (event.target.id !== "search") this.refresh();
+      on("filters", "change", ({ target }) => {
+        if (target.id === "queue") this.address.sort = { sort: "", descending: false };
+        if (target.id !== "search") this.changed();
       });
-      on("search", "input", () => this.refresh());
+      on("search", "input", () => this.changed({ replace: true }));
+      on("thumbnails", "change", () => this.changed());
       on("clear", "click", () => {
-        this.clear();
-        this.refresh();
+        this.address.read("");
+        this.changed();
       });
       on("save-list", "click", () => this.saveList());
       const save = (name, type, text) => {

@@ -9,7 +9,8 @@ CXR.Controls = class {
 
   /** What can be chosen of the case that the viewer shows. */
   draw() {
-    const { data } = this.viewer;
+    const { viewer } = this;
+    const { data } = viewer;
     const K = data.ranked.length;
     CXR.find("map-kind").replaceChildren(...this.viewer.kinds.map(([key, text]) => CXR.element("option", { value: key }, CXR.text.cut(text, 60))));
     Object.assign(CXR.find("top-k"), { min: Math.min(1, K), max: K, defaultValue: K, value: K });
@@ -17,6 +18,7 @@ CXR.Controls = class {
     const sides = data.sides || ["", ""];
     CXR.find("side-left").textContent = sides[0];
     CXR.find("side-right").textContent = sides[1];
+    viewer.setPlain(CXR.find("show-plain").checked);
     this.read();
   }
 
@@ -40,7 +42,7 @@ CXR.Controls = class {
   note() {
     const { data, withoutEvidence } = this.viewer;
     const none = withoutEvidence.map(CXR.text.pathology).join(", ");
-    const boxes = data.boxes.length ? "" : " No reference boxes for this image.";
+    const boxes = data.boxes.length || data.outlines?.length ? "" : " No reference boxes or outlines for this image.";
     const side = data.sides ? "" : " Orientation unknown: the header does not say.";
     return `Colours are relative within this image.${none ? ` Ranked, but the strongest nowhere: ${none}.` : ""}${boxes}${side}`;
   }
@@ -72,6 +74,7 @@ CXR.Controls = class {
     on("fit", "click", () => viewer.home());
     on("reset", "click", () => this.reset());
     for (const what of ["boxes", "peaks", "unseen"]) on("show-" + what, "change", () => viewer.drawMarks());
+    on("show-plain", "change", (event) => viewer.setPlain(event.target.checked));
     on("map-kind", "change", (event) => viewer.setKind(event.target.value));
     on("predictions", "change", ({ target }) => {
       if (target.matches("input.layer")) viewer.toggle(this.layers.indexOf(target), target.checked);

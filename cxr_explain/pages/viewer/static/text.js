@@ -22,6 +22,7 @@ CXR.text = (() => {
   }
 
   const number = (value, digits = 2) => (Number.isNaN(value) ? "–" : value.toFixed(digits));
+  const percent = (share) => number(100 * share, 0);
   const count = (value) => value.toLocaleString("en-US");
 
   const BLANKS = "[\\s\\u0000-\\u001f\\u200b-\\u200f\\u2060\\ufeff]*";
@@ -43,5 +44,5 @@ CXR.text = (() => {
 
   const csv = (rows) => rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 
-  return { clean, cut, isolated, pathology, probability, number, count, csv };
+  return { clean, cut, isolated, pathology, probability, number, percent, count, csv };
 })();

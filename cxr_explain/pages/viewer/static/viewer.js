@@ -1,5 +1,6 @@
 "use strict";
-/* The radiograph with its layers: window and level, opacity, K, zoom and pan, boxes and peaks.
+/* The radiograph with its layers: window and level, opacity, K, zoom and pan, boxes, outlines and peaks; and the
+   radiograph by itself beside it, which moves along.
    What it shows is a case: see pages/viewer/case.py. */
 
 CXR.Viewer = class {
@@ -16,8 +17,11 @@ CXR.Viewer = class {
 
   constructor() {
     this.stage = CXR.find("stage");
+    this.plainStage = CXR.find("stage-plain");
     this.sheet = CXR.find("sheet");
+    this.sheets = [this.sheet, CXR.find("sheet-plain")];
     this.grey = CXR.find("radiograph");
+    this.plain = CXR.find("radiograph-plain");
     this.overlay = CXR.find("overlay");
     this.marks = CXR.find("marks");
     this.hidden = new Set();
@@ -36,8 +40,8 @@ CXR.Viewer = class {
     const pixels = data.image.grey ?? (await this.greyValues(data.image));
     if (this.data !== data) return; // another case was opened meanwhile
     const { width, height } = data.image;
-    for (const canvas of [this.grey, this.overlay]) Object.assign(canvas, { width, height });
-    for (const box of [this.stage, this.sheet]) box.style.aspectRatio = `${width} / ${height}`;
+    for (const canvas of [this.grey, this.plain, this.overlay]) Object.assign(canvas, { width, height });
+    for (const box of [this.stage, this.plainStage, ...this.sheets]) box.style.aspectRatio = `${width} / ${height}`;
     this.pixels = pixels;
     this.stored = CXR.decode(data.maps);
     this.classMaps = CXR.decode(data.classMaps);
@@ -132,6 +136,15 @@ CXR.Viewer = class {
     const picture = context.createImageData(this.grey.width, this.grey.height);
     CXR.maps.windowed(this.pixels, this.window, this.level, picture.data);
     context.putImageData(picture, 0, 0);
+    this.plain.getContext("2d").putImageData(picture, 0, 0);
+  }
+
+  /** The radiograph by itself beside the one with maps, or not. */
+  setPlain(shown) {
+    this.plainStage.hidden = !shown;
+    CXR.find("case").classList.toggle("paired", shown);
+    this.place();
+    this.drawMarks();
   }
 
   setWindow(width, level) {
@@ -152,7 +165,7 @@ CXR.Viewer = class {
     const unit = W / Math.max(1, this.sheet.clientWidth); // radiograph pixels in a pixel of the screen
     this.marks.replaceChildren(
       ...(this.shows("unseen") ? this.unseenMarks(W, H) : []),
-      ...(this.shows("boxes") ? this.boxMarks(unit) : []),
+      ...(this.shows("boxes") ? [...this.outlineMarks(unit), ...this.boxMarks(unit)] : []),
       ...(this.shows("peaks") && this.kind === "fused" ? this.peakMarks(unit) : []),
     );
   }
@@ -176,6 +189,19 @@ CXR.Viewer = class {
         CXR.drawing("rect", { class: "box-rim", x, y, width, height }),
         CXR.drawing("rect", { class: "box", x, y, width, height, stroke: colour }),
         letters({ class: "box-name", x, y: y > 1.4 * size ? y - 0.35 * size : y + height + 1.1 * size }, size, name, colour),
+      ];
+    });
+  }
+
+  /** The edges of reference masks: lines through [x, y, x, y, ...] of the radiograph. */
+  outlineMarks(unit) {
+    return (this.data.outlines || []).flatMap(([pathology, lines, colour]) => {
+      const d = lines.map((line) => `M${line.join(" ")}Z`).join("");
+      const [x, y] = highest(lines);
+      return [
+        CXR.drawing("path", { class: "box-rim", d }),
+        CXR.drawing("path", { class: "outline", d, stroke: colour }),
+        letters({ class: "box-name", x, y: Math.max(y - 4 * unit, 12 * unit) }, 12 * unit, CXR.text.cut(CXR.text.pathology(pathology), 40), colour),
       ];
     });
   }
@@ -230,21 +256,25 @@ CXR.Viewer = class {
     const [roomX, roomY] = [Math.max(0, (w - this.stage.clientWidth) / 2), Math.max(0, (h - this.stage.clientHeight) / 2)];
     this.x = Math.min(Math.max(this.x, -roomX), roomX);
     this.y = Math.min(Math.max(this.y, -roomY), roomY);
-    Object.assign(this.sheet.style, {
-      width: w + "px", height: h + "px",
-      left: (this.stage.clientWidth - w) / 2 + this.x + "px", top: (this.stage.clientHeight - h) / 2 + this.y + "px",
-    });
+    for (const { style } of this.sheets) {
+      Object.assign(style, {
+        width: w + "px", height: h + "px",
+        left: (this.stage.clientWidth - w) / 2 + this.x + "px", top: (this.stage.clientHeight - h) / 2 + this.y + "px",
+      });
+    }
     CXR.find("zoom").textContent = Math.round(this.zoom * 100) + " %";
   }
 
   listen() {
     const { stage } = this;
-    stage.addEventListener("pointerdown", (event) => this.down(event));
-    stage.addEventListener("pointermove", (event) => this.moved(event));
-    for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
-    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    for (const each of [stage, this.plainStage]) {
+      each.addEventListener("pointerdown", (event) => this.down(event));
+      each.addEventListener("pointermove", (event) => this.moved(event));
+      for (const name of ["pointerup", "pointercancel"]) each.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+      each.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+      each.addEventListener("dblclick", () => this.home());
+    }
     stage.addEventListener("keydown", (event) => this.key(event));
-    stage.addEventListener("dblclick", () => this.home());
     new ResizeObserver(() => {
       this.place();
       this.drawMarks();
@@ -254,7 +284,7 @@ CXR.Viewer = class {
   down(event) {
     if (event.button > 0) return;
     this.stage.focus({ preventScroll: true });
-    this.stage.setPointerCapture(event.pointerId);
+    event.currentTarget.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
   }
 
@@ -267,7 +297,7 @@ CXR.Viewer = class {
     this.pointers.set(event.pointerId, now);
     if (!other) return void this.pan(now[0] - before[0], now[1] - before[1]);
     const distance = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
-    const edge = this.stage.getBoundingClientRect();
+    const edge = event.currentTarget.getBoundingClientRect();
     const middle = [(now[0] + other[0]) / 2 - edge.left, (now[1] + other[1]) / 2 - edge.top];
     if (distance(before) > 0) this.zoomTo((this.zoom * distance(now)) / distance(before), ...middle);
   }
@@ -276,7 +306,7 @@ CXR.Viewer = class {
   wheel(event) {
     if (!event.ctrlKey && document.activeElement !== this.stage) return;
     event.preventDefault();
-    const edge = this.stage.getBoundingClientRect();
+    const edge = event.currentTarget.getBoundingClientRect();
     this.zoomTo(this.zoom * Math.exp(-event.deltaY / 400), event.clientX - edge.left, event.clientY - edge.top);
   }
 
@@ -293,6 +323,13 @@ CXR.Viewer = class {
     event.stopPropagation();
   }
 };
+
+/** The highest point of lines through [x, y, x, y, ...]. */
+function highest(lines) {
+  let found = [0, Infinity];
+  for (const line of lines) for (let at = 0; at < line.length; at += 2) if (line[at + 1] < found[1]) found = [line[at], line[at + 1]];
+  return found;
+}
 
 /** SVG text of a size in the radiograph's pixels. */
 function letters(attributes, size, text, colour) {
