@@ -22,6 +22,7 @@ from cxr_explain.support.shell import shell_word
 if TYPE_CHECKING:
     from cxr_explain.audit.run import BatchProgress, Crew
     from cxr_explain.audit.store import AuditRun
+    from cxr_explain.audit.verdicts import Marked
 
 MOST_FAILURES_SHOWN = 20
 
@@ -150,13 +151,24 @@ class ReportPanel(Panel, title="Output"):
     Args:
         report_format: a folder to browse (html), or one document (pdf).
         cases: number of cases that are shown with their radiograph, the most questionable first; 0 shows all.
+        ids: list of cases that the report is to be of, without statistics: ids one a line, or a CSV with a
+            column image_id, as "Save this list" of a report writes it.
+        verdicts: file of verdicts that a reader saved from a report; the new report is of the cases in it.
+            Given for several readers, it also says how far they agree.
+        verdict: with --verdicts, keep only cases that a reader gave this verdict.
         output: folder or PDF file to write.
     """
 
     report_format: Annotated[Literal["html", "pdf"], typer.Option("--format")] = "html"
-    cases: Annotated[int | None, typer.Option(min=0, show_default="300, or 30 in a PDF")] = None
+    cases: Annotated[
+        int | None, typer.Option(min=0, show_default="300, or 30 in a PDF; all marked cases")
+    ] = None
+    ids: Annotated[Path | None, typer.Option(show_default="the audit's cases")] = None
+    verdicts: Annotated[list[Path] | None, typer.Option(show_default="the audit's cases")] = None
+    verdict: Annotated[list[str] | None, typer.Option(show_default="all verdicts")] = None
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", show_default="RUN/report, or RUN/report.pdf")
+        Path | None,
+        typer.Option("--out", "-o", show_default="RUN/report or RUN/marked, with .pdf for a PDF"),
     ] = None
 
 
@@ -340,16 +352,38 @@ def report(
     from cxr_explain.audit.store import AuditRun
 
     opened = AuditRun.open(run, images=images, join=groups.join)
-    target = what.output or _beside(opened, "report" if what.report_format == "html" else "report.pdf")
+    marked = _marked(opened, what)
+    name, ending = "report" if marked is None else "marked", "" if what.report_format == "html" else ".pdf"
+    target = what.output or _beside(opened, name + ending)
     _note_missing_images(opened)
-    policy = labels.policy(opened.record.policy)
-    found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
+    if marked is None:
+        policy, references = labels.policy(opened.record.policy), groups.references()
+        made = write_statistics(opened, policy=policy, references=references, progress=console.tell)
+        options["statistics"] = made.document
+    else:
+        options = {"cases": None, **options, "statistics": {}, "marked": marked}
+        console.note(marked.told)
+        for section in marked.sections:
+            console.say("\n".join(table.to_text() for table in section.plain()), lines=True)
     if what.report_format == "pdf":
         from cxr_explain.pages.audit_report.pdf import write_pdf as write
     else:
         from cxr_explain.pages.audit_report import build_report as write
-    console.say(f"Look at {write(opened, target, statistics=found.document, **options)}.")
+    console.say(f"Look at {write(opened, target, **options)}.")
+
+
+def _marked(run: AuditRun, what: ReportPanel) -> Marked | None:
+    """The cases that the report is to be of; None for all."""
+    from cxr_explain.audit.verdicts import marked_by_ids, marked_by_verdicts
+
+    if what.ids and what.verdicts:
+        raise OptionError("--ids beside --verdicts", expected="one of the two")
+    if what.verdict and not what.verdicts:
+        raise OptionError("--verdict without --verdicts", expected="the readers' files of verdicts")
+    if what.verdicts:
+        return marked_by_verdicts(run, what.verdicts, what.verdict or ())
+    return None if what.ids is None else marked_by_ids(run, what.ids)
 
 
 def _beside(run: AuditRun, name: str) -> Path:
