@@ -177,8 +177,8 @@ class AgreementMeasures:
 
     def _areas(self, drawn: Multiplicities) -> dict[str, Draws]:
         weighed = self._order.weighed(drawn)
-        found = {"auroc": weighed.auroc()}
-        return found | {"auprc": weighed.average_precision()} if "auprc" in self.measures else found
+        areas = {"auroc": weighed.auroc, "auprc": weighed.average_precision}
+        return {name: area() for name, area in areas.items() if name in self.measures}
 
     def _of_calibration(self, drawn: Multiplicities) -> dict[str, Draws]:
         return {

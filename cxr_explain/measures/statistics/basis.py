@@ -13,7 +13,7 @@ from cxr_explain.support.prose import counted
 LEAST_PATIENTS = 10
 """Patients that an interval takes; for an area under a curve, positive ones, and negative ones."""
 
-LEAST_FOR_SHARES = 5
+LEAST_FOR_SHARES = 8
 """Patients that the interval of a share of images takes, as of those that are called positive."""
 
 
@@ -41,7 +41,7 @@ class Basis:
     patients: int
     effective: float
     images: int | None
-    least: int
+    least: int = LEAST_PATIENTS
     bounded: bool = True
     withheld: str | None = None
 
@@ -65,8 +65,7 @@ class Basis:
             int(np.count_nonzero(sizes)),
             total * total / squares if squares else 0.0,
             int(total) if of_hits else None,
-            LEAST_FOR_SHARES if of_hits else LEAST_PATIENTS,
-            **more,
+            **{"least": LEAST_FOR_SHARES if of_hits else LEAST_PATIENTS, **more},
         )
 
     @property

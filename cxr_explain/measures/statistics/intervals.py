@@ -19,7 +19,7 @@ from scipy.special import ndtri, stdtrit
 
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.statistics.basis import Basis
-from cxr_explain.measures.statistics.bootstrap import Multiplicities
+from cxr_explain.measures.statistics.bootstrap import Multiplicities, ratio
 from cxr_explain.measures.statistics.jackknife import COUNTING, LeftOut
 
 _NOT_WITHOUT_ONE = "not estimable without one patient"
@@ -164,21 +164,19 @@ class IndependentCases:
 
 
 def shares_left_out(hits: ArrayLike, images: ArrayLike) -> LeftOut:
-    """A share of images, and without each patient; NaN where no image is left.
+    """Shares of images, and without each patient; NaN where no image is left.
 
     Args:
-        hits: (groups,) hits of each patient.
-        images: (groups,) images of each patient.
+        hits: (groups,) hits of each patient; or (M, groups) of M shares.
+        images: as many, images of each patient.
 
     >>> found = shares_left_out([1, 0, 0], [1, 1, 1])
     >>> found.value.round(3).tolist(), found.without.tolist()
     ([0.333], [[0.0, 0.5, 0.5]])
     """
-    numbers, counts = (np.asarray(each, np.float64)[None] for each in (hits, images))
-    sums, total = numbers.sum(axis=1), counts.sum(axis=1)
-    left = total - counts
-    without = np.where(left > 0, (sums - numbers) / np.where(left > 0, left, 1), np.nan)
-    return LeftOut(np.where(total > 0, sums / np.maximum(total, 1), np.nan), without)
+    numbers, counts = (np.atleast_2d(np.asarray(each, np.float64)) for each in (hits, images))
+    sums, total = numbers.sum(axis=1, keepdims=True), counts.sum(axis=1, keepdims=True)
+    return LeftOut(ratio(sums, total)[:, 0], ratio(sums - numbers, total - counts))
 
 
 def share_estimate(
@@ -202,7 +200,7 @@ def share_estimate(
 
 
 def wilson_ends(
-    share: NDArray[np.float64], cases: NDArray[np.float64], t: ArrayLike
+    share: NDArray[np.float64], cases: NDArray[np.float64], t: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both ends of Wilson's interval; the share is always inside, also where rounding would have it outside.
 
@@ -241,7 +239,8 @@ def wilson(share: float, cases: float, *, level: float = 0.95) -> tuple[float, f
     check_level(level)
     if not (0 <= share <= 1 and cases > 0):
         raise OptionError(f"a share of {share} of {cases} cases", expected="0 to 1 of more than 0")
-    low, high = wilson_ends(np.float64(share), np.float64(cases), ndtri((1 + level) / 2))
+    given = (np.array(each, np.float64) for each in (share, cases, ndtri((1 + level) / 2)))
+    low, high = wilson_ends(*given)
     return float(low), float(high)
 
 
