@@ -59,6 +59,12 @@ CheXpert's authors."""
 RULES = "rules"
 """The fixed rules that find lungs and thorax where no segmentation network does."""
 
+CalibrationKind = Literal["none", "temperature", "isotonic"]
+"""How probabilities are calibrated: not at all, by one temperature a pathology, or by an isotonic curve."""
+
+ProbabilityKind = Literal["sigmoid", "softmax", "calibrated"]
+"""What the probabilities are that are shown: the model's own, or calibrated ones."""
+
 FigureFormat = Literal["png", "pdf", "svg"]
 """Formats of a figure."""
 

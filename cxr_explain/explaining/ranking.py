@@ -9,6 +9,7 @@ from typing import Unpack
 
 from cxr_explain.display import html_of
 from cxr_explain.errors import ModelError, OptionError
+from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.settings import RankingOptions, RankingSettings
 from cxr_explain.options import ONE_LABEL, OutputKind, RankBy
 from cxr_explain.pathologies import canonical_pathology
@@ -23,9 +24,10 @@ class Prediction:
         index: its position in the model's head.
         logit: the score before the sigmoid or softmax.
         probability: sigmoid of the logit, as the model gives it, not calibrated; of a classifier of which
-            exactly one output is true, the softmax.
-        operating_point: the probability from which the weights' authors call it positive; None where the
-            weights come without one.
+            exactly one output is true, the softmax; with operating points that bring a calibration, the
+            calibrated probability.
+        operating_point: the probability from which it is called positive, by the weights' authors or as it
+            was fitted; None where there is none.
         calibrated: TorchXRayVision's piecewise-linear rescaling, by which the operating point becomes 0.5;
             None without an operating point. Not a probability.
 
@@ -95,6 +97,7 @@ def rank(
     operating_points: Sequence[float | None] | None = None,
     *,
     kind: OutputKind | None = None,
+    calibrations: Sequence[Calibration | None] | None = None,
     **options: Unpack[RankingOptions],
 ) -> Ranking:
     """Rank the trained outputs of one image.
@@ -107,6 +110,8 @@ def rank(
         operating_points: N probabilities or None; NaN counts as None.
         kind: what the model gives; probabilities are a softmax over the N outputs where exactly one of them
             is true, else sigmoids.
+        calibrations: N, by which logits become probabilities in place of the sigmoid; None for an output that
+            has none.
         **options: which of them, such as top_k; see `RankingSettings`.
 
     Raises:
@@ -116,9 +121,12 @@ def rank(
 
     >>> rank([0.0, 2.0, 9.0], ["Mass", "Edema", ""], top_k=5).pathologies
     ('Edema', 'Mass')
+    >>> cooled = [Calibration(temperature=4.0), None]
+    >>> rank([2.0, 1.0], ["Mass", "Edema"], calibrations=cooled).pathologies
+    ('Edema', 'Mass')
     """
     asked = RankingSettings.of(**options)
-    predictions = _predictions(logits, outputs, operating_points, kind)
+    predictions = _predictions(logits, outputs, operating_points, kind, calibrations)
     notes: list[str] = []
     candidates = _select(predictions, asked.pathologies)
     if asked.above_operating_point:
@@ -132,7 +140,7 @@ def rank(
     if asked.top_k > len(candidates):
         notes.append(f"K cut from {asked.top_k} to {len(candidates)}: no more pathologies to rank")
     ordered = sorted(
-        candidates, key=lambda p: -_value(p, asked.rank_by)
+        candidates, key=lambda p: -_value(p, asked.rank_by, calibrations)
     )  # sorted() is stable: ties keep the head's order
     return Ranking(tuple(ordered[: asked.top_k]), predictions, asked.rank_by, tuple(notes))
 
@@ -172,6 +180,7 @@ def _predictions(
     pathologies: Sequence[str],
     operating_points: Sequence[float | None] | None,
     kind: OutputKind | None,
+    calibrations: Sequence[Calibration | None] | None,
 ) -> tuple[Prediction, ...]:
     points = [None] * len(pathologies) if operating_points is None else list(operating_points)
     if not len(logits) == len(pathologies) == len(points):
@@ -186,6 +195,9 @@ def _predictions(
             remedy="Check the weights and the input's value range.",
         )
     probabilities = softmax(logits) if kind in ONE_LABEL else [sigmoid(logit) for logit in logits]
+    for index, calibration in enumerate(calibrations or ()):
+        if calibration is not None:
+            probabilities[index] = float(calibration.probabilities(logits[index]))
     rows = zip(pathologies, logits, probabilities, points, strict=True)
     return tuple(
         _prediction(index, name, float(logit), probability, point)
@@ -225,7 +237,10 @@ def _keep(
     return kept
 
 
-def _value(prediction: Prediction, by: RankBy) -> float:
+def _value(prediction: Prediction, by: RankBy, calibrations: Sequence[Calibration | None] | None) -> float:
     if by == "calibrated":
         return -math.inf if prediction.calibrated is None else prediction.calibrated
+    calibration = calibrations[prediction.index] if calibrations else None
+    if calibration is not None:
+        return calibration.log_odds(prediction.logit)
     return prediction.logit  # the order of the probabilities, without their rounding to 1.0
