@@ -50,7 +50,7 @@ class Cases:
         ids: (n,) the manifest's name of each image.
         patients: (n,) number of each image's patient, from 0; images without a patient have a number each.
         pathologies: the model's P trained outputs.
-        probabilities: (n, P) float64, the model's own, not calibrated.
+        probabilities: (n, P) float64, the model's own, or calibrated where the audit has a calibration.
         operating_points: (P,) probability from which on an image is called positive; None without.
         labels: names of the Q reference labels.
         states: (n, Q) int8 of `reference.states.STATE_CODES`.

@@ -36,7 +36,7 @@ class Scored:
 
     Args:
         pathology: name of the pathology.
-        probabilities: (m,) float64, not calibrated.
+        probabilities: (m,) float64.
         positive: (m,) bool.
         patients: (m,) number of each image's patient, from 0.
         groups: number of patients in the audit.

@@ -130,7 +130,7 @@ def _preparation(record: Record, cite: Citing) -> Iterator[str]:
 
 def _ranking(record: Record, k: int) -> Iterator[str]:
     asked = record.ranking_settings
-    how = asked_text(asked, record.output_kind)
+    how = asked_text(asked, record.probability_kind)
     fewer = f"; {asked.top_k} were asked for" if k < asked.top_k else ""
     most = "up to" if asked.above_operating_point else "the"
     if k == 1:

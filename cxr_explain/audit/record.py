@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from cxr_explain.chest.segmentation import Segmenter
 from cxr_explain.errors import AuditError
+from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.provenance import ExplainerFacts, other_schema
 from cxr_explain.explaining.settings import RankingSettings
@@ -33,6 +34,9 @@ _FREE_TO_DIFFER = frozenset({"torch version", "engine version", "allow phantom w
 """Scores agree to rounding between versions of the same engine; and what is allowed decides on failures,
 which may be tried again."""
 
+_TOLD_BY_DIGEST = frozenset({"tuning", "calibrations"})
+"""How operating points came about: two records differ in it where the digest of these differs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record(ExplainerFacts):
@@ -41,6 +45,7 @@ class Record(ExplainerFacts):
     Args:
         outputs: names of the head's outputs, in its order; '' for those never trained.
         operating_points: one for each output; None without.
+        calibrations: one for each output, None without; () where there is none at all.
         input_size: side of the model's input in pixels.
         ranking_settings: which pathologies are explained.
         read_settings: how the images are read.
@@ -69,6 +74,7 @@ class Record(ExplainerFacts):
     regions_sha256: str | None = None
     blanks: Blanks = "ignore"
     no_finding: NoFinding = "ignore"
+    calibrations: tuple[Calibration | None, ...] = ()
 
     @classmethod
     def of(
@@ -91,15 +97,19 @@ class Record(ExplainerFacts):
             segmenter: what finds lungs and thorax; by default the fixed rules.
 
         Raises:
-            OptionError: images that would be read in another way than they are prepared in.
+            OptionError: images that would be read in another way than they are prepared in, or than those on
+                which operating points were fitted.
         """
         classifier, facts = explainer.classifier, explainer.facts
         reading = reading or ReadSettings(xrv_compatible=facts.map_settings.xrv_compatible)
         facts.map_settings.check_read_alike(reading.xrv_compatible)
+        if explainer.fitted is not None:
+            explainer.fitted.check_read_alike(reading)
         return cls(
             **vars(facts),
             outputs=tuple(classifier.pathologies),
-            operating_points=tuple(map(_number, classifier.operating_points)),
+            operating_points=tuple(map(_number, explainer.points)),
+            calibrations=explainer.calibrations,
             input_size=classifier.input_size,
             ranking_settings=asked or RankingSettings(),
             read_settings=reading,
@@ -214,8 +224,16 @@ def _check(record: Record) -> None:
         ValueError: they do not.
     """
     named = record.pathologies
-    digests = (record.manifest_sha256, record.weights_sha256, record.regions_sha256)
-    if len(record.operating_points) != len(record.outputs) or len(set(named)) < len(named):
+    digests = (
+        record.manifest_sha256,
+        record.weights_sha256,
+        record.regions_sha256,
+        record.operating_points_sha256,
+    )
+    if (record.tuning is None) != (record.operating_points_sha256 is None):
+        raise ValueError("operating points of which it is not said how they were fitted")
+    fitting = {len(record.operating_points), len(record.calibrations) or len(record.outputs)}
+    if fitting != {len(record.outputs)} or len(set(named)) < len(named):
         raise ValueError("outputs that do not fit their operating points, or one another")
     if not 0 <= record.rows <= _MOST_ROWS or not 1 <= record.input_size <= _MOST_ROWS:
         raise ValueError("a number that is out of range")
@@ -227,9 +245,9 @@ def _flat(record: Any) -> Iterator[tuple[str, Any]]:
     """The fields of a record and of the settings in it, under their own names."""
     for item in fields(record):
         value = getattr(record, item.name)
-        if is_dataclass(value):
+        if is_dataclass(value) and item.name not in _TOLD_BY_DIGEST:
             yield from _flat(value)
-        else:
+        elif item.name not in _TOLD_BY_DIGEST:
             yield item.name, value
 
 

@@ -102,6 +102,7 @@ def explained_row(
     explained: Explained,
     *,
     where: Mapping[str, Any] | None = None,
+    input_sha256: str = "",
     read_ms: float = 0.0,
     explain_ms: float = 0.0,
 ) -> Row:
@@ -112,6 +113,7 @@ def explained_row(
         image_id: the image's name in the manifest.
         explained: the image's explanation, and the class maps of what has reference boxes or masks there.
         where: the columns of `OF_REGIONS`; None where no regions were asked for.
+        input_sha256: hexadecimal digest of what the model saw.
         read_ms: milliseconds for reading and preparing.
         explain_ms: its share of the milliseconds in which its batch was explained.
     """
@@ -127,6 +129,7 @@ def explained_row(
         "row": row,
         "image_id": image_id,
         **{name: getattr(radiograph, name) for name in ("sha256", "format", *_OF_THE_RADIOGRAPH)},
+        "input_sha256": input_sha256,
         "width": width,
         "height": height,
         **{f"logit {p.pathology}": p.logit for p in predictions},
@@ -245,6 +248,7 @@ def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Rank
         record.outputs,
         record.operating_points,
         kind=record.output_kind,
+        calibrations=record.calibrations,
         rank_by=record.ranking_settings.rank_by,
     )
     if record.output_kind in ONE_LABEL:  # outputs without a name took part in the softmax, and have no column
@@ -275,7 +279,7 @@ def _explained(record: Record) -> list[tuple[str, pa.DataType]]:
     text, texts, halves = pa.string(), pa.list_(pa.string()), pa.list_(pa.float16())
     return [
         ("format", text), ("view", text), ("laterality", text), ("patient_orientation", texts),
-        ("width", pa.int32()), ("height", pa.int32()), ("phantom", pa.bool_()),
+        ("input_sha256", text), ("width", pa.int32()), ("height", pa.int32()), ("phantom", pa.bool_()),
         *((f"logit {name}", pa.float32()) for name in record.pathologies),
         *((f"probability {name}", pa.float64()) for name in record.pathologies),
         ("operating_points", pa.list_(pa.float64())), ("ranking", texts),

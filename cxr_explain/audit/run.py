@@ -16,6 +16,7 @@ from cxr_explain.audit.address import without_secrets
 from cxr_explain.audit.images import ImageFolder
 from cxr_explain.audit.journal import Journal
 from cxr_explain.audit.log import Log
+from cxr_explain.audit.operating_points.split import check_manifest_apart
 from cxr_explain.audit.parts import Parts
 from cxr_explain.audit.place import Place, place_at
 from cxr_explain.audit.reading import ManifestRow, Reader, Ready, read_ahead
@@ -26,6 +27,7 @@ from cxr_explain.audit.rows import Failed, Row, explained_row
 from cxr_explain.audit.seal import SEAL
 from cxr_explain.audit.store import (
     MANIFEST,
+    OPERATING_POINTS,
     RECORD,
     WHERE,
     AuditRun,
@@ -151,6 +153,7 @@ def run_audit(
     policy: LabelPolicyLike = "strict",
     running: RunSettings | None = None,
     segmenter: Segmenter | None = None,
+    allow_tuning_images: bool = False,
     crew: Crew | None = None,
     advance: Callable[[BatchProgress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
@@ -174,14 +177,17 @@ def run_audit(
             (strict, xrv or chexpert), or what uncertain labels count as (ignore, zeros or ones).
         running: how the audit is run: batches, threads, regions.
         segmenter: segmentation network that finds lungs and thorax; by default the fixed rules do.
+        allow_tuning_images: begin also with the very manifest that the explainer's operating points were
+            fitted on a part of. Statistics refuse such images once more.
         crew: who works on it, such as `cxr_explain.integrations.ray_crew.RayCrew`; by default this process.
         advance: called after each batch.
         stop: asked after each batch; where it says so, what was done is kept, and the run ends.
         **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
     Raises:
-        AuditError: a folder that holds another audit, or that somebody else writes to; or a server that does
-            not answer any more: what was finished is kept.
+        AuditError: a folder that holds another audit, or that somebody else writes to; a manifest that
+            operating points were fitted on; or a server that does not answer any more: what was finished is
+            kept.
         OutputError: a folder that cannot be written to; what was finished is kept.
         OptionError: a pathology that the model does not predict, no image folder, or images that would be
             read in another way than they are prepared in.
@@ -199,11 +205,16 @@ def run_audit(
     place = place_at(where)
     explainer = on_engine_of_run(place, explainer)
     record = Record.of(explainer, manifest, RankingSettings.of(**options), reading, policy, segmenter)
+    if record.tuning is not None:
+        tuned_on = record.tuning.manifest_sha256
+        check_manifest_apart(record.manifest_sha256, tuned_on, allow_tuning_images=allow_tuning_images)
     folder = ImageFolder(images, links="anywhere" if running.follow_links else "inside")
     check_named_as_server(folder.where, manifest.paths)
     audit = Audit(record, folder, place, running, segmenter)
     with audit.place.held(), Log(audit.place) as log:
         audit, todo = _begin(audit, manifest, log)
+        if explainer.fitted is not None:
+            place.write(OPERATING_POINTS, explainer.fitted.to_json())
         began = time.perf_counter()
         work = crew or _this_process(explainer)
         with closing(work(audit, rows_of(manifest, todo, record), log)) as batches:
@@ -301,6 +312,7 @@ def _row(outcome: Outcome[ManifestRow]) -> Row:
         row.image_id,
         found,
         where=where,
+        input_sha256=image.sha256 if image is not None else "",
         read_ms=image.milliseconds if isinstance(image, Ready) else 0.0,
         explain_ms=outcome.milliseconds,
     )

@@ -1,7 +1,8 @@
 """Statistics of an audit: how well predictions and maps agree with the reference standard, and how surely.
 
 Every interval is by patient, and every number of a document is taken without the same blocks of patients, so
-that two numbers of it are paired. Probabilities are raw ones; an operating point is a threshold on them.
+that two numbers of it are paired. Probabilities are the model's own, or calibrated ones where operating
+points brought a calibration; an operating point is a threshold on them.
 
 How often the intervals hold the truth, and where none is given, stands in docs/explanation/numbers.md.
 """
@@ -25,6 +26,8 @@ from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located, local
 from cxr_explain.audit.measures import MEASURES, Scored, as_cells
 from cxr_explain.audit.notes import data_notes, result_notes
 from cxr_explain.audit.notices import not_complete, training_overlap
+from cxr_explain.audit.operating_points.notes import points_notes, tuning_notes
+from cxr_explain.audit.operating_points.split import check_split_rule
 from cxr_explain.audit.peaks import PLACE_MEASURES, FramedMaps, framed_maps_of, place_entries
 from cxr_explain.audit.policies import POLICY_MEASURES, policy_cases
 from cxr_explain.audit.subgroups import SMALL, SUBGROUP_MEASURES, cells_of, is_small
@@ -153,6 +156,7 @@ def statistics_of(
     references: Mapping[str, str] | None = None,
     level: float = 0.95,
     progress: Callable[[str], None] | None = None,
+    allow_tuning_images: bool = False,
 ) -> Statistics:
     """The statistics of a run, finished or not, from its store.
 
@@ -162,12 +166,14 @@ def statistics_of(
         references: by column, the value that the column's other values are compared with, besides the rest.
         level: confidence level of the intervals, between 0 and 1.
         progress: function that is called with what is being done, in words.
+        allow_tuning_images: do not refuse images that the operating points were fitted on; say so instead.
 
     Raises:
-        AuditError: a store that cannot be read.
+        AuditError: a store that cannot be read, or images that the operating points were fitted on.
         ManifestError: a table that cannot be joined.
         OptionError: an unknown policy, a level outside of (0, 1), or a reference that no image has.
     """
+    check_split_rule(run, allow_tuning_images=allow_tuning_images)
     cases = Cases.of(run)
     localisation = localisation_of(run, progress=progress)
     rows = run.columns(["row"])["row"].to_pylist()
@@ -181,8 +187,10 @@ def statistics_of(
         failures=len(run.failures),
         failed=failures_by_group(run),
         notes=[
+            *tuning_notes(run),
             *not_complete(len(rows) + len(run.failures), run.record.rows),
             *training_overlap(run.record.training_sets, run.manifest.source),
+            *points_notes(run.record),
             *data_notes(cases, without_patient),
             *localisation.notes,
             *(run.further.notes if run.further else ()),

@@ -34,8 +34,9 @@ from cxr_explain.audit.rows import (
 )
 from cxr_explain.audit.seal import SEAL, WRITTEN_ANEW, check_seal, is_sealed, seal
 from cxr_explain.display import html_of
-from cxr_explain.errors import AuditError, OptionError, naming
+from cxr_explain.errors import AuditError, OptionError, OutputError, naming
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.operating_points import OperatingPoints
 from cxr_explain.pathologies import ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 from cxr_explain.reference.csv_file import parse_manifest
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from cxr_explain.figures.methods import Methods
 
 RECORD, WHERE, MANIFEST = "run.json", "place.json", "manifest.csv"
+OPERATING_POINTS = "operating_points.json"
 RESULTS, FAILURES, FAILURES_CSV = "results.parquet", "failures.parquet", "failures.csv"
 
 SEALED = {
@@ -299,6 +301,29 @@ class AuditRun:
         if len(manifest) != self.record.rows:
             raise AuditError(f"{len(manifest)} rows", expected=f"{self.record.rows}", source=source)
         return manifest
+
+    @cached_property
+    def fitted_points(self) -> OperatingPoints:
+        """The operating points that were given to the audit, whose record has the digest of them.
+
+        Raises:
+            AuditError: none, or others.
+        """
+        source = f"{self.place.name}/{OPERATING_POINTS}"
+        try:
+            found = OperatingPoints.from_json(self.place.read(OPERATING_POINTS))
+        except OutputError as error:
+            raise AuditError(
+                error.found, expected="those of the audit", source=source, remedy=WRITTEN_ANEW
+            ) from error
+        if found.sha256 != self.record.operating_points_sha256:
+            raise AuditError(
+                f"operating points with SHA-256 {found.sha256[:12]}",
+                expected=f"those of the audit, {(self.record.operating_points_sha256 or 'none')[:12]}",
+                source=source,
+                remedy=WRITTEN_ANEW,
+            )
+        return found
 
     @property
     def images(self) -> str:

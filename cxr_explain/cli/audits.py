@@ -221,6 +221,9 @@ def audit(
     explaining: ExplainingPanels,
     labels: LabelsPanel,
     regions: Annotated[str, typer.Option(rich_help_panel="Statistics")] = RULES,
+    allow_tuning_images: Annotated[
+        bool, typer.Option("--allow-tuning-images", rich_help_panel="Statistics")
+    ] = False,
     output: Annotated[str, typer.Option("--out", "-o", metavar="PATH", rich_help_panel="Output")],
     run: RunPanel,
 ) -> None:
@@ -240,6 +243,8 @@ def audit(
         regions: what finds lungs and thorax, for the shares of saliency within them: fixed rules (rules), a
             segmentation network of torchxrayvision (chestx-det or chestx-anatomy), or a file of
             such weights.
+        allow_tuning_images: do not refuse images that the operating points were fitted on; it is then said
+            on every page.
         output: folder for the audit, or a URL such as s3://bucket/run.
         run: how the audit is run.
 
@@ -282,6 +287,7 @@ def audit(
             policy=labels.policy(LabelPolicy()),
             running=RunSettings(run.batch_size, run.workers, follow_links, run.retry_failed),
             segmenter=segmenter,
+            allow_tuning_images=allow_tuning_images,
             crew=crew,
             advance=done,
             stop=asked,
@@ -297,6 +303,9 @@ def stats(
     *,
     images: RunImages = None,
     labels: LabelsPanel,
+    allow_tuning_images: Annotated[
+        bool, typer.Option("--allow-tuning-images", rich_help_panel="Statistics")
+    ] = False,
     groups: GroupsPanel,
     tables: Annotated[bool, typer.Option("--tables", rich_help_panel="Output")] = False,
 ) -> None:
@@ -306,6 +315,8 @@ def stats(
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, for reference masks in it.
         labels: what reference labels count as.
+        allow_tuning_images: do not refuse images that the operating points were fitted on; it is then said
+            on every page.
         groups: what groups of images are compared.
         tables: also print every table.
 
@@ -317,8 +328,13 @@ def stats(
     from cxr_explain.audit.store import AuditRun
 
     opened = AuditRun.open(run, images=images, join=groups.join)
-    policy = labels.policy(opened.record.policy)
-    found = write_statistics(opened, policy=policy, references=groups.references(), progress=console.tell)
+    found = write_statistics(
+        opened,
+        policy=labels.policy(opened.record.policy),
+        references=groups.references(),
+        allow_tuning_images=allow_tuning_images,
+        progress=console.tell,
+    )
     if tables:
         console.say(found.to_text(), lines=True)
         return
@@ -333,6 +349,9 @@ def report(
     *,
     images: RunImages = None,
     labels: LabelsPanel,
+    allow_tuning_images: Annotated[
+        bool, typer.Option("--allow-tuning-images", rich_help_panel="Statistics")
+    ] = False,
     groups: GroupsPanel,
     what: ReportPanel,
 ) -> None:
@@ -342,6 +361,8 @@ def report(
         run: folder of the audit, or its URL, as `cxr-explain audit` wrote it.
         images: folder of the audit's images, or its URL, as `cxr-explain audit` took it.
         labels: what reference labels count as.
+        allow_tuning_images: do not refuse images that the operating points were fitted on; it is then said
+            on every page.
         groups: what groups of images are compared.
         what: what the report holds.
 
@@ -358,9 +379,13 @@ def report(
     _note_missing_images(opened)
     options: dict[str, Any] = {} if what.cases is None else {"cases": what.cases or None}
     if marked is None:
-        policy, references = labels.policy(opened.record.policy), groups.references()
-        made = write_statistics(opened, policy=policy, references=references, progress=console.tell)
-        options["statistics"] = made.document
+        options["statistics"] = write_statistics(
+            opened,
+            policy=labels.policy(opened.record.policy),
+            references=groups.references(),
+            allow_tuning_images=allow_tuning_images,
+            progress=console.tell,
+        ).document
     else:
         options = {"cases": None, **options, "statistics": {}, "marked": marked}
         console.note(marked.told)

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "audit": "audits",
         "stats": "audits",
         "report": "audits",
+        "thresholds": "thresholds",
         "figure": "figure",
         "panel": "side_by_side",
         "compare": "side_by_side",

@@ -29,6 +29,7 @@ from cxr_explain.options import (
 if TYPE_CHECKING:
     from cxr_explain.chest.segmentation import PretrainedSegmenter
     from cxr_explain.explaining.explainer import Pretrained
+    from cxr_explain.explaining.operating_points import OperatingPoints
     from cxr_explain.figures.style import Style
     from cxr_explain.loaders.settings import ReadSettings
 
@@ -230,6 +231,35 @@ class RankingPanel(TopPanel):
         return RankingSettings(self.top_k, self.rank_by, names, self.above_operating_point)
 
 
+class PointsPanel(Panel, title="Ranking"):
+    """From which probability on a pathology is called positive.
+
+    Args:
+        operating_points: JSON file of operating points that `cxr-explain thresholds` fitted for these
+            weights; where it has calibrations, calibrated probabilities are shown.
+    """
+
+    operating_points: Annotated[Path | None, typer.Option(show_default="those of the weights")] = None
+
+    def read(self, reading: ReadSettings) -> OperatingPoints | None:
+        """The operating points of the file; None for the weights' own.
+
+        Args:
+            reading: how image files are read, which must be as they were fitted.
+
+        Raises:
+            OutputError: a file that holds none, or that was changed since it was written.
+            OptionError: images that are read in another way.
+        """
+        if self.operating_points is None:
+            return None
+        from cxr_explain.explaining.operating_points import OperatingPoints
+
+        found = OperatingPoints.load(self.operating_points)
+        found.check_read_alike(reading)
+        return found
+
+
 class RulePanel(Panel, title="Map"):
     """How class maps are made.
 
@@ -275,6 +305,7 @@ class ExplainingPanels(Panel):
     reading: ReadingPanel
     model: ModelPanel
     ranking: RankingPanel
+    points: PointsPanel
     rule: RulePanel
     fusion: FusionPanel
 
@@ -294,4 +325,6 @@ class ExplainingPanels(Panel):
             dtype=self.model.dtype,
             allow_phantom_weights=self.model.allow_phantom_weights,
         )
+        if (points := self.points.read(self.reading.settings())) is not None:
+            options["operating_points"] = points
         return self.model.pretrained(**vars(settings), **options)

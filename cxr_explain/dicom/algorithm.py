@@ -57,7 +57,7 @@ def _essentials(content: ObjectContent) -> Iterator[str]:
     explanation = content.explanation
     made, ranking = explanation.provenance, explanation.ranking
     yield f"weights {made.model}, SHA-256 {made.weights_sha256 or 'unknown: given as an object'}"
-    yield f"K = {ranking.k}, ranked by {ranked_by_text(ranking.by, made.output_kind)}"
+    yield f"K = {ranking.k}, ranked by {ranked_by_text(ranking.by, made.probability_kind)}"
     rule = f"{made.rule_title} ({made.rule_settings})" if made.rule_settings else made.rule_title
     yield f"rule: {rule}; fusion: {fusion_text(made.map_settings, ranking.k)}"
 
@@ -66,7 +66,7 @@ def _further(content: ObjectContent) -> Iterator[str]:
     made = content.explanation.provenance
     yield f"target layer: {made.target_layer}; gradient: {made.gradient}"
     yield f"threshold of regions: {100 * content.settings.threshold:g} % of a pathology's peak"
-    yield f"probability: {probability_text(made.output_kind)}"
+    yield f"probability: {probability_text(made.probability_kind)}"
     yield f"trained on: {training_text(made.training_sets, phantom_only=made.phantom_only)}"
     engine = engine_text(made) or f"torch {made.torch_version}"
     yield f"forward pass: {made.map_settings.dtype}, by {engine}"

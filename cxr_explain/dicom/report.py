@@ -35,7 +35,7 @@ from cxr_explain.dicom.codes import CHEST_RADIOGRAPHY, VIEWS, coding_scheme, pla
 from cxr_explain.dicom.content import ObjectContent
 from cxr_explain.dicom.findings import ReportedPathology
 from cxr_explain.explaining.ranking import Prediction
-from cxr_explain.figures.texts import DISCLAIMER, OPERATING_POINT, phantom_texts
+from cxr_explain.figures.texts import DISCLAIMER, operating_point_text, phantom_texts
 from cxr_explain.radiograph import PHANTOM_WARNING
 
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
@@ -93,7 +93,7 @@ def _tree(content: ObjectContent) -> ContainerContentItem:
 def _best_first(content: ObjectContent) -> tuple[Prediction, ...]:
     ranking = content.explanation.ranking
     others = [each for each in ranking.predictions if each.pathology not in ranking.pathologies]
-    return (*ranking.top, *sorted(others, key=lambda each: -each.logit))
+    return (*ranking.top, *sorted(others, key=lambda each: (-each.probability, -each.logit)))
 
 
 def _container(name: Code, items: Sequence[ContentItem]) -> ContainerContentItem:
@@ -109,7 +109,7 @@ def _statements(content: ObjectContent) -> Iterator[TextContentItem]:
     yield TextContentItem(STATEMENT, plain(DISCLAIMER), _CONTAINS)
     notes = (
         *phantom_texts(int(made.phantom), 1, phantom_only=made.phantom_only),
-        f"Operating point: {OPERATING_POINT}.",
+        f"Operating point: {operating_point_text(made.tuning)}.",
         *(warning for warning in made.warnings if warning != PHANTOM_WARNING),
         *explanation.ranking.notes,
         *made.notes,

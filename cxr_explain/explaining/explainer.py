@@ -21,8 +21,10 @@ from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
 from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
+from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.layer_notes import notes_on_layers
+from cxr_explain.explaining.operating_points import OperatingPoints, tuning_warning
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.provenance import ExplainerFacts
 from cxr_explain.explaining.ranking import Ranking, rank
@@ -41,6 +43,9 @@ from cxr_explain.radiograph import Radiograph
 
 RadiographLike = Radiograph | Sample | str | PathLike[str]
 """A radiograph, the path of its file, or a sample of a TorchXRayVision data set."""
+
+OperatingPointsLike = OperatingPoints | str | PathLike[str] | None
+"""Operating points that were fitted, or their file; None for the weights' own."""
 
 PHANTOM_WEIGHTS_WARNING = (
     "The model was trained on phantoms only: its scores and maps for a radiograph have no meaning. "
@@ -94,10 +99,13 @@ class Explainer:
         classifier: the model to explain; TorchXRayVision's DenseNet or ResNet may come as it is.
         track: shows the progress of methods that run the model many times; takes a sequence and a word on
             what is done, and gives back the items.
+        operating_points: operating points that were fitted for this model, and their calibrations, in place
+            of the weights' own; the object or its file, as `cxr-explain thresholds` writes it.
         **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
     Raises:
-        OptionError: a value that an option does not take.
+        OptionError: a value that an option does not take, or operating points of another model.
+        OutputError: a file that holds no operating points, or was changed since it was written.
         ModelError: a module that is no classifier; see `as_classifier`.
 
     >>> from cxr_explain import ensure_torchvision_imports; ensure_torchvision_imports()
@@ -109,7 +117,12 @@ class Explainer:
     """
 
     def __init__(
-        self, classifier: Classifier | nn.Module, *, track: Track = silent, **options: Unpack[MapOptions]
+        self,
+        classifier: Classifier | nn.Module,
+        *,
+        track: Track = silent,
+        operating_points: OperatingPointsLike = None,
+        **options: Unpack[MapOptions],
     ) -> None:
         self.settings = MapSettings.of(**options)
         if isinstance(classifier, nn.Module):
@@ -122,6 +135,10 @@ class Explainer:
         self._checked: set[bool] = set()  # with one image, with several
         self._better_layers: str | None = None
         self._notes: tuple[str, ...] = notes
+        self.fitted = None if operating_points is None else OperatingPoints.of(operating_points)
+        if self.fitted is not None:
+            maps = self.settings
+            self.fitted.check_fits(self.classifier, fit=maps.fit, xrv_compatible=maps.xrv_compatible)
 
     @classmethod
     def from_pretrained(
@@ -132,6 +149,7 @@ class Explainer:
         fetch: bool = True,
         device: str | torch.device | None = None,
         track: Track = silent,
+        operating_points: OperatingPointsLike = None,
         **options: Unpack[MapOptions],
     ) -> Self:
         """Build an explainer for weights with a name, or for a checkpoint file of the same architectures.
@@ -143,10 +161,14 @@ class Explainer:
             fetch: download what is missing.
             device: device that computes; by default CUDA where present, else the CPU.
             track: shows the progress of methods that run the model many times.
+            operating_points: those that were fitted for these weights, in place of the weights' own; the
+                object or its file.
             **options: how maps are made, such as `method="layercam"`; see `MapSettings`.
 
         Raises:
             WeightsError: unknown, missing, unsafe, changed, or not of this architecture.
+            OptionError: operating points of other weights.
+            OutputError: a file that holds no operating points, or was changed since it was written.
         """
         from cxr_explain.models.pretrained import from_pretrained
 
@@ -166,7 +188,7 @@ class Explainer:
             if place.type == "cuda":
                 # As inputs come, so that cuDNN rearranges nothing; torch's own types leave the argument out.
                 classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(classifier, track=track, **options)
+        return cls(classifier, track=track, operating_points=operating_points, **options)
 
     @property
     def chose_its_engine(self) -> bool:
@@ -185,7 +207,20 @@ class Explainer:
             OptionError: it does not compute as the settings say.
         """
         options: dict[str, Any] = vars(self.settings) | {"engine": engine}
-        return Explainer(self.classifier, track=self.track, **options)
+        return Explainer(self.classifier, track=self.track, operating_points=self.fitted, **options)
+
+    @property
+    def points(self) -> tuple[float | None, ...]:
+        """The operating point of each of the model's outputs: as fitted, else the weights' own."""
+        if self.fitted is None:
+            return self.classifier.operating_points
+        return self.fitted.of_outputs(self.classifier.pathologies)[0]
+
+    @property
+    def calibrations(self) -> tuple[Calibration | None, ...]:
+        """The calibration of each of the model's outputs; () where there is none at all."""
+        found = () if self.fitted is None else self.fitted.of_outputs(self.classifier.pathologies)[1]
+        return found if any(found) else ()
 
     @property
     def facts(self) -> ExplainerFacts:
@@ -208,6 +243,8 @@ class Explainer:
             phantom_only=classifier.phantom_only,
             rule_settings=self.rule.settings,
             engine_version=ENGINES[settings.engine].version,
+            tuning=self.fitted.tuning if self.fitted else None,
+            operating_points_sha256=self.fitted.sha256 if self.fitted else None,
         )
 
     def prepare(self, radiograph: Radiograph) -> ModelInput:
@@ -448,7 +485,14 @@ class Explainer:
 
     def _rank(self, logits: Sequence[float], asked: RankingSettings) -> Ranking:
         outputs = self.classifier.outputs
-        return rank(logits, outputs.pathologies, outputs.operating_points, kind=outputs.kind, **vars(asked))
+        return rank(
+            logits,
+            outputs.pathologies,
+            self.points,
+            kind=outputs.kind,
+            calibrations=self.calibrations,
+            **vars(asked),
+        )
 
     def _fuse(
         self,
@@ -511,7 +555,11 @@ class Explainer:
                 device=self.classifier.device.type,
                 radiograph_sha256=radiograph.sha256,
                 steps=model_input.steps,
-                warnings=(*self._phantom_warnings(radiograph), *radiograph.warnings),
+                warnings=(
+                    *self._phantom_warnings(radiograph),
+                    *self._tuning_warnings(model_input),
+                    *radiograph.warnings,
+                ),
                 view=radiograph.view,
                 laterality=radiograph.laterality,
                 patient_orientation=radiograph.patient_orientation,
@@ -532,6 +580,11 @@ class Explainer:
     def _phantom_warnings(self, radiograph: Radiograph) -> tuple[str, ...]:
         out_of_place = self.classifier.phantom_only and not radiograph.phantom
         return (PHANTOM_WEIGHTS_WARNING,) if out_of_place else ()
+
+    def _tuning_warnings(self, model_input: ModelInput) -> tuple[str, ...]:
+        if self.fitted is None:
+            return ()
+        return tuning_warning(self.fitted, model_input.radiograph.sha256, model_input.sha256)
 
 
 def explain(

@@ -127,6 +127,12 @@ def export_graph(explainer: Explainer, **options: Unpack[RankingOptions]) -> Exp
     """
     require("onnx", "export")
     settings = explainer.settings
+    if explainer.fitted is not None:
+        raise OptionError(
+            "operating points that were fitted",
+            expected="the weights' own, which the exported file has",
+            remedy="Export the model without operating_points.",
+        )
     _check_settings(settings)
     _check_rule(explainer.rule.title)
     classifier = _pooled(explainer.classifier)

@@ -123,6 +123,8 @@ def explain_files(
         _check_apart(files, output, figure_format)
     reading = reading or ReadSettings(xrv_compatible=explainer.settings.xrv_compatible)
     explainer.settings.check_read_alike(reading.xrv_compatible)
+    if explainer.fitted is not None:
+        explainer.fitted.check_read_alike(reading)
     make_output_folder(output)
     names = OutputNames(output, hashed=hashed_ids, figure_format=figure_format, html=html)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +39,11 @@ class ModelInput:
     geometry: Geometry
     steps: tuple[str, ...]
     further: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the tensor: the same for a file that was written anew without loss."""
+        return hashlib.sha256(self.tensor.numpy().tobytes()).hexdigest()
 
 
 def prepare(

@@ -7,9 +7,49 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
-from cxr_explain.options import OutputKind
+from cxr_explain.options import ONE_LABEL, CalibrationKind, OutputKind, ProbabilityKind
 
 _SCHEMA = re.compile(r"[\w./ -]{1,60}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How operating points were fitted, and on what.
+
+    Args:
+        goal: what for: "youden", "sensitivity=0.9", "specificity=0.9" or "cost=10".
+        calibrate: how probabilities were calibrated.
+        part: part of the audit's images, such as "split=valid" or "fraction=0.3, seed=0" of the patients.
+        policy: what uncertain reference labels counted as.
+        images: number of the tuning images.
+        patients: number of their patients.
+        outputs: number of pathologies of the model.
+        fitted: number of those whose operating point was fitted; the others keep the weights' own.
+        calibrated: number of those whose probabilities are calibrated; the others keep the model's own.
+        manifest_source: the data set, in words.
+        manifest_sha256: hexadecimal digest of the audit's manifest.
+        run_sha256: hexadecimal digest of the audit's record.
+        package_version: version of cxr_explain that fitted them.
+    """
+
+    goal: str
+    calibrate: CalibrationKind
+    part: str
+    policy: str
+    images: int
+    patients: int
+    outputs: int
+    fitted: int
+    calibrated: int
+    manifest_source: str
+    manifest_sha256: str
+    run_sha256: str
+    package_version: str
+
+    @property
+    def basis(self) -> str:
+        """Of what and for what, in the words of the command line: the same in every language."""
+        return f"{self.goal}; {self.part}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +69,8 @@ class ExplainerFacts:
         rule_settings: options of that rule, as Python writes them; '' without any.
         output_kind: what calling the model gives, see `cxr_explain.options.OutputKind`.
         map_settings: how maps are made; the method of a rule of one's own is its title.
+        tuning: how the operating points were fitted; None where they are the weights' own.
+        operating_points_sha256: hexadecimal digest of these operating points.
     """
 
     package_version: str
@@ -43,6 +85,15 @@ class ExplainerFacts:
     rule_settings: str = ""
     output_kind: OutputKind = "logits"
     engine_version: str = ""
+    tuning: Tuning | None = None
+    operating_points_sha256: str | None = None
+
+    @property
+    def probability_kind(self) -> ProbabilityKind:
+        """What its probabilities are."""
+        if self.tuning is not None and self.tuning.calibrated:
+            return "calibrated"
+        return "softmax" if self.output_kind in ONE_LABEL else "sigmoid"
 
     def method_title(self, k: int) -> str:
         """What maps of k pathologies are called.

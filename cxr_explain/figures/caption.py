@@ -12,8 +12,8 @@ from cxr_explain.figures.methods import asked_text
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import (
     DISCLAIMER,
-    OPERATING_POINT,
     format_probability,
+    operating_point_text,
     probability_text,
     same_view,
 )
@@ -100,7 +100,7 @@ def _overlaid(explanation: Explanation) -> str:
 def _ranked(explanation: Explanation) -> Iterator[str]:
     ranking, provenance = explanation.ranking, explanation.provenance
     asked = provenance.ranking_settings
-    how = asked_text(asked, provenance.output_kind)
+    how = asked_text(asked, provenance.probability_kind)
     if ranking.k == 0:
         yield f"Asked for: {counted(asked.top_k, 'pathology', 'pathologies')} with the {how}"
         return
@@ -196,8 +196,8 @@ def _scores(explanation: Explanation) -> Iterator[str]:
     top = explanation.ranking.top
     if not top:
         return
-    yield f"Probability is {probability_text(explanation.provenance.output_kind)}"
-    point = f" the operating point ({OPERATING_POINT})"
+    yield f"Probability is {probability_text(explanation.provenance.probability_kind)}"
+    point = f" the operating point ({operating_point_text(explanation.provenance.tuning)})"
     parts: list[str] = []
     for side, above in (("at or above", True), ("below", False), ("without", None)):
         if names := [p.pathology for p in top if p.above is above]:

@@ -75,7 +75,7 @@ def comparison_rows(ranking: Ranking, labels: ReferenceLabels) -> tuple[Comparis
 
 
 def _most_probable(ranking: Ranking) -> list[Prediction]:
-    return sorted(ranking.predictions, key=lambda p: -p.logit)[:_UNRANKED_WITHOUT_TOP]
+    return sorted(ranking.predictions, key=lambda p: (-p.probability, -p.logit))[:_UNRANKED_WITHOUT_TOP]
 
 
 def _labelled_elsewhere(

@@ -14,6 +14,7 @@ from cxr_explain.figures.texts import (
     Fact,
     from_header,
     fusion_text,
+    operating_point_text,
     ranked_by_text,
     software_text,
     training_text,
@@ -21,7 +22,6 @@ from cxr_explain.figures.texts import (
     weights_text,
 )
 from cxr_explain.figures.wording import ENGLISH, Wording
-from cxr_explain.options import ONE_LABEL
 
 _TITLE = 0.22
 _LINE = 0.116
@@ -178,12 +178,16 @@ class Closing(ContentBlock):
 def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
     """What a figure says of the method, the model and the radiograph."""
     words = content.words
-    one_label = content.explanation.provenance.output_kind in ONE_LABEL
-    scores = words("scores are a softmax" if one_label else "scores are sigmoids")
+    provenance = content.explanation.provenance
+    scores = {
+        "sigmoid": "scores are sigmoids",
+        "softmax": "scores are a softmax",
+        "calibrated": "scores are calibrated",
+    }
     model = [
-        *model_facts(content.explanation.provenance, words),
-        (words("fact: scores"), scores),
-        (words("operating point"), words("what an operating point is")),
+        *model_facts(provenance, words),
+        (words("fact: scores"), words(scores[provenance.probability_kind])),
+        (words("operating point"), operating_point_text(provenance.tuning, words)),
     ]
     return (
         (words("method"), _method(content)),
@@ -222,7 +226,7 @@ def map_facts(provenance: Provenance, k: int, words: Wording = ENGLISH) -> list[
 def _method(content: Content) -> list[Fact]:
     explanation, words = content.explanation, content.words
     k, asked = explanation.ranking.k, explanation.provenance.ranking_settings.top_k
-    ranked_by = ranked_by_text(explanation.ranking.by, explanation.provenance.output_kind, words)
+    ranked_by = ranked_by_text(explanation.ranking.by, explanation.provenance.probability_kind, words)
     how_many = "K, ranked by" if asked == k else "K of those asked for, ranked by"
     cells = " x ".join(map(str, explanation.maps.shape[1:]))
     return [

@@ -17,7 +17,14 @@ from cxr_explain.explaining.settings import RankingSettings
 from cxr_explain.figures.bibliography import Citation, Citing, bibliography, bibtex_of, citation_of
 from cxr_explain.figures.lettering import display_name, one_line
 from cxr_explain.figures.texts import engine_text, ranked_by_text
-from cxr_explain.options import ONE_LABEL, Activation, Normalisation, OutputKind
+from cxr_explain.options import (
+    ONE_LABEL,
+    Activation,
+    CalibrationKind,
+    Normalisation,
+    OutputKind,
+    ProbabilityKind,
+)
 from cxr_explain.radiograph import PHANTOM_WARNING
 from cxr_explain.support.prose import counted, listed, paragraph
 from cxr_explain.support.shares import percent
@@ -33,6 +40,13 @@ _GIVES: Mapping[OutputKind, str] = MappingProxyType(
         "softmax": "probabilities behind a softmax, from which the logits were recovered,",
         "log-softmax": "the logarithms of probabilities behind a softmax, from which the logits were "
         "recovered,",
+    }
+)
+_CALIBRATED: Mapping[CalibrationKind, str] = MappingProxyType(
+    {
+        "none": "not calibrated",
+        "temperature": "calibrated by a temperature for each pathology",
+        "isotonic": "calibrated by an isotonic curve for each pathology",
     }
 )
 _NORMS: Mapping[Normalisation, str] = MappingProxyType(
@@ -135,16 +149,29 @@ def model_sentences(facts: ExplainerFacts, outputs: int, cite: Citing) -> Iterat
     else:
         yield "Which data the model was trained on is not recorded"
     function = "softmax of the logits" if facts.output_kind in ONE_LABEL else "sigmoid of each logit"
+    tuning, of = facts.tuning, ""
+    calibrated = "not calibrated"
+    if tuning is not None and tuning.calibrated:
+        of = "" if tuning.calibrated == tuning.outputs else f" for {tuning.calibrated} of them"
+        calibrated = f"{_CALIBRATED[tuning.calibrate]}{of}"
     yield (
         f"It gave {_GIVES[facts.output_kind]} for {counted(outputs, 'pathology', 'pathologies')}; "
-        f"probabilities are the {function}, not calibrated"
+        f"probabilities are the {function}, {calibrated}"
     )
+    if tuning is not None:
+        digest = one_line(facts.operating_points_sha256 or "")
+        where = f"{counted(tuning.patients, 'patient')} of {one_line(tuning.manifest_source)}"
+        yield (
+            f"The operating points of {tuning.fitted} of these were fitted ({one_line(tuning.basis)}) on "
+            f"{counted(tuning.images, 'image')} of {where}; the others are the weights' own (SHA-256 of the "
+            f"operating points {digest})"
+        )
 
 
-def asked_text(asked: RankingSettings, kind: OutputKind) -> str:
+def asked_text(asked: RankingSettings, kind: ProbabilityKind) -> str:
     """By what pathologies were ranked, and among which.
 
-    >>> asked_text(RankingSettings(pathologies=("Mass", "Edema"), above_operating_point=True), "logits")
+    >>> asked_text(RankingSettings(pathologies=("Mass", "Edema"), above_operating_point=True), "sigmoid")
     'highest sigmoid probability among those of Mass and Edema that reach their operating point'
     """
     names = None if asked.pathologies is None else listed(map(display_name, asked.pathologies))
@@ -270,7 +297,7 @@ def _preparation(explanation: Explanation, cite: Citing) -> Iterator[str]:
 
 def _ranking(explanation: Explanation) -> Iterator[str]:
     k, asked = explanation.ranking.k, explanation.provenance.ranking_settings
-    how = asked_text(asked, explanation.provenance.output_kind)
+    how = asked_text(asked, explanation.provenance.probability_kind)
     fewer = f"; {asked.top_k} were asked for" if k != asked.top_k else ""
     names = listed(map(display_name, explanation.ranking.pathologies))
     if k == 0:

@@ -192,7 +192,7 @@ class PredictionTable(ContentBlock):
     def _legend(self) -> list[str]:
         words, rows = self.content.words, self._rows
         predictions = [row.prediction for row in rows if row.prediction is not None]
-        bar = probability_text(self.content.explanation.provenance.output_kind, words)
+        bar = probability_text(self.content.explanation.provenance.probability_kind, words)
         signs = [words("bar", what=bar)] if predictions else []
         if any(prediction.operating_point is not None for prediction in predictions):
             signs.append(words("tick"))

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cxr_explain.explaining.provenance import ExplainerFacts
+from cxr_explain.explaining.provenance import ExplainerFacts, Tuning
 from cxr_explain.explaining.settings import MapSettings
 from cxr_explain.figures.wording import ENGLISH, Wording
-from cxr_explain.options import ONE_LABEL, OutputKind
+from cxr_explain.options import ProbabilityKind
 
 DISCLAIMER = ENGLISH("research use only")
 NOT_PREDICTED = ENGLISH("not predicted")
 NO_OPERATING_POINT = ENGLISH("no operating point")
 NO_LABEL = ENGLISH("none given")
-
-OPERATING_POINT = ENGLISH("what an operating point is")
-"""What an operating point is."""
 
 _VIEWS = {"frontal": ("pa", "ap"), "lateral": ("ll", "rl", "l", "lat")}
 
@@ -72,26 +69,63 @@ def training_text(
     return words("phantoms alone, named", sets=sets) if named else words("phantoms alone")
 
 
-def ranked_by_text(by: str, output_kind: OutputKind = "logits", words: Wording = ENGLISH) -> str:
+def ranked_by_text(by: str, kind: ProbabilityKind = "sigmoid", words: Wording = ENGLISH) -> str:
     """What pathologies are ranked by.
 
     Args:
         by: "probability" or "calibrated".
-        output_kind: what the model gives.
+        kind: what the probabilities are.
         words: the language.
     """
-    if by != "probability":
-        return words("calibrated value")
-    return words("softmax probability" if output_kind in ONE_LABEL else "sigmoid probability")
+    return words("calibrated value" if by != "probability" else f"{kind} probability")
 
 
-def probability_text(output_kind: OutputKind, words: Wording = ENGLISH) -> str:
+def probability_text(kind: ProbabilityKind, words: Wording = ENGLISH) -> str:
     """What the probabilities of a model are.
 
-    >>> probability_text("sigmoids")
+    >>> probability_text("sigmoid")
     "the sigmoid of the model's score, not calibrated"
     """
-    return words("softmax of the scores" if output_kind in ONE_LABEL else "sigmoid of the score")
+    texts = {"sigmoid": "sigmoid of the score", "softmax": "softmax of the scores"}
+    return words(texts.get(kind, "calibrated scores"))
+
+
+def operating_point_text(tuning: Tuning | None, words: Wording = ENGLISH) -> str:
+    """What an operating point is, and on how many patients it was fitted.
+
+    Args:
+        tuning: how operating points were fitted; None where they are the weights' own.
+        words: the language.
+
+    >>> operating_point_text(None)
+    "the probability from which the weights' authors call a pathology positive"
+    """
+    if tuning is None:
+        return words("what an operating point is")
+    return words(
+        "what a fitted operating point is",
+        basis=tuning.basis,
+        patients=f"{tuning.patients:,}",
+        fitted=tuning.fitted,
+        outputs=tuning.outputs,
+    )
+
+
+def tuning_lines(tuning: Tuning, sha256: str | None) -> list[str]:
+    """How operating points were fitted, on what, and by which digest they are known.
+
+    Args:
+        tuning: how they were fitted.
+        sha256: hexadecimal digest of the operating points.
+    """
+    calibrated = f"probabilities of {tuning.calibrated} calibrated ({tuning.calibrate})"
+    return [
+        f"{tuning.fitted} of {tuning.outputs} fitted for {tuning.goal}, the others are the weights' own",
+        *([calibrated] if tuning.calibrated else []),
+        f"fitted on {tuning.images:,} images of {tuning.patients:,} patients, {tuning.part}, of "
+        f"{tuning.manifest_source}",
+        f"SHA-256 {(sha256 or '')[:12]}",
+    ]
 
 
 def fusion_text(settings: MapSettings, k: int, words: Wording = ENGLISH) -> str:

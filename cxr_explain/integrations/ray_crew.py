@@ -42,7 +42,7 @@ class Worker:
         regions: how the actor loads the segmentation network; None where there is none.
 
     Raises:
-        AuditError: other weights than those with which the audit began.
+        AuditError: other weights or operating points than those with which the audit began.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Worker:
         segmenter = regions.load() if regions else None
         _check_same(self._explainer.classifier.weights_sha256, record.weights_sha256)
         _check_same(segmenter.sha256 if segmenter else None, record.regions_sha256)
+        fitted = self._explainer.fitted
+        _check_same(fitted.sha256 if fitted else None, record.operating_points_sha256, "operating points")
         self._audit = Audit(record, images, place_at(where), running, segmenter)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +87,9 @@ class Worker:
         }
 
 
-def _check_same(here: str | None, began: str | None) -> None:
+def _check_same(here: str | None, began: str | None, what: str = "weights") -> None:
     if here != began:
-        raise AuditError(f"weights with SHA-256 {here} on this machine", expected=f"{began}, as it began")
+        raise AuditError(f"{what} with SHA-256 {here} on this machine", expected=f"{began}, as it began")
 
 
 @dataclass(frozen=True)

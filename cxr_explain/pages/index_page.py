@@ -26,6 +26,7 @@ from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.texts import (
     Fact,
     format_probability,
+    operating_point_text,
     phantom_texts,
     probability_text,
     ranked_by_text,
@@ -265,6 +266,9 @@ class IndexPage:
                     phantom_only=any(entry.provenance.phantom_only for entry in self.entries),
                 ),
                 facts=_facts(self.entries),
+                operating_point=operating_point_text(
+                    self.entries[0].provenance.tuning if self.entries else None
+                ),
                 shared_steps=_shared_steps(self.entries),
                 labelled=labelled,
                 unranked=any(row.rank is None for entry in self.entries for row in entry.rows),
@@ -319,9 +323,9 @@ def _facts(entries: Sequence[IndexEntry]) -> list[Fact]:
         return []
     provenance = entries[0].provenance
     methods = " and ".join(sorted({entry.provenance.method for entry in entries}))
-    ranked_by = ranked_by_text(entries[0].ranked_by, provenance.output_kind)
+    ranked_by = ranked_by_text(entries[0].ranked_by, provenance.probability_kind)
     method = ("method", f"{methods}, K = {provenance.ranking_settings.top_k}, ranked by {ranked_by}")
-    probability = ("probability", probability_text(provenance.output_kind))
+    probability = ("probability", probability_text(provenance.probability_kind))
     facts = (
         *model_facts(provenance),
         probability,

@@ -86,8 +86,9 @@ def show(explainer: Explainer, case: Case, number: int) -> SeenCase:
     ranking = rank(
         logits[0].double().tolist(),
         classifier.pathologies,
-        classifier.operating_points,
+        explainer.points,
         kind=classifier.outputs.kind,
+        calibrations=explainer.calibrations,
         top_k=named,
     )
     names = tuple(canonical_pathology(name) if name else "" for name in classifier.pathologies)

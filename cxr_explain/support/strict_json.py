@@ -144,6 +144,8 @@ def _fitting(hint: Any, value: Any) -> Any:
         TypeError: it has another type.
     """
     kind, choices = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(value, dict):
+        return _object(hint, value, ())
     if kind in (Union, UnionType):
         return _first_fitting(choices, value)
     if kind is Literal:

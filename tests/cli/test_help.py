@@ -25,7 +25,19 @@ COMMANDS: dict[str, Any] = {
     **{name: command for name, command in ROOT.commands.items() if name != "weights"},
     **{f"weights {name}": command for name, command in ROOT.commands["weights"].commands.items()},
 }
-PANELS = ("Input", "Model", "Ranking", "Map", "Figure", "Objects", "Statistics", "Output", "Run", "General")
+PANELS = (
+    "Input",
+    "Model",
+    "Ranking",
+    "Map",
+    "Figure",
+    "Objects",
+    "Statistics",
+    "Subgroups",
+    "Output",
+    "Run",
+    "General",
+)
 NOT_RUN = {
     "dicomweb": "needs a server; tests/cli/test_cli_dicomweb.py runs it",
     "evaluate": "tests/cli/test_cli_evaluate.py runs it on less",
@@ -119,6 +131,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--size",  # of CheXpert's images; of a phantom
         "--ids",  # how results are named; which images of an audit
         "inputs",  # images; what several figures are made of; DICOM files, or an audit
+        "--split",  # of a data set; of an audit, to fit operating points on
         "--study",  # a plan of measures; a study of a PACS
         "--workers",  # threads that read; processes that draw
     }

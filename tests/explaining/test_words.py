@@ -41,7 +41,9 @@ from cxr_explain.audit.record import Record
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.cam.registry import RULES
 from cxr_explain.errors import OptionError
+from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explainer import PHANTOM_WEIGHTS_WARNING
+from cxr_explain.explaining.provenance import Tuning
 from cxr_explain.explaining.settings import MapSettings
 from cxr_explain.figures import caption, methods, texts
 from cxr_explain.figures.bibliography import Citation, bibliography, bibtex_of
@@ -490,6 +492,11 @@ def changed(value: Any) -> Any:
     return "something else"
 
 
+TUNING = Tuning(
+    goal="youden", calibrate="isotonic", part="split=valid", policy="ignore", images=200, patients=90,
+    outputs=10, fitted=8, calibrated=7, manifest_source="a clinic", manifest_sha256="1" * 64,
+    run_sha256="2" * 64, package_version="1.0",
+)  # fmt: skip
 CHOICES = {
     "normalisation": "released", "activation": "gelu", "fit": "pad", "dtype": "bfloat16",
     "engine": "openvino",
@@ -498,7 +505,8 @@ CHOICES = {
     "output_kind": "softmax", "gradient": "autograd", "pathologies": ("Hernia",), "target_layers": ("a", "b"),
     "patient_orientation": ("R", "F"), "without_gradient": ("Hernia",), "top_k": 9, "uncertain": "ones",
     "blanks": "negative", "no_finding": "negative", "rendering": "equalised",
-    "voi": "none", "frame": 2, "regions": "a network", "weights_sha256": "f" * 64,
+    "voi": "none", "frame": 2, "regions": "a network", "weights_sha256": "f" * 64, "tuning": TUNING,
+    "calibrate": "temperature", "calibrations": (Calibration(2.0),) * 10,
 }  # fmt: skip
 
 
@@ -517,12 +525,22 @@ def variants(settings: Any) -> Iterator[tuple[str, Any]]:
 UNSAID = {
     "radiograph_sha256": "names a file",
     "map_settings.allow_phantom_weights": "a permission; where it was used, the warning says so",
+    "operating_points_sha256": "the operating points are the weights' own",
 }
 UNSAID_OF_A_RUN = {
     "map_settings.allow_phantom_weights": "a permission",
     "map_settings.xrv_compatible": "that of the reader is told, which is the same",
     "operating_points": "too many for a paragraph; the record has them",
     "regions_sha256": "there is no network",
+    "calibrations": "too many for a paragraph; the record has them",
+    "operating_points_sha256": "the operating points are the weights' own",
+}
+UNSAID_OF_A_TUNING = {
+    "tuning.policy": "in the file of the operating points, whose digest is told",
+    "tuning.manifest_sha256": "the same",
+    "tuning.run_sha256": "the same",
+    "tuning.package_version": "the same",
+    "tuning.outputs": "told as what the model gives",
 }
 
 
@@ -538,6 +556,19 @@ def test_each_field_of_the_provenance_changes_the_texts(explained: dict[str, Exp
         elif "something else" in str(asdict(provenance)):
             assert "something else" in "".join(after), name
     assert unsaid == set(UNSAID)
+
+
+def test_each_field_of_fitted_operating_points_changes_the_texts(explained: dict[str, Explanation]) -> None:
+    explanation = explained["of_default"]
+    tuned = replace(explanation.provenance, tuning=TUNING, operating_points_sha256="e" * 64)
+    before = replace(explanation, provenance=tuned).methods_text()
+    unsaid = {
+        name
+        for name, provenance in variants(tuned)
+        if name.startswith(("tuning", "operating_points"))
+        and replace(explanation, provenance=provenance).methods_text() == before
+    }
+    assert unsaid == set(UNSAID_OF_A_TUNING)
 
 
 def test_each_field_of_a_run_s_record_changes_the_text(run: AuditRun) -> None:

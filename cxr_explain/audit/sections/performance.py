@@ -31,7 +31,7 @@ def section(statistics: Mapping[str, Any]) -> Section:
         "n⁺ and n⁻: images with a positive and with a negative reference label; Patients⁺ and Patients⁻: "
         f"patients with such an image. Marked “few”: fewer than {statistics['small']} patients of either "
         "kind. Sensitivity, specificity, PPV and NPV at the operating point: positive from it on. Brier "
-        "score and ECE (calibration error, 10 bins of equal width) of the raw probability: low is good. ECE "
+        "score and ECE (calibration error, 10 bins of equal width) of the probability: low is good. ECE "
         "is above 0 by chance alone; beside it stands what a calibrated model would show.",
         *_basis_of_values(statistics["pathologies"], statistics["images"]),
     )

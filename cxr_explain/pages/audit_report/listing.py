@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from cxr_explain.audit.cases import AGE_BANDS, patient_numbers, subgroup_columns
 from cxr_explain.audit.rows import SHARES, UNIFORM_SHARES
 from cxr_explain.audit.store import AuditRun
-from cxr_explain.options import ONE_LABEL
 from cxr_explain.pages.viewer.script_data import column
 from cxr_explain.pathologies import canonical_pathology
 
@@ -24,6 +23,8 @@ NOT_LABELLED = -3
 
 OLDEST = 90
 """Years; who is older is shown as being of this age, as there are few of them."""
+
+_LEAST = 1e-12  # of a probability whose log odds are finite
 
 CONTROLS = frozenset(
     {"queue", "shown", "search", "patient", "subject", "side", "state", "agreement", "age", "status"}
@@ -59,7 +60,7 @@ class Listing:
         pathologies: names of the P trained outputs.
         probabilities: (n, P) probabilities; NaN for failures.
         logits: (n, P) log odds, whose sigmoids are the probabilities: the model's logits, unless it is one of
-            which exactly one output is true; NaN for failures.
+            which exactly one output is true, or probabilities are calibrated; NaN for failures.
         points: (P,) operating points as probabilities; NaN where there is none.
         labelled: the Q pathologies with reference labels.
         states: (n, Q) reference labels, in the codes of the manifest.
@@ -113,7 +114,7 @@ class Listing:
             ids=[ids[at] for at in order],
             pathologies=names,
             probabilities=probabilities,
-            logits=_log_odds(probabilities) if run.record.output_kind in ONE_LABEL else logits,
+            logits=logits if run.record.probability_kind == "sigmoid" else _log_odds(probabilities),
             points=np.asarray(points, np.float64),
             labelled=tuple(manifest.pathologies),
             states=np.asarray(manifest.states, np.int8)[rows],
@@ -245,8 +246,8 @@ def _matrix(results: pa.Table, names: Sequence[str], order: NDArray[np.intp]) ->
 
 
 def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(probabilities) - np.log1p(-probabilities))
+    inside = np.clip(probabilities, _LEAST, 1 - _LEAST)  # an isotonic curve, for one, gives 0 and 1
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def _peaks(results: pa.Table, column_name: str, order: NDArray[np.intp]) -> PeakPlaces:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from cxr_explain.audit.notices import not_complete, training_overlap
+from cxr_explain.audit.operating_points.notes import tuning_notes
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.sections import sections_of
 from cxr_explain.audit.sections.headline import Headline
@@ -24,12 +25,14 @@ from cxr_explain.figures.texts import (
     Fact,
     format_probability,
     fusion_text,
+    operating_point_text,
     phantom_texts,
     probability_text,
     ranked_by_text,
     software_text,
     tally,
     training_text,
+    tuning_lines,
     weights_text,
 )
 from cxr_explain.models.loaded import TRAINED_UNKNOWN
@@ -116,6 +119,7 @@ class Overview:
         source: name of the data set.
         counts: how many images, failures and patients, in words.
         headline: what was found; None without statistics.
+        operating_point: what an operating point is.
         facts: titles, and the facts below each: of the data set, the model and the run.
         performance: the estimates of each pathology; None in a report of marked cases.
         curves: the curves of each pathology.
@@ -127,6 +131,7 @@ class Overview:
     source: str
     counts: str
     headline: Headline | None
+    operating_point: str
     facts: tuple[tuple[str, tuple[Fact, ...]], ...]
     performance: Section | None
     curves: tuple[Curves, ...] = field(repr=False)
@@ -146,6 +151,7 @@ class Overview:
             source=run.manifest.source,
             counts=_counts(run, listing),
             headline=Headline.of(statistics) if statistics else None,
+            operating_point=operating_point_text(run.record.tuning),
             facts=(
                 ("Data set", _data(run, listing)),
                 ("Model card", _model(run.record)),
@@ -164,6 +170,7 @@ def _alerts(run: AuditRun, listing: Listing) -> tuple[str, ...]:
     alerts += phantom_texts(listing.phantoms, int(listing.explained.sum()), phantom_only=record.phantom_only)
     alerts += record.model_notes
     alerts += not_complete(len(listing), record.rows)
+    alerts += tuning_notes(run)
     return tuple(alerts)
 
 
@@ -188,16 +195,23 @@ def _data(run: AuditRun, listing: Listing) -> tuple[Fact, ...]:
 
 
 def _model(record: Record) -> tuple[Fact, ...]:
-    points = sum(point is not None for point in record.points.values())
     return (
         ("Model", record.model),
         ("Weights", weights_text(record.weights_sha256)),
         ("Trained on", training_text(record.training_sets, phantom_only=record.phantom_only)),
         (_outputs_title(record), f"{len(record.pathologies)}: {spoken_list(record.pathologies)}"),
-        ("Probability", probability_text(record.output_kind)),
-        ("Operating points", f"{points} of {len(record.pathologies)}, as the weights' authors set them"),
+        ("Probability", probability_text(record.probability_kind)),
+        ("Operating points", _points(record)),
         ("Input", f"{record.input_size} × {record.input_size} pixels, fit: {record.map_settings.fit}"),
     )
+
+
+def _points(record: Record) -> str:
+    """Who set the operating points; of those that were fitted, on what."""
+    points = sum(point is not None for point in record.points.values())
+    if record.tuning is None:
+        return f"{points} of {len(record.pathologies)}, as the weights' authors set them"
+    return "; ".join(tuning_lines(record.tuning, record.operating_points_sha256))
 
 
 def _record(record: Record) -> tuple[Fact, ...]:
@@ -208,7 +222,7 @@ def _record(record: Record) -> tuple[Fact, ...]:
     reading = record.read_settings
     how_read = f"voi: {reading.voi}" + (", as torchxrayvision" if reading.xrv_compatible else "")
     how_read += "; the model sees it equalised" if reading.rendering == "equalised" else ""
-    ranked_by = ranked_by_text(asked.rank_by, record.output_kind)
+    ranked_by = ranked_by_text(asked.rank_by, record.probability_kind)
     return (
         ("Class maps", f"{record.rule_title}{settings} at {record.target_layer}"),
         (

@@ -18,9 +18,9 @@ from cxr_explain.explaining.output_names import PAGE_GENERATOR
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import (
-    OPERATING_POINT,
     Fact,
     fusion_text,
+    operating_point_text,
     phantom_texts,
     probability_text,
     training_text,
@@ -149,8 +149,8 @@ def _facts(explainer: Explainer) -> list[Fact]:
         ("Trained on", training_text(facts.training_sets, phantom_only=facts.phantom_only)),
         ("Method", facts.method_title(2)),
         ("Fusion", fusion_text(facts.map_settings, 2)),
-        ("Probability", probability_text(facts.output_kind)),
-        ("Operating point", OPERATING_POINT),
+        ("Probability", probability_text(facts.probability_kind)),
+        ("Operating point", operating_point_text(facts.tuning)),
         ("Software", f"cxr-explain {facts.package_version}, onnxruntime-web {VERSION}"),
         ("Arithmetic", "float32, by WebAssembly in this browser"),
     ]

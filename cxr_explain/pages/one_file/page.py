@@ -23,10 +23,10 @@ from cxr_explain.figures.methods import methods_of
 from cxr_explain.figures.overlay import BLANK, MAX_OPACITY, fused_overlay
 from cxr_explain.figures.palette import class_styles
 from cxr_explain.figures.texts import (
-    OPERATING_POINT,
     Fact,
     format_probability,
     from_header,
+    operating_point_text,
     phantom_texts,
     probability_text,
     ranked_by_text,
@@ -144,7 +144,7 @@ def _facts(
     explanation: Explanation, radiograph: Radiograph | None, view: str | None, *, phantom: bool
 ) -> list[tuple[str, list[Fact]]]:
     provenance, ranking = explanation.provenance, explanation.ranking
-    ranked_by = ranked_by_text(ranking.by, provenance.output_kind)
+    ranked_by = ranked_by_text(ranking.by, provenance.probability_kind)
     cells = " × ".join(map(str, explanation.maps.shape[1:]))
     method = [
         ("method", provenance.method),
@@ -154,8 +154,8 @@ def _facts(
     ]
     model = [
         *model_facts(provenance),
-        ("probability", probability_text(provenance.output_kind)),
-        ("operating point", OPERATING_POINT),
+        ("probability", probability_text(provenance.probability_kind)),
+        ("operating point", operating_point_text(provenance.tuning)),
     ]
     height, width = explanation.geometry.radiograph_shape
     kind = f"{radiograph.format}, " if radiograph is not None else ""
