@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr_explain.cli import console
+from cxr_explain.cli.audits import LabelsPanel
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import Natural, OutPath, named_path
 from cxr_explain.options import CalibrationKind
@@ -42,9 +43,7 @@ def thresholds(
     tuning: TuningPanel,
     goal: Annotated[str, typer.Option("--for", metavar="GOAL", rich_help_panel="Statistics")],
     calibrate: Annotated[CalibrationKind, typer.Option(rich_help_panel="Statistics")] = "none",
-    uncertain: Annotated[
-        Literal["as-run", "ignore", "zeros", "ones"], typer.Option(rich_help_panel="Statistics")
-    ] = "as-run",
+    labels: LabelsPanel,
     output: OutPath = Path("operating_points.json"),
     rest: Annotated[
         Path | None,
@@ -64,7 +63,7 @@ def thresholds(
             of the other), or cost=10 (the least cost, where a missed finding costs so many false alarms).
         calibrate: how probabilities are calibrated, for each pathology, by a temperature or an isotonic
             curve.
-        uncertain: what an uncertain reference label counts as; as-run is as in the audit.
+        labels: what reference labels count as.
         output: JSON file to write.
         rest: also write the manifest of all other patients, to audit with the operating points.
 
@@ -78,9 +77,9 @@ def thresholds(
     from cxr_explain.reference import write_manifest
 
     part = TuningPart(tuning.split, tuning.fraction, tuning.seed)
-    policy = None if uncertain == "as-run" else uncertain
-    settings = TuningSettings(Goal.parse(goal), part, calibrate, policy)
     opened = AuditRun.open(run)
+    policy = labels.policy(opened.record.policy)
+    settings = TuningSettings(Goal.parse(goal), part, calibrate, policy)
     points = fit_operating_points(opened, settings)
     others = None if rest is None else rest_of(opened, points.known)
     points.save(output)
@@ -105,7 +104,7 @@ def table_of(points: OperatingPoints) -> PlainTable:
     basis = f"{counted(tuning.images, 'image')} of {counted(tuning.patients, 'patient')}"
     title = f"Operating points for {tuning.goal}, fitted on {basis}"
     note = (
-        f"{tuning.part}; uncertain labels: {tuning.policy}. Intervals of 95 %, of the images that the points "
+        f"{tuning.part}; labels counted by policy “{tuning.policy}”. Intervals of 95 %, of the images that the points "
         "were fitted on: on other images sensitivity and specificity are likely a little lower. An operating "
         "point has an interval where it is a quantile, not where it is the best of many."
     )

@@ -18,7 +18,7 @@ from cxr_explain.audit.run import run_audit
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import AuditError, OptionError
 from cxr_explain.explaining.operating_points import OperatingPoints
-from cxr_explain.measures.statistics.calibration import effective_cases, wilson
+from cxr_explain.measures.statistics.intervals import share_estimate
 from cxr_explain.models.base import Outputs
 
 
@@ -66,7 +66,7 @@ def test_sensitivity_and_specificity_are_counted_at_the_point(run: AuditRun, goa
         assert getattr(point, goal.split("=")[0]).value >= 0.9
 
 
-def test_the_intervals_are_wilsons_of_as_many_images_as_the_patients_have(run: AuditRun) -> None:
+def test_the_intervals_are_by_patient_as_those_of_statistics(run: AuditRun) -> None:
     point = fitted(run, "youden", fraction=0.6, seed=3).points[0]
     among = TuningPart(fraction=0.6, seed=3).among(run, ImagesOfRun.of(run))
     rows = [row for row, chosen in zip(run.results.to_pylist(), among, strict=True) if chosen]
@@ -74,9 +74,10 @@ def test_the_intervals_are_wilsons_of_as_many_images_as_the_patients_have(run: A
     called = np.array([expit(row["logit Mass"]) >= point.operating_point for row in there])
     patients = np.unique([run.manifest.patients[row["row"]] for row in there], return_inverse=True)[1]
     assert len(set(patients)) < len(patients)
-    low, high = wilson(called.mean(), effective_cases(called, patients))
-    assert (point.sensitivity.low, point.sensitivity.high) == (low, high)
-    assert low < point.sensitivity.value < high
+    expected = share_estimate(called, patients)
+    assert (point.sensitivity.low, point.sensitivity.high) == (expected.low, expected.high)
+    assert expected.low is not None
+    assert expected.low < point.sensitivity.value < expected.high
 
 
 def test_the_point_of_a_quantile_has_an_interval_and_the_best_of_many_has_none(run: AuditRun) -> None:
@@ -151,7 +152,7 @@ def test_the_file_says_what_it_was_fitted_on_and_names_nobody(run: AuditRun, tmp
     assert (tuning.goal, tuning.part, tuning.policy, tuning.calibrate) == (
         "youden",
         "split=valid",
-        "ignore",
+        "strict",
         "none",
     )
     assert (tuning.images, tuning.patients) == (30, 30)

@@ -47,7 +47,7 @@ def points(**changes: Any) -> OperatingPoints:
         goal="youden",
         calibrate="isotonic",
         part="split=valid",
-        policy="ignore",
+        policy="strict",
         images=100,
         patients=80,
         outputs=3,

@@ -23,8 +23,8 @@ from cxr_explain.explaining.operating_points import (
     refuse_one_label,
 )
 from cxr_explain.explaining.provenance import Tuning
-from cxr_explain.measures.statistics.calibration import effective_cases, wilson
-from cxr_explain.options import CalibrationKind, Uncertain, check_option
+from cxr_explain.measures.statistics.intervals import share_estimate
+from cxr_explain.options import CalibrationKind, LabelPolicy, LabelPolicyLike, check_option
 
 if TYPE_CHECKING:
     from cxr_explain.audit.store import AuditRun
@@ -41,7 +41,7 @@ class TuningSettings:
         goal: what they are chosen for.
         part: the part of the images that they are fitted on.
         calibrate: how probabilities are calibrated, before.
-        policy: what an uncertain reference label counts as; as the audit was asked by default.
+        policy: what reference labels count as; as the audit was asked by default.
         level: confidence level of the intervals, between 0 and 1.
 
     Raises:
@@ -54,7 +54,7 @@ class TuningSettings:
     goal: Goal
     part: TuningPart
     calibrate: CalibrationKind = "none"
-    policy: Uncertain | None = None
+    policy: LabelPolicyLike | None = None
     level: float = 0.95
 
     def __post_init__(self) -> None:
@@ -65,8 +65,8 @@ def fit_operating_points(run: AuditRun, settings: TuningSettings) -> OperatingPo
     """Fit the operating point of each pathology on a part of an audit, and calibrate before where asked.
 
     An operating point lies half-way between two scores of the tuning images; images count as often as they
-    are there. The intervals are those of the share of images at this point, by Wilson, for as many
-    independent images as the patients have. Of the point itself there is one where it is a quantile, that is
+    are there. The intervals are those of the share of images at this point, by patient, as an audit's
+    statistics have them. Of the point itself there is one where it is a quantile, that is
     for a sensitivity or a specificity: the points at which the ends of the interval of that share are
     reached. The point of the largest or least value, for "youden" and "cost", converges too slowly for any
     interval of this kind.
@@ -81,7 +81,6 @@ def fit_operating_points(run: AuditRun, settings: TuningSettings) -> OperatingPo
         OptionError: a model of which exactly one output is true, or a part without an image.
 
     Source:
-        Wilson, J. Am. Stat. Assoc. 22 (1927) 209; Korn and Graubard, Survey Methodology 24 (1998) 193;
         Woodruff, J. Am. Stat. Assoc. 47 (1952) 635, for the interval of a quantile; Abrevaya and Huang,
         Econometrica 73 (2005) 1175, for why that of a maximum is withheld.
 
@@ -103,7 +102,7 @@ def fit_operating_points(run: AuditRun, settings: TuningSettings) -> OperatingPo
     refuse_one_label(record.output_kind)
     images = ImagesOfRun.of(run)
     among = settings.part.among(run, images)
-    policy = settings.policy or record.uncertain
+    policy = LabelPolicy.of(settings.policy or record.policy)
     cases = _with_logits(run)
     points = tuple(
         _fitted(Scored.of(cases, name, policy=policy, among=among), settings) for name in cases.pathologies
@@ -121,7 +120,7 @@ def fit_operating_points(run: AuditRun, settings: TuningSettings) -> OperatingPo
             goal=str(settings.goal),
             calibrate=settings.calibrate,
             part=str(settings.part),
-            policy=policy,
+            policy=policy.name,
             images=int(among.sum()),
             patients=len(np.unique(images.patients[among])),
             outputs=len(points),
@@ -183,9 +182,9 @@ def _fitted(scored: Scored, settings: TuningSettings) -> FittedPoint:
 
 
 def _share(right: NDArray[np.bool_], patients: NDArray[np.intp], level: float) -> ShareWithInterval:
-    """A share of images, with the interval for as many independent images as their patients have."""
-    share = float(right.mean())
-    return ShareWithInterval(share, *wilson(share, effective_cases(right, patients), level=level))
+    """A share of images, with its interval by patient."""
+    found = share_estimate(right, patients, level=level)
+    return ShareWithInterval(float(right.mean()), found.low, found.high)
 
 
 def _interval(
@@ -199,6 +198,8 @@ def _interval(
     if goal.name not in ("sensitivity", "specificity"):
         return None
     share = sensitivity if goal.name == "sensitivity" else specificity
+    if share.low is None:
+        return None
     ends: list[float] = []
     for end in (share.low, share.high):
         reached = found.chosen(replace(goal, value=min(1.0, max(float(end or 0), 1e-9))))
