@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.audit.groups import Group, Pair
+from cxr_explain.audit.groups import Group, GroupPair
 from cxr_explain.measures.statistics.intervals import IndependentCases
 
 _SENSITIVITY, _SPECIFICITY = 1, 2  # places among a pathology's measures
@@ -32,7 +32,7 @@ class GapRanges:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], dict[Group, IndependentCases]] = {}
 
-    def add(self, pair: Pair, pathology: str, group: IndependentCases, others: IndependentCases) -> None:
+    def add(self, pair: GroupPair, pathology: str, group: IndependentCases, others: IndependentCases) -> None:
         """Note what was measured of one pathology in the groups of one column.
 
         Args:

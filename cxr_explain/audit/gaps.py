@@ -25,7 +25,7 @@ from cxr_explain.audit.group_measures import (
     MeanOverPathologies,
     PathologyByGroup,
 )
-from cxr_explain.audit.groups import Pair, pairs_of
+from cxr_explain.audit.groups import GroupPair, pairs_of
 from cxr_explain.measures.statistics.intervals import IndependentCases
 from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of
 from cxr_explain.options import LabelPolicyLike
@@ -98,7 +98,7 @@ class _Compared:
     """Comparisons, gathered so that all intervals are found at one go."""
 
     def __init__(self) -> None:
-        self.few: dict[Pair, dict[str, Any]] = {}
+        self.few: dict[GroupPair, dict[str, Any]] = {}
         self._heads: list[dict[str, Any]] = []
         self._shares: tuple[list[IndependentCases], list[IndependentCases]] = ([], [])
         self._related: list[NDArray[np.float64]] = []
@@ -106,7 +106,7 @@ class _Compared:
 
     def add(
         self,
-        pair: Pair,
+        pair: GroupPair,
         pathology: str | None,
         both: tuple[GroupMeasures, GroupMeasures],
         names: Sequence[str],

@@ -47,7 +47,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class GroupPair:
     """A group, and what it is compared with.
 
     Args:
@@ -79,7 +79,7 @@ class Pairs:
             too few images for `LEAST_PATIENTS` of two classes.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[GroupPair, ...]
     groups_left_out: int = 0
     intersections_left_out: int = 0
 
@@ -144,22 +144,22 @@ def _most_images(columns: Mapping[str, list[Group]]) -> tuple[set[Group], int]:
     return set(ordered[:MOST_GROUPS]), len(ordered[MOST_GROUPS:])
 
 
-def _in_column(groups: list[Group], reference: str | None) -> Iterator[Pair]:
+def _in_column(groups: list[Group], reference: str | None) -> Iterator[GroupPair]:
     if not groups:
         return
     if len(groups) == 2:
         other = max(groups, key=lambda group: (group.value == reference, int(group.images.sum())))
-        yield Pair(next(group for group in groups if group is not other), other)
+        yield GroupPair(next(group for group in groups if group is not other), other)
         return
     known = np.any([group.images for group in groups], axis=0)
     for group in groups:
-        yield Pair(group, Group(known & ~group.images))
+        yield GroupPair(group, Group(known & ~group.images))
         for other in groups:
             if other.value == reference and other is not group:
-                yield Pair(group, other, is_whole=False)
+                yield GroupPair(group, other, is_whole=False)
 
 
-def _intersections(columns: Mapping[str, list[Group]]) -> tuple[list[Pair], int]:
+def _intersections(columns: Mapping[str, list[Group]]) -> tuple[list[GroupPair], int]:
     """The largest groups where two columns meet, but for those that are all of a group of one column."""
     cells = []
     for first, second in combinations([groups for groups in columns.values() if groups], 2):
@@ -179,7 +179,7 @@ def _intersections(columns: Mapping[str, list[Group]]) -> tuple[list[Pair], int]
     for _, one_group, other_group, known in kept:
         images = one_group.images & other_group.images
         group = Group(images, {**one_group.values, **other_group.values})
-        found.append(Pair(group, Group(known & ~images)))
+        found.append(GroupPair(group, Group(known & ~images)))
     return found, len(cells) - len(kept)
 
 

@@ -104,9 +104,9 @@ def table_of(points: OperatingPoints) -> PlainTable:
     basis = f"{counted(tuning.images, 'image')} of {counted(tuning.patients, 'patient')}"
     title = f"Operating points for {tuning.goal}, fitted on {basis}"
     note = (
-        f"{tuning.part}; labels counted by policy “{tuning.policy}”. Intervals of 95 %, of the images that the points "
-        "were fitted on: on other images sensitivity and specificity are likely a little lower. An operating "
-        "point has an interval where it is a quantile, not where it is the best of many."
+        f"{tuning.part}; labels counted by policy “{tuning.policy}”. Intervals of 95 %, of the images that "
+        "the points were fitted on: on other images sensitivity and specificity are likely a little lower. "
+        "An operating point has an interval where it is a quantile, not where it is the best of many."
     )
     return PlainTable(title, _HEADS, list(_rows(points)), note)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cxr_explain.errors import ReferenceLabelError, naming
-from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, LeftOut, case_iou
+from cxr_explain.measures.overlap import CaseMean, EmptyPrediction, NotScored, case_iou
 from cxr_explain.measures.segmentation import Threshold, chexlocalize_threshold, segment
 from cxr_explain.options import check_option
 from cxr_explain.pathologies import PATHOLOGIES, canonical_pathology
@@ -139,7 +139,7 @@ def mean_ious(
     if missing:
         notes += (f"{missing} of {len(references.ids)} radiographs without a prediction: empty masks",)
 
-    def scores(pathology: str) -> Iterator[float | LeftOut]:
+    def scores(pathology: str) -> Iterator[float | NotScored]:
         for image_id in references.ids:
             yield _case_iou(predictions, references, image_id, pathology, empty_prediction)
 
@@ -172,7 +172,7 @@ def hit_rates(
     1.0
     """
     named, notes = _with_output(predicted)
-    found: dict[str, dict[str, float | LeftOut]] = {name: {} for name in named}
+    found: dict[str, dict[str, float | NotScored]] = {name: {} for name in named}
     for image_id, pathology, saliency in maps:
         name = chexlocalize_pathology(pathology)
         if image_id in found.get(name, {}):
@@ -197,7 +197,7 @@ def _stretched(values: Map, samples: int) -> Map:
     return np.asarray(values[lower] + fraction * (values[upper] - values[lower]))
 
 
-def _hit(saliency: ArrayLike, reference: Outline) -> float | LeftOut:
+def _hit(saliency: ArrayLike, reference: Outline) -> float | NotScored:
     if reference.is_empty or not (there := reference.mask()).any():
         return "no reference"
     peak = full_resolution(saliency, reference.shape).argmax()
@@ -205,8 +205,8 @@ def _hit(saliency: ArrayLike, reference: Outline) -> float | LeftOut:
 
 
 def _in_order(
-    hits: Mapping[str, float | LeftOut], references: OutlineSet, pathology: str
-) -> Iterator[float | LeftOut]:
+    hits: Mapping[str, float | NotScored], references: OutlineSet, pathology: str
+) -> Iterator[float | NotScored]:
     for image_id in references.ids:
         empty = references.outline(image_id, pathology).is_empty
         yield hits.get(image_id, "no reference" if empty else "no prediction")
@@ -218,7 +218,7 @@ def _case_iou(
     image_id: str,
     pathology: str,
     empty_prediction: EmptyPrediction,
-) -> float | LeftOut:
+) -> float | NotScored:
     reference = references.outline(image_id, pathology)
     if reference.is_empty:  # most are: nothing is drawn
         return "no reference"

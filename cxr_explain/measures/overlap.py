@@ -24,7 +24,7 @@ from cxr_explain.support.arrays import Map, as_map, as_mask, as_mask_pair, evide
 EmptyPrediction = Literal["left out", "zero"]
 """A reference mask without a predicted one: CheXlocalize leaves the case out; or it counts as a miss."""
 
-LeftOut = Literal["no reference", "no prediction"]
+NotScored = Literal["no reference", "no prediction"]
 """Why a case has no number: its reference mask is empty, or only its predicted mask."""
 
 
@@ -53,7 +53,7 @@ class CaseMean:
     values: tuple[float | None, ...] = field(default=(), repr=False)
 
     @classmethod
-    def over(cls, scores: Iterable[float | LeftOut]) -> CaseMean:
+    def over(cls, scores: Iterable[float | NotScored]) -> CaseMean:
         """The mean over scores, some of which say why they are none.
 
         >>> CaseMean.over([1.0, "no reference", 0.0])
@@ -136,7 +136,7 @@ def mean_iou(
 
 def case_iou(
     prediction: ArrayLike, reference: ArrayLike, *, empty_prediction: EmptyPrediction = "left out"
-) -> float | LeftOut:
+) -> float | NotScored:
     """What one case gives to :func:`mean_iou`.
 
     >>> case_iou([[False]], [[True]]), case_iou([[True]], [[False]])

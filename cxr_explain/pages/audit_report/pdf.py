@@ -55,7 +55,7 @@ _CASES = "Cases"
 Listed = str | int
 """What the contents name: a section by its title, or a case by its place in the listing."""
 
-PlacedBlock = tuple[Block, float]
+BlockOnPage = tuple[Block, float]
 """A block, and how far from the top of its page it begins, in inches."""
 
 _METADATA = {
@@ -168,9 +168,9 @@ def _numbered(figure: Figure, number: int, of: int) -> Figure:
     return figure
 
 
-def _laid_out(blocks: Sequence[Block]) -> list[list[PlacedBlock]]:
+def _laid_out(blocks: Sequence[Block]) -> list[list[BlockOnPage]]:
     """Blocks from the top of as many pages as they take; a table's head again on each page."""
-    pages: list[list[PlacedBlock]] = [[]]
+    pages: list[list[BlockOnPage]] = [[]]
     y, head = _TOP, None
     for at, block in enumerate(blocks):
         head = block if isinstance(block, TableHead) else head if isinstance(block, TableLine) else None
@@ -194,14 +194,14 @@ def _kept(blocks: Sequence[Block]) -> float:
     return height if height < _BOTTOM - _TOP else blocks[0].height
 
 
-def _drawn(placed: Sequence[PlacedBlock]) -> Figure:
+def _drawn(placed: Sequence[BlockOnPage]) -> Figure:
     page = _new_page()
     for block, y in placed:
         block.draw(page, _MARGIN, y)
     return page.figure
 
 
-def _pages_of(laid_out: Sequence[Sequence[PlacedBlock]], cases: Sequence[int]) -> dict[Listed, int]:
+def _pages_of(laid_out: Sequence[Sequence[BlockOnPage]], cases: Sequence[int]) -> dict[Listed, int]:
     """The page of each section, and of each case."""
     sections: dict[Listed, int] = {
         block.text: number
