@@ -116,8 +116,8 @@ def smallest_p(found: Mapping[str, Any]) -> float:
 def p_text(p: float) -> str:
     """A p in words.
 
-    >>> p_text(0.02)
-    '0.020'
+    >>> p_text(0.02), p_text(0.0000001).split()
+    ('0.020', ['<', '0.001'])
     """
     return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
@@ -147,10 +147,9 @@ def _basis(statistics: Mapping[str, Any]) -> Iterator[str]:
         "which come in its order."
     )
     yield (
-        "Patients⁺ and Patients⁻: with a positive and with a negative image; in brackets those of the "
-        f"others. A difference needs {LEAST_PATIENTS} of them in both: of both kinds for AUROC, with a "
-        "positive image for sensitivity, with a negative one for specificity. “All pathologies”: the mean "
-        "over pathologies. "
+        "Patients⁺ and Patients⁻: with a positive and with a negative image; in brackets, of the others. A "
+        f"difference needs {LEAST_PATIENTS} of them in both: of both kinds for AUROC, with a positive image "
+        "for sensitivity, with a negative one for specificity. “All pathologies”: the mean over pathologies. "
         "Any finding missed: the share of images with a finding in which at least one pathology that is "
         "positive lies below its operating point."
     )
