@@ -42,7 +42,9 @@ _COLUMNS = (
     "width", "height", "patient_orientation", "ranking", "map_shape", "class_maps", *THORAX_BOX, _PARTS
 )  # fmt: skip
 _CELLS = COARSE_CELLS**2
-_RING = np.pad(np.zeros((COARSE_CELLS - 2,) * 2, bool), 1, constant_values=True).ravel()
+_BEYOND = np.pad(np.zeros((COARSE_CELLS - 2,) * 2, bool), 1, constant_values=True)
+# Fluid that hides the lower part of a lung lies below the thorax as it is recognised.
+_BEYOND[-1, 1:-1] = False
 _ROUNDING = 1e-9
 
 
@@ -149,10 +151,10 @@ def place_entries(cases: Cases, framed: FramedMaps) -> Iterator[tuple[dict[str, 
     """An entry of the statistics for each pathology with maps, and the function that gives its measures.
 
     The first is of all pathologies together, and has None for a name. "place" is the place outside of the
-    thorax in which peaks most clearly pile up. Of each place "p" is one-sided, that of a share of `PILE` or
-    less, or of an even map's or less: the binomial distribution's, a patient counting by the share of their
-    maps; and, where there are other pathologies, of a share no larger than that of their maps, by Fisher's
-    exact test. The larger of both counts, times the number of places outside of the thorax.
+    thorax, and not below it, in which peaks most clearly pile up. Of each place "p" is one-sided, that of a
+    share of `PILE` or less, or of an even map's or less: the binomial distribution's, a patient counting by
+    the share of their maps; and, where there are other pathologies, of a share no larger than that of their
+    maps, by Fisher's exact test. The larger of both counts, times the number of such places.
 
     Args:
         cases: the images of the audit.
@@ -240,7 +242,7 @@ def _piled(own: _Peaks, others: _Peaks | None, even: NDArray[np.float64]) -> dic
         there = np.ceil(others.shares - _ROUNDING)
         p = np.maximum(p, hypergeom.sf(hits - 1, n + others.patients, hits + there, n))
         beside = others.shares / others.patients
-    at = min(np.flatnonzero(_RING), key=lambda cell: (p[cell], -shares[cell]))
+    at = min(np.flatnonzero(_BEYOND), key=lambda cell: (p[cell], -shares[cell]))
     row, column = divmod(int(at), COARSE_CELLS)
     return {
         "row": row,
@@ -249,7 +251,7 @@ def _piled(own: _Peaks, others: _Peaks | None, even: NDArray[np.float64]) -> dic
         "share": float(shares[at] / n),
         "others": None if beside is None else float(beside[at]),
         "even": float(even[at]),
-        "p": min(1.0, float(p[at]) * int(_RING.sum())),
+        "p": min(1.0, float(p[at]) * int(_BEYOND.sum())),
     }
 
 

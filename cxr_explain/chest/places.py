@@ -96,7 +96,7 @@ def peak_places(
     >>> from cxr_explain.chest.regions import regions_of
     >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
     >>> radiograph = to_radiograph(render(sample_patient(42), size=128))
-    >>> maps = np.zeros((1, 7, 7)); maps[0, 4, 1] = 1
+    >>> maps = np.zeros((1, 7, 7)); maps[0, 3, 2] = 1
     >>> geometry = Geometry.fit_square(radiograph.shape, 224)
     >>> orientation = radiograph.patient_orientation
     >>> print(*peak_places(maps, geometry, regions_of(radiograph), orientation=orientation))

@@ -106,18 +106,14 @@ class ThoraxFrames:
 
 
 def place_in_frame(row: int, column: int) -> str:
-    """A place outside of the thorax in words, by its coarse cell.
+    """Where a coarse cell lies from the thorax, in words.
 
-    >>> place_in_frame(0, 0), place_in_frame(5, 2)
-    ('beyond the upper left corner of the thorax', 'below the thorax')
-    >>> place_in_frame(3, 5)
-    'beside the thorax, on the right'
+    >>> place_in_frame(0, 0), place_in_frame(5, 2), place_in_frame(3, 5), place_in_frame(2, 2)
+    ('upper left corner', 'below', 'right side', 'over it')
     """
     last = COARSE_CELLS - 1
     side = {0: "left", last: "right"}.get(column)
     if row in (0, last):
-        end = "upper" if row == 0 else "lower"
-        if side:
-            return f"beyond the {end} {side} corner of the thorax"
-        return "above the thorax" if row == 0 else "below the thorax"
-    return f"beside the thorax, on the {side}" if side else "over the thorax"
+        beyond, end = ("above", "upper") if row == 0 else ("below", "lower")
+        return f"{end} {side} corner" if side else beyond
+    return f"{side} side" if side else "over it"

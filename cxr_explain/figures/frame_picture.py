@@ -18,7 +18,7 @@ SIDE = 240
 _RAMP = np.array([(16, 18, 28), (74, 84, 110), (196, 120, 60), (255, 226, 120)], np.float64)
 _AT = np.array([0.0, 1.0, 2.5, 5.0])
 """Multiples of an even map at which the colours of the ramp stand."""
-_LINE, _BOX, _DOT = (176, 184, 200), (230, 234, 240), (120, 220, 235)
+_LINE, _BOX, _DOT, _HALO = (176, 184, 200), (230, 234, 240), (120, 220, 235), (16, 18, 28)
 _LARGEST = 0.45  # radius of the dot of all peaks, in coarse cells
 _FINER = 4  # times as many pixels while lines are drawn
 
@@ -71,4 +71,7 @@ def _draw_peaks(draw: ImageDraw.ImageDraw, peaks: NDArray[np.float64]) -> None:
     for row, column in np.argwhere(peaks > 0).tolist():
         radius = max(_LARGEST * cell * float(np.sqrt(peaks[row, column] / total)), 1.0 * _FINER)
         x, y = (column + 0.5) * cell, (row + 0.5) * cell
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=_DOT, width=int(1.5 * _FINER))
+        for colour, width in ((_HALO, 3 * _FINER), (_DOT, int(1.5 * _FINER))):
+            more = (width - 1.5 * _FINER) / 2  # the ring lies in the middle of the halo
+            reach = radius + more
+            draw.ellipse((x - reach, y - reach, x + reach, y + reach), outline=colour, width=width)

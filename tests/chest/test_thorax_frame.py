@@ -95,11 +95,11 @@ def test_a_mirrored_image_is_turned_back() -> None:
 def test_words_of_the_ring() -> None:
     last = COARSE_CELLS - 1
     words = {
-        (0, 0): "beyond the upper left corner of the thorax",
-        (last, last): "beyond the lower right corner of the thorax",
-        (0, 2): "above the thorax",
-        (last, 3): "below the thorax",
-        (2, 0): "beside the thorax, on the left",
-        (2, 2): "over the thorax",
+        (0, 0): "upper left corner",
+        (last, last): "lower right corner",
+        (0, 2): "above",
+        (last, 3): "below",
+        (2, 0): "left side",
+        (2, 2): "over it",
     }
     assert {at: place_in_frame(*at) for at in words} == words

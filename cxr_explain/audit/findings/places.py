@@ -47,6 +47,6 @@ def _text(found: Mapping[str, Any]) -> str:
     whose = "The class maps of all pathologies" if name is None else f"{display_name(name)}: the class maps"
     others = "" if place["others"] is None else f"{place['others']:.0%} for the other pathologies, "
     return (
-        f"{whose} peak in one place outside of the thorax, {place['words']}, in {place['share']:.0%} of "
+        f"{whose} peak in one place outside of the thorax ({place['words']}) in {place['share']:.0%} of "
         f"patients' maps ({others}{place['even']:.0%} for an even map). Is there a marker or another device?"
     ).replace("%", " %")

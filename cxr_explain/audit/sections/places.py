@@ -16,11 +16,14 @@ from cxr_explain.figures.lettering import display_name
 
 _BASIS = (
     "Of the class maps of the ranked pathologies, in the frame of the thorax: the box around it is the same "
-    "in all images. The place is the one of twenty around the box in which peaks most clearly pile up. Left "
-    "and right are the image's; an image that a header says is mirrored is turned back.",
+    "in all images. The place is the one of sixteen above and beside the box in which peaks most clearly "
+    "pile up; “even” is an even map's share of it. Left and right are the image's; an image that a header "
+    "says is mirrored is turned back."
+)
+_PICTURES = (
     "Pictures: the mean of the maps, of which an even map is 1: dark is 0, grey 1, bright 5 and more. The "
     "square is the box around the thorax, with a typical pair of lungs; the area of a ring is the share of "
-    "the peaks in that place.",
+    "the peaks in that place."
 )
 IN_PLACES = ("peak_in_lungs", "peak_outside", "peak_in_place")
 
@@ -32,9 +35,9 @@ def section(statistics: Mapping[str, Any]) -> Section:
         statistics: the statistics of the audit, as `statistics.json` has them.
     """
     title = "Peaks of the class maps"
-    heads = ("Pathology", "Fullest place outside the thorax", "Maps", "Patients", "Even map in that place")
+    heads = ("Pathology", "Place", "Maps", "Patients", "Even")
     found = statistics.get("places", [])
-    basis = [*_BASIS]
+    basis = [_BASIS]
     if found:
         left_out = found[0]
         basis.append(
@@ -46,7 +49,7 @@ def section(statistics: Mapping[str, Any]) -> Section:
         SectionPicture(named(each["pathology"]), each["mean_map"], each["peaks"], _seen_in(each))
         for each in found
     ]
-    return Section("places", title, basis, [table], pictures=pictures)
+    return Section("places", title, basis, [table], pictures=pictures, about_pictures=_PICTURES)
 
 
 def _row(found: Mapping[str, Any]) -> TableRow:
@@ -54,7 +57,7 @@ def _row(found: Mapping[str, Any]) -> TableRow:
     return TableRow(
         (
             named(found["pathology"]),
-            place["words"],
+            place["words"] if place["share"] else "–",
             f"{found['maps']:,}",
             f"{found['patients']:,}",
             f"{place['even']:.3f}",

@@ -90,10 +90,13 @@ class ShownEstimate:
     def spread(self) -> str:
         """The interval in words; '' without one.
 
-        >>> ShownEstimate(0.81234, 0.7, 0.9).spread
-        '0.700–0.900'
+        >>> ShownEstimate(0.81234, 0.7, 0.9).spread, ShownEstimate(0.1, -0.02, 0.3).spread
+        ('0.700–0.900', '-0.020 to 0.300')
         """
-        return "" if self.low is None or self.high is None else f"{self.low:.3f}–{self.high:.3f}"
+        if self.low is None or self.high is None:
+            return ""
+        to = " to " if self.low < 0 else "–"  # a dash before a minus would be read as another number
+        return f"{self.low:.3f}{to}{self.high:.3f}"
 
     @property
     def beneath(self) -> str:
@@ -207,6 +210,7 @@ class Section:
         tables: the tables; one with another title than the section gets a heading.
         notes: further remarks, shown as a list.
         pictures: pictures below the tables, where there is a page to show them.
+        about_pictures: what their colours and lines mean.
     """
 
     key: str
@@ -215,6 +219,7 @@ class Section:
     tables: Sequence[EstimateTable] = ()
     notes: Sequence[str] = ()
     pictures: Sequence[SectionPicture] = ()
+    about_pictures: str = ""
 
     def plain(self) -> Iterator[PlainTable]:
         """The tables that have a row as plain text, with the basis below the last."""

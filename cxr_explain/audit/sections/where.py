@@ -15,6 +15,9 @@ REGION_WORDS = {
 }
 """Keys of a share of the saliency, in words."""
 
+QUANTILES = {"0.05": "5 %", "0.5": "Median", "0.95": "95 %"}
+"""Of the shares, and the heads of their columns."""
+
 IN_WHERE = ("mean", "uniform", "above_uniform")
 
 
@@ -25,7 +28,7 @@ def section(statistics: Mapping[str, Any]) -> Section:
         statistics: the statistics of the audit, as `statistics.json` has them.
     """
     title = "Where the model looks"
-    heads = ("Saliency", "Images", "Patients", NOT_ESTIMABLE.capitalize(), "Median", "5 % to 95 %", "Flagged")
+    heads = ("Saliency", "Images", "Patients", NOT_ESTIMABLE.capitalize(), *QUANTILES.values(), "Flagged")
     rows = [_row(found) for found in statistics["where"]]
     flagged_from = next((found["flagged_from"] for found in statistics["where"]), 0.25)
     basis = (
@@ -38,15 +41,12 @@ def section(statistics: Mapping[str, Any]) -> Section:
 
 
 def _row(found: Mapping[str, Any]) -> TableRow:
-    quantiles = found["quantiles"]
-    spread = f"{_share(quantiles['0.05'])} to {_share(quantiles['0.95'])}"
     counts = (f"{found[key]:,}" for key in ("images", "patients", "missing"))
     return TableRow(
         (
             REGION_WORDS.get(found["share"], found["share"]),
             *counts,
-            _share(quantiles["0.5"]),
-            spread,
+            *(_share(found["quantiles"][level]) for level in QUANTILES),
             f"{found['flagged']:,}",
         ),
         tuple(ShownEstimate.of(found[key]) for key in ("estimate", *IN_WHERE[1:])),

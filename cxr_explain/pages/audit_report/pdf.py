@@ -307,4 +307,6 @@ def _section(section: Section, *, listed: bool = True) -> Iterator[Block]:
         head = TableHead(table, _ROOM)
         yield head
         yield from (TableLine(row, head) for row in table.rows)
-    yield from picture_rows(section.pictures, _ROOM)
+    if section.pictures:
+        yield Paragraph(section.about_pictures, _ROOM)
+        yield from picture_rows(section.pictures, _ROOM)

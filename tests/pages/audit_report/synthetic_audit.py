@@ -294,7 +294,7 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
              "peaks": [[2 * (row == 1) + (row == column) for column in range(6)] for row in range(6)],
              "even": [[0.0278] * 6] * 6,
              "mean_map": [[1 + 0.1 * (row + column) for column in range(24)] for row in range(24)],
-             "place": {"row": 0, "column": 0, "words": "beyond the upper left corner of the thorax",
+             "place": {"row": 0, "column": 0, "words": "upper left corner",
                        "share": 0.1, "others": None if name is None else 0.05, "even": 0.0278, "p": 1.0},
              "without_thorax": 1, "without_peak": 0,
              "estimates": {key: estimate() for key in ("peak_in_lungs", "peak_outside", "peak_in_place")}}
