@@ -100,13 +100,13 @@ def test_the_curve_is_scikit_learns() -> None:
 
 
 def test_groups_widen_the_interval_of_the_curve() -> None:
-    there = np.repeat([True, False, True, False, False], 8)
+    there = np.repeat([True, False, True, False, False, True, False, False, True, False], 8)
     alone, together = (
-        calibration_curve(np.full(40, 0.4), there, groups=groups)[0]
-        for groups in (None, np.repeat(np.arange(5), 8).tolist())
+        calibration_curve(np.full(80, 0.4), there, groups=groups)[0]
+        for groups in (None, np.repeat(np.arange(10), 8).tolist())
     )
-    assert (alone.observed_low, alone.observed_high) == pytest.approx(wilson(0.4, 40))
-    low, high = wilson(0.4, 5)
+    assert (alone.observed_low, alone.observed_high) == pytest.approx(wilson(0.4, 80))
+    low, high = wilson(0.4, 10)
     assert together.observed_low is not None
     assert together.observed_high is not None
     assert together.observed_low < low  # by Student's t
@@ -114,8 +114,9 @@ def test_groups_widen_the_interval_of_the_curve() -> None:
 
 
 def test_a_bin_of_few_groups_has_no_interval() -> None:
-    four = calibration_curve(np.full(8, 0.4), np.arange(8) < 3, groups=np.repeat(np.arange(4), 2).tolist())[0]
-    assert (four.observed, four.observed_low, four.observed_high) == (0.375, None, None)
+    groups = np.repeat(np.arange(7), 2).tolist()
+    seven = calibration_curve(np.full(14, 0.4), np.arange(14) < 7, groups=groups)[0]
+    assert (seven.observed, seven.observed_low, seven.observed_high) == (0.5, None, None)
 
 
 def slow_error_by_chance(chances: list[float], there: list[bool], groups: list[int], bins: int) -> float:

@@ -56,13 +56,13 @@ def test_the_interval_and_the_p_of_a_mean_are_students(values: list[float]) -> N
 
 
 def slow_freedom(found: LeftOut) -> float:
-    """1.5 (sum d^2)^2 / sum d^4 blocks count, and no more than those that move the statistic."""
+    """1.6 (sum d^2)^2 / sum d^4 blocks count, and no more than those that move the statistic."""
     without = found.without[0].tolist()
     mean = sum(without) / len(without)
     second = sum((each - mean) ** 2 for each in without)
     fourth = sum((each - mean) ** 4 for each in without)
     moving = sum(each != found.value[0] for each in without)
-    return max(min(1.5 * second**2 / fourth, moving) - 1, 1)
+    return max(min(1.6 * second**2 / fourth, moving) - 1, 1)
 
 
 def test_a_paired_difference_is_the_mean_of_differences() -> None:
@@ -81,7 +81,7 @@ def test_a_paired_difference_is_the_mean_of_differences() -> None:
 def test_few_patients_decide_few_degrees_of_freedom() -> None:
     values = np.zeros(100)
     values[:3] = 1.0
-    assert means(values, np.arange(100)).degrees_of_freedom[0] == pytest.approx(3.7, abs=0.4)
+    assert means(values, np.arange(100)).degrees_of_freedom[0] == pytest.approx(4.0, abs=0.5)
     assert means(np.random.default_rng(0).normal(size=100), np.arange(100)).degrees_of_freedom[0] > 30
 
 
