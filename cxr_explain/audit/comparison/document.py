@@ -21,7 +21,7 @@ from cxr_explain.figures.texts import phantom_texts
 from cxr_explain.measures.statistics.holm import holm
 from cxr_explain.options import LabelPolicyLike
 from cxr_explain.support.plain_table import PlainTable
-from cxr_explain.support.prose import counted
+from cxr_explain.support.prose import counted, listed
 from cxr_explain.support.strict_json import with_digest
 
 COMPARISON_SCHEMA = "cxr-explain/comparison/1"
@@ -108,7 +108,7 @@ def compare_runs(
     >>> found.document["images"], found.document["ranking"]["first"]["value"]
     (2, 1.0)
     >>> [each["what"] for each in found.document["differ_in"]]
-    ['target layer', 'rule title', 'method']
+    ['rule title', 'method']
     """
     tell = progress or (lambda _: None)
     found = matched(a, b, policy=policy)
@@ -159,15 +159,16 @@ def _about(run: AuditRun) -> dict[str, Any]:
 
 
 def _notes(found: MatchedRuns) -> Iterator[str]:
-    """What a reader must know of each audit."""
+    """What a reader must know of each audit, or of both."""
+    said: dict[str, list[str]] = {}
     for name, run in found.runs._asdict().items():
         record = run.record
-        done = len(run.columns(["row"])) + len(run.failures)
         phantoms = run.columns(["phantom"])["phantom"].to_pylist()
-        said = (
+        for note in (
             *training_overlap(record.training_sets, record.manifest_source),
             *phantom_texts(sum(phantoms), len(phantoms), phantom_only=record.phantom_only),
             *record.model_notes,
-            *not_complete(done, record.rows),
-        )
-        yield from (f"{name.upper()}: {note}" for note in said)
+            *not_complete(len(phantoms) + len(run.failures), record.rows),
+        ):
+            said.setdefault(note, []).append(name.upper())
+    yield from (f"{listed(names)}: {note}" for note, names in said.items())

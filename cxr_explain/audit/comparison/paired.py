@@ -16,6 +16,9 @@ from cxr_explain.measures.statistics.jackknife import leave_out
 PairedCell = dict[str, Any]
 """A statistic of both, "a" and "b"; the "difference", its "low", "high" and "p"; why they are "withheld"."""
 
+WITHHELD = dict.fromkeys(("low", "high", "p"))
+"""What a difference does not have where it is not known how sure it is."""
+
 
 def paired(a: RestingStatistics, b: RestingStatistics, groups: int, *, level: float) -> Iterator[PairedCell]:
     """Each statistic of both audits, their difference, its interval, and the p of there being none.
@@ -39,9 +42,9 @@ def paired(a: RestingStatistics, b: RestingStatistics, groups: int, *, level: fl
     for at, bases in enumerate(zip(a.bases, b.bases, strict=True)):
         values = {"a": one.value[at], "b": other.value[at], "difference": apart.value[at]}
         why = _withheld(bases, apart.value[at], low[at])
-        held = dict.fromkeys(("low", "high", "p"), np.nan)
-        sure = {"low": low[at], "high": high[at], "p": p[at]} if why is None else held
-        yield {key: number(value) for key, value in (values | sure).items()} | {"withheld": why}
+        sure = {"low": low[at], "high": high[at], "p": p[at]}
+        cell: PairedCell = {key: number(value) for key, value in (values | sure).items()}
+        yield cell | ({} if why is None else WITHHELD) | {"withheld": why}
 
 
 def _withheld(bases: tuple[Basis, Basis], difference: float, low: float) -> str | None:

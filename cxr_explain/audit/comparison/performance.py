@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_explain.audit.comparison.matching import MatchedRuns
-from cxr_explain.audit.comparison.paired import paired
+from cxr_explain.audit.comparison.paired import WITHHELD, paired
 from cxr_explain.audit.measures import Measure, Scored
 
 COMPARED: tuple[Measure, ...] = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier")
 """The calibration error is not among them: it is biased, and more so where a model is better calibrated."""
+
+_OF_BOTH_KINDS: tuple[Measure, ...] = ("ppv", "npv")
+"""A difference of these hangs on the rarer kind of patients, too: with fewer than 10 of them, nominal 95 %
+intervals of an NPV held the truth in 73 to 90 % of simulated audits."""
 
 
 def performance_of(found: MatchedRuns, *, level: float) -> list[dict[str, Any]]:
@@ -27,14 +31,19 @@ def performance_of(found: MatchedRuns, *, level: float) -> list[dict[str, Any]]:
     entries = []
     for name in found.pathologies:
         a, b = (Scored.of(cases, name, policy=found.policy) for cases in found.cases)
-        cells = paired(a.measured(*COMPARED), b.measured(*COMPARED), found.groups, level=level)
+        one, other = (each.measured(*COMPARED) for each in (a, b))
+        cells = dict(zip(COMPARED, paired(one, other, found.groups, level=level), strict=True))
+        few = one.bases[COMPARED.index("auroc")].lacks
+        for measure in _OF_BOTH_KINDS if few else ():
+            if cells[measure]["difference"] is not None:
+                cells[measure] |= WITHHELD | {"withheld": few}
         entries.append(
             {
                 "pathology": name,
                 **a.counts,
                 "operating_points": {"a": a.operating_point, "b": b.operating_point},
                 "calls": _calls(a, b),
-                "differences": dict(zip(COMPARED, cells, strict=True)),
+                "differences": cells,
             }
         )
     return entries

@@ -19,8 +19,9 @@ ALPHA = 0.05
 LOW_IS_GOOD = frozenset({"brier"})
 
 TOO_FEW = (
-    f"too few patients have a reference label (an area under a curve needs {LEAST_PATIENTS} positive and "
-    f"{LEAST_PATIENTS} negative ones, a share of images {LEAST_FOR_SHARES})"
+    "too few patients have a reference label (areas under curves and predictive values need "
+    f"{LEAST_PATIENTS} positive and {LEAST_PATIENTS} negative ones, a sensitivity {LEAST_FOR_SHARES} "
+    "positive ones)"
 )
 """Why a difference has no interval and no p, as a rule."""
 
@@ -78,7 +79,9 @@ def _models(document: Document) -> Iterator[str]:
 def _both_values(each: Mapping[str, str]) -> str:
     """What both have, where that is short."""
     values = each["a"], each["b"]
-    return f" ({' and '.join(values)})" if max(map(len, values)) <= _SHORT else ""
+    return (
+        f" ({' and '.join(value or 'none' for value in values)})" if max(map(len, values)) <= _SHORT else ""
+    )
 
 
 def _images(document: Document) -> Iterator[str]:
@@ -144,21 +147,24 @@ def sentence_of(found: OneDifference) -> str:
 def number_text(value: float | None) -> str:
     """A number in words.
 
-    >>> number_text(-0.25), number_text(None)
-    ('−0.250', 'not estimable')
+    >>> number_text(-0.25), number_text(0.99999), number_text(1.0), number_text(None)
+    ('−0.250', '>0.999', '1.000', 'not estimable')
     """
-    return NOT_ESTIMABLE if value is None else f"{value:.3f}".replace("-", "−")
+    if value is None:
+        return NOT_ESTIMABLE
+    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}".replace("-", "−")
 
 
 def signed_text(value: float | None) -> str:
     """A difference in words, with its sign.
 
-    >>> signed_text(0.25), signed_text(-0.25), signed_text(0.0), signed_text(None)
-    ('+0.250', '−0.250', '0.000', 'not estimable')
+    >>> signed_text(0.25), signed_text(-0.25), signed_text(-0.00042), signed_text(0.0), signed_text(None)
+    ('+0.250', '−0.250', '−0.00042', '0', 'not estimable')
     """
     if value is None:
         return NOT_ESTIMABLE
-    return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
+    text = f"{value:+.3f}" if abs(value) >= 0.01 else f"{value:+.2g}"
+    return text.replace("-", "−") if value else "0"
 
 
 def p_text(p: float | None) -> str:
@@ -228,7 +234,7 @@ def _cases(document: Document) -> Iterator[str]:
 
 def _in_case(case: Mapping[str, Any]) -> str:
     if "pathology" not in case:
-        return f" (correlation {signed_text(case['correlation'])})"
+        return f" (correlation {number_text(case['correlation'])})"
     return f" ({display_name(case['pathology'])}: {probabilities_text(case)})"
 
 

@@ -23,7 +23,6 @@ from cxr_explain.audit.comparison.words import (
     mean_text,
     number_text,
     p_text,
-    signed_text,
 )
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
@@ -130,7 +129,7 @@ def comparison_page(found: RunComparison) -> str:
         pictures=pictures,
         phantoms=_are_phantoms(found.runs.a),
         mean=mean_text,
-        signed=signed_text,
+        number=number_text,
         too_few=TOO_FEW,
         style=style,
         policy=f"default-src 'none'; img-src data:; style-src {allowed(style)}; {_NOTHING_ELSE}",
@@ -146,7 +145,7 @@ def table_of(measure: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Dif
         rows: pathologies with their differences.
 
     >>> cell = {"a": 0.8, "b": 0.6, "difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.01, "p_adjusted": 0.2}
-    >>> table = table_of("auroc", [("Mass", cell)])
+    >>> table = table_of("auroc", [("Mass", cell | {"withheld": None})])
     >>> table.title, table.scale, [round(each, 1) for each in table.rows[0].drawn]
     ('AUROC', 0.5, [0.4, 0.2, 0.6])
     """
