@@ -22,8 +22,8 @@ from cxr_explain.support.prose import signed
 
 _CASES = {
     "auroc": {"agreement": "disagrees"},
-    "sensitivity": {"agreement": "disagrees", "state": "1"},
-    "specificity": {"agreement": "disagrees", "state": "0"},
+    "sensitivity": {"agreement": "disagrees", "state": "positive"},
+    "specificity": {"agreement": "disagrees", "state": "negative"},
 }
 """The list's filter for images that count against a group, by measure."""
 

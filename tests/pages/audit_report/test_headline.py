@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from asking import until
 from synthetic_audit import SyntheticAudit, statistics
 
 from cxr_explain.audit.document import Statistics
@@ -57,6 +60,37 @@ def test_each_finding_says_what_it_rests_on(page: str) -> None:
         "AUROC 95 % interval 0.450 to 0.600; 40 positive patients; 260 negative patients; adjusted p = 0.002"
         in page
     )
+
+
+@pytest.mark.browser
+def test_the_list_obeys_the_address_of_every_kind_of_finding(
+    opened: Callable[..., Any], audit: SyntheticAudit, tmp_path: Path
+) -> None:
+    found, subject = statistics(audit), audit.labelled[0]
+    asked: list[dict[str, str]] = [
+        {"queue": "disagreements", "subject": subject},
+        {"subject": subject, "side": "above", "state": "negative"},
+        {"subject": subject, "side": "below", "state": "positive"},
+        {"view": "PA", "subject": subject, "agreement": "disagrees", "state": "negative"},
+        {"queue": "outside"},
+        {"queue": "edges"},
+        {"queue": "failures", "view": "PA"},
+        {"age": "60-79", "subject": subject},
+        {"patient": audit.results["image_id"][0].as_py()},
+    ]
+    (first, *_) = found["findings"]["found"]
+    found["findings"]["found"] = [first | {"cases": each} for each in asked]
+    folder = build_report(audit, tmp_path / "report", cases=1, statistics=found).parent
+    page = opened(folder, "#overview")
+    links = page.locator("#view-overview .findings ol").first.locator("xpath=../..").locator("a")
+    addresses = [link.get_attribute("href") for link in links.all()]
+    for each, address in zip(asked, addresses, strict=False):
+        page.evaluate(f"location.hash = {address!r}")
+        until(page, "!document.getElementById('view-cases').hidden")
+        page.wait_for_timeout(100)
+        assert page.locator("#address-note").inner_text() == "", each
+        for name in each.keys() & {"queue", "side", "state", "agreement", "patient"}:
+            assert page.locator(f"#{name}").input_value() == each[name]
 
 
 def test_a_report_without_statistics_has_no_headline(tmp_path: Path) -> None:
