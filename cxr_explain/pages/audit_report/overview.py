@@ -230,7 +230,7 @@ def _record(record: Record) -> tuple[Fact, ...]:
             f"K = {asked.top_k}, ranked by {ranked_by}{above}",
         ),
         ("Fusion", f"FM-G-CAM, {fusion}" if maps.fused else fusion),
-        ("Reference labels", f"{record.policy.name}: {record.policy.words()}"),
+        ("Labels count as", f"{record.policy.name}: {record.policy.words()}"),
         ("Reading", how_read),
         ("Lungs and thorax", _regions(record)),
         ("Software", f"{software_text(record)}, {maps.dtype}"),
