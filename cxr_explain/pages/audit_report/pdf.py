@@ -22,7 +22,7 @@ from cxr_explain.figures.output import own_style
 from cxr_explain.figures.page import HEADING, SMALL, Block, Page
 from cxr_explain.figures.palette import ALERT, INK, QUIET
 from cxr_explain.figures.pdf_fonts import truetype_outlines
-from cxr_explain.figures.style import BODY, LIGHT, Style
+from cxr_explain.figures.style import BODY, LIGHT
 from cxr_explain.figures.texts import DISCLAIMER
 from cxr_explain.pages.audit_report.contents import Contents, reason_of
 from cxr_explain.pages.audit_report.overview import Overview
@@ -46,10 +46,10 @@ _WIDTH, _HEIGHT = 1754 / _DPI, 1240 / _DPI  # inches of A4, in whole pixels
 _MARGIN = 0.5
 _ROOM = _WIDTH - 2 * _MARGIN
 _TOLD_EVERY = 10
-_TOP, _FOOT = _MARGIN + 0.25, 0.3
+_TOP, _FOOT = _MARGIN + 0.25, 0.22
 _BOTTOM = _HEIGHT - _MARGIN
 _LOWEST = _HEIGHT - _FOOT  # for a figure, above the page's number
-_SMALLEST_SIZE = 4.0  # points
+_SMALLEST_SIZE, _NEXT_SIZE = 4.0, 0.96  # points, and the share by which letters become smaller at least
 _CASES = "Cases"
 
 Listed = str | int
@@ -129,9 +129,12 @@ def _case(run: AuditRun, contents: Contents, image: int) -> Figure:
     position = int(contents.listing.positions[image])
     try:
         case = run.case(position)
-        figure = _figure(case, LIGHT)
-        if (height := figure.get_figheight()) > _LOWEST:  # its lengths follow the size of its letters
-            figure = _figure(case, replace(LIGHT, size=max(BODY * _LOWEST / height, _SMALLEST_SIZE)))
+        size = BODY
+        figure = _figure(case, size)
+        while (height := figure.get_figheight()) > _LOWEST and size > _SMALLEST_SIZE:
+            # Its lengths follow the size of its letters; but images may take the room that comes free.
+            size = max(size * min(_LOWEST / height, _NEXT_SIZE), _SMALLEST_SIZE)
+            figure = _figure(case, size)
         return _on_paper(figure)
     except CxrExplainError as error:
         title = Title(contents.listing.ids[image], _ROOM)
@@ -139,13 +142,13 @@ def _case(run: AuditRun, contents: Contents, image: int) -> Figure:
         return _drawn(_laid_out([title, reason])[0])
 
 
-def _figure(case: StoredCase, style: Style) -> Figure:
+def _figure(case: StoredCase, size: float) -> Figure:
     return draw_explanation(
         case.explanation,
         case.radiograph(),
         reference_labels=case.reference_labels,
         dpi=_DPI,
-        style=replace(style, missing_letters="number"),
+        style=replace(LIGHT, size=size, missing_letters="number"),
     )
 
 
@@ -235,7 +238,10 @@ def _overview(contents: Contents, pages: Mapping[Listed, int]) -> Iterator[Block
         (each.text, each.text) for each in body if isinstance(each, Title) and each.listed
     ]
     cases = _cases_listed(contents)
-    yield from _contents([*listed, *([(_CASES, _CASES)] if cases else [])], pages, 3)
+    if listed:
+        yield from _contents([*listed, *([(_CASES, _CASES)] if cases else [])], pages, 3)
+    if contents.marked is not None:
+        yield Title("The audit", _ROOM)
     yield FactLists(overview.facts, _ROOM, label_width=1.0)
     yield from body
     yield from _contents(cases, pages, 1 if contents.marked else 3, title=_CASES)
@@ -273,7 +279,8 @@ def _contents(
     if listed:
         yield Title(title, _ROOM, listed=title == _CASES)
     for at in range(0, len(listed), columns):
-        yield ContentsLine(listed[at : at + columns], pages, _ROOM, columns)
+        is_last = at + columns >= len(listed)
+        yield ContentsLine(listed[at : at + columns], pages, _ROOM, columns, space_below=0.12 * is_last)
 
 
 def _marked(marked: Marked) -> Iterator[Block]:

@@ -118,14 +118,19 @@ class ContentsLine:
         pages: the pages, which may be filled in until it is drawn.
         width: width of the block in inches.
         columns: number of columns.
+        space_below: inches that are left empty below it.
     """
 
     entries: Sequence[tuple[str, Any]]
     pages: Mapping[Any, int]
     width: float
     columns: int
+    space_below: float = 0.0
 
-    height: float = field(default=0.17, init=False)
+    @property
+    def height(self) -> float:
+        """Height in inches."""
+        return 0.17 + self.space_below
 
     def draw(self, page: Page, x: float, y: float) -> None:
         """Draw from the top left corner."""

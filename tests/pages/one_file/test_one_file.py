@@ -312,7 +312,7 @@ def test_what_the_model_did_not_see_is_marked(
     assert page.locator("#marks .unseen").count() == 1
     page.get_by_label("Not seen by the model").uncheck()
     assert page.locator("#marks .unseen").count() == 0
-    assert "No reference boxes for this image" in page.locator("#look-note").inner_text()
+    assert "No reference boxes or outlines for this image" in page.locator("#look-note").inner_text()
     assert page.locator("th").all_text_contents()[:4] == [
         "Layer",
         "Pathology",
