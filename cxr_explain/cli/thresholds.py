@@ -77,9 +77,9 @@ def thresholds(
     from cxr_explain.reference import write_manifest
 
     part = TuningPart(tuning.split, tuning.fraction, tuning.seed)
+    aim = Goal.parse(goal)
     opened = AuditRun.open(run)
-    policy = labels.policy(opened.record.policy)
-    settings = TuningSettings(Goal.parse(goal), part, calibrate, policy)
+    settings = TuningSettings(aim, part, calibrate, labels.policy(opened.record.policy))
     points = fit_operating_points(opened, settings)
     others = None if rest is None else rest_of(opened, points.known)
     points.save(output)
@@ -104,9 +104,9 @@ def table_of(points: OperatingPoints) -> PlainTable:
     basis = f"{counted(tuning.images, 'image')} of {counted(tuning.patients, 'patient')}"
     title = f"Operating points for {tuning.goal}, fitted on {basis}"
     note = (
-        f"{tuning.part}; labels counted by policy “{tuning.policy}”. Intervals of 95 %, of the images that "
-        "the points were fitted on: on other images sensitivity and specificity are likely a little lower. "
-        "An operating point has an interval where it is a quantile, not where it is the best of many."
+        f"{tuning.part}; reference labels: {tuning.policy}. Intervals of 95 %, of the images that the points "
+        "were fitted on: on other images sensitivity and specificity are likely a little lower. An operating "
+        "point has an interval where it is a quantile, not where it is the best of many."
     )
     return PlainTable(title, _HEADS, list(_rows(points)), note)
 

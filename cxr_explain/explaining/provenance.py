@@ -20,7 +20,7 @@ class Tuning:
         goal: what for: "youden", "sensitivity=0.9", "specificity=0.9" or "cost=10".
         calibrate: how probabilities were calibrated.
         part: part of the audit's images, such as "split=valid" or "fraction=0.3, seed=0" of the patients.
-        policy: name of the policy by which reference labels counted, see `LabelPolicy`.
+        policy: what reference labels counted as, by the name of `LabelPolicy`.
         images: number of the tuning images.
         patients: number of their patients.
         outputs: number of pathologies of the model.

@@ -48,7 +48,7 @@ NOT_RUN_PYTHON = {
 }
 """Python that is only compiled, and its imports resolved, by a part of its text, and why."""
 
-SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 "}
+SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 ", "--n 100 ": "--n 9 "}
 """What is made smaller to run here."""
 
 SHORTER_PYTHON = {"size=512": "size=256", "models.vit_b_16(": "models.vit_b_32("}
