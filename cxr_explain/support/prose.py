@@ -39,6 +39,17 @@ def signed(number: float) -> str:
     return f"{number:+.3f}".replace("-", "−")
 
 
+def p_text(p: float | None) -> str:
+    """A p in words, with its relation.
+
+    >>> p_text(0.0421), p_text(3e-7), p_text(1.0), p_text(None)
+    ('= 0.042', '< 0.0001', '= 1', '–')
+    """
+    if p is None:
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
 def paragraph(sentences: Iterable[str]) -> str:
     """Sentences on one line; those that are empty are left out, and a full stop ends each.
 

@@ -11,7 +11,7 @@ from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.measures.statistics.basis import LEAST_FOR_SHARES, LEAST_PATIENTS
 from cxr_explain.support.plain_table import PlainTable
-from cxr_explain.support.prose import counted, listed
+from cxr_explain.support.prose import counted, listed, p_text
 
 ALPHA = 0.05
 """A difference is called clear where its adjusted p is below."""
@@ -165,17 +165,6 @@ def signed_text(value: float | None) -> str:
         return NOT_ESTIMABLE
     text = f"{value:+.3f}" if abs(value) >= 0.01 else f"{value:+.2g}"
     return text.replace("-", "−") if value else "0"
-
-
-def p_text(p: float | None) -> str:
-    """A p in words, with its relation.
-
-    >>> p_text(0.0421), p_text(3e-7), p_text(1.0), p_text(None)
-    ('= 0.042', '< 0.0001', '= 1', '–')
-    """
-    if p is None:
-        return "–"
-    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
 
 
 def _agreement(document: Document) -> Iterator[str]:

@@ -9,7 +9,7 @@ from cxr_explain.audit.groups import MOST_GROUPS, MOST_INTERSECTIONS
 from cxr_explain.audit.sections.tables import BY_LABEL, EstimateTable, Section, ShownEstimate, TableRow
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
-from cxr_explain.support.prose import counted, signed
+from cxr_explain.support.prose import counted, p_text, signed
 
 ALL_PATHOLOGIES = "All pathologies"
 
@@ -99,7 +99,7 @@ def _gap_table(
 def _gap_row(found: Mapping[str, Any]) -> TableRow:
     patients = [f"{found[key]:,} ({found['others'][key]:,})" for key in _COUNTS]
     name = ALL_PATHOLOGIES if found["pathology"] is None else display_name(found["pathology"])
-    heads = (name, found["value"], p_text(smallest_p(found)), *patients)
+    heads = (name, found["value"], p_text(smallest_p(found)).removeprefix("= "), *patients)
     return TableRow(heads, tuple(ShownDifference.of(found["estimates"].get(key)) for key in IN_GAPS))
 
 
@@ -111,15 +111,6 @@ def smallest_p(found: Mapping[str, Any]) -> float:
     """
     known = [each["p"] for each in found["estimates"].values() if each["p"] is not None]
     return min(1.0, len(known) * min(known)) if known else 1.0
-
-
-def p_text(p: float) -> str:
-    """A p in words.
-
-    >>> p_text(0.02), p_text(0.0000001).split()
-    ('0.020', ['<', '0.001'])
-    """
-    return "<\u00a00.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _range_table(found: Sequence[Mapping[str, Any]]) -> EstimateTable:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Self
-from urllib.parse import quote, urlencode
 
-from cxr_explain.audit.sections.tables import ShownEstimate
+from cxr_explain.audit.sections.tables import ShownEstimate, list_address
 from cxr_explain.errors import legible
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import format_probability
 from cxr_explain.support.markdown import as_text
-from cxr_explain.support.prose import counted, listed
+from cxr_explain.support.prose import counted, listed, p_text
 
 TITLE = "What this audit found"
 
@@ -72,11 +71,11 @@ class ShownFinding:
         parts = [" ".join([*filter(None, [found["estimate"].get("of")]), interval])]
         parts += [counted(n, noun.removesuffix("s"), noun) for noun, n in found["counts"].items()]
         if found["p_adjusted"] is not None:
-            parts.append(f"adjusted p {_probability(found['p_adjusted'])}")
+            parts.append(f"adjusted p {p_text(found['p_adjusted'])}")
         return cls(
             text=found["text"],
             basis="; ".join(parts),
-            address=_address(found["cases"]),
+            address=list_address(found["cases"]) if found["cases"] else "",
             images=f"Images: {_some(found['images'], 'other')}." if found["images"] else "",
         )
 
@@ -177,15 +176,11 @@ def _first_cases(cases: Sequence[Mapping[str, Any]]) -> FindingGroup:
             f"{each['image']}: labelled {'with' if each['positive'] else 'without'} "
             f"{display_name(each['pathology'])}, probability {format_probability(each['probability'])}.",
             f"{100 * each['chance']:.0f} % of the labels of others at such a probability say so",
-            _address({"subject": each["pathology"], "search": each["image"]}),
+            list_address({"subject": each["pathology"], "search": each["image"]}),
         )
         for each in cases
     ]
     return FindingGroup("Which cases should be opened first?", shown)
-
-
-def _address(filters: Mapping[str, str]) -> str:
-    return f"#cases?{urlencode(filters, quote_via=quote)}" if filters else ""
 
 
 def _wrapped(text: str, mark: str) -> list[str]:
@@ -205,7 +200,3 @@ def _some(names: Sequence[str], noun: str) -> str:
     """The first six, and how many others there are."""
     rest = len(names) - _NAMED
     return listed([*names[:_NAMED], *([counted(rest, noun)] if rest > 0 else [])])
-
-
-def _probability(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"

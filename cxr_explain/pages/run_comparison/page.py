@@ -22,7 +22,6 @@ from cxr_explain.audit.comparison.words import (
     head_of,
     mean_text,
     number_text,
-    p_text,
 )
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OutputError
@@ -30,6 +29,7 @@ from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import training_text, weights_text
 from cxr_explain.pages.run_comparison.pictures import CasePictures
 from cxr_explain.pages.templating import allowed, environment
+from cxr_explain.support.prose import p_text
 from cxr_explain.support.whole_file import output_errors, write_together
 
 PAGE, NUMBERS = "index.html", "comparison.json"
