@@ -249,3 +249,19 @@ def test_another_rendering_is_refused(read: Any) -> None:
 def test_settings_without_it_are_kept_as_before() -> None:
     assert list(ReadSettings().said()) == ["voi", "xrv_compatible", "frame", "max_pixels"]
     assert ReadSettings(rendering="equalised").said()["rendering"] == "equalised"
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "name", ["gdcm_CR-MONO1-10-chest.dcm", "msft_budi1_voilut.dcm", "efferent_jpegls_16bit.dcm"]
+)
+def test_public_files_read_as_the_authors_code_gives_them(name: str, real_data: Path) -> None:
+    """With OpenCV itself, and pydicom's stored values."""
+    cv2, pydicom = pytest.importorskip("cv2"), pytest.importorskip("pydicom")
+    file = pydicom.dcmread(real_data / "dicom" / name)
+    raw = file.pixel_array.astype(np.int64)
+    raw = raw - raw.min()
+    eight = (raw / raw.max() * 255).astype(np.uint8)
+    expected = cv2.equalizeHist(~eight if file.PhotometricInterpretation == "MONOCHROME1" else eight)
+    found = read_radiograph(real_data / "dicom" / name, rendering="equalised")
+    assert np.array_equal(levels_of(found), expected)
