@@ -35,11 +35,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr, ndtri
 
 from cxr_explain.audit.measures import Scored
-from cxr_explain.measures.statistics.basis import Basis
+from cxr_explain.measures.statistics.basis import LEAST_PATIENTS, Basis
 from cxr_explain.measures.statistics.bootstrap import ratio
 from cxr_explain.measures.statistics.calibration import BINS
-from cxr_explain.measures.statistics.intervals import ends, shares_left_out
+from cxr_explain.measures.statistics.intervals import IndependentCases, ends, shares_left_out
 from cxr_explain.measures.statistics.jackknife import LeftOut, leave_out
+from cxr_explain.measures.statistics.two_parts import ShareDifferences, correlation_of
 
 LEVEL = 0.95
 
@@ -146,12 +147,32 @@ class Resting(NamedTuple):
     def less(self, other: Resting, name: str, truth: float) -> ShownIntervals:
         """The difference to another one, with an interval where both have one."""
         apart = self.left - other.left
-        low, high = apart.interval(LEVEL)
+        return self._shown(other, name, apart.value, apart.interval(LEVEL), truth)
+
+    def in_place_of(self, other: Resting, name: str, truth: float) -> ShownIntervals:
+        """The same of two subgroups, which have a method and a least number of patients of their own."""
+        parts = (IndependentCases.of(each.left, each.bases) for each in (self, other))
+        found = ShareDifferences(*parts, correlation_of(self.left, other.left))
+        return self._shown(other, name, found.value, found.interval(LEVEL), truth, least=LEAST_PATIENTS)
+
+    def _shown(
+        self,
+        other: Resting,
+        name: str,
+        value: Floats,
+        ends: tuple[Floats, Floats],
+        truth: float,
+        *,
+        least: int = 0,
+    ) -> ShownIntervals:
         withheld = np.array(
-            [any(basis.lacks for basis in both) for both in zip(self.bases, other.bases, strict=True)]
+            [
+                any(basis.lacks or basis.patients < least for basis in both)
+                for both in zip(self.bases, other.bases, strict=True)
+            ]
         )
-        ends_shown = (np.where(withheld, np.nan, end) for end in (low, high))
-        return ShownIntervals(name, apart.value, *ends_shown, truth)
+        ends_shown = (np.where(withheld, np.nan, end) for end in ends)
+        return ShownIntervals(name, value, *ends_shown, truth)
 
 
 @dataclass
@@ -369,7 +390,7 @@ def _between_groups(
         "specificity": [audits.share(~called, group & ~there) for group in groups],
     }
     for name, (one, two) in pairs.items():
-        yield one.less(two, f"{name}, of two subgroups", expected[name.lower()] - other[name.lower()])
+        yield one.in_place_of(two, f"{name}, of two subgroups", expected[name.lower()] - other[name.lower()])
 
 
 def coverage(cell: Cell, simulations: int, *, seed: int = 0) -> dict[str, Tally]:

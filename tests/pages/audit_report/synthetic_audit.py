@@ -219,6 +219,9 @@ def _drawn(shape: tuple[int, int], seed: int) -> Radiograph:
     return radiograph
 
 
+_PATIENTS = {"images": 300, "patients": 150, "positive_patients": 30, "negative_patients": 140}
+
+
 def statistics(audit: SyntheticAudit) -> dict[str, Any]:
     """Statistics of the contract's shape; the numbers mean nothing."""
     draw = np.random.default_rng(3)
@@ -274,6 +277,21 @@ def statistics(audit: SyntheticAudit) -> dict[str, Any]:
         "notes": ["Possible training overlap: the weights were trained on NIH, and the manifest is of NIH."],
         "pathologies": pathologies,
         "subgroups": subgroups,
+        "gaps": [
+            {"column": each["column"], "value": each["value"], "group": {each["column"]: each["value"]},
+             "against": None, "whole": True, "pathology": each["pathology"], **_PATIENTS,
+             "others": _PATIENTS,
+             "estimates": {key: {**estimate(), "p": 0.3, "here": 0.8, "there": 0.7}
+                           for key in ("auroc", "sensitivity", "specificity")}}
+            for each in subgroups if each["value"] != "unknown"
+        ],
+        "gap_ranges": [
+            {"column": "sex", "pathology": "Mass", "groups": 2,
+             "equal_opportunity": {"value": 0.1, "largest": "F", "smallest": "M", "by_chance": 0.05},
+             "false_positives": None, "equalised_odds": None}
+        ],
+        "gaps_left_out": {"few": [], "groups": 0, "intersections": 3},
+        "joined": None,
         "policies": [
             {"pathology": "Mass", "policies": [policy], "chosen": policy == "strict", "positive": 40,
              "negative": 700, "positive_patients": 30, "negative_patients": 400,
