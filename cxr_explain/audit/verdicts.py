@@ -238,7 +238,7 @@ def read_verdicts(path: str | PathLike[str]) -> VerdictFile:
 
     >>> read_verdicts("/dev/null")
     Traceback (most recent call last):
-    cxr_explain.errors.AuditError: /dev/null: found no readable file (a folder, or no regular file).
+    cxr_explain.errors.AuditError: /dev/null: no readable file (a folder, or no regular file).
     """
     expected = "a file that a report saved by “Save verdicts (JSON)”"
     with naming(path):
