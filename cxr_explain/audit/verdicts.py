@@ -104,7 +104,7 @@ class MarkedLine:
     Args:
         row: row of the manifest, from 0.
         image_id: the image's id in the manifest.
-        verdicts: of each reader; None where a reader gave none.
+        verdicts: the verdict of each reader; None where a reader gave none.
         notes: what readers noted.
     """
 

@@ -128,7 +128,7 @@ class TableRow:
         heads: words and counts, first of all.
         estimates: the estimates that follow.
         few: it rests on few patients, and is not to be relied on.
-        cases: the filter of the report's list that shows its images, by the names of its controls, such as
+        cases: what shows the row's images in the report's list, by the names of the list's controls, such as
             {"subject": "Mass", "sex": "F"}; {} without a list.
     """
 
