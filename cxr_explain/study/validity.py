@@ -15,7 +15,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate, bootstrap, numbered
 from cxr_explain.measures.statistics.calibration import brier, expected_calibration_error
 from cxr_explain.measures.statistics.discrimination import auroc, operate, youden
@@ -143,8 +142,7 @@ def _estimate(
     found = bootstrap(of, values.shape[1], resamples=n)
     known = ~np.isnan(values[0])
     cases, groups = int(known.sum()), int(known.any(axis=1).sum())
-    estimate = MeanEstimate(**vars(found), cases=cases, groups=groups, asked=len(rows))
-    return estimate if groups >= LEAST_PATIENTS else replace(estimate, low=None, high=None)
+    return MeanEstimate(**vars(found), cases=cases, groups=groups, asked=len(rows))
 
 
 def _mean_of_findings(values: Matrix) -> float:

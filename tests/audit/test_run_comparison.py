@@ -282,8 +282,8 @@ def test_the_document_is_whole_and_names_no_place_and_no_patient(
     text = compared.to_json().decode()
     assert is_as_written(json.loads(text))
     assert str(Path(finished.place.name).parent) not in text
-    whats = {each["what"] for each in compared.document["differ_in"]}
-    assert {"method", "xrv compatible", "top k"} <= whats
+    named = {each["what"] for each in compared.document["differ_in"]}
+    assert {"method", "xrv compatible", "top k"} <= named
     tests = [
         cell["p"] for entry in compared.document["pathologies"] for cell in entry["differences"].values()
     ]

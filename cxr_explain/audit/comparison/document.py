@@ -145,7 +145,7 @@ def compare_runs(
 
 
 def _about(run: AuditRun) -> dict[str, Any]:
-    """What names a run; of its place only the last part, as a path may name a person."""
+    """What names a run; the last part of where it is alone, as a path may name a person."""
     record = run.record
     return {
         "name": PurePath(run.place.name).name,

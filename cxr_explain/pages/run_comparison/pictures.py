@@ -83,7 +83,7 @@ class CasePictures:
 
 
 def _radiograph(case: StoredCase) -> tuple[Radiograph | None, str]:
-    """The radiograph, or why there is none, without the path of its file."""
+    """The radiograph, or why there is none, without the path of a file."""
     try:
         return case.radiograph(), ""
     except CxrExplainError as error:
