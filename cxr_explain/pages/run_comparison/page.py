@@ -207,7 +207,7 @@ def _facts(found: RunComparison) -> Iterator[tuple[str, str, str, bool]]:
     said = {"model", "weights sha256", "training sets", "manifest source", "rows"}
     for each in found.document["differ_in"]:
         if each["what"] not in said:
-            yield each["what"].capitalize(), each["a"], each["b"], True
+            yield each["what"].capitalize(), each["a"] or "none", each["b"] or "none", True
 
 
 def _are_phantoms(run: AuditRun) -> bool:
