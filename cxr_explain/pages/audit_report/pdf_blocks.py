@@ -22,7 +22,7 @@ _DASHES = (0, (3, 2))
 _TICKS = ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))
 _PLOT = 1.3
 _WIDTHS = {
-    "Pathology": 1.7,
+    "Pathology": 1.6,
     "Readers": 2.6,
     "Saliency": 1.5,
     "Images": 0.6,
@@ -32,9 +32,13 @@ _WIDTHS = {
     "Flagged": 0.9,
     "Patients⁺ (others)": 1.1,
     "Patients⁻ (others)": 1.1,
+    "Patients⁺": 0.56,
+    "Patients⁻": 0.56,
 }
-_WORDS, _NUMBER = 1.2, 0.55
+_WORDS, _NUMBER = 1.2, 0.45
 """Widths of columns in inches: by their heads, and of all others with words or with numbers."""
+
+_SMALLEST = 4.4  # points: what a text may shrink to before it is cut
 
 
 @dataclass
@@ -212,8 +216,10 @@ class TableLine:
         colour = QUIET if self.row.few else INK
         texts = [*((text, "") for text in self.row.heads), *((e.text, e.beneath) for e in self.row.estimates)]
         for (text, spread), (left, room) in zip(texts, self.head.columns, strict=True):
-            page.text(x + left, y + 0.12, text, size=BODY, colour=colour, room=room)
-            page.text(x + left, y + 0.23, spread, size=SMALL - 0.6, colour=QUIET, room=room)
+            page.text(x + left, y + 0.12, text, size=BODY, colour=colour, room=room, smallest=_SMALLEST)
+            page.text(
+                x + left, y + 0.23, spread, size=SMALL - 0.6, colour=QUIET, room=room, smallest=_SMALLEST
+            )
         left, length = self.head.plot
         if length:
             draw_estimate(page, self.row.estimates[0], x + left, y + 0.1, length)
