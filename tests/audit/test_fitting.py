@@ -81,8 +81,9 @@ def test_the_intervals_are_by_patient_as_those_of_statistics(run: AuditRun) -> N
 
 
 def test_the_point_of_a_quantile_has_an_interval_and_the_best_of_many_has_none(run: AuditRun) -> None:
-    logits, labels, _ = by_hand(run, "Mass")
-    point = fitted(run, "sensitivity=0.8").points[0]
+    logits, labels, patients = by_hand(run, "Mass", "train")
+    point = fitted(run, "sensitivity=0.8", split="train").points[0]
+    assert len(set(patients[labels])) >= 15
     positives = expit(logits[labels])
     ends = point.interval
     assert ends.low < point.operating_point < ends.high
@@ -91,8 +92,11 @@ def test_the_point_of_a_quantile_has_an_interval_and_the_best_of_many_has_none(r
     assert (positives >= ends.high).mean() >= point.sensitivity.low
     above = np.sort(positives[positives > ends.high])
     assert (positives >= above[0] + 1e-9).mean() < point.sensitivity.low or len(above) == 0
-    assert fitted(run, "youden").points[0].interval is None
-    assert fitted(run, "cost=2").points[0].interval is None
+    few = fitted(run, "sensitivity=0.8").points[0]
+    assert 10 <= few.positive_patients < 15
+    assert few.interval is None
+    assert fitted(run, "youden", split="train").points[0].interval is None
+    assert fitted(run, "cost=2", split="train").points[0].interval is None
 
 
 def test_the_point_is_on_the_scale_of_the_calibrated_probabilities(run: AuditRun) -> None:

@@ -65,6 +65,8 @@ def best_by_hand(goal: Goal, chances: np.ndarray, positive: np.ndarray) -> tuple
             return specificity if sensitivity >= goal.value else -math.inf
         return sensitivity if specificity >= goal.value else -math.inf
 
+    if goal.name == "specificity":
+        every.reverse()  # of several as good the least strict
     best = max(every, key=lambda at: round(worth(at), 12))
     return None if worth(best) == -math.inf else best
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 LEAST_PATIENTS = 10
 """With fewer patients with a positive image, or with a negative one, nothing is fitted."""
+
+LEAST_FOR_INTERVAL = 15
+"""With fewer patients with an image of the kind that a quantile is of, it has no interval: in simulations
+that of 10 held it in 86 to 89 % in place of 95 %."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +178,19 @@ def _fitted(scored: Scored, settings: TuningSettings) -> FittedPoint:
     return FittedPoint(
         **about,
         operating_point=float(found.points[at]),
-        interval=_interval(found, at, settings.goal, sensitivity, specificity),
+        interval=_interval(found, at, settings.goal, sensitivity, specificity)
+        if fewest_of(settings.goal, scored.counts) >= LEAST_FOR_INTERVAL
+        else None,
         sensitivity=sensitivity,
         specificity=specificity,
         calibration=calibration,
         not_calibrated=why_not,
     )
+
+
+def fewest_of(goal: Goal, counts: Mapping[str, int]) -> int:
+    """How many patients have an image of the kind that a quantile is of."""
+    return counts["positive_patients" if goal.name == "sensitivity" else "negative_patients"]
 
 
 def _share(right: NDArray[np.bool_], patients: NDArray[np.intp], level: float) -> ShareWithInterval:

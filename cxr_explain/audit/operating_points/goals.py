@@ -126,7 +126,11 @@ class Candidates:
         return np.asarray((self.wrong[-1] - self.wrong) / self.wrong[-1])
 
     def chosen(self, goal: Goal) -> int | None:
-        """Where the point for a goal is; of several as good the strictest. None where none reaches it."""
+        """Where the point for a goal is; None where none reaches it.
+
+        Of several as good it is the strictest, but for a specificity the least strict: so it is a quantile of
+        the negatives, as that for a sensitivity is one of the positives.
+        """
         positives, negatives = int(self.right[-1]), int(self.wrong[-1])
         if goal.name == "youden":
             return int(np.argmax(self.right * negatives - self.wrong * positives))  # whole: no tie is lost
@@ -136,9 +140,7 @@ class Candidates:
         reached = np.flatnonzero(wanted >= np.float64(goal.value))
         if not len(reached):
             return None
-        if goal.name == "sensitivity":
-            return int(reached[0])
-        return int(np.argmax(self.right[: reached[-1] + 1]))
+        return int(reached[0] if goal.name == "sensitivity" else reached[-1])
 
 
 def _half_way(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
