@@ -132,9 +132,9 @@ class Headline:
             summary=f"{counted(number, 'finding') if number else 'No finding'} in "
             f"{counted(comparisons, 'comparison')}.",
             few=_few(found["few"]),
-            basis="A finding is a question to look at. p is adjusted for the comparisons of its kind (Holm) and "
-            f"for {counted(found['kinds'], 'kind')} (Bonferroni), and is at most {found['alpha']:g}; of 200 "
-            "simulated audits without a fault 17 had a finding.",
+            basis="A finding is a question to look at. p is adjusted for the comparisons of its kind (Holm) "
+            f"and for {counted(found['kinds'], 'kind')} (Bonferroni), and is at most {found['alpha']:g}; of "
+            "200 simulated audits without a fault 17 had a finding.",
         )
 
     @property
