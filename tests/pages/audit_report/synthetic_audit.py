@@ -119,6 +119,7 @@ class SyntheticAudit:
             "row": self.explained,
             "image_id": [self._id(row) for row in self.explained],
             "sha256": [f"{row:064x}" for row in self.explained],
+            "input_sha256": [f"{row + 1:064x}" for row in self.explained],
             "format": ["PNG"] * n,
             "view": ["PA"] * n,
             "laterality": [None] * n,
