@@ -87,7 +87,7 @@ class Pairs:
 def pairs_of(cases: Cases, references: Mapping[str, str]) -> Pairs:
     """Choose what is compared.
 
-    A column with two values is one comparison: of its smaller group with the larger, or of what is not the
+    A column with two values is one comparison: of the smaller group with the larger, or of what is not the
     reference with the reference. Images whose value is not known are in no part.
 
     Args:

@@ -55,7 +55,7 @@ class FramedMaps:
     Args:
         pathologies: names of the P trained outputs.
         at: (m,) position in the results of each map's image.
-        pathology: (m,) number of its pathology.
+        pathology: (m,) number of the pathology.
         cells: (m,) coarse cell of the frame that its peak lies in, row by row.
         parts: (m,) number in `PARTS_OF_CHEST` of what its peak lies on; -1 where it is not known.
         mean_maps: (P, FINE_CELLS, FINE_CELLS) mean of the maps, of which an even one is 1.

@@ -33,7 +33,7 @@ def where_columns(regions: Regions, explanation: Explanation) -> dict[str, Any]:
     """What is stored of the regions of one explained image.
 
     Args:
-        regions: the regions of its radiograph.
+        regions: the regions of the radiograph.
         explanation: its explanation.
 
     Returns:

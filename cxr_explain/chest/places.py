@@ -2,7 +2,7 @@
 
 Fixed rules on the regions of a radiograph (:mod:`~cxr_explain.chest.regions`), estimates themselves:
 
-- A lung is divided at thirds of its own height into the upper, the middle and the lower zone.
+- A lung is divided at thirds of the height into the upper, the middle and the lower zone.
 - Between the lungs lies the mediastinum, and in the lower half of their height the heart; where a
   segmentation has found the heart, it lies there, before a lung, too.
 - Below the lungs' lower edge, and still within the thorax, lies the diaphragm.
@@ -10,7 +10,7 @@ Fixed rules on the regions of a radiograph (:mod:`~cxr_explain.chest.regions`), 
 - A side is the patient's where the header's Patient Orientation says which it is, and else the image's. The
   view alone does not say whether an image was mirrored.
 
-The peak of a class map is the middle of one of its cells, which may be as wide as a seventh of the image: the
+The peak of a class map is the middle of a cell, which may be as wide as a seventh of the image: the
 words are no finer than that.
 """
 
@@ -122,6 +122,12 @@ def places_of(
 
     Returns:
         For each point its place; None where lungs and thorax are not known, or one lung alone is.
+
+    >>> from cxr_explain.chest.regions import regions_of
+    >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
+    >>> radiograph = to_radiograph(render(sample_patient(42), size=128))
+    >>> print(*places_of([(-5.0, 60.0)], regions_of(radiograph)))
+    outside the thorax, beside it, image left
     """
     if regions.lungs is None or regions.thorax is None or not regions.lungs.any():
         return [None] * len(points)

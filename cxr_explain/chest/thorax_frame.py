@@ -48,7 +48,7 @@ class ThoraxFrames:
     mirrored: NDArray[np.bool_]
 
     def places(self, cells: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The coarse row of each of a map's I rows, (n, I), and the coarse column of its columns, (n, J).
+        """The coarse row of each of a map's I rows, (n, I), and the coarse column of all J columns, (n, J).
 
         Args:
             cells: I and J of maps that cover the model's square.

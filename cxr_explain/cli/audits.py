@@ -92,7 +92,7 @@ class GroupsPanel(Panel, title="Statistics"):
 
     Args:
         join: CSV file with further columns, such as insurance or scanner, by a column image_id or patient.
-        reference: value that the others of its column are compared with, such as sex=M, besides the rest.
+        reference: value that other values of the column are compared with, such as sex=M, besides the rest.
     """
 
     join: Annotated[Path | None, typer.Option(metavar="PATH", show_default="none")] = None

@@ -1,6 +1,6 @@
 """Further columns of a manifest from a table of one's own: race, insurance, scanner, hospital as they come.
 
-The table has a row for each image, or for each patient, and says so by the name of its column of keys. What
+The table has a row for each image, or for each patient, and says so by the name of the column of keys. What
 it joins is what makes groups: words of which there are few, and numbers in bands. All else, such as names,
 numbers of examinations or free text, is left out, and said to be. Keys are compared and forgotten: no message
 and no note holds a patient's.

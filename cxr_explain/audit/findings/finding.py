@@ -24,9 +24,10 @@ class Finding:
             of, where the sentence has several numbers.
         counts: what it rests on, such as {"positive patients": 12}.
         size: how far the number is from what it would be without the fault, for the order within a kind.
-        p: of the comparison, before it is adjusted; None where the rule is no test, as for failures.
-        adjusted: whether p is adjusted for the number of comparisons of its kind already.
-        cases: the filter of the report's list that shows the cases, by the names of its controls, such as
+        p: probability of such a number by chance, before it is adjusted; None where the rule is no test, as
+            for failures.
+        adjusted: whether p is adjusted already for the number of comparisons of this kind.
+        cases: the filter of the report's list that shows the cases, by the names of the controls, such as
             {"queue": "disagreements", "subject": "Mass"}.
         images: names of the images that it is about, where they are few; never a patient's.
         enough: whether there are enough cases to say anything; if not, the text is only what was not

@@ -2,10 +2,10 @@
 
 Compared are the groups of each column with the rest, or, where a column has two values, with each other, both
 ways; groups where two columns meet stand in the tables alone. A group counts as worse where its AUROC,
-sensitivity or specificity is lower, or more of its images with a finding have one missed. Each comparison is
-one finding with one p: the smallest of its measures' one-sided p, by their number. The p of a share is no
-smaller than Fisher's, of as many cases as there are patients: findings are told at p so small that an
-approximation would promise too much.
+sensitivity or specificity is lower, or more images of the group with a finding have one missed. Each
+comparison is one finding with one p: the smallest one-sided p of the measures, by their number. The p of a
+share is no smaller than Fisher's, of as many cases as there are patients: findings are told at p so small
+that an approximation would promise too much.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PATIENTS = {
 
 
 class _Side(NamedTuple):
-    """A comparison as seen from one of its groups."""
+    """A comparison as seen from one group of the two."""
 
     value: str
     others: str

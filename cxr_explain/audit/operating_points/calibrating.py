@@ -49,7 +49,7 @@ def temperature(logits: ArrayLike, positives: ArrayLike) -> Calibration | None:
 
 
 def isotonic(logits: ArrayLike, positives: ArrayLike) -> Calibration:
-    """The rising curve that is nearest to the labels in squares, kept by the ends of its level parts.
+    """The rising curve that is nearest to the labels in squares, kept by the ends of the level parts.
 
     Equal scores are one score. Between two ends the curve is linear, as scikit-learn's IsotonicRegression
     predicts; beyond the first and the last it is level. It may give 0 and 1, and makes equal what it levels.

@@ -1,4 +1,4 @@
-"""Operating points and calibrations of every pathology of an audit, fitted on a part of its patients."""
+"""Operating points and calibrations of every pathology of an audit, fitted on a part of the patients."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which images of an audit operating points are fitted on, and which are kept away from them afterwards.
 
 The split rule: no statistic at an operating point is of images that it was fitted on, or of their patients.
-An image is known again by the SHA-256 of its file, whatever its name, and by that of what the model saw of
+An image is known again by the SHA-256 of the file, whatever the name, and by that of what the model saw of
 it, also where the file was written anew without loss. A patient is known by its images alone, so that the
 operating points hold no name: one that has an image among those that are known is known with all its images.
 """
@@ -147,7 +147,7 @@ class SplitOverlap:
 
 
 def split_overlap(run: AuditRun) -> SplitOverlap | None:
-    """Whether an audit's operating points were fitted on some of its images, or their patients; None if not.
+    """Whether an audit's operating points were fitted on some of these images or patients; None if not.
 
     Raises:
         AuditError: a run whose operating points are missing, or others.

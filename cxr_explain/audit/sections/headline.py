@@ -44,7 +44,7 @@ class ShownFinding:
     Args:
         text: one sentence with its number.
         basis: the interval, what it rests on, and p.
-        address: of the cases, within the report; '' without.
+        address: address of the list of cases within the report; '' without.
         images: the images that it is about, where they are few, in words; '' without.
     """
 

@@ -107,7 +107,7 @@ def left_out_shares(
 def _wins(
     levels: NDArray[np.intp], there: NDArray[np.bool_], segment: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each positive wins over of its segment's negatives, and each negative loses to of its positives.
+    """How many negatives of the segment each positive wins over, and to how many positives a negative loses.
 
     Both are (n,), and ties count by half; the cases come by segment, then by score.
     """

@@ -80,10 +80,10 @@ def fewer_hits_p(hits: int, cases: int, other_hits: int, other_cases: int) -> fl
     :class:`ShareDifferences` may be several times too small there.
 
     Args:
-        hits: of the first part.
-        cases: of the first part.
-        other_hits: of the second part.
-        other_cases: of the second part.
+        hits: number of hits in the first part.
+        cases: number of cases in the first part.
+        other_hits: number of hits in the second part.
+        other_cases: number of cases in the second part.
 
     Source:
         Fisher, J. R. Stat. Soc. 98 (1935) 39: the hypergeometric distribution.

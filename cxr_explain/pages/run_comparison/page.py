@@ -50,7 +50,7 @@ class DifferenceRow:
         heads: pathology, and the two statistics.
         difference: the difference and its interval, in words.
         p: p, and adjusted p.
-        drawn: the difference and the ends of its interval, from -1 to 1 of the table's scale; None without.
+        drawn: the difference and the ends of the interval, from -1 to 1 of the table's scale; None without.
         clear: its adjusted p is below the level.
     """
 
@@ -97,6 +97,19 @@ def write_comparison(found: RunComparison, folder: str | os.PathLike[str]) -> Pa
     Raises:
         OutputError: a folder that cannot be written to, or that has another page.
         AuditError: maps that no audit writes.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.audit.comparison.document import compare_runs
+    >>> from cxr_explain.audit.example import example_inputs
+    >>> from cxr_explain.audit.run import run_audit
+    >>> from cxr_explain.explaining.explainer import Explainer
+    >>> with TemporaryDirectory() as folder:
+    ...     explainer, manifest, images = example_inputs(Path(folder, "data"))
+    ...     other = Explainer.from_pretrained("phantom", device="cpu", method="layercam")
+    ...     a = run_audit(explainer, manifest, images, Path(folder, "a"))
+    ...     b = run_audit(other, manifest, images, Path(folder, "b"))
+    ...     write_comparison(compare_runs(a, b), Path(folder, "comparison")).name
+    'index.html'
     """
     target = Path(folder)
     _check_is_ours(target / PAGE)
