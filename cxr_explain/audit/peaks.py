@@ -126,7 +126,7 @@ def framed_maps_of(run: AuditRun, *, progress: Callable[[str], None] | None = No
     first = without_thorax = without_peak = 0
     for table in run.in_groups(_COLUMNS):
         if progress:
-            progress(f"class maps in the frame of the thorax: {first} images")
+            progress(f"averaging class maps in the frame of the thorax, from image {first + 1} on")
         known = _is_framed(table)
         without_thorax += len(table) - int(known.sum())
         for chosen in _of_one_shape(table, known):
