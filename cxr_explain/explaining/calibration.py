@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from cxr_explain.errors import OptionError
 
@@ -58,6 +57,8 @@ class Calibration:
 
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """The calibrated probabilities of logits, of any shape."""
+        from scipy.special import expit  # here, as explaining one file does without SciPy
+
         scores = np.asarray(logits, np.float64)
         if self.temperature is not None:
             return np.asarray(expit(scores / self.temperature))
@@ -68,4 +69,6 @@ class Calibration:
         """The log odds of the calibrated probability of one logit; of a temperature without rounding to 1."""
         if self.temperature is not None:
             return score / self.temperature
+        from scipy.special import logit
+
         return float(logit(self.probabilities(score)))

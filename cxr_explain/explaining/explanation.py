@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -95,7 +94,7 @@ class Explanation:
     provenance: Provenance = field(repr=False)
     radiograph: Radiograph | None = field(default=None, repr=False)
     reference: SampleReference | None = field(default=None, repr=False)
-    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    places: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.class_maps.setflags(write=False)
