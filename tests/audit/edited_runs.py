@@ -22,7 +22,7 @@ from cxr_explain.audit.seal import SEAL, seal, with_digest
 from cxr_explain.audit.statistics import statistics_of
 from cxr_explain.audit.store import SEALED, AuditRun
 from cxr_explain.errors import AuditError, CxrExplainError
-from cxr_explain.pages.audit_report.cases import case_data
+from cxr_explain.pages.audit_report.cases import case_page
 from cxr_explain.pages.audit_report.contents import Contents
 from cxr_explain.support import strict_json
 
@@ -262,7 +262,7 @@ def said_of(folder: Path) -> dict[str, Any]:
     run = AuditRun.open(folder)
     found = statistics_of(run)
     contents = Contents.of(run, found.document, 3)
-    cases = [case_data(run, at) for at in range(0, len(run.results), 4)]
+    cases = [case_page(run, at).data for at in range(0, len(run.results), 4)]
     for case in cases:
         case["image"].pop("missing", None)
     return {

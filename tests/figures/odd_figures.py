@@ -10,9 +10,11 @@ import numpy as np
 from synthetic import synthetic_explanation, synthetic_radiograph
 
 from cxr_explain.explaining.explanation import Explanation
+from cxr_explain.explaining.provenance import Tuning
 from cxr_explain.explaining.ranking import rank
 from cxr_explain.figures import ExplanationFigure, draw_explanation
 from cxr_explain.figures.style import Style
+from cxr_explain.options import CalibrationKind
 from cxr_explain.pathologies import PATHOLOGIES, ReferenceBox, ReferenceLabels
 from cxr_explain.radiograph import Radiograph
 
@@ -101,6 +103,25 @@ def calibrated() -> Odd:
     return replace(explanation, ranking=replace(explanation.ranking, by="calibrated")), *rest
 
 
+def tuning(calibrate: CalibrationKind) -> Tuning:
+    """Operating points that were fitted on a part of an audit."""
+    return Tuning(
+        goal="youden",
+        calibrate=calibrate,
+        part="split=valid",
+        policy="strict",
+        images=30,
+        patients=25,
+        outputs=5,
+        fitted=4,
+        calibrated=0 if calibrate == "none" else 3,
+        manifest_source="a table",
+        manifest_sha256="0" * 64,
+        run_sha256="1" * 64,
+        package_version="0",
+    )
+
+
 LONG_NAMES = [f"Very-long-name-{'of-a-finding-' * 5}{at}" for at in range(3)]
 
 ODD: Mapping[str, Callable[[], Odd]] = {
@@ -127,6 +148,8 @@ ODD: Mapping[str, Callable[[], Odd]] = {
     "margin alone": lambda: padded(0.0),
     "softmax": lambda: plain(2, output_kind="softmax-logits"),
     "calibrated": calibrated,
+    "fitted operating points": lambda: altered(plain(2), tuning=tuning("none")),
+    "fitted and calibrated": lambda: altered(plain(2), tuning=tuning("temperature")),
     "fewer than asked": lambda: plain(2, top_k=5),
     "a model as an object": lambda: altered(
         plain(2), gradient="none", weights_sha256=None, training_sets=(), phantom_only=False

@@ -66,9 +66,9 @@ def estimates(found: LeftOut, bases: Sequence[Basis], *, level: float = 0.95) ->
     Raises:
         OptionError: a level outside of (0, 1).
 
-    >>> hits, images = np.array([2, 1, 0, 3, 1, 2]), np.array([2, 2, 1, 3, 3, 2])
+    >>> hits, images = np.array([2, 1, 0, 3, 1, 2, 1, 2]), np.array([2, 2, 1, 3, 3, 2, 1, 2])
     >>> estimates(shares_left_out(hits, images), [Basis.of(images, "positive patient")])
-    [ClusteredEstimate(value=0.692..., low=0.36..., high=0.89..., withheld=None)]
+    [ClusteredEstimate(value=0.75, low=0.446..., high=0.917..., withheld=None)]
     >>> estimates(shares_left_out(hits[:3], images[:3]), [Basis.of(images[:3], "positive patient")])
     [ClusteredEstimate(value=0.6, low=None, high=None, withheld='3 positive patients')]
     """

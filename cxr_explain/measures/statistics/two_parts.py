@@ -88,8 +88,8 @@ def fewer_hits_p(hits: int, cases: int, other_hits: int, other_cases: int) -> fl
     Source:
         Fisher, J. R. Stat. Soc. 98 (1935) 39: the hypergeometric distribution.
 
-    >>> round(fewer_hits_p(1, 10, 11, 14), 6)
-    0.001380
+    >>> round(fewer_hits_p(1, 10, 11, 14), 5)
+    0.00138
     """
     total = hits + other_hits
     count = np.arange(max(0, total - other_cases), hits + 1)

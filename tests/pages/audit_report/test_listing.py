@@ -161,9 +161,10 @@ def test_peaks_have_their_places_by_rank() -> None:
 
     audit = SyntheticAudit(rows=4, failed=(1,))
     zones = pa.array([["upper", None, "lower"], None, ["lower"]], pa.list_(pa.string()))
-    audit.results = audit.results.append_column("peak_zone", zones)
+    at = audit.results.schema.get_field_index("peak_zone")
+    audit.results = audit.results.set_column(at, "peak_zone", zones)
     found = Listing.of(audit)
-    assert list(found.places) == ["zone"]
+    assert list(found.places) == ["part-of-peak", "side-of-peak", "zone"]
     zone = found.places["zone"]
     words = [[zone.values[code] for code in row] for row in zone.codes.tolist()]
     assert words == [["upper", "", "lower"], [""] * 3, [""] * 3, ["lower", "", ""]]
