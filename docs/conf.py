@@ -72,12 +72,16 @@ python_maximum_signature_line_length = 88
 
 nitpicky = True
 INTERNAL = (
+    r"audit\.comparison\.matching\.Pair",
     r"audit\.images\.ImageFolder",
+    r"audit\.operating_points\.split\.ImagesOfRun",
     r"audit\.place\.Place",
     r"audit\.reading\.ManifestRow",
     r"audit\.record\.Record",
     r"audit\.rows\.Failed",
     r"audit\.run\.Audit",
+    r"audit\.sections\.headline\.Headline",
+    r"audit\.sections\.tables\.Section",
     r"cam\.evidence\.(T|Track)",
     r"dicom\.greyscale\.Greyscale",
     r"figures\.lettering\.Typeface",

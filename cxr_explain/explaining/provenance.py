@@ -30,6 +30,11 @@ class Tuning:
         manifest_sha256: hexadecimal digest of the audit's manifest.
         run_sha256: hexadecimal digest of the audit's record.
         package_version: version of cxr_explain that fitted them.
+
+    >>> digests = {"manifest_sha256": "0" * 64, "run_sha256": "1" * 64}
+    >>> Tuning("youden", "none", "split=valid", "strict", 30, 25, 5, 4, 0, "a table", **digests,
+    ...        package_version="0.1.0").basis
+    'youden; split=valid'
     """
 
     goal: str
