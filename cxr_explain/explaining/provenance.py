@@ -31,9 +31,10 @@ class Tuning:
         run_sha256: hexadecimal digest of the audit's record.
         package_version: version of cxr_explain that fitted them.
 
+    >>> counts = {"images": 30, "patients": 25, "outputs": 5, "fitted": 4, "calibrated": 0}
     >>> digests = {"manifest_sha256": "0" * 64, "run_sha256": "1" * 64}
-    >>> Tuning("youden", "none", "split=valid", "strict", 30, 25, 5, 4, 0, "a table", **digests,
-    ...        package_version="0.1.0").basis
+    >>> said = {"policy": "strict", "manifest_source": "a table", "package_version": "0.1.0"}
+    >>> Tuning(goal="youden", calibrate="none", part="split=valid", **counts, **digests, **said).basis
     'youden; split=valid'
     """
 
