@@ -137,12 +137,12 @@ def test_a_subgroup_made_to_fail_is_the_top_finding_of_its_kind(without_fault: C
 
 
 def marker_reader() -> HookedClassifier:
-    """A model whose Mass is nothing but a white square; its Edema is how bright the image is."""
+    """A model whose Mass is nothing but a white square; its Edema is how bright the rest of the image is."""
     convolution, head = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2, 2)
     with torch.no_grad():
         convolution.weight.fill_(1 / (9 * 1024))
-        convolution.bias.copy_(torch.tensor([-0.9, 1.0]))
-        head.weight.copy_(torch.tensor([[500.0, 0.0], [0.0, 2.0]]))
+        convolution.bias.copy_(torch.tensor([-0.4, 1.0]))
+        head.weight.copy_(torch.tensor([[500.0, 0.0], [-200.0, 2.0]]))
         head.bias.copy_(torch.tensor([-0.5, -2.0]))
     module = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     return HookedClassifier(module, "1", Outputs(("Mass", "Edema"), (0.5, 0.5)), input_size=32, name="reader")
@@ -164,4 +164,4 @@ def test_a_marker_that_drives_one_output_is_the_top_finding_on_places(tmp_path: 
     )
     found = first_of(write_statistics(run).document["findings"], "place")
     assert found["cases"]["subject"] == "Mass"
-    assert found["estimate"]["value"] > 0.9
+    assert "upper left corner" in found["text"]
