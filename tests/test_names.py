@@ -18,7 +18,6 @@ import cxr_explain
 PACKAGE = Path(cxr_explain.__file__).parent
 
 EXCEPTIONS: dict[str, str] = {
-    "Finding": "what is put into a phantom's chest (phantom); what an audit found (audit)",
     "Entry": "a type variable of look-up tables (loaders), an entry of a manifest (reference)",
     "Sex": "an enumeration that decides how a phantom is built (phantom); a column of a manifest (reference)",
 }

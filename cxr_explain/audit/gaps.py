@@ -70,7 +70,7 @@ def gaps_of(
     ('B', 'A', 0.667)
     """
     chosen = pairs_of(cases, references or {})
-    audited, compared, ranges = Audited(cases), _Compared(), GapRanges()
+    audited, compared, ranges = Audited(cases), _GapsToFind(), GapRanges()
     means = [MeanOverPathologies(audited.blocks) for _ in chosen.pairs]
     for name in cases.pathologies:
         pathology = PathologyByGroup(audited, name, policy)
@@ -94,7 +94,7 @@ def gaps_of(
     }
 
 
-class _Compared:
+class _GapsToFind:
     """Comparisons, gathered so that all intervals are found at one go."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from cxr_explain.audit.cases import Cases
 from cxr_explain.audit.compared import calibration_in_the_large, discrimination_p, operation, share_p
 from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.findings import ALPHA, findings_of
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.audit.label_chances import contradicted, first_cases, label_chances, usual_share
 from cxr_explain.audit.left_out import left_out_groups
 from cxr_explain.audit.localisation import LOCALISATION_MEASURES, Located
@@ -366,7 +366,9 @@ def test_failures_are_told_and_whom_they_leave_out() -> None:
 
 
 def rule_of(*p: float | None, kind: Any = "pathology") -> Callable[[Any], Any]:
-    return lambda _: iter([Finding(kind, f"{each}", {}, {}, size=at, p=each) for at, each in enumerate(p)])
+    return lambda _: iter(
+        [AuditFinding(kind, f"{each}", {}, {}, size=at, p=each) for at, each in enumerate(p)]
+    )
 
 
 def test_p_are_adjusted_by_holm_within_a_kind_and_shared_by_the_kinds() -> None:
@@ -408,7 +410,7 @@ def test_statistics_whose_findings_lack_their_words_are_refused() -> None:
 
 def test_a_finding_in_words() -> None:
     document = statistics(cases()).document
-    finding = Finding(
+    finding = AuditFinding(
         "labels", "Swapped?", {"of": "share", "value": 0.5, "low": 0.25, "high": 0.75},
         {"positive patients": 1, "images": 9}, size=1.0, p=0.01, cases={"patient": "a b/ü.png"},
         images=[f"{at}.png" for at in range(9)],

@@ -21,13 +21,13 @@ from cxr_explain.audit.findings import (
     places,
     regions,
 )
-from cxr_explain.audit.findings.finding import Finding, FindingKind
+from cxr_explain.audit.findings.finding import AuditFinding, FindingKind
 from cxr_explain.measures.statistics.holm import holm
 
 ALPHA = 0.05
 """The chance that an audit without any fault has a finding, where all comparisons are tests at their bars."""
 
-FindingRule = Callable[[Mapping[str, Any]], Iterator[Finding]]
+FindingRule = Callable[[Mapping[str, Any]], Iterator[AuditFinding]]
 
 RULES: tuple[FindingRule, ...] = (
     pathologies.rule,
@@ -62,18 +62,18 @@ def findings_of(document: Mapping[str, Any], rules: Sequence[FindingRule] = RULE
 
     Returns:
         "alpha"; "kinds", the number of kinds with a test; "compared", the number of comparisons of each kind;
-        "found", by kind and then by size, the largest first, each a `Finding` with "p_adjusted"; and "few",
-        what could not be compared, by kind.
+        "found", by kind and then by size, the largest first, each an `AuditFinding` with "p_adjusted"; and
+        "few", what could not be compared, by kind.
 
     >>> def rule(document):
-    ...     yield Finding("pathology", "Mass: AUROC 0.52.", {}, {}, size=0.2, p=0.001)
-    ...     yield Finding("pathology", "Edema: AUROC 0.69.", {}, {}, size=0.1, p=0.4)
-    ...     yield Finding("pathology", "Hernia (3 positive patients)", {}, {}, size=0, enough=False)
+    ...     yield AuditFinding("pathology", "Mass: AUROC 0.52.", {}, {}, size=0.2, p=0.001)
+    ...     yield AuditFinding("pathology", "Edema: AUROC 0.69.", {}, {}, size=0.1, p=0.4)
+    ...     yield AuditFinding("pathology", "Hernia (3 positive patients)", {}, {}, size=0, enough=False)
     >>> found = findings_of({}, [rule])
     >>> [(each["text"], each["p_adjusted"]) for each in found["found"]], found["few"]
     ([('Mass: AUROC 0.52.', 0.002)], {'pathology': ['Hernia (3 positive patients)']})
     """
-    compared: dict[FindingKind, list[Finding]] = {kind: [] for kind in KINDS}
+    compared: dict[FindingKind, list[AuditFinding]] = {kind: [] for kind in KINDS}
     few: dict[FindingKind, list[str]] = {}
     for rule in rules:
         for finding in rule(document):
@@ -91,7 +91,7 @@ def findings_of(document: Mapping[str, Any], rules: Sequence[FindingRule] = RULE
     }
 
 
-def _shown(compared: Sequence[Finding], shares: int) -> Iterator[dict[str, Any]]:
+def _shown(compared: Sequence[AuditFinding], shares: int) -> Iterator[dict[str, Any]]:
     """Of the comparisons of one kind those that more than chance would bring, the largest first."""
     stepped = holm([None if each.adjusted else each.p for each in compared])
     adjusted = [each.p if each.adjusted else p for each, p in zip(compared, stepped, strict=True)]

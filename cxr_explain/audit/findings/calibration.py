@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.audit.findings.pathologies import patient_counts
 from cxr_explain.figures.lettering import display_name
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """Compare the mean probability of each pathology with its share of positives.
 
     Args:
@@ -24,7 +24,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
             continue
         too_high = found["value"] > 1
         times = found["value"] if too_high else 1 / found["value"]
-        yield Finding(
+        yield AuditFinding(
             "calibration",
             f"{display_name(name)}: the mean probability is {found['mean']:.3f}, the share of positives "
             f"{found['share']:.3f}: {times:.1f} times too {'high' if too_high else 'low'}.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.measures.statistics.intervals import wilson
 
 FAILED_BAR = 0.01
 """The share of failed images from which it is told; no test."""
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """The share of failed images, and each subgroup against the others.
 
     Args:
@@ -22,7 +22,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
     images = document["images"] + failed
     if failed and failed >= FAILED_BAR * images:
         share = failed / images
-        yield Finding(
+        yield AuditFinding(
             "failures",
             f"{failed:,} of {images:,} images ({100 * share:.1f} %) could not be explained.",
             _share_of(failed, images, document["level"]),
@@ -33,7 +33,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
     for found in document["compared"]["failures"]:
         counts = [found[key] for key in ("failed", "patients", "failed_elsewhere", "elsewhere")]
         failed_here, patients, failed_there, others = counts
-        yield Finding(
+        yield AuditFinding(
             "failures",
             f"Failures leave out {found['column']} “{found['value']}”: {failed_here:,} of {patients:,} "
             f"patients, {failed_there:,} of {others:,} others.",

@@ -14,7 +14,7 @@ FindingKind = Literal[
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """What one comparison found, before it is adjusted for the number of comparisons.
 
     Args:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.audit.group_measures import MISSED
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.measures.statistics.basis import LEAST_PATIENTS
@@ -45,7 +45,7 @@ class _Side(NamedTuple):
     """1 for the first group, -1 for what it was compared with."""
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """A finding for every comparison of a group with others.
 
     Args:
@@ -60,7 +60,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         if len(left_out["group"]) == 1 and left_out["whole"]:
             names = ", ".join(map(display_name, left_out["pathologies"]))
             text = f"{left_out['column']} {left_out['value']}: {names} (fewer than {LEAST_PATIENTS} patients)"
-            yield Finding("subgroup", text, {}, {}, size=0.0, enough=False)
+            yield AuditFinding("subgroup", text, {}, {}, size=0.0, enough=False)
 
 
 def _sides(entry: Mapping[str, Any]) -> Iterator[_Side]:
@@ -71,7 +71,7 @@ def _sides(entry: Mapping[str, Any]) -> Iterator[_Side]:
     yield _Side(entry["against"], entry["value"], entry["others"], -1)
 
 
-def _finding(entry: Mapping[str, Any], side: _Side) -> Finding | None:
+def _finding(entry: Mapping[str, Any], side: _Side) -> AuditFinding | None:
     one_sided = {
         name: max(_one_sided(name, estimate, side.sign), _by_patients(name, estimate, entry, side.sign))
         for name, estimate in entry["estimates"].items()
@@ -87,7 +87,7 @@ def _finding(entry: Mapping[str, Any], side: _Side) -> Finding | None:
         turned = {"value": -found["value"], "low": -found["high"], "high": -found["low"]}
         here, there = there, here
     column, pathology = entry["column"], entry["pathology"]
-    return Finding(
+    return AuditFinding(
         "subgroup",
         f"{column} {side.value}: {_subject(worst, pathology)} is {here:.3f}, against {there:.3f} in "
         f"{side.others} (difference {signed(turned['value'])}).",

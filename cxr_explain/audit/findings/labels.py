@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """The patients who are most contradicted; their p are adjusted for all patients already.
 
     Args:
@@ -16,7 +16,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
     """
     for found in document["compared"]["labels"]["found"]:
         images, labels = found["images"], found["labels"]
-        yield Finding(
+        yield AuditFinding(
             "labels",
             f"Are the labels of one patient swapped? {found['opposed']:,} of {labels:,} oppose the model, "
             f"{100 * found['usual']:.0f} % in other patients.",

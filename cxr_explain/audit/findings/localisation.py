@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.figures.lettering import display_name
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """Compare the peak of each pathology's map with a random point.
 
     Args:
@@ -20,11 +20,11 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         name = display_name(entry["pathology"])
         if "p" not in found:
             few = f"{name} ({found['patients']:,} patients with an outline)"
-            yield Finding("localisation", few, {}, {}, size=0.0, enough=False)
+            yield AuditFinding("localisation", few, {}, {}, size=0.0, enough=False)
             continue
         peak, chance = entry["estimates"]["peak_hit"], found["random"]
         said = "no better" if peak["value"] <= chance else "hardly better"
-        yield Finding(
+        yield AuditFinding(
             "localisation",
             f"{name}: the peak of its map lies inside the outline in {peak['value']:.3f} of the images, a "
             f"random point in {chance:.3f}: {said} than chance.",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.audit.findings.pathologies import patient_counts
 from cxr_explain.figures.lettering import display_name
 from cxr_explain.figures.texts import format_probability
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """Compare each operating point with a fitted one, and its sensitivity and specificity with their bar.
 
     Args:
@@ -25,7 +25,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         lower = min(rates, key=lambda name: rates[name]["value"])
         sensitivity, specificity = (each["value"] for each in rates.values())
         in_vain, missed = {"side": "above", "state": "negative"}, {"side": "below", "state": "positive"}
-        yield Finding(
+        yield AuditFinding(
             "operating point",
             f"{display_name(entry['pathology'])}: at its operating point "
             f"{format_probability(entry['operating_point'])}, "

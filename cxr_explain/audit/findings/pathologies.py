@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.figures.lettering import display_name
 
 CHANCE = 0.5
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """Compare the AUROC of each pathology with the bar.
 
     Args:
@@ -22,10 +22,12 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         name = display_name(entry["pathology"])
         if "auroc" not in found:
             if entry["positive"] + entry["negative"]:
-                yield Finding("pathology", f"{name} ({_patients(entry)})", {}, {}, size=0.0, enough=False)
+                yield AuditFinding(
+                    "pathology", f"{name} ({_patients(entry)})", {}, {}, size=0.0, enough=False
+                )
             continue
         area, bar = entry["estimates"]["auroc"], found["auroc"]["bar"]
-        yield Finding(
+        yield AuditFinding(
             "pathology",
             f"{name}: AUROC {area['value']:.3f}, below {bar:g}{_against_chance(area)}.",
             {"of": "AUROC"} | area,

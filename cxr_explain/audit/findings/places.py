@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 from cxr_explain.chest.thorax_frame import COARSE_CELLS
 from cxr_explain.figures.lettering import display_name
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """One for each pathology with maps, and one for all of them together.
 
     Args:
@@ -25,7 +25,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         place, name = found["place"], found["pathology"]
         estimate = found["estimates"]["peak_in_place"]
         expected = place["even"] if place["others"] is None else max(place["even"], place["others"])
-        yield Finding(
+        yield AuditFinding(
             kind="place",
             text=_text(found),
             estimate={key: estimate[key] for key in ("value", "low", "high")},

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxr_explain.audit.findings.finding import Finding
+from cxr_explain.audit.findings.finding import AuditFinding
 
 _QUEUES = {"outside_thorax": "outside", "border": "edges", "markers": "edges"}
 _ASKED = {
@@ -20,7 +20,7 @@ _ASKED = {
 }
 
 
-def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
+def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
     """One for each region that is no anatomy, with the p of the comparison with an even map.
 
     What lies outside of the lungs is no comparison: heart and mediastinum are there.
@@ -33,7 +33,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[Finding]:
         if words is None or found["p"] is None or mean["value"] is None or even["value"] is None:
             continue
         above = found["above_uniform"]
-        yield Finding(
+        yield AuditFinding(
             kind="region",
             text=(
                 f"The saliency lies {words} more than an even map's would: a share of {mean['value']:.3f}, "
