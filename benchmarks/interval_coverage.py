@@ -144,6 +144,11 @@ class Resting(NamedTuple):
         ends_shown = (np.where(withheld | np.isnan(self.left.value), np.nan, end) for end in (low, high))
         return ShownIntervals(name, self.left.value, *ends_shown, truth)
 
+    def on(self, bases: Sequence[Basis]) -> Resting:
+        """The statistic where it rests on something else, too."""
+        both = zip(self.bases, bases, strict=True)
+        return Resting(self.left, [own if own.lacks else other for own, other in both])
+
     def less(self, other: Resting, name: str, truth: float) -> ShownIntervals:
         """The difference to another one, with an interval where both have one."""
         apart = self.left - other.left
@@ -353,7 +358,8 @@ def intervals_of(audits: SimulatedAudits) -> Iterator[ShownIntervals]:
     auroc, brier = audits.area(first, every), audits.share((chances - there) ** 2, every)
     sensitivity, specificity = audits.share(called, there), audits.share(~called, ~there)
     yield auroc.shown("AUROC", expected["auroc"])
-    yield audits.average_precision(first).shown("AUPRC", expected["auprc"])
+    precision = audits.average_precision(first)
+    yield precision.shown("AUPRC", expected["auprc"])
     yield sensitivity.shown("sensitivity", expected["sensitivity"])
     yield specificity.shown("specificity", expected["specificity"])
     yield audits.share(there, called).shown("PPV", expected["ppv"])
@@ -366,11 +372,15 @@ def intervals_of(audits: SimulatedAudits) -> Iterator[ShownIntervals]:
     yield audits.share(audits.looking, every).shown("mean share of saliency", mean_share())
     yield audits.share(audits.hit, there).shown("hits of class maps", HITS)
     then = truths(prevalence, OTHER_RUN)
+    both_kinds = auroc.bases  # what these three rest on, too, as `performance_of` has it
     runs = {
         "AUROC": (auroc, audits.area(second, every)),
+        "AUPRC": (precision, audits.average_precision(second)),
         "sensitivity": (sensitivity, audits.share(called_then, there)),
         "specificity": (specificity, audits.share(~called_then, ~there)),
-        "Brier score": (brier, audits.share((chances_then - there) ** 2, every)),
+        "PPV": (audits.share(there, called).on(both_kinds), audits.share(there, called_then)),
+        "NPV": (audits.share(~there, ~called).on(both_kinds), audits.share(~there, ~called_then)),
+        "Brier score": (brier.on(both_kinds), audits.share((chances_then - there) ** 2, every)),
     }
     keys = {name: name.lower().removesuffix(" score") for name in runs}
     for name, (one, other) in runs.items():

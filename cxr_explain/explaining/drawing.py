@@ -145,7 +145,9 @@ class Drawers:
         try:
             with _without_interrupts():  # for the processes, which inherit it
                 return partial(self._fetch, self._pool.submit(work), work)
-        except (BrokenProcessPool, OSError):  # the latter where no process could be started
+        # OSError where no process could be started; either of the last two where one was being started as the
+        # pool broke, which closes the pipes that the process is given.
+        except (BrokenProcessPool, OSError, ValueError):
             self._is_broken = True
             return lambda: _told(*work())
         finally:

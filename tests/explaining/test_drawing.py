@@ -129,6 +129,30 @@ def test_what_a_killed_process_was_drawing_is_drawn_here(
     assert content(tmp_path / "out") == content(alone[0])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows starts processes by another way")
+def test_what_a_process_with_a_closed_pipe_could_not_be_started_for_is_drawn_here(
+    files: list[Path],
+    alone: tuple[Path, Found, list[object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pipe that closes while a process is started may leave its number to the next: one number twice."""
+    from multiprocessing.popen_spawn_posix import Popen
+
+    once = Popen.duplicate_for_child
+    twice = []
+
+    def duplicate_twice(self: Popen, descriptor: int) -> int:
+        twice.append(once(self, descriptor))
+        return int(once(self, descriptor))
+
+    monkeypatch.setattr(Popen, "duplicate_for_child", duplicate_twice)
+    found, _ = run(files, tmp_path / "out", workers=2)
+    assert twice
+    assert summary(found) == summary(alone[1])
+    assert content(tmp_path / "out") == content(alone[0])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of open files are POSIX")
 def test_what_no_process_could_be_started_for_is_drawn_here(
     files: list[Path],
