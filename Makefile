@@ -89,6 +89,7 @@ check: lint test
 
 figure: install
 	$(BIN)/python notebooks/make_figure.py
+	$(BIN)/python docs/pictures/draw.py
 
 # Everything that benchmarks/README.md has: about two hours on two quiet cores. What it leaves in the
 # folder, `python -m benchmarks.cost_page` puts into docs/explanation/engines.md.
