@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck lint check format figure bench bench-quick clean
+.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
 
 install: $(STAMP)
 
@@ -72,6 +72,10 @@ docs: install
 	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs docs/_build/html
 	CXR_EXPLAIN_SITE=docs/_build/html $(BIN)/python -m pytest -q -m slow tests/docs/test_site.py
 	@echo "The site: docs/_build/html/index.html"
+
+# Every job by the files of the wheel alone, in an empty folder, without the extras and then with them.
+wheel: install
+	.ci/wheel
 
 linkcheck: install
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
