@@ -286,7 +286,7 @@ class EvalTables:
         for at in range(REPLICATES):
             chosen = draw.choice(cases, size=cases, replace=True)
             with np.errstate(invalid="ignore"):
-                drawn[at] = filled[:, chosen].sum(axis=1) / kept[:, chosen].sum(axis=1)
+                drawn[at] = filled.take(chosen, axis=1).sum(axis=1) / kept[:, chosen].sum(axis=1)
         return drawn
 
     @cached_property
@@ -363,6 +363,10 @@ class EvalInterval:
         numbers = draws[~np.isnan(draws)]
         mean = numbers.mean() if numbers.size else np.nan
         return cls(*(float(np.round(value, 3)) for value in (in_order[lower], mean, in_order[upper])))
+
+    def __str__(self) -> str:
+        ends = ("none" if np.isnan(end) else f"{end:.3f}" for end in (self.lower, self.upper))
+        return "none" if np.isnan(self.mean) else f"{self.mean:.3f} ({' to '.join(ends)})"
 
 
 def read_thresholds(path: str | PathLike[str]) -> dict[str, float]:

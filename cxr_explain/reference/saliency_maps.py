@@ -109,15 +109,28 @@ class SaliencyMapFolder:
 
     Args:
         paths: path by the radiograph's id and the pathology (this package's name), in the order of the paths.
-        notes: what was passed over.
+        others: number of files of each other pathology, which are passed over.
     """
 
     paths: Mapping[tuple[str, str], Path]
-    notes: tuple[str, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of maps."""
         return len(self.paths)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know: maps that are passed over, and maps that are not there."""
+        notes = [
+            f"{counted(count, 'map')} of {quoted(task)} passed over: not one of the ten pathologies"
+            for task, count in sorted(self.others.items())
+        ]
+        cases = len({image_id for image_id, _ in self.paths}) * len(CHEXLOCALIZE_NAMES)
+        if missing := cases - len(self):
+            notes.append(
+                f"{missing} of {counted(cases, 'case')} without a map: an empty mask, no hit, no miss"
+            )
+        return tuple(notes)
 
     def maps(self) -> Iterator[SaliencyMap]:
         """Read the maps one after the other.
@@ -161,11 +174,7 @@ def find_saliency_maps(folder: str | PathLike[str]) -> SaliencyMapFolder:
             expected=f"files ID_PATHOLOGY{_ENDING}",
             source=root,
         )
-    notes = (
-        f"{quoted(task)}: {counted(count, 'map')} passed over, not one of the ten pathologies"
-        for task, count in sorted(others.items())
-    )
-    return SaliencyMapFolder(found, tuple(notes))
+    return SaliencyMapFolder(found, dict(others))
 
 
 def read_saliency_map(path: str | PathLike[str]) -> SaliencyMap:
