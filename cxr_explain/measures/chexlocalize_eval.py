@@ -56,6 +56,7 @@ from cxr_explain.reference.problems import quoted
 from cxr_explain.reference.saliency_maps import SaliencyMap
 from cxr_explain.support.arrays import Mask
 from cxr_explain.support.bounded import read_bounded
+from cxr_explain.support.prose import counted
 from cxr_explain.support.spreadsheet import safe_csv
 from cxr_explain.support.whole_file import write_output
 
@@ -173,17 +174,15 @@ def eval_ious(predictions: OutlineSet, references: OutlineSet, *, true_pos_only:
         for name in CHEXLOCALIZE_NAMES
     }
     missing = len(set(references.ids) - set(predictions.ids))
-    stray = len(set(predictions.ids) - set(references.ids))
-    notes = (
-        f"{missing} of {len(references.ids)} radiographs without a prediction: empty masks"
-        if missing
-        else "",
-        f"predictions for {stray} radiographs without references: "
-        + ("not counted" if true_pos_only else "counted")
-        if stray
-        else "",
-    )
-    return Scores(ids, _in_written_order(means), tuple(filter(None, notes)))
+    strays = len(set(predictions.ids) - set(references.ids))
+    notes = []
+    if missing:
+        all_of = counted(len(references.ids), "radiograph")
+        notes.append(f"{missing} of {all_of} without a prediction: empty masks")
+    if strays:
+        counts = "not counted" if true_pos_only else "counted"
+        notes.append(f"predictions for {counted(strays, 'radiograph')} without references: {counts}")
+    return Scores(ids, _in_written_order(means), tuple(notes))
 
 
 def eval_hits(maps: Iterable[SaliencyMap], references: OutlineSet, *, peak_of: PeakOf = "map") -> Scores:
@@ -217,8 +216,8 @@ def eval_hits(maps: Iterable[SaliencyMap], references: OutlineSet, *, peak_of: P
         if each.image_id in hits:
             raise _second(each)
         hits[each.image_id] = _hit(each, references, peak_of)
-    notes = (f"maps of {len(strays)} radiographs without references: not counted",) if strays else ()
-    return _hits(found, references, notes)
+    told = f"maps of {counted(len(strays), 'radiograph')} without references: not counted"
+    return _hits(found, references, (told,) if strays else ())
 
 
 def eval_points(points: MostRepresentativePoints, references: OutlineSet) -> Scores:
@@ -328,7 +327,7 @@ class EvalTables:
 
     def _draws(self) -> Iterator[list[object]]:
         yield [CHEXLOCALIZE_NAMES[name] for name in CHEXLOCALIZE_NAMES]
-        yield from (list(map(_cell, row)) for row in self.draws.tolist())
+        yield from ([_cell(value) for value in row] for row in self.draws.tolist())
 
     def _summary(self) -> Iterator[list[object]]:
         yield ["name", "lower", "mean", "upper"]
@@ -402,13 +401,16 @@ def _table(
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in CHEXLOCALIZE_NAMES}
     with naming(path):
         try:
-            rows = list(csv.DictReader(io.StringIO(read_bounded(path, _LARGEST_TABLE).decode("utf-8-sig"))))
+            rows = csv.DictReader(io.StringIO(read_bounded(path, _LARGEST_TABLE).decode("utf-8-sig")))
+            missing = {*columns, "task"} - {*(rows.fieldnames or ())}
+            if missing:
+                raise ReferenceLabelError(f"no column {min(missing)}", expected=expected)
             for row in rows:
                 numbers = tuple(float(row[column]) for column in columns)
                 found[chexlocalize_pathology(row["task"])].append(numbers)
         except OSError as error:
             raise ReferenceLabelError(f"no readable file ({error.strerror})", expected=expected) from error
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+        except (AttributeError, TypeError, ValueError, csv.Error) as error:
             raise ReferenceLabelError(f"another file ({quoted(str(error))})", expected=expected) from error
         for name, of_pathology in found.items():
             if not of_pathology or (most and len(of_pathology) > most):

@@ -127,9 +127,7 @@ class SaliencyMapFolder:
         ]
         cases = len({image_id for image_id, _ in self.paths}) * len(CHEXLOCALIZE_NAMES)
         if missing := cases - len(self):
-            notes.append(
-                f"{missing} of {counted(cases, 'case')} without a map: an empty mask, no hit, no miss"
-            )
+            notes.append(f"{missing} of {counted(cases, 'case')} without a map: empty masks, no hits")
         return tuple(notes)
 
     def maps(self) -> Iterator[SaliencyMap]:
@@ -225,7 +223,7 @@ def write_saliency_map(folder: str | PathLike[str], saliency: SaliencyMap) -> Pa
     """
     import torch
 
-    if safe_stem(saliency.image_id) != saliency.image_id:
+    if not saliency.image_id or safe_stem(saliency.image_id) != saliency.image_id:
         raise OptionError(
             f"the id {quoted(saliency.image_id)}",
             expected="letters, digits, '.', '_' and '-', at most 100, for the name of a file",
