@@ -63,8 +63,8 @@ class MaskingPanel(Panel, title="Map"):
             pathology's threshold in the map, scaled from 0 to 1.
         cutoffs: CSV table with the columns prob_threshold, mIoU and task: the mask is empty where the model's
             probability is below the pathology's best cutoff.
-        peak_of: where the point of a hit is, at the largest value of the map, or at the first pixel of its
-            mask, as in the last eval.py.
+        peak_of: where the point of a hit is, at the largest value of the map, or at the mask's first pixel,
+            as in the last eval.py.
     """
 
     thresholds: Annotated[
@@ -133,7 +133,8 @@ def write(
     Exit code 0: all well; 1: some inputs failed, the others are done; 2: usage.
 
     Args:
-        explained: folder of an audit, or its URL; or folder of explanations, as `cxr-explain explain` wrote it.
+        explained: folder of an audit, or its URL; or folder of explanations, as `cxr-explain explain` wrote
+            it.
         images: folder of the audit's images, or its URL.
         outlined: what is known of the images.
         longest: samples of a map along the longer side of the radiograph, at most.
@@ -230,7 +231,7 @@ def table_of(tables: EvalTables) -> PlainTable:
             ]
         )
     note = (
-        "eval.py's mean is that of its draws, and its interval draws radiographs one by one; an end is none "
+        "eval.py's mean is over its draws, and its interval draws radiographs one by one; an end is none "
         "where too many draws have no case."
     )
     return PlainTable(_TITLES[tables.metric], _HEADS, rows, note)

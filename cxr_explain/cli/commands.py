@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Group:
+class CommandGroup:
     """A word before commands.
 
     Args:
@@ -57,14 +57,14 @@ class Group:
     commands: tuple[str, ...]
 
 
-GROUPS: Mapping[str, Group] = MappingProxyType(
+GROUPS: Mapping[str, CommandGroup] = MappingProxyType(
     {
-        "chexlocalize": Group(
+        "chexlocalize": CommandGroup(
             "chexlocalize",
             "Write explanations as CheXlocalize's files, and score them by its protocol.",
             ("write", "score"),
         ),
-        "weights": Group(
+        "weights": CommandGroup(
             "weights", "List, find, fetch and verify weights.", ("list_", "path", "fetch", "verify")
         ),
     }

@@ -1,6 +1,6 @@
-"""The numbers of CheXlocalize's `eval.py`, and of the masks that it is given, in every detail of its code.
+"""The numbers of CheXlocalize's `eval.py`, and the masks that it is given, as the authors' code has them.
 
-What its authors' code does, and this module with it:
+What that code does, and this module with it:
 
 - A saliency map becomes a mask at the radiograph's resolution (`heatmap_to_segmentation.py`): min-max, then
   Otsu's threshold, and the contours of what lies above are filled, so that holes close and lone pixels go; or
@@ -61,10 +61,10 @@ from cxr_explain.support.spreadsheet import safe_csv
 from cxr_explain.support.whole_file import write_output
 
 Metric = Literal["iou", "hitmiss"]
-"""As `eval.py` has it in `--metric`, and in the names of its files."""
+"""As `eval.py` has it in `--metric`, and in the names of what it writes."""
 
 PeakOf = Literal["map", "mask"]
-"""Where the point of a hit comes from: the map's largest value; or the first pixel of its mask.
+"""Where the point of a hit comes from: the map's largest value; or the mask's first pixel.
 
 The paper has the first. The last `eval.py` takes what `heatmap_to_segmentation.pkl_to_mask` returns for the
 map, and that had become a mask.
@@ -259,7 +259,7 @@ class EvalTables:
     Args:
         metric: which measure it is.
         scores: the scores of the cases.
-        seed: of the bootstrap, as `--seed`.
+        seed: seed of the bootstrap's draws, `--seed` there.
         is_human: whether readers were measured (`--if_human_benchmark`), which two files are named after.
 
     >>> there = OutlineSet.of_masks({name: {"Edema": [[True, False]]} for name in ("patient1", "patient2")})
@@ -369,19 +369,27 @@ class EvalInterval:
 
 
 def read_thresholds(path: str | PathLike[str]) -> dict[str, float]:
-    """Levels of the min-max normalised map by pathology: CheXlocalize's `tuning_results.csv`.
+    r"""Levels of the min-max normalised map by pathology: CheXlocalize's `tuning_results.csv`.
 
     Args:
         path: CSV table with the columns threshold and task, a row for each of the ten pathologies.
 
     Raises:
         ReferenceLabelError: no such file, another table, or a threshold that is not from 0 to below 1.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "tuning_results.csv")
+    ...     rows = [f"0.4,{name}" for name in CHEXLOCALIZE_NAMES.values()]
+    ...     _ = path.write_text("\n".join(["threshold,task", *rows]))
+    ...     read_thresholds(path)["Effusion"]
+    0.4
     """
     return {name: rows[0][0] for name, rows in _table(path, ("threshold",), most=1).items()}
 
 
 def read_cutoffs(path: str | PathLike[str]) -> dict[str, float]:
-    """Probabilities below which a mask is empty, by pathology: `probability_tuning_results.csv`.
+    r"""Probabilities below which a mask is empty, by pathology: `probability_tuning_results.csv`.
 
     Args:
         path: CSV table with the columns prob_threshold, mIoU and task; of the rows of a pathology the one
@@ -389,6 +397,14 @@ def read_cutoffs(path: str | PathLike[str]) -> dict[str, float]:
 
     Raises:
         ReferenceLabelError: no such file, another table, or a cutoff that is not from 0 to below 1.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "probability_tuning_results.csv")
+    ...     rows = [f"0.1,0.20,{name}\n0.2,0.25,{name}" for name in CHEXLOCALIZE_NAMES.values()]
+    ...     _ = path.write_text("\n".join(["prob_threshold,mIoU,task", *rows]))
+    ...     read_cutoffs(path)["Effusion"]
+    0.2
     """
     best = _table(path, ("prob_threshold", "mIoU"))
     return {name: max(rows, key=lambda row: row[1])[0] for name, rows in best.items()}

@@ -148,6 +148,14 @@ def find_saliency_maps(folder: str | PathLike[str]) -> SaliencyMapFolder:
     Raises:
         ReferenceLabelError: no such folder, no such file in it, two files of one radiograph and pathology
             (where `eval.py` would stop, and say nothing), or a link out of the folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> one = SaliencyMap("patient1_study1_view1_frontal", "Edema", np.float32([[0, 1]]), (1, 4), 0.75)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_saliency_map(folder, one)
+    ...     found = find_saliency_maps(folder)
+    ...     list(found.paths), [each.probability for each in found.maps()]
+    ([('patient1_study1_view1_frontal', 'Edema')], [0.75])
     """
     root = Path(folder)
     found: dict[tuple[str, str], Path] = {}
@@ -220,6 +228,12 @@ def write_saliency_map(folder: str | PathLike[str], saliency: SaliencyMap) -> Pa
     Raises:
         OptionError: an id that no file's name should have.
         OutputError: a folder that cannot be written to.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> one = SaliencyMap("patient1_study1_view1_frontal", "Effusion", np.float32([[0, 1]]), (1, 4), 0.75)
+    >>> with TemporaryDirectory() as folder:
+    ...     write_saliency_map(folder, one).name
+    'patient1_study1_view1_frontal_Pleural Effusion_map.pkl'
     """
     import torch
 

@@ -33,7 +33,6 @@ from cxr_explain.reference.saliency_maps import find_saliency_maps, read_salienc
 
 RUN = CliRunner()
 FIRST, SECOND = "patient64541_study1_view1_frontal", "patient64542_study1_view1_frontal"
-MADE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Pneumothorax")
 
 
 def chexlocalize(*arguments: object) -> Any:
@@ -242,7 +241,7 @@ def test_usage_errors_are_a_line(known: Path, arguments: tuple[str, ...], said: 
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms, an audit of them, and a folder that `explain` wrote."""
     folder = tmp_path_factory.mktemp("phantoms")
-    for _ in write_dataset(folder / "data", n=3, seed=40, size=96):
+    for _ in write_dataset(folder / "data", n=3, seed=2, size=96):
         pass
     explainer = Explainer.from_pretrained("phantom", device="cpu")
     manifest = make_manifest("nih", folder / "data")
@@ -288,7 +287,7 @@ def test_our_own_maps_are_written_and_scored_like_theirs(phantoms: Path, source:
             compared += 1
         elif not reference.any():
             assert ious[image_id][task] == hits[image_id][task] == ""
-    assert compared >= 3
+    assert compared == 6
 
 
 def test_reference_labels_of_an_audit_are_in_the_maps(phantoms: Path, tmp_path: Path) -> None:
