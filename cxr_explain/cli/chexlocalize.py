@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cxr_explain.support.plain_table import PlainTable
 
 _TITLES = {"iou": "IoU", "hitmiss": "Hit rate"}
-_HEADS = ("Pathology", "Cases", "Mean", "eval.py's mean and interval", "Interval by patient")
+_HEADS = ("Pathology", "Cases", "Mean", "eval.py's mean", "By patient")
 
 
 class PredictedPanel(Panel):
@@ -225,14 +225,14 @@ def table_of(tables: EvalTables) -> PlainTable:
             [
                 name,
                 str(mean.cases),
-                "not estimable" if mean.value is None else f"{mean.value:.3f}",
+                "none" if mean.value is None else f"{mean.value:.3f}",
                 str(each),
                 "none" if ours.low is None else f"{ours.low:.3f} to {ours.high:.3f}",
             ]
         )
     note = (
-        "eval.py's mean is over its draws, and its interval draws radiographs one by one; an end is none "
-        "where too many draws have no case."
+        "eval.py's mean and interval draw radiographs one by one; an end is none where too many draws have "
+        "no case. By patient: this package's interval of the mean."
     )
     return PlainTable(_TITLES[tables.metric], _HEADS, rows, note)
 

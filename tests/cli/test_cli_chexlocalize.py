@@ -18,7 +18,10 @@ from typer.testing import CliRunner
 
 from cxr_explain.audit.run import run_audit
 from cxr_explain.cli.app import app
+from cxr_explain.cli.chexlocalize import table_of
 from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.measures.chexlocalize_eval import EvalTables, eval_ious
+from cxr_explain.measures.statistics.bootstrap import mean_estimate
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.reference import make_manifest
 from cxr_explain.reference.chexlocalize import (
@@ -195,6 +198,26 @@ def test_points_thresholds_cutoffs_and_the_first_pixel_of_the_mask(known: Path) 
     assert found == ("1.0", "0.0", "0.0")
     assert "Hit rate" in result.output
     assert "IoU" not in result.output
+
+
+def test_our_interval_by_patient_stands_beside_theirs_by_radiograph() -> None:
+    """Both radiographs of a patient have the same: drawn one by one they pretend to be two patients."""
+    draws = np.random.default_rng(0)
+    masks: dict[str, dict[str, dict[str, np.ndarray]]] = {"there": {}, "found": {}}
+    for patient in range(30):
+        width = int(draws.integers(1, 16))
+        for view in (1, 2):
+            masks["there"][f"patient{patient:03}_study1_view{view}_frontal"] = {"Edema": box(0, 0, 12, 16)}
+            masks["found"][f"patient{patient:03}_study1_view{view}_frontal"] = {"Edema": box(0, 0, 12, width)}
+    there, found = (OutlineSet.of_masks(masks[name]) for name in ("there", "found"))
+    tables = EvalTables("iou", eval_ious(found, there))
+    row = next(row for row in table_of(tables).rows if row[0] == "Edema")
+    mean, theirs = tables.scores.means["Edema"], tables.summary["Edema"]
+    ours = mean_estimate(mean.values, groups=tables.scores.patients)
+    assert row[1:3] == ["60", f"{mean.value:.3f}"]
+    assert row[3] == f"{theirs.mean:.3f} ({theirs.lower:.3f} to {theirs.upper:.3f})"
+    assert row[4] == f"{ours.low:.3f} to {ours.high:.3f}"
+    assert ours.high - ours.low > 1.2 * (theirs.upper - theirs.lower)
 
 
 def test_a_hostile_map_ends_the_scoring_by_name_and_runs_nothing(known: Path) -> None:

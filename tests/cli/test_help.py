@@ -182,6 +182,7 @@ def test_the_example_is_shown_whole_and_parsed(words: str) -> None:
                 "bundle",
                 "objects",
                 "chexlocalize",
+                "chexlocalize-scores",
             },
             marks=pytest.mark.slow,
         ),
