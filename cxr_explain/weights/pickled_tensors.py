@@ -20,9 +20,7 @@ from cxr_explain.weights.inert_pickle import NumberType, StorageRecord, TensorRe
 if TYPE_CHECKING:
     import torch
 
-_MOST_STORAGES = (
-    64  # each is a file of several pickles, and one of a few bytes may be asked for again and again
-)
+_MOST_STORAGES = 64  # each is a file of several pickles, which a few bytes may ask for again and again
 _NUMBERS = {"f2": "e", "f4": "f", "f8": "d", "b1": "?"} | {
     f"{sign}{size}": (code if sign == "i" else code.upper())
     for size, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
