@@ -20,7 +20,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
+.PHONY: install demo audit study test test-long test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
 
 install: $(STAMP)
 
@@ -58,6 +58,10 @@ study: install
 
 test: install
 	$(TESTS) --durations 15
+
+# Those that take seconds each: whole commands in odd surroundings, Ray, networks of their published size.
+test-long: install
+	$(TESTS) -m long
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

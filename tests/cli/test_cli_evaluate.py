@@ -196,6 +196,7 @@ def test_a_study_compares_fusions_and_goes_on_in_two_processes(tmp_path: Path) -
     assert {path.name for path in tmp_path.glob("*.png")} >= {"rules.png", "fusions.png", "randomised.png"}
 
 
+@pytest.mark.long
 def test_an_engine_is_named_in_the_report_and_kept_to(tmp_path: Path) -> None:
     arguments = ("--n", 1, "--seed", 10_000_002, "--quick", "--top-k", 2, "--out", tmp_path / "out")
     result = evaluate(*arguments, "--engine", "onnxruntime")

@@ -159,7 +159,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.long)])
 def test_one_file_is_explained_without_what_builds_and_exports_a_model(
     tmp_path: Path, weights: str, engine: str
 ) -> None:

@@ -182,6 +182,7 @@ def test_an_svg_has_each_letter_in_a_font_that_has_it(patients):
     assert len(letters[name]) < 30  # a subset
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
 def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
