@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from benchmarks.phantom_model.calibration import calibrate, logits_of, operating_points
+from benchmarks.phantom_model.card import card
 from benchmarks.phantom_model.examples import CELLS, Examples, _member, _pairs, render_cohort, render_examples
 from benchmarks.phantom_model.fitting import areas_of, at_cells, fit
 from benchmarks.phantom_model.making import make, save, trained
@@ -371,3 +373,30 @@ def test_each_model_goes_the_whole_way_to_a_file(name: str, folder: Path, tmp_pa
 def test_an_output_without_positives_has_no_operating_point() -> None:
     labels = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     assert operating_points(torch.tensor([[-1.0, 0.0], [1.0, 2.0]]), labels) == (0.5, None)
+
+
+REPORT = (
+    "# Validity of the weights /some/where, on phantoms\n\n1 finding.\n\n![plot](a.png)\n\n### At a glance\n"
+)
+
+
+def test_a_card_says_what_the_file_holds(uninterrupted: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "densenet-res224-some.safetensors"
+    path.write_bytes(uninterrupted)
+    (tmp_path / "report.md").write_text(REPORT)
+    text = card(path, tmp_path)
+    module = from_pretrained(path).module
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    for said in (
+        f"{parameters:,} parameters, 28 x 28 feature maps",
+        hashlib.sha256(uninterrupted).hexdigest(),
+        f"makes it: {CHESTS.patients} chests",
+        "epochs: 2, of 2 steps of 4 pairs",
+        "that the other logits then stay (0.1)",
+        "--weights densenet-res224-some`, on phantoms: 1 finding. ### At a glance ## Limits",
+        "makes it an instrument",
+    ):
+        assert said in " ".join(text.split())
+    assert str(tmp_path) not in text
+    assert max(map(len, text.splitlines())) <= 120
+    assert "## Validity" not in card(path)
