@@ -40,6 +40,9 @@ class ReferencePanel(BoxPanel):
     seed: Natural = 10_000_000
 
 
+Several = Annotated[list[str] | None, typer.Option(show_default="phantom")]
+
+
 class EvaluatedPanel(EnginePanel):
     """Which model is evaluated.
 
@@ -48,9 +51,7 @@ class EvaluatedPanel(EnginePanel):
             several are compared side by side.
     """
 
-    weights: Annotated[  # type: ignore[assignment]  # several, and one in every other command
-        list[str] | None, typer.Option(show_default="phantom")
-    ] = None
+    weights: Several = None  # type: ignore[assignment]  # every other command takes one
 
     def models(self, **options: Any) -> tuple[Pretrained, ...]:
         """How to come to the explainer of each model; `load` gives it.
