@@ -44,12 +44,7 @@ Several = Annotated[list[str] | None, typer.Option(show_default="phantom")]
 
 
 class EvaluatedPanel(EnginePanel):
-    """Which model is evaluated.
-
-    Args:
-        weights: model to use: a name from `cxr-explain weights list`, or a checkpoint file. With --validity,
-            several are compared side by side.
-    """
+    """Which model is evaluated."""
 
     weights: Several = None  # type: ignore[assignment]  # every other command takes one
 
@@ -71,7 +66,8 @@ class StudyPanel(Panel, title="Run"):
     Args:
         study: compare rules, numbers K, normalisations and activations, and randomise the weights; --top-k,
             --normalisation and --activation are then not used.
-        validity: measure the model and its maps on phantoms with and without each finding.
+        validity: measure the model and its maps on phantoms with and without each finding; several --weights
+            are compared side by side.
         quick: take fewer images and steps: to see that it runs, not to judge by.
         jobs: number of processes, each of one thread.
     """
