@@ -17,6 +17,7 @@ from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.rules import forward_passes, maps_of_passes
 from cxr_explain.engines.following import following
 from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.geometry import TOLERANCE
 from cxr_explain.measures.randomisation import cascades
 from cxr_explain.measures.robustness import (
     flip_equivariance,
@@ -25,7 +26,7 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
-from cxr_explain.measures.ruler import TOLERANCE, FindingRegion
+from cxr_explain.measures.ruler import FindingRegion
 from cxr_explain.measures.similarity import Similarity, unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
