@@ -600,13 +600,16 @@ def _from_document(document: Mapping[str, Any], packed: bytes) -> Explanation:
         geometry=geometry,
         provenance=provenance,
         places=places,
-        **{key: _stability_in(document[key], ranking) for key in _STABILITIES if key in document},
+        stability=_stability_in(document, "stability", ranking),
+        stability_across_models=_stability_in(document, "stability_across_models", ranking),
     )
 
 
-def _stability_in(document: Any, ranking: Ranking) -> Stability:
-    """The stability of the maps of ranked pathologies."""
-    found = Stability.from_document(document)
+def _stability_in(document: Mapping[str, Any], key: str, ranking: Ranking) -> Stability | None:
+    """The stability of the maps of ranked pathologies; None where it was not asked for."""
+    if key not in document:
+        return None
+    found = Stability.from_document(document[key])
     if not set(found.maps) <= set(ranking.pathologies):
         raise ValueError("the stability of maps of pathologies that are not ranked")
     return found

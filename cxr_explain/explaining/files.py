@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.drawing import Drawers, processes_for
@@ -163,9 +163,10 @@ def explain_files(
 def _begun(
     outcome: Outcome[Path], begin: Callable[[Path, ModelInput, Explained], Callable[[], Saved]]
 ) -> tuple[Path, Callable[[], Saved] | CxrExplainError]:
-    path, image, found = outcome.item, outcome.image, outcome.found
-    if isinstance(found, CxrExplainError) or image is None:
+    path, found = outcome.item, outcome.found
+    if isinstance(found, CxrExplainError):
         return path, found
+    image = cast(ModelInput, outcome.image)  # what was explained was prepared
     return path, attempt(partial(begin, path, image, found))
 
 

@@ -96,7 +96,7 @@ class Stability:
         Args:
             pathologies: names of the K maps.
             maps: (K, I, J), signed.
-            others: of each view or model.
+            others: maps of each view or model.
             size: side S of the model's input.
 
         >>> corner = torch.zeros(1, 4, 4); corner[0, 0, 0] = 1

@@ -125,7 +125,7 @@ class Content:
 
     @cached_property
     def stabilities(self) -> dict[str, Stability]:
-        """How sure the class maps are, where that was asked for, by the key of its words."""
+        """How sure the class maps are, where that was asked for, by the key of the words."""
         explanation = self.explanation
         found = {
             "stability": explanation.stability,
