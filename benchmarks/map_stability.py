@@ -4,8 +4,9 @@
 
 Of each finding that a phantom shows, its pathology's class map is made whatever the rank. Each score is asked
 how well it tells maps whose peak hits from maps whose peak misses (AUROC), beside what costs nothing: the
-probability, the share of the evidence in the largest cell, and the area of the region at half the peak. Again
-for the findings that the model calls, by the operating point: only of these would anybody look at a map.
+probability, the share of the evidence in the largest cell, and the area of the region at half the peak; and
+whether probability times stability tells more than the probability does. Again for the findings that the
+model calls, by the operating point: only of these would anybody look at a map.
 Intervals are of the bootstrap over phantoms. See docs/explanation/how_sure.md.
 """
 
@@ -27,7 +28,14 @@ from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.cases import Case, phantom_cases
 from cxr_explain.study.session import UNSEEN
 
-SCORES = ("stability", "peak stays", "probability", "share of the peak", "area of the region")
+SCORES = (
+    "stability",
+    "peak stays",
+    "probability",
+    "probability x stability",
+    "share of the peak",
+    "area of the region",
+)
 HITS = ("strict", "tolerant")
 FEWEST = 5
 """Hits and misses that a finding needs for a row."""
@@ -35,7 +43,7 @@ FEWEST = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One class map of a finding that is there: five scores, and whether its peak hits."""
+    """One class map of a finding that is there: its scores, and whether its peak hits."""
 
     phantom: str
     pathology: str
@@ -110,6 +118,7 @@ def _row(case: Case, explanation: Explanation, ruler: Ruler, k: int) -> Row | No
     peak = values.max()
     free = (
         prediction.probability,
+        prediction.probability * sure.stability,
         float(peak / np.maximum(values, 0).sum()),
         float((values >= peak / 2).mean()),
     )
@@ -174,6 +183,8 @@ def _by_third(parts: dict[str, Rows]) -> str:
         edges = [-np.inf, *np.quantile(values, (1 / 3, 2 / 3)), np.inf]
         for low, high in pairwise(edges):
             inside = (values > low) & (values <= high)
+            if not inside.any():
+                continue
             third = Rows([row for row, kept in zip(rows.rows, inside, strict=True) if kept])
             span = f"{values[inside].min():.2f} to {values[inside].max():.2f}"
             shares = [_said(third.estimate(_share(third.hits(hit)))) for hit in HITS]
