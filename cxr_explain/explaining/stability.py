@@ -1,7 +1,7 @@
 """How sure a class map is: what stays of it when nothing that matters changes, or in another model.
 
 Region: the positions of the model's square where a map has at least half of the map's peak, on a grid of the
-model's own pixels (bilinear, half-pixel centres). It is what a figure outlines.
+model's own pixels (bilinear, half-pixel centres). A figure outlines the fused map at half the peak, too.
 
 Stability: the intersection over union of a map's region and of the same pathology's region in another map of
 the same radiograph, averaged over these other maps; 0 where the other map has no positive value. The other
