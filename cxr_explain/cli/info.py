@@ -85,7 +85,8 @@ def facts() -> dict[str, Facts]:
 
 def packages() -> tuple[Facts, Facts]:
     """The version of each package that this one needs; and what is missing of each extra."""
-    required, extras = {}, {}
+    required: Facts = {}
+    extras: dict[str, Facts] = {}
     for requirement in requires("cxr-explain") or ():
         match = _REQUIREMENT.match(requirement)
         if match is None or match["package"] == "cxr-explain":

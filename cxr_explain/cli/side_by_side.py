@@ -96,8 +96,8 @@ class WholeRunsPanel(Panel, title="Statistics"):
 
     Args:
         counting: what reference labels count as.
-        allow_tuning_images: do not refuse images that operating points of an audit were fitted on; it is then
-            said.
+        allow_tuning_images: do not refuse images that the operating points were fitted on; it is then said
+            on every page.
         cases: number of images in each list of those in which two audits part most.
         tables: also print every table.
     """
