@@ -28,7 +28,7 @@ from benchmarks.contestants import LAYER, TOP_K, Run, build_inputs, build_model
 from benchmarks.facts import computes_bfloat16, machine
 from benchmarks.timing import Clock, Samples, measure, seconds
 from cxr_explain.cam.perturbation import ChannelMasks, ReciproCAM, ScoreCAM
-from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.registry import LAYER_RULES, RULES, Method
 from cxr_explain.cam.rules import Rule, class_maps
 from cxr_explain.engines.registry import ENGINES
 from cxr_explain.explaining.explainer import Explainer
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 ONE_PASS_TARGET = 1.3
 FEW_PASSES: tuple[Method, ...] = ("smooth-grad-cam++", "integrated-grad-cam", "augmented-grad-cam")
-ONE_PASS = tuple(method for method in RULES if method not in (*FEW_PASSES, "score-cam"))
+ONE_PASS = tuple(method for method in LAYER_RULES if method not in (*FEW_PASSES, "score-cam"))
 EARLY = "features.transition1.relu"  # 56 x 56
 MIDDLE = "features.transition2.relu"  # 28 x 28
 STACKS = ((MIDDLE,), (EARLY,), (EARLY, MIDDLE, LAYER))

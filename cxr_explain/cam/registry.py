@@ -16,6 +16,7 @@ class RuleEntry:
         home: module in `cxr_explain.cam` and name in it, "module:name"; a function from `Evidence` to signed
             class maps (B, K, I, J), or a class of such functions, which is called without arguments.
         gradient_free: whether the rule asks for no gradient, whatever the model.
+        attention: whether the rule reads the attention of a transformer, and no layer's activations.
 
     >>> RULES["cam"].load().__name__
     'cam'
@@ -24,6 +25,7 @@ class RuleEntry:
     title: str
     home: str
     gradient_free: bool = False
+    attention: bool = False
 
     def load(self) -> Any:
         """The rule, with its default settings."""
@@ -46,8 +48,19 @@ RULES: dict[str, RuleEntry] = {
     "eigen-cam": RuleEntry("Eigen-CAM", "eigen:eigen_cam", gradient_free=True),
     "seg-xres-cam": RuleEntry("Seg-XRes-CAM", "region:SegXResCAM"),
     "augmented-grad-cam": RuleEntry("Augmented Grad-CAM", "augmented:AugmentedGradCAM"),
+    "legrad": RuleEntry("LeGrad", "attention:LeGrad", attention=True),
+    "attention-relevance": RuleEntry("Attention relevance", "attention:AttentionRelevance", attention=True),
 }
-"""Every rule by its paper's name in small letters: choices, help texts and the study's contenders."""
+"""Every rule by its paper's name in small letters: choices and help texts."""
+
+LAYER_RULES: tuple[str, ...] = tuple(name for name, entry in RULES.items() if not entry.attention)
+"""The rules that read the activations of a layer, of any model: the study's contenders."""
+
+EVERY_ATTENTION = "every attention"
+"""What stands in the place of a layer where a rule reads the attention."""
+
+ATTENTION_RULES: tuple[str, ...] = tuple(name for name, entry in RULES.items() if entry.attention)
+"""The rules that read the attention of a transformer."""
 
 if TYPE_CHECKING:
     Method = str

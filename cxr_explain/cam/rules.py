@@ -28,11 +28,13 @@ class NamedRule:
         title: as its paper writes it.
         rule: the function, or the object with its settings that is called like one.
         gradient_free: whether the rule asks for no gradient, whatever the model.
+        attention: whether the rule reads the attention of a transformer, and no layer's activations.
     """
 
     title: str
     rule: Rule
     gradient_free: bool = False
+    attention: bool = False
 
     @property
     def settings(self) -> str:
@@ -55,10 +57,11 @@ def named_rule(method: Method | Rule) -> NamedRule:
     """
     if not isinstance(method, str) and callable(method):
         fallback = getattr(method, "__name__", type(method).__name__)
-        return NamedRule(str(getattr(method, "title", fallback)), method)
+        attention = bool(getattr(method, "attention", False))
+        return NamedRule(str(getattr(method, "title", fallback)), method, attention=attention)
     check_option("method", method, Method)
     entry = RULES[method]
-    return NamedRule(entry.title, entry.load(), entry.gradient_free)
+    return NamedRule(entry.title, entry.load(), entry.gradient_free, entry.attention)
 
 
 def class_maps(

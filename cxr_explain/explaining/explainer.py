@@ -17,6 +17,7 @@ from cxr_explain._version import __version__
 from cxr_explain.cam.evidence import Track, silent, without_gradient
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.layers import combine_layers
+from cxr_explain.cam.registry import ATTENTION_RULES, EVERY_ATTENTION
 from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
 from cxr_explain.cam.views import View
 from cxr_explain.engines.registry import ENGINES
@@ -24,7 +25,7 @@ from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.explaining.layer_notes import notes_on_layers
+from cxr_explain.explaining.layer_notes import notes_on_attention, notes_on_layers
 from cxr_explain.explaining.operating_points import OperatingPoints, tuning_warning
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
 from cxr_explain.explaining.provenance import ExplainerFacts
@@ -35,6 +36,7 @@ from cxr_explain.explaining.stability import OtherMaps, Stability, views_of
 from cxr_explain.explaining.transfer import batch_on_cpu, in_one_copy, notes_on_precision
 from cxr_explain.geometry import Geometry
 from cxr_explain.loaders.read import read_radiograph
+from cxr_explain.models.attention import encoder_of
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
 from cxr_explain.models.survey import layers_that_do
@@ -238,7 +240,9 @@ class Explainer:
             model=classifier.name,
             weights_sha256=classifier.weights_sha256,
             training_sets=tuple(classifier.training_sets),
-            target_layer=", ".join(settings.target_layers) or classifier.target_layer,
+            target_layer=EVERY_ATTENTION
+            if self.rule.attention
+            else ", ".join(settings.target_layers) or classifier.target_layer,
             output_kind=classifier.outputs.kind or "logits",
             rule_title=self.rule.title,
             map_settings=settings,
@@ -557,6 +561,12 @@ class Explainer:
         by_layer: Sequence[Tensor],
     ) -> BatchMaps:
         """Fuse the maps of each layer, and say which of them are empty as no gradient reaches the layer."""
+        if self.rule.attention:
+            (maps,) = by_layer
+            nowhere = (maps == 0).flatten(2).all(dim=2)
+            notes = notes_on_attention(encoder_of(self.classifier, inputs), rankings, nowhere)
+            fused = self._fuse(by_layer, rankings, passes, nowhere)
+            return BatchMaps(rankings, fused, passes[0].gradient, notes)
         unreached = [
             without_gradient(each, classes, maps) for each, maps in zip(passes, by_layer, strict=True)
         ]
@@ -570,9 +580,13 @@ class Explainer:
         )
 
     def _way_out(self, inputs: Tensor) -> str:
-        """Layers that would do, in a sentence; the model is asked once."""
+        """Layers that would do, and methods that need none, in words; the model is asked once."""
         if self._better_layers is None:
-            self._better_layers = layers_that_do(self.classifier, inputs)
+            attends = any("Attention" in type(part).__name__ for part in self.classifier.module.modules())
+            rules = f"Or choose {' or '.join(ATTENTION_RULES)}, where every patch attends to every other."
+            self._better_layers = " ".join(
+                filter(None, (layers_that_do(self.classifier, inputs), rules if attends else ""))
+            )
         return self._better_layers
 
     def _rank(self, logits: Sequence[float], asked: RankingSettings) -> Ranking:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxr_explain.cam.fusion import fuse
-from cxr_explain.cam.registry import RULES
+from cxr_explain.cam.registry import ATTENTION_RULES, RULES
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.engines.compiled import CompiledClassifier, noise
 from cxr_explain.engines.onnx_graph import onnx_graph
@@ -42,6 +42,7 @@ NOT_IN_A_GRAPH: dict[str, str] = {
     "score-cam": "runs the model again for each channel",
     "integrated-grad-cam": "runs the model again for each step of its path",
     "augmented-grad-cam": "runs the model again for each view, and follows a gradient",
+    **dict.fromkeys(ATTENTION_RULES, "reads the attention of a transformer, which such a model has not"),
 }
 """The rules that do not fit into a graph behind one forward pass, and why."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from cxr_explain.explaining.ranking import Ranking
+from cxr_explain.models.attention import Encoder
 from cxr_explain.models.base import ForwardPass
 from cxr_explain.models.grids import remark_on
 from cxr_explain.pathologies import readable
@@ -35,6 +36,27 @@ def notes_on_layers(
     return tuple(
         (*common, *_on_gradients(ranking, layers, [each[image] for each in states], way_out))
         for image, ranking in enumerate(rankings)
+    )
+
+
+def notes_on_attention(
+    encoder: Encoder | None, rankings: Sequence[Ranking], unreached: Tensor
+) -> tuple[tuple[str, ...], ...]:
+    """For each image: which blocks a rule read the attention of, and what no gradient reaches.
+
+    Args:
+        encoder: the blocks.
+        rankings: one for each image.
+        unreached: (B, K), maps that are empty, the ranked pathologies first.
+    """
+    read = (
+        ()
+        if encoder is None
+        else (f"The attention of {len(encoder.blocks)} blocks is read; {encoder.note}.",)
+    )
+    return tuple(
+        (*read, *_on_gradients(ranking, ["any attention"], [states], lambda: ""))
+        for ranking, states in zip(rankings, unreached.tolist(), strict=True)
     )
 
 

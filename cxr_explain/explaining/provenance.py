@@ -70,7 +70,8 @@ class ExplainerFacts:
         weights_sha256: hexadecimal digest of the weights file; None for a model that came as an object.
         training_sets: data sets the weights were trained on, where known.
         phantom_only: the model has seen phantoms and no radiograph.
-        target_layer: the layer whose activations carry the maps; several are separated by commas.
+        target_layer: the layer whose activations carry the maps; several are separated by commas; "every
+            attention" where the rule reads the attention of a transformer.
         rule_title: the rule that makes the class maps, as its paper writes it.
         rule_settings: options of that rule, as Python writes them; '' without any.
         output_kind: what calling the model gives, see `cxr_explain.options.OutputKind`.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from cxr_explain.cam.registry import RULES
+from cxr_explain.cam.registry import EVERY_ATTENTION, RULES
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import ExplainerFacts, Provenance
 from cxr_explain.explaining.settings import RankingSettings
@@ -196,11 +196,12 @@ def map_sentences(facts: ExplainerFacts, k: int, cite: Citing) -> Iterator[str]:
     place = f"{fm_g_cam.label}, arXiv {fm_g_cam.fields['eprint']}"
     layers = maps.target_layers if len(maps.target_layers) > 1 else ()
     where = f"layers {listed(map(one_line, layers))}" if layers else f"layer {one_line(facts.target_layer)}"
+    at = "from every attention of the model" if facts.target_layer == EVERY_ATTENTION else f"at the {where}"
     options = f", with the options {one_line(facts.rule_settings)}," if facts.rule_settings else ""
     together = f"; those of the layers were combined as LayerCAM does{cite('LayerCAM')}" if layers else ""
     own = cite(facts.rule_title) if _is_of_the_package(facts) else ""
     made = "The class map was" if k == 1 else "Class maps were"
-    yield f"{made} made by {one_line(facts.rule_title)}{own}{options} at the {where}{together}"
+    yield f"{made} made by {one_line(facts.rule_title)}{own}{options} {at}{together}"
     norm = (_NORM_OF_ONE if k == 1 else _NORMS)[maps.normalisation]
     scaled = f"{norm}, and {_ACTIVATIONS[maps.activation]} was applied last"
     if k == 1:

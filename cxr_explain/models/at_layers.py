@@ -57,7 +57,7 @@ def passes_at(
     try:
         modules, outputs, logits = _outputs_at(classifier, inputs, layers)
         found = [
-            Layer(classifier, name, module, _reading(classifier, name, module, output, inputs, grid))
+            Layer(classifier, name, module, reading_at(classifier, name, module, output, inputs, grid))
             for name, module, output in zip(layers, modules, outputs, strict=True)
         ]
     except ModelError as error:
@@ -95,17 +95,28 @@ def _outputs_at(
     return modules, [tensors[0] for tensors in kept], logits
 
 
-def _reading(
+def reading_at(
     classifier: Classifier,
     name: str,
     module: nn.Module,
     output: Tensor,
     inputs: Tensor,
-    grid: GridFunction | None,
+    grid: GridFunction | None = None,
 ) -> Reading:
-    """By the grid that was asked for, else by the output's shape, else by the classifier's own grid.
+    """How a layer's output is read: by the grid asked for, its shape, or the classifier's own grid.
 
     A grid of tokens that somebody gave for another layer is better known than their number tells.
+
+    Args:
+        classifier: the model.
+        name: the layer's name.
+        module: the layer.
+        output: what it gave.
+        inputs: model inputs, (B, C, H, W).
+        grid: the grid that was asked for, if any.
+
+    Raises:
+        ModelError: a shape that gives no maps, see `reading_of`.
     """
     if grid is not None:
         return Reading(grid)
@@ -208,8 +219,7 @@ class AutogradPass(ForwardPass):
     def gradients(self, classes: Tensor) -> Tensor:
         """(B, K, C, I, J) by one batched gradient; images do not mix, each is worked on by itself."""
         K = classes.shape[1]
-        seeds = torch.zeros(K, *self._logits.shape, dtype=self._logits.dtype, device=self._logits.device)
-        seeds.scatter_(2, classes.T[:, :, None].to(seeds.device), 1.0)
+        seeds = seeds_of(classes, self._logits)
         if K == 0:
             return self.activations.new_zeros(len(classes), 0, *self.activations.shape[1:])
         gradients = self._gradient_of_each(seeds)
@@ -229,19 +239,55 @@ class AutogradPass(ForwardPass):
     def _gradient_of_each(self, seeds: Tensor) -> Sequence[Tensor]:
         if not self._logits.requires_grad:
             raise self._layer.independent(self._inputs)
-        with torch.inference_mode(False), torch.enable_grad():
-            try:
-                return list(self._gradient(seeds, is_grads_batched=True))
-            except RuntimeError:  # an operator of the head that vmap cannot batch: one gradient a class
-                return [self._gradient(seed) for seed in seeds]
-
-    def _gradient(self, seeds: Tensor, **options: Any) -> Tensor:
-        (gradient,) = torch.autograd.grad(
-            self._logits, self._layer_output, seeds, retain_graph=True, allow_unused=True, **options
-        )
-        if gradient is None:
+        (gradients,) = gradients_of_each(self._logits, [self._layer_output], seeds)
+        if gradients is None:
             raise self._layer.independent(self._inputs)
-        return gradient
+        return list(gradients)
+
+
+def seeds_of(classes: Tensor, logits: Tensor) -> Tensor:
+    """(K, B, N): 1 at the class of each rank and image, of (B, K) classes and (B, N) logits.
+
+    >>> seeds_of(torch.tensor([[2, 0]]), torch.zeros(1, 3)).tolist()
+    [[[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]]]
+    """
+    seeds = torch.zeros(classes.shape[1], *logits.shape, dtype=logits.dtype, device=logits.device)
+    return seeds.scatter_(2, classes.T[:, :, None].to(seeds.device), 1.0)
+
+
+def gradients_of_each(scores: Tensor, nodes: Sequence[Tensor], seeds: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of K weighted sums of the scores, in one batched call; the graph is kept.
+
+    Args:
+        scores: of any shape, in a graph.
+        nodes: tensors of the graph.
+        seeds: (K, *scores.shape), the weights of each sum.
+
+    Returns:
+        (K, *node.shape) for each node; None where the scores do not depend on it.
+
+    >>> x = torch.tensor([3.0], requires_grad=True)
+    >>> gradients_of_each(x * 2, [x], torch.tensor([[1.0], [10.0]]))
+    (tensor([[ 2.],
+            [20.]]),)
+    """
+
+    def gradients(seed: Tensor, **options: Any) -> tuple[Tensor | None, ...]:
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            scores, nodes, seed, retain_graph=True, allow_unused=True, **options
+        )
+        return found
+
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            return gradients(seeds, is_grads_batched=True)
+        except RuntimeError:  # an operator that vmap cannot batch: one gradient a class
+            each = [gradients(seed) for seed in seeds]
+    stacked = []
+    for of_node in zip(*each, strict=True):
+        reached = [gradient for gradient in of_node if gradient is not None]
+        stacked.append(torch.stack(reached) if len(reached) == len(of_node) else None)
+    return tuple(stacked)
 
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import get_args
 
 from cxr_explain.cam.perturbation import ScoreCAM
-from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.registry import LAYER_RULES, Method
 from cxr_explain.cam.rules import Rule
 from cxr_explain.options import Activation, Normalisation
 
@@ -104,12 +104,12 @@ class Plan:
 
 
 def contenders(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> tuple[Contender, ...]:
-    """The rules named, or all of them; and LayerCAM of several layers where these are given.
+    """The rules named, or all that read a layer; and LayerCAM of several layers where these are given.
 
     >>> [each.name for each in contenders(["cam"], ["a", "b"])]
     ['cam', 'layercam, 2 layers']
     """
-    chosen = [Contender(method, method) for method in methods or RULES]
+    chosen = [Contender(method, method) for method in methods or LAYER_RULES]
     if layers:
         chosen.append(Contender(f"layercam, {len(layers)} layers", "layercam", tuple(layers)))
     return tuple(chosen)

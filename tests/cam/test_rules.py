@@ -18,7 +18,7 @@ from cxr_explain import HookedClassifier, Outputs, XRVDenseNet
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.layers import combine_layers
-from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.registry import LAYER_RULES, RULES, Method
 from cxr_explain.cam.rules import Rule, class_maps, named_rule
 from cxr_explain.cam.sampled import IntegratedGradCAM
 from cxr_explain.errors import ModelError, OptionError
@@ -107,7 +107,7 @@ def test_what_is_no_method_is_refused_with_those_there_are(method: Any) -> None:
 # -- class maps --
 
 
-@each_method
+@pytest.mark.parametrize("method", LAYER_RULES)
 @pytest.mark.parametrize("build", [linear, hooked])
 def test_each_method_gives_signed_finite_maps_that_can_be_fused(
     method: Method, build: Callable[[], Classifier]

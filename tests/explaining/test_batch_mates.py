@@ -22,7 +22,7 @@ from cxr_explain import HookedClassifier, Outputs, Radiograph, XRVDenseNet
 from cxr_explain.cam.augmented import AugmentedGradCAM
 from cxr_explain.cam.evidence import Evidence
 from cxr_explain.cam.region import SegXResCAM
-from cxr_explain.cam.registry import RULES
+from cxr_explain.cam.registry import LAYER_RULES
 from cxr_explain.cam.sampled import IntegratedGradCAM, SmoothGradCAMPlusPlus
 from cxr_explain.cam.smoothing import Smoothed
 from cxr_explain.explaining.explainer import Explained, Explainer
@@ -47,7 +47,7 @@ FEWER: dict[str, Any] = {
 }
 """Rules that are the same with fewer steps, but take less time."""
 METHODS: tuple[Any, ...] = (
-    *(FEWER.get(name, name) for name in RULES),
+    *(FEWER.get(name, name) for name in LAYER_RULES),
     Smoothed("layercam"),
     SmoothGradCAMPlusPlus(copies=3, sigma=0.3, seed=5),
     SegXResCAM(window=3, pool="max"),

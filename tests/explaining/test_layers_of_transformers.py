@@ -83,7 +83,8 @@ def test_behind_the_last_attention_no_gradient_reaches_the_layer(layer: str, gri
     assert found.shown_nowhere == found.ranking.pathologies
     assert found.provenance.notes[-1] == (
         f"No gradient reaches {layer}: there is no map, for or against. Layers that would do: "
-        f"{LAST}.ln_1 (32 channels, 4 x 4)."
+        f"{LAST}.ln_1 (32 channels, 4 x 4). Or choose legrad or attention-relevance, where every "
+        "patch attends to every other."
     )
     said = _written(found)
     assert "No gradient reaches this layer" in said

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxr_explain import Explainer, ensure_torchvision_imports
-from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.registry import LAYER_RULES, Method
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.randomisation import (
@@ -433,7 +433,7 @@ def test_random_weights_destroy_the_maps(phantom: Phantoms, method: Method) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", RULES)
+@pytest.mark.parametrize("method", LAYER_RULES)
 def test_random_weights_destroy_the_maps_of_every_rule(few: Phantoms, method: Method) -> None:
     assert_random_weights_destroy(few, method, "reinitialise")
 

@@ -7,14 +7,14 @@ from typing import get_args
 import pytest
 
 from cxr_explain.cam.perturbation import ScoreCAM
-from cxr_explain.cam.registry import RULES, Method
+from cxr_explain.cam.registry import LAYER_RULES, Method
 from cxr_explain.options import Activation, Normalisation
 from cxr_explain.study.plan import ALL, PRESENT, Contender, contenders, full_plan, plain_plan, validity_plan
 
 
-def test_the_full_plan_has_every_rule_and_every_fusion() -> None:
+def test_the_full_plan_has_every_rule_of_layers_and_every_fusion() -> None:
     plan = full_plan(layers=("a", "b"))
-    assert [each.name for each in plan.contenders] == [*RULES, "layercam, 2 layers"]
+    assert [each.name for each in plan.contenders] == [*LAYER_RULES, "layercam, 2 layers"]
     assert plan.contenders[-1].layers == ("a", "b")
     fusions = list(plan.fusions)
     assert len(set(fusions)) == len(fusions) == 5 * len(get_args(Normalisation)) * len(get_args(Activation))
