@@ -1,6 +1,6 @@
 """Rules that read the attention of a transformer: LeGrad, and attention relevance.
 
-Both run the model once more, with the weights of its attention kept (`models/attention.py`), and take all
+Both run the model once more, with the weights of the attention kept (`models/attention.py`), and take all
 classes' gradients in one batched call. The scores of that pass must be those of the plain one.
 """
 

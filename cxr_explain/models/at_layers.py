@@ -259,7 +259,7 @@ def gradients_of_each(scores: Tensor, nodes: Sequence[Tensor], seeds: Tensor) ->
     """The gradients of K weighted sums of the scores, in one batched call; the graph is kept.
 
     Args:
-        scores: of any shape, in a graph.
+        scores: a tensor of the graph, of any shape.
         nodes: tensors of the graph.
         seeds: (K, *scores.shape), the weights of each sum.
 

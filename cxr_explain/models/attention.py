@@ -86,7 +86,7 @@ class AttentionPass:
         return at_tokens, tuple(at_weights)
 
     def gradients_by_block(self, classes: Tensor) -> Iterator[Tensor]:
-        """For each block, the gradients of its own scores at its own attention: (K, B, H, T, T).
+        """For each block, the gradients of the block's own scores at the attention in it: (K, B, H, T, T).
 
         A block's own scores are those of the head, if it were given this block's tokens. The gradient goes
         through the head and this block alone.
@@ -110,7 +110,7 @@ def attention_pass(
     blocks: int | None = None,
     otherwise: str = "",
 ) -> AttentionPass:
-    """Run a transformer once, and keep the weights of its attention; the module is left as it came.
+    """Run a transformer once, and keep the weights of the attention; the module is left as it came.
 
     Args:
         classifier: the model.
@@ -289,8 +289,6 @@ def _run(
     finally:
         for handle in handles:
             handle.remove()
-    if len(scores) != len(inputs) * (len(modules) - first if read else 1):
-        raise _of_one_block(classifier, asking)
     if not scores.requires_grad:
         raise ModelError(
             "scores that do not depend on the attention",
@@ -298,6 +296,12 @@ def _run(
             remedy="Take no_grad, inference mode and detach out of its forward pass.",
             source=classifier.name,
         )
+    if len(scores) != len(inputs) * (len(modules) - first if read else 1):
+        raise _of_one_block(classifier, asking)
+    if read and any(
+        each is not None for each in gradients_of_each(scores, kept, torch.ones_like(scores)[None])
+    ):
+        raise _of_one_block(classifier, asking)  # a block's tokens reach the scores past the leaf
     weights, tokens = seen.weights[first:], kept[first:]
     return AttentionPass(encoder, tuple(weights), tuple(tokens), logits, read[0] if read else None, scores)
 

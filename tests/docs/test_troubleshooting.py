@@ -612,6 +612,40 @@ def _(place: Path) -> object:
     return explain_with(nn.Sequential(nn.Conv2d(1, 4, 3, 2), *head), "1").provenance.notes[-1]
 
 
+@heading("without an attention that can be seen")
+def _(place: Path) -> object:
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    return explain_with(nn.Sequential(nn.Conv2d(1, 4, 3, 2), *head), "0", method="legrad")
+
+
+@heading("whose attention has the shapes")
+def _(place: Path) -> object:
+    ensure_torchvision_imports()
+    from torchvision.models import SwinTransformer
+
+    swin = SwinTransformer([4, 4], 12, [1, 1], [1, 2], [4, 4], num_classes=2)
+    return explain_with(nn.Sequential(nn.Conv2d(1, 3, 1), swin), "1.permute", method="attention-relevance")
+
+
+class _ReadsTwoBlocks(nn.Module):
+    """As linear probes of DINOv2 do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(1, 20, 16, 16)
+        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(20, 2, 8, batch_first=True) for _ in range(2))
+        self.head = nn.Linear(20, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.blocks[0](self.embed(x).flatten(2).transpose(1, 2))
+        return self.head((first + self.blocks[1](first)).mean(dim=1))
+
+
+@heading("found a head that does not take the tokens of several blocks")
+def _(place: Path) -> object:
+    return explain_with(_ReadsTwoBlocks(), "embed", method="legrad")
+
+
 @heading("found tokens of shape")
 def _(place: Path) -> object:
     tokens = nn.Sequential(nn.Conv2d(1, 4, 8, 8), nn.Flatten(2), nn.Flatten(1), nn.Linear(64, 2))
