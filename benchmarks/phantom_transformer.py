@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ from cxr_explain.study.report import cell, each, measured, signed, table_of
 from cxr_explain.study.session import UNSEEN
 from cxr_explain.study.summary import differences, summarise
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
+
+T = TypeVar("T")
 
 RULES = ("grad-cam", "legrad", "attention-relevance")
 SIDE, PATCH = 224, 16
@@ -104,10 +107,16 @@ def as_vit_input(inputs: Tensor) -> Tensor:
 
 def images(seeds: Iterable[int], variants: int, jobs: int) -> tuple[Tensor, Tensor]:
     """(N, S, S) int16 inputs as the package prepares them, and (N, F) labels; NaN of a hidden finding."""
-    work = partial(_of_patient, variants=variants)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        pixels, labels = zip(*pool.map(work, seeds, chunksize=8), strict=True)
+    pixels, labels = zip(*_each(partial(_of_patient, variants=variants), seeds, jobs), strict=True)
     return torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(labels))
+
+
+def _each(work: Callable[[int], T], seeds: Iterable[int], jobs: int) -> Iterator[T]:
+    if jobs == 1:
+        yield from map(work, seeds)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        yield from pool.map(work, seeds, chunksize=8)
 
 
 def _one_thread() -> None:

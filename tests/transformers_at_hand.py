@@ -289,13 +289,13 @@ def literal_relevance(looked: Looked, k: int, skip: int, rows: Sequence[str]) ->
     R = torch.eye(T, dtype=torch.float64)
     for weights in looked.weights:
         (gradient,) = torch.autograd.grad(looked.scores[k], weights, retain_graph=True)
-        A, g = weights.detach().reshape(-1, T, T), gradient.reshape(-1, T, T)
-        mean = torch.zeros(T, T, dtype=torch.float64)
+        A, g = (each.reshape(-1, T, T).tolist() for each in (weights, gradient))
+        mean = [[0.0] * T for _ in range(T)]
         for h in range(len(A)):
             for i in range(T):
                 for j in range(T):
-                    mean[i, j] += max(float(g[h, i, j] * A[h, i, j]), 0.0) / len(A)
-        R = R + mean @ R
+                    mean[i][j] += max(g[h][i][j] * A[h][i][j], 0.0) / len(A)
+        R = R + torch.tensor(mean, dtype=torch.float64) @ R
     R = R - torch.eye(T, dtype=torch.float64)
     of_rows = {"class": R[0], "patches": R[skip:].mean(dim=0)}
     return torch.stack([of_rows[name] for name in rows]).mean(dim=0)[skip:]

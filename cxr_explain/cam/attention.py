@@ -62,12 +62,12 @@ class LeGrad:
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
         seen = _pass_of(evidence, self.title, by_block=True, blocks=self.blocks)
-        mean = [
-            sum(each.clamp(min=0).mean(dim=(2, 3)) for each in seen.gradients_by_block(classes))
-            / len(seen.weights)
-            for classes in _in_parts(evidence.classes, seen.weights[:1])
+        parts = _in_parts(evidence.classes, seen.weights[:1])
+        by_block = [
+            torch.stack([each.clamp(min=0).mean(dim=(2, 3)) for each in seen.gradients_by_block(classes)])
+            for classes in parts
         ]
-        return _on_grid(torch.cat(mean), seen.encoder.grid)
+        return _on_grid(torch.cat(by_block, dim=1).mean(dim=0), seen.encoder.grid)
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def _pass_of(
     )
     plain = evidence.forward.logits
     off = (seen.logits.detach() - plain).abs().max()
-    coarser = max(torch.finfo(logits.dtype).eps for logits in (seen.logits, plain))
-    if not off <= coarser**0.5 * (1 + plain.abs().max()):
+    rounding = max(seen.rounding, torch.finfo(seen.logits.dtype).eps, torch.finfo(plain.dtype).eps)
+    if not off <= rounding**0.5 * (1 + plain.abs().max()):
         raise ModelError(
             f"scores that are off by {float(off):.2g} where the attention is computed by its definition",
             expected="the model's own scores: softmax(q k^T / sqrt(d)) v, without dropout",
@@ -151,7 +151,8 @@ def _pass_of(
 def _in_parts(classes: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """So many classes at a time that the gradients at these weights stay within `_MEMORY`; at least one."""
     of_one = sum(each.numel() * each.element_size() for each in weights)
-    return classes.split(max(1, _MEMORY // of_one), dim=1)
+    parts: tuple[Tensor, ...] = classes.split(max(1, _MEMORY // of_one), dim=1)
+    return parts
 
 
 def _on_grid(values: Tensor, grid: TokenGrid) -> Tensor:

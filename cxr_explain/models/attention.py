@@ -61,6 +61,7 @@ class AttentionPass:
         read: tokens that the head was given, a leaf of the graph, (L B, T, C): those of the L blocks, the
             last ones at the end; None where the graph goes on through the last block.
         scores: (L B, N), of these; as `logits` where there is no leaf.
+        rounding: of the numbers that the attention works with, as `torch.finfo(dtype).eps`.
     """
 
     encoder: Encoder
@@ -69,6 +70,7 @@ class AttentionPass:
     logits: Tensor
     read: Tensor | None
     scores: Tensor
+    rounding: float
 
     def attention_gradients(self, classes: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The gradients of K scores of (B, K) classes, at the last tokens and at the attention of each block.
@@ -168,6 +170,7 @@ class Attending(TorchFunctionMode):
     def __init__(self, images: int, note: Callable[[tuple[int, ...]], None] | None = None) -> None:
         super().__init__()
         self.weights: list[Tensor] = []
+        self.rounding = 0.0
         self._images, self._note = images, note
 
     def __torch_function__(
@@ -185,7 +188,7 @@ class Attending(TorchFunctionMode):
                 return self._multi_head(given.arguments)
         result = func(*args, **kwargs)
         if name == "softmax" and isinstance(result, Tensor) and result.ndim == 4:
-            return self._kept(result)
+            return self._kept(result, args[0].dtype if args else result.dtype)
         return result
 
     def _attention(
@@ -210,7 +213,8 @@ class Attending(TorchFunctionMode):
         if attn_mask is not None:
             masked = attn_mask.dtype == torch.bool
             scores = scores.masked_fill(~attn_mask, -math.inf) if masked else scores + attn_mask
-        return (self._kept(scores.softmax(dim=-1)) @ value.to(dtype)).to(value.dtype)
+        weights = self._kept(scores.softmax(dim=-1), value.dtype)
+        return (weights @ value.to(dtype)).to(value.dtype)
 
     def _multi_head(self, given: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """What `nn.MultiheadAttention` computes where query, key and value are the same (T, B, C)."""
@@ -223,7 +227,7 @@ class Attending(TorchFunctionMode):
             return output, None
         return output, self.weights[-1].mean(dim=1) if given["average_attn_weights"] else self.weights[-1]
 
-    def _kept(self, weights: Tensor) -> Tensor:
+    def _kept(self, weights: Tensor, worked_with: torch.dtype) -> Tensor:
         """A node of the graph, which starts at the first attention, even where the model switched it off."""
         if self._note is not None:
             self._note(tuple(weights.shape))
@@ -233,6 +237,7 @@ class Attending(TorchFunctionMode):
         torch.set_grad_enabled(True)  # whoever switched it off, or `_run`, puts it back
         node = weights if weights.requires_grad else weights.detach().requires_grad_(True)
         self.weights.append(node)
+        self.rounding = max(self.rounding, torch.finfo(worked_with).eps)
         return node
 
 
@@ -264,17 +269,19 @@ def _run(
     by_block: bool,
     blocks: int | None,
 ) -> AttentionPass:
-    modules = [classifier.module.get_submodule(name) for name in encoder.blocks]
+    every = dict(classifier.module.named_modules())
+    modules = [every[name] for name in encoder.blocks if name in every]
     first = max(0, len(modules) - (blocks or len(modules)))
     kept: list[Tensor] = []
     read: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Any) -> Any:
         kept.append(output if isinstance(output, Tensor) else output[0])
-        if not by_block or len(kept) < len(modules):
-            return None
-        read.append(torch.cat(kept[first:]).detach().requires_grad_(True))
-        given = read[0].clone()
+        given = kept[-1]
+        if by_block and len(kept) == len(modules):
+            given = torch.cat(kept[first:]).detach().requires_grad_(True)
+            read.append(given)
+        given = given.clone()  # the network may overwrite what it gets
         return given if isinstance(output, Tensor) else (given, *output[1:])
 
     handles = [module.register_forward_hook(keep) for module in modules]
@@ -296,6 +303,14 @@ def _run(
             remedy="Take no_grad, inference mode and detach out of its forward pass.",
             source=classifier.name,
         )
+    if not len(seen.weights) == len(kept) == len(encoder.blocks):
+        _encoders.pop(classifier.module, None)
+        raise ModelError(
+            f"{len(seen.weights)} attentions that can be seen, where there were {len(encoder.blocks)} before",
+            expected="the model as it was in the first pass",
+            remedy="Ask again: it is looked at anew.",
+            source=classifier.name,
+        )
     if len(scores) != len(inputs) * (len(modules) - first if read else 1):
         raise _of_one_block(classifier, asking)
     if read and any(
@@ -303,7 +318,8 @@ def _run(
     ):
         raise _of_one_block(classifier, asking)  # a block's tokens reach the scores past the leaf
     weights, tokens = seen.weights[first:], kept[first:]
-    return AttentionPass(encoder, tuple(weights), tuple(tokens), logits, read[0] if read else None, scores)
+    leaf = read[0] if read else None
+    return AttentionPass(encoder, tuple(weights), tuple(tokens), logits, leaf, scores, seen.rounding)
 
 
 def _of_one_block(classifier: Classifier, asking: str) -> ModelError:

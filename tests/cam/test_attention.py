@@ -13,6 +13,7 @@ import pytest
 import torch
 from networks import images, small_net, snapshot, unsettle
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers_at_hand import (
     CASES,
     NAMES,
@@ -30,7 +31,7 @@ from cxr_explain.cam.attention import AttentionRelevance, LeGrad
 from cxr_explain.cam.registry import ATTENTION_RULES, LAYER_RULES
 from cxr_explain.cam.smoothing import Smoothed
 from cxr_explain.errors import ModelError, OptionError
-from cxr_explain.models.attention import attention_pass, encoder_of
+from cxr_explain.models.attention import Attending, attention_pass, encoder_of
 
 CLASSES = torch.tensor([[3, 0, 2], [1, 3, 0]])
 CLOSE = {"rtol": 1e-8, "atol": 1e-14}
@@ -170,6 +171,72 @@ def test_one_forward_pass_whatever_the_number_of_classes(method: str) -> None:
     assert ran == [2, 2]
 
 
+# -- an attention, computed by its definition --
+
+
+def asked(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "a scale": {"scale": 0.7},
+    "numbers added": {"attn_mask": asked((5, 5), 9)},
+    "some left out": {"attn_mask": asked((5, 5), 8) > -0.5},
+    "fewer keys than queries have heads": {"enable_gqa": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_definition_is_torch_s(options: dict[str, Any]) -> None:
+    heads = 2 if "enable_gqa" in options else 4
+    q, k, v = asked((2, 4, 5, 3), 0), asked((2, heads, 5, 3), 1), asked((2, heads, 5, 3), 2)
+    with Attending(2) as seen:
+        found = F.scaled_dot_product_attention(q, k, v, **options)
+    torch.testing.assert_close(found.detach(), F.scaled_dot_product_attention(q, k, v, **options))
+    assert [weights.shape for weights in seen.weights] == [(2, 4, 5, 5)]
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("options", [{"need_weights": False}, {}, {"average_attn_weights": False}], ids=str)
+def test_so_is_that_of_multi_head_attention(batch_first: bool, bias: bool, options: dict[str, bool]) -> None:
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(12, 4, bias=bias, batch_first=batch_first).double().eval()
+    x, mask = asked((2, 5, 12) if batch_first else (5, 2, 12), 0), asked((5, 5), 1)
+    for more in ({}, {"attn_mask": mask}):
+        with torch.no_grad():
+            wanted = module(x, x, x, **options, **more)
+            with Attending(2) as seen:
+                found = module(x, x, x, **options, **more)
+        assert len(seen.weights) == 1
+        assert (found[1] is None) == (wanted[1] is None)
+        for one, other in zip(found, wanted, strict=True):
+            if other is not None:
+                torch.testing.assert_close(one.detach(), other)
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "a bias of the keys": {"add_bias_kv": True},
+    "a zero added": {"add_zero_attn": True},
+    "other widths": {"kdim": 8, "vdim": 8},
+}
+
+
+@pytest.mark.parametrize("options", OTHERS.values(), ids=OTHERS)
+def test_what_it_does_not_define_is_left_to_torch(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(12, 4, batch_first=True, **options).double().eval()
+    x = asked((2, 5, 12), 0)
+    key = x[..., :8] if "kdim" in options else x
+    wanted = module(x, key, key)[0]
+    with Attending(2) as seen:
+        found = module(x, key, key)[0]
+    assert torch.equal(found, wanted)
+    assert seen.weights == []
+
+
 # -- models that are not so plain --
 
 
@@ -262,6 +329,59 @@ def test_other_scores_than_the_plain_pass_s_are_refused(method: str) -> None:
     evidence = attention.Evidence(classifier, images(), torch.tensor([[0], [1]]), forward)
     with pytest.raises(ModelError, match="scores that are off by 1 where the attention is computed"):
         (LeGrad() if method == "legrad" else AttentionRelevance())(evidence)
+
+
+class InPlace(MeanPooled):
+    """Overwrites what a block gave."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.steps[0](self.embed(x).flatten(2).transpose(1, 2))
+        return self.head(self.steps[1](x).mul_(2.0).mean(dim=1))
+
+
+class OutOfPlace(InPlace):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.steps[0](self.embed(x).flatten(2).transpose(1, 2))
+        return self.head((2.0 * self.steps[1](x)).mean(dim=1))
+
+
+@each_rule
+def test_what_a_block_gave_may_be_overwritten(method: str) -> None:
+    case, found = CASES["mean pooled"], []
+    for build in (InPlace, OutOfPlace):
+        torch.manual_seed(0)
+        classifier = case.classifier(build().double())
+        found.append(class_maps(classifier, case.images(), CLASSES, method=method))
+    torch.testing.assert_close(found[0], found[1], **CLOSE)
+
+
+@each_rule
+def test_a_model_that_has_changed_is_looked_at_anew(method: str) -> None:
+    case = CASES["mean pooled"]
+    module: Any = MeanPooled().double()
+    classifier = case.classifier(module)
+    class_maps(classifier, case.images(), CLASSES, method=method)
+    plain = module.steps[0].forward
+    module.steps[0].forward = lambda x: x
+    with pytest.raises(ModelError, match="1 attentions that can be seen, where there were 2 before"):
+        class_maps(classifier, case.images(), CLASSES, method=method)
+    assert class_maps(classifier, case.images(), CLASSES, method=method).max() > 0
+    module.steps[0].forward = plain
+
+
+@each_rule
+def test_bfloat16_by_autocast(method: str) -> None:
+    """The plain pass alone is in that precision, as with every rule that runs the model again."""
+    classifier = TORCHVISION.classifier(module_of("torchvision").float())
+    try:
+        exact, coarse = (
+            Explainer(classifier, method=method, dtype=dtype).explain(radiograph(), top_k=len(NAMES))
+            for dtype in ("float32", "bfloat16")
+        )
+    finally:
+        module_of("torchvision").double()
+    at = [exact.ranking.pathologies.index(name) for name in coarse.ranking.pathologies]
+    np.testing.assert_allclose(coarse.class_maps, exact.class_maps[at], rtol=1e-4, atol=1e-7)
 
 
 def test_target_layers_are_refused() -> None:
