@@ -113,6 +113,7 @@ bench: install
 	$(BIN)/python -m benchmarks.explain_cost --json $(DEMO)/bench/cost.json
 	$(if $(CXR_EXPLAIN_REAL_DATA),$(BIN)/python -m benchmarks.engine_agreement $(CXR_EXPLAIN_REAL_DATA) | tee $(DEMO)/bench/agreement.md)
 	$(BIN)/python -m benchmarks.rules_cost
+	$(BIN)/python -m benchmarks.attention_cost
 	$(BIN)/python -m benchmarks.figure_cost
 	$(BIN)/python -m benchmarks.command_cost
 	$(BIN)/python -m benchmarks.audit_cost

@@ -61,7 +61,7 @@ class AttentionPass:
         read: tokens that the head was given, a leaf of the graph, (L B, T, C): those of the L blocks, the
             last ones at the end; None where the graph goes on through the last block.
         scores: (L B, N), of these; as `logits` where there is no leaf.
-        rounding: of the numbers that the attention works with, as `torch.finfo(dtype).eps`.
+        rounding: `torch.finfo(dtype).eps` of the coarsest numbers that the attention works with.
     """
 
     encoder: Encoder
