@@ -58,6 +58,11 @@ class Smoothed:
         """The rule's, and over how many views."""
         return f"{named_rule(self.method).title}, smoothed over {len(self.views)} views"
 
+    @property
+    def attention(self) -> bool:
+        """Whether the rule reads the attention of a transformer, and no layer's activations."""
+        return named_rule(self.method).attention
+
     def __call__(self, evidence: Evidence) -> Tensor:
         """Give (B, K, I, J)."""
         rule = named_rule(self.method).rule
