@@ -73,8 +73,8 @@ class Settings:
     patients: int = 4000
     variants: int = 3
     epochs: int = 4
-    batch: int = 32
-    rate: float = 1e-3
+    batch: int = 16
+    rate: float = 7e-4
     width: int = 144
     layers: int = 6
     heads: int = 6
