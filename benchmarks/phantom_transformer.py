@@ -54,6 +54,12 @@ COHORT = 900_000
 WHERE = (("peak, tolerant", "hit, tolerant"), ("peak", "hit, strict"), ("energy", "energy"), ("IoU", "IoU"))
 
 
+_BOTH = (
+    "* where the 95 % interval leaves 0 out. A finding without anything positive in a rule's map has no "
+    "number there; differences are of findings with both."
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What decides the outcome.
@@ -233,6 +239,7 @@ def report(tables: Tables, resamples: int = 1000) -> None:
             less,
             each("method", RULES[1:]),
             measured(WHERE),
+            note=_BOTH,
             show=signed,
         ).to_text()
     )
