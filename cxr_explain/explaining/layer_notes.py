@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
 from torch import Tensor
 
+from cxr_explain.explaining.provenance import LogitDistance
 from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.models.base import ForwardPass
+from cxr_explain.models.finer import FinerPass
 from cxr_explain.models.grids import remark_on
 from cxr_explain.pathologies import readable
 
@@ -36,6 +39,28 @@ def notes_on_layers(
         (*common, *_on_gradients(ranking, layers, [each[image] for each in states], way_out))
         for image, ranking in enumerate(rankings)
     )
+
+
+def logit_distances(
+    forward: ForwardPass, rankings: Sequence[Ranking]
+) -> tuple[LogitDistance | None, ...]:
+    """For each image: how far the logits of finer maps lie from the model's own.
+
+    Args:
+        forward: the forward pass.
+        rankings: one for each image.
+    """
+    if not isinstance(forward, FinerPass):
+        return (None,) * len(rankings)
+    apart = (forward.dense_logits - forward.logits).abs().double().tolist()
+    return tuple(
+        _distance([row[prediction.index] for prediction in ranking.top])
+        for row, ranking in zip(apart, rankings, strict=True)
+    )
+
+
+def _distance(apart: Sequence[float]) -> LogitDistance | None:
+    return LogitDistance(max(apart), fmean(apart)) if apart else None
 
 
 def _on_shape(layer: str, forward: ForwardPass, inputs: Tensor, way_out: Callable[[], str]) -> Iterator[str]:
