@@ -126,14 +126,25 @@ def check_resolution(value: object) -> None:
 
     >>> check_resolution("fine")
     Traceback (most recent call last):
-    cxr_explain.errors.OptionError: found resolution='fine'; expected native, finest, or a number of cells \
-such as 14.
+    cxr_explain.errors.OptionError: found resolution='fine'; expected native, finest, or cells such as 14.
     """
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if value not in ("native", "finest") and not is_number:
-        raise OptionError(
-            f"resolution={value!r}", expected="native, finest, or a number of cells such as 14"
-        )
+        raise OptionError(f"resolution={value!r}", expected="native, finest, or cells such as 14")
+
+
+def resolution_of(text: str) -> Resolution:
+    """A resolution as a command line has it.
+
+    Raises:
+        OptionError: none of these.
+
+    >>> resolution_of("14"), resolution_of("finest")
+    (14, 'finest')
+    """
+    value: Any = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
+    check_resolution(value)
+    return value  # type: ignore[no-any-return]  # which was checked
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from cxr_explain.options import (
     RankBy,
     Rendering,
     StyleName,
+    resolution_of,
 )
 
 if TYPE_CHECKING:
@@ -266,10 +267,13 @@ class RulePanel(Panel, title="Map"):
     Args:
         method: rule that makes the class maps.
         fused: whether each position of the map keeps only the strongest pathology.
+        resolution: how fine maps are: as the network makes them (native), a number of cells along a side, such
+            as 14 or 28, or as fine as can be had (finest), with the same weights. Scores stay the model's own.
     """
 
     method: Method = "grad-cam"
     fused: Annotated[bool, typer.Option("--fused/--not-fused")] = True
+    resolution: Annotated[Any, typer.Option(parser=resolution_of, metavar="NAME|CELLS")] = "native"
 
 
 class FusionPanel(Panel, title="Map"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from cxr_explain.cam.registry import Method
+from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.errors import OptionError
 from cxr_explain.options import (
     Activation,
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from cxr_explain.cam.rules import Rule
 
 
-FINER_BY_ITSELF = ("augmented-grad-cam",)
-"""Methods that make finer maps than the layer has, whatever the layer."""
+_FINER_BY_ITSELF = RULES["augmented-grad-cam"].title
 
 
 class RankingOptions(TypedDict, total=False):
@@ -172,10 +171,11 @@ class MapSettings:
                 expected="one of them: finer maps are those of the classifier's own last layer",
                 remedy="Leave out the resolution: an earlier layer has finer maps of its own.",
             )
-        if self.method in FINER_BY_ITSELF:
+        known = RULES.get(self.method) if isinstance(self.method, str) else self.method
+        title = getattr(known, "title", "")
+        if title == _FINER_BY_ITSELF:
             raise OptionError(
-                f"resolution={self.resolution!r} with method={self.method!r}, which makes finer maps of native "
-                "ones, by views of the input",
+                f"resolution={self.resolution!r} with {title}, which makes finer maps by views of the input",
                 expected="a method that keeps the cells of the layer",
                 remedy="Choose one of the two.",
             )
