@@ -136,8 +136,7 @@ class Cases:
 
     def absent(self, pathology: str) -> NDArray[np.bool_]:
         """(n,): whether "No Finding" says that a pathology is not there; it says nothing of devices."""
-        is_meant = canonical_pathology(pathology) in absent_pathologies([pathology])
-        if self.no_finding is None or not is_meant:
+        if self.no_finding is None or not no_finding_denies(pathology):
             return np.zeros(len(self), bool)
         return self.no_finding
 
@@ -227,6 +226,15 @@ def counting_as(states: States, policy: LabelPolicyLike, absent: NDArray[np.bool
     return now
 
 
+def no_finding_denies(pathology: str) -> bool:
+    """Whether "No Finding" says that a pathology is not there; of devices it says nothing.
+
+    >>> no_finding_denies("Mass"), no_finding_denies("Support Devices")
+    (True, False)
+    """
+    return canonical_pathology(pathology) in absent_pathologies([pathology])
+
+
 def says_nothing_found(manifest: Manifest) -> NDArray[np.bool_]:
     """(n,): where a column of a manifest, or a reference label of it, says "No Finding".
 
@@ -239,7 +247,7 @@ def says_nothing_found(manifest: Manifest) -> NDArray[np.bool_]:
     >>> says_nothing_found(Manifest("ab", ["a.png", "b.png"], extra={"no_finding": ["1.0", ""]})).tolist()
     [True, False]
     """
-    found = np.zeros(len(manifest), bool)
+    found = np.zeros(len(manifest.ids), bool)
     for name, cells in manifest.extra.items():
         if says_no_finding(name):
             found |= [DATA_SET_CELLS.get(cell.strip().casefold()) == POSITIVE for cell in cells]

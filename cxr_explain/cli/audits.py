@@ -369,6 +369,7 @@ def report(
     Example:
         cxr-explain report run --cases 20
     """
+    from cxr_explain.audit.operating_points.split import check_split_rule
     from cxr_explain.audit.results import write_statistics
     from cxr_explain.audit.store import AuditRun
 
@@ -387,6 +388,7 @@ def report(
             progress=console.tell,
         ).document
     else:
+        check_split_rule(opened, allow_tuning_images=allow_tuning_images)
         options = {"cases": None, **options, "statistics": {}, "marked": marked}
         console.note(marked.told)
         for section in marked.sections:

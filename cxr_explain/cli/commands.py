@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "words": "words",
         "bundle": "bundle",
         "export": "export",
+        "info": "info",
     }
 )
 """In the order of the help: each command, which a function of that name is, and the module that has it."""

@@ -96,11 +96,14 @@ class WholeRunsPanel(Panel, title="Statistics"):
 
     Args:
         counting: what reference labels count as.
+        allow_tuning_images: do not refuse images that operating points of an audit were fitted on; it is then
+            said.
         cases: number of images in each list of those in which two audits part most.
         tables: also print every table.
     """
 
     counting: LabelsPanel = LabelsPanel()
+    allow_tuning_images: Annotated[bool, typer.Option("--allow-tuning-images")] = False
     cases: Annotated[int, typer.Option(min=0, rich_help_panel="Output")] = 6
     tables: Annotated[bool, typer.Option("--tables", rich_help_panel="Output")] = False
 
@@ -288,7 +291,14 @@ def _compare_whole(
     of_runs = {a.record.policy, b.record.policy}
     otherwise = of_runs.pop() if len(of_runs) == 1 else LabelPolicy()
     policy = None if whole.counting == LabelsPanel() else whole.counting.policy(otherwise)
-    found = compare_runs(a, b, policy=policy, cases=whole.cases, progress=console.tell)
+    found = compare_runs(
+        a,
+        b,
+        policy=policy,
+        allow_tuning_images=whole.allow_tuning_images,
+        cases=whole.cases,
+        progress=console.tell,
+    )
     page = write_comparison(found, folder)
     console.say(found.to_text(tables=whole.tables), lines=True)
     if not whole.tables:

@@ -111,6 +111,20 @@ _LOSSLESS_PROCESS = 0xC3
 _LONGEST_OF_PLAIN, _LONGEST_APPENDIX = 1.5, 4 * 2**20
 
 
+def installed_codecs() -> dict[str, bool]:
+    """The transfer syntaxes that are known, by their names for people; whether a decoder is installed.
+
+    >>> installed_codecs()["RLE"]
+    True
+    """
+    return {codec.name: _is_installed(syntax, codec.plugin) for syntax, codec in _CODECS.items()}
+
+
+def _is_installed(syntax: str, plugin: str) -> bool:
+    decoder = get_decoder(uid.UID(syntax))
+    return plugin in decoder.available_plugins if plugin else decoder.is_available
+
+
 def codec_for(syntax: uid.UID) -> Codec:
     """The codec of a transfer syntax.
 

@@ -297,12 +297,12 @@ def test_sensitivity_1_and_specificity_0_is_told() -> None:
         "Mass: at its operating point 0.000, sensitivity 1.000 and specificity 0.000;"
     )
     assert found["estimate"]["of"] == "specificity"
-    assert found["cases"] == {"subject": "Mass", "side": "above", "state": "negative"}
+    assert found["cases"] == {"subject": "Mass", "side": "above", "agreement": "disagrees"}
 
 
 def test_a_point_that_calls_nobody_is_told_and_leads_to_the_missed() -> None:
     (found,) = found_in(cases(operating_points=(0.4, 0.3, 1.0, 0.2, 0.2)))
-    assert found["cases"] == {"subject": "Edema", "side": "below", "state": "positive"}
+    assert found["cases"] == {"subject": "Edema", "side": "below", "agreement": "disagrees"}
 
 
 def test_a_pathology_that_fails_is_told_and_one_with_three_positives_is_not() -> None:

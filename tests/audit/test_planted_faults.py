@@ -85,7 +85,7 @@ def test_each_planted_fault_is_the_top_finding_of_its_kind(first_page: tuple[str
     _, findings = first_page
     assert first_of(findings, "pathology")["cases"]["subject"] == FAILING
     assert first_of(findings, "operating point")["cases"] == {
-        "subject": MOVED, "side": "above", "state": "negative"
+        "subject": MOVED, "side": "above", "agreement": "disagrees"
     }  # fmt: skip
     assert first_of(findings, "labels")["images"] == [f"image-{2 * SWAPPED}", f"image-{2 * SWAPPED + 1}"]
 

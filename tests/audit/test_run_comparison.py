@@ -328,6 +328,8 @@ def few(
         "other names": {(row, name): f"image {row}" for row in range(3)},
     }
     texts = {what: text_of(header, rows, changed) for what, changed in cells.items()}
+    found_nothing = [[*row, "1" if at == 1 else ""] for at, row in enumerate(rows)]
+    texts["other words"] = text_of([*header, "No Finding"], found_nothing, {})
     folder = tmp_path_factory.mktemp("few")
     return {
         what: run_audit(
@@ -360,6 +362,12 @@ def test_images_of_two_manifests_are_known_by_their_bytes(
     document = compare_runs(few["other names"], finished).document
     assert document["only"]["b"] == list(found.only.a)
     assert document["images"] == 3
+
+
+def test_words_that_make_labels_negative_are_the_same(finished: AuditRun, few: dict[str, AuditRun]) -> None:
+    with pytest.raises(OptionError, match="have other words on “No Finding” for 1 of 3 common images"):
+        matched(finished, few["other words"], policy="xrv")
+    assert matched(finished, few["other words"]).groups == 3
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tuning_case import NAMES, Folder, folder
 
+from cxr_explain.audit.comparison.document import compare_runs
 from cxr_explain.audit.document import Statistics
 from cxr_explain.audit.operating_points.fitting import TuningSettings, fit_operating_points
 from cxr_explain.audit.operating_points.goals import Goal
@@ -99,9 +100,15 @@ def test_the_very_manifest_is_refused_before_anything_is_done(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_what_is_allowed_is_said_first(points: OperatingPoints, images: Folder, tmp_path: Path) -> None:
+def test_what_is_allowed_is_said_first(
+    points: OperatingPoints, images: Folder, tuned: AuditRun, tmp_path: Path
+) -> None:
     run = images.run(tmp_path / "run", points, allow_tuning_images=True)
     refused(run, "30 of 90")
+    with pytest.raises(AuditError, match="found 30 of 90 images that the operating points were fitted on"):
+        compare_runs(tuned, run)
+    notes = compare_runs(tuned, run, allow_tuning_images=True).document["notes"]
+    assert any(note.startswith("B: The operating points were fitted on images of") for note in notes)
     note = statistics(run, allow_tuning_images=True).document["notes"][0]
     assert note == (
         "The operating points were fitted on images of this audit: found 30 of 90 images that the operating "

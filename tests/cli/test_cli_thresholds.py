@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cxr_explain.audit.store import AuditRun
 from cxr_explain.cli.app import app
 from cxr_explain.explaining.operating_points import OperatingPoints
 from cxr_explain.phantom.dataset import write_dataset
@@ -84,8 +85,10 @@ def test_the_images_that_they_were_fitted_on_are_refused_unless_allowed(folder: 
     assert code == 1
     assert "found the manifest on a part of which the operating points were fitted" in output
     assert audited(folder, "all.csv", tmp_path / "run", "--allow-tuning-images")[0] == 0
-    for command in ("stats", "report"):
-        code, output = called(command, tmp_path / "run")
+    marked = tmp_path / "marked.txt"
+    marked.write_text(AuditRun.open(tmp_path / "run").results["image_id"][0].as_py() + "\n")
+    for command in (["stats"], ["report"], ["report", "--ids", marked]):
+        code, output = called(*command, tmp_path / "run")
         assert code == 1, output
         assert "67 of 84 images that the operating points were fitted on" in output.replace("\n", " ")
     code, output = called("stats", tmp_path / "run", "--allow-tuning-images")

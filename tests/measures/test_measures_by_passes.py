@@ -135,7 +135,8 @@ def test_inputs_are_scored_once_whoever_asks() -> None:
     assert sum(passes) == 2 + 2 * 2 * (STEPS - 1)
     plain = deletion(classifier.log_odds, inputs, classes, maps, steps=STEPS)
     np.testing.assert_allclose(gone.scores, plain.scores, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(come.scores[..., 0], gone.scores[..., -1], rtol=0, atol=0)
+    # The last bit of a sigmoid may hang on its place in a vector, on some processors.
+    np.testing.assert_allclose(come.scores[..., 0], gone.scores[..., -1], rtol=1e-15, atol=0)
     with counted(classifier) as passes:
         score(inputs)
         score.learn(inputs + 1, torch.ones(1, 18))

@@ -16,6 +16,8 @@ from cxr_explain.audit.comparison.performance import performance_of
 from cxr_explain.audit.comparison.rankings import rankings_of
 from cxr_explain.audit.comparison.words import headline_of, tables_of
 from cxr_explain.audit.notices import not_complete, training_overlap
+from cxr_explain.audit.operating_points.notes import tuning_notes
+from cxr_explain.audit.operating_points.split import check_split_rule
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.figures.texts import phantom_texts
 from cxr_explain.measures.statistics.holm import holm
@@ -71,6 +73,7 @@ def compare_runs(
     b: AuditRun,
     *,
     policy: LabelPolicyLike | None = None,
+    allow_tuning_images: bool = False,
     level: float = 0.95,
     cases: int = CASES,
     progress: Callable[[str], None] | None = None,
@@ -86,12 +89,14 @@ def compare_runs(
         a: an audit, finished or not.
         b: another one.
         policy: what reference labels count as; as both were asked by default.
+        allow_tuning_images: do not refuse images that operating points of an audit were fitted on; say so
+            instead.
         level: confidence level of the intervals.
         cases: number of images in each list of those in which the audits part most, at most.
         progress: called with what is being done, in words.
 
     Raises:
-        AuditError: a store that cannot be read.
+        AuditError: a store that cannot be read, or images that operating points were fitted on.
         OptionError: audits that cannot be compared; says why.
 
     >>> from tempfile import TemporaryDirectory
@@ -111,6 +116,8 @@ def compare_runs(
     ['rule title', 'method']
     """
     tell = progress or (lambda _: None)
+    for run in (a, b):
+        check_split_rule(run, allow_tuning_images=allow_tuning_images)
     found = matched(a, b, policy=policy)
     tell(f"comparing {counted(len(found.cases.a), 'image')} of {counted(found.groups, 'patient')}")
     pathologies = performance_of(found, level=level)
@@ -168,6 +175,7 @@ def _notes(found: MatchedRuns) -> Iterator[str]:
             *training_overlap(record.training_sets, record.manifest_source),
             *phantom_texts(sum(phantoms), len(phantoms), phantom_only=record.phantom_only),
             *record.model_notes,
+            *tuning_notes(run),
             *not_complete(len(phantoms) + len(run.failures), record.rows),
         ):
             said.setdefault(note, []).append(name.upper())

@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_explain.audit.cases import Cases, Counted, counted
+from cxr_explain.audit.cases import Cases, Counted, counted, says_nothing_found
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.statistics.bootstrap import numbered
@@ -117,7 +117,7 @@ def matched(a: AuditRun, b: AuditRun, *, policy: LabelPolicyLike | None = None) 
         )
     rows = Pair(images.a.rows[at.a], images.b.rows[at.b])
     if not is_one:
-        _check_reference(a, b, rows)
+        _check_reference(a, b, rows, policy)
     only = Pair(*(each.without(where) for each, where in zip(images, at, strict=True)))
     pairs = zip(at.a.tolist(), at.b.tolist(), strict=True)
     other_bytes = [images.a.names[i] for i, j in pairs if images.a.digests[i] != images.b.digests[j]]
@@ -196,7 +196,7 @@ def _patients(run: AuditRun, rows: Positions) -> list[object]:
     return [(place,) if patient is None else patient for place, patient in enumerate(known)]
 
 
-def _check_reference(a: AuditRun, b: AuditRun, rows: Pair[Positions]) -> None:
+def _check_reference(a: AuditRun, b: AuditRun, rows: Pair[Positions], policy: LabelPolicy) -> None:
     """See that two manifests say the same of the common images.
 
     Raises:
@@ -205,14 +205,16 @@ def _check_reference(a: AuditRun, b: AuditRun, rows: Pair[Positions]) -> None:
     one, other = (numbered(_patients(run, each)) for run, each in zip((a, b), rows, strict=True))
     if not np.array_equal(one, other):
         raise _other_manifests("put the same images to other patients")
-    for what, differing in _differing(a, b, rows):
+    for what, differing in _differing(a, b, rows, policy):
         if differing:
             name = a.manifest.ids[rows.a[differing[0]]]
             images = f"{len(differing):,} of {how_many(len(rows.a), 'common image')}"
             raise _other_manifests(f"have other {what} for {images}, such as {quoted(name)}")
 
 
-def _differing(a: AuditRun, b: AuditRun, rows: Pair[Positions]) -> Iterator[tuple[str, list[int]]]:
+def _differing(
+    a: AuditRun, b: AuditRun, rows: Pair[Positions], policy: LabelPolicy
+) -> Iterator[tuple[str, list[int]]]:
     """What manifests say of images, and which of the common images it is not the same for."""
     named = [dict(zip(run.manifest.pathologies, run.manifest.states.T, strict=True)) for run in (a, b)]
     for name in [*named[0], *(name for name in named[1] if name not in named[0])]:
@@ -221,6 +223,9 @@ def _differing(a: AuditRun, b: AuditRun, rows: Pair[Positions]) -> Iterator[tupl
         else:
             differ = np.arange(len(rows.a))
         yield f"reference labels of {name}", differ.tolist()
+    if policy.no_finding == "negative":  # which a column beside the labels may say
+        one, other = (says_nothing_found(run.manifest)[each] for run, each in zip((a, b), rows, strict=True))
+        yield "words on “No Finding”", np.flatnonzero(one != other).tolist()
     for what, said in (("boxes", _boxes), ("masks", _masked)):
         both = zip(said(a, rows.a), said(b, rows.b), strict=True)
         yield f"reference {what}", [place for place, (one, other) in enumerate(both) if one != other]

@@ -22,8 +22,8 @@ from cxr_explain.support.prose import signed
 
 _CASES = {
     "auroc": {"agreement": "disagrees"},
-    "sensitivity": {"agreement": "disagrees", "state": "positive"},
-    "specificity": {"agreement": "disagrees", "state": "negative"},
+    "sensitivity": {"agreement": "disagrees", "side": "below"},
+    "specificity": {"agreement": "disagrees", "side": "above"},
 }
 """The list's filter for images that count against a group, by measure."""
 

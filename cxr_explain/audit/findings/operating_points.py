@@ -24,7 +24,7 @@ def rule(document: Mapping[str, Any]) -> Iterator[AuditFinding]:
         rates = {name: entry["estimates"][name] for name in ("sensitivity", "specificity")}
         lower = min(rates, key=lambda name: rates[name]["value"])
         sensitivity, specificity = (each["value"] for each in rates.values())
-        in_vain, missed = {"side": "above", "state": "negative"}, {"side": "below", "state": "positive"}
+        in_vain, missed = ({"side": side, "agreement": "disagrees"} for side in ("above", "below"))
         yield AuditFinding(
             "operating point",
             f"{display_name(entry['pathology'])}: at its operating point "

@@ -12,7 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cxr_explain.audit.cases import AGE_BANDS, patient_numbers, subgroup_columns
+from cxr_explain.audit.cases import (
+    AGE_BANDS,
+    counting_as,
+    no_finding_denies,
+    patient_numbers,
+    says_nothing_found,
+    subgroup_columns,
+)
 from cxr_explain.audit.rows import SHARES, UNIFORM_SHARES
 from cxr_explain.audit.store import AuditRun
 from cxr_explain.pages.viewer.script_data import column
@@ -64,6 +71,7 @@ class Listing:
         points: (P,) operating points as probabilities; NaN where there is none.
         labelled: the Q pathologies with reference labels.
         states: (n, Q) reference labels, in the codes of the manifest.
+        counted: (n, Q) what they count as in the statistics, by the audit's policy for labels.
         ranking: (n, K) outputs by rank; -1 where there is none.
         shares: (n,) shares of the saliency, 0 to 1, by region; NaN where not estimable.
         uniform_shares: (n,) those of an even map in the same images.
@@ -85,6 +93,7 @@ class Listing:
     points: NDArray[np.float64] = field(repr=False)
     labelled: tuple[str, ...]
     states: NDArray[np.int8] = field(repr=False)
+    counted: NDArray[np.int8] = field(repr=False)
     ranking: NDArray[np.int16] = field(repr=False)
     shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
     uniform_shares: Mapping[str, NDArray[np.float64]] = field(repr=False)
@@ -118,6 +127,7 @@ class Listing:
             points=np.asarray(points, np.float64),
             labelled=tuple(manifest.pathologies),
             states=np.asarray(manifest.states, np.int8)[rows],
+            counted=_counted(run)[rows],
             ranking=_rankings(results, "ranking", names, order),
             shares={name: _matrix(results, [name], order)[:, 0] for name in SHARES},
             uniform_shares={
@@ -144,10 +154,10 @@ class Listing:
             images: places in this listing, in the order that they are to have.
         """
         kept = np.asarray(images, np.intp)
-        arrays = ("rows", "positions", "probabilities", "logits", "states", "ranking", "patients", "ages")
+        arrays = ("rows", "positions", "probabilities", "logits", "states", "counted", "ranking")
         return replace(
             self,
-            **{name: getattr(self, name)[kept] for name in (*arrays, "view_told")},
+            **{name: getattr(self, name)[kept] for name in (*arrays, "patients", "ages", "view_told")},
             ids=[self.ids[at] for at in images],
             shares={name: values[kept] for name, values in self.shares.items()},
             uniform_shares={name: values[kept] for name, values in self.uniform_shares.items()},
@@ -164,11 +174,12 @@ class Listing:
     @cached_property
     def output_states(self) -> NDArray[np.int8]:
         """(n, P): the reference label of each output; not labelled where the manifest has no such column."""
-        states = np.full((len(self), len(self.pathologies)), NOT_LABELLED, np.int8)
-        for at, label in enumerate(self._label_of):
-            if label >= 0:
-                states[:, at] = self.states[:, label]
-        return states
+        return self._of_outputs(self.states)
+
+    @cached_property
+    def output_counts(self) -> NDArray[np.int8]:
+        """(n, P): what the reference label of each output counts as."""
+        return self._of_outputs(self.counted)
 
     @cached_property
     def above(self) -> NDArray[np.int8]:
@@ -190,9 +201,20 @@ class Listing:
 
     @cached_property
     def disagrees(self) -> NDArray[np.bool_]:
-        """(n, P): a prediction and a positive or negative reference label that say the opposite."""
-        decided = (self.output_states == 0) | (self.output_states == 1)
-        return np.asarray(decided & (self.above >= 0) & (self.above != self.output_states))
+        """(n, P): a prediction and a reference label, counted as positive or negative, of the opposite."""
+        return np.asarray(self.decided & (self.above >= 0) & (self.above != self.output_counts))
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """(n, P): a reference label that counts as positive or negative."""
+        return np.isin(self.output_counts, (0, 1))
+
+    def _of_outputs(self, states: NDArray[np.int8]) -> NDArray[np.int8]:
+        found = np.full((len(self), len(self.pathologies)), NOT_LABELLED, np.int8)
+        for at, label in enumerate(self._label_of):
+            if label >= 0:
+                found[:, at] = states[:, label]
+        return found
 
     @property
     def _label_of(self) -> list[int]:
@@ -217,6 +239,7 @@ class Listing:
             "above": column(self.above, "int8"),
             "labelled": list(self.labelled),
             "states": column(self.states, "int8"),
+            "counted": column(self.counted, "int8"),
             "labelOf": self._label_of,
             "ranking": column(self.ranking, "int16"),
             "shares": {name: column(values, "float32") for name, values in self.shares.items()},
@@ -231,6 +254,16 @@ class Listing:
             ],
             "viewTold": column(self.view_told, "uint8"),
         }
+
+
+def _counted(run: AuditRun) -> NDArray[np.int8]:
+    manifest = run.manifest
+    nothing = says_nothing_found(manifest)
+    counted = np.array(manifest.states, np.int8)
+    for at, name in enumerate(manifest.pathologies):
+        absent = nothing if no_finding_denies(name) else None
+        counted[:, at] = counting_as(counted[:, at], run.record.policy, absent)
+    return counted
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:

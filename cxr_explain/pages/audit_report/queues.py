@@ -219,9 +219,8 @@ def _disagreements(listing: Listing) -> Queue:
 
 def _expected(listing: Listing, far: NDArray[np.bool_]) -> dict[int, float]:
     """How many far predictions would disagree with their label if its odds were those from the point."""
-    decided = (listing.output_states == 0) | (listing.output_states == 1)
     with np.errstate(over="ignore"):
-        surprise = np.where(far & decided, 1 / (1 + np.exp(np.abs(listing.distance))), 0.0)
+        surprise = np.where(far & listing.decided, 1 / (1 + np.exp(np.abs(listing.distance))), 0.0)
     of_any = float((1 - np.prod(1 - surprise, axis=1)).sum())
     return {-1: of_any, **dict(enumerate(surprise.sum(axis=0).tolist()))}
 

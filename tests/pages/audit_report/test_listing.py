@@ -75,6 +75,29 @@ def test_disagreement_needs_an_operating_point_and_a_decided_label(
             assert listing.disagrees[at, p] == (state in (0, 1) and above in (0, 1) and state != above)
 
 
+def test_labels_agree_as_what_they_count_as() -> None:
+    """Uncertain as positive, blanks as negative, and "No Finding" against all but devices."""
+    n = 300
+    audit = SyntheticAudit(
+        rows=n,
+        outputs=("Effusion", "Mass", "Support Devices"),
+        extra={"No Finding": ["1.0" if row % 3 == 0 else "" for row in range(n)]},
+    )
+    audit.record = replace(audit.record, uncertain="ones", blanks="negative", no_finding="negative")
+    listing = Listing.of(audit)
+    seen = set()
+    for at in range(n):
+        for p, name in enumerate(audit.outputs):
+            state, above = int(listing.output_states[at, p]), int(listing.above[at, p])
+            counts = {-1: 1, -2: 0}.get(state, state)
+            if at % 3 == 0 and name != "Support Devices" and state != -3:
+                counts = 0
+            assert listing.output_counts[at, p] == counts
+            assert listing.disagrees[at, p] == (counts in (0, 1) and above in (0, 1) and counts != above)
+            seen.add((state, counts))
+    assert seen == {(1, 1), (1, 0), (0, 0), (-1, 1), (-1, 0), (-2, 0), (-3, -3)}
+
+
 def test_rankings_may_be_empty() -> None:
     audit = SyntheticAudit(rows=4, failed=())
     at = audit.results.schema.get_field_index("ranking")

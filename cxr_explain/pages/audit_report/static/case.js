@@ -128,12 +128,12 @@ CXR.CasePage = class {
     const head = CXR.element("th", { scope: "row" }, CXR.text.isolated(CXR.text.pathology(name), 60));
     if (output < 0) {
       return CXR.element("tr", {}, CXR.element("td"), head, CXR.element("td", { colspan: 2, class: "quiet" }, listing.explained[image] ? "not predicted by this model" : "no prediction"),
-        this.stateCell(state), CXR.element("td", { class: "quiet" }, "–"));
+        this.stateCell(state, CXR.STATES[state]), CXR.element("td", { class: "quiet" }, "–"));
     }
     const at = listing.at(image, output);
     const agreement = listing.agreement(image, output);
     return CXR.element("tr", { class: rank >= 0 ? "ranked" : null }, this.layerCell(rank, name), head, this.probabilityCell(output), this.pointCell(at, output),
-      this.stateCell(listing.outputStates[at]),
+      this.stateCell(listing.outputStates[at], listing.labelText(at)),
       CXR.element("td", { class: agreement || "quiet" }, { agrees: "✓ agrees", disagrees: "✗ disagrees" }[agreement] || "–"));
   }
 
@@ -164,8 +164,7 @@ CXR.CasePage = class {
     return CXR.element("td", {}, word, " ", CXR.element("span", { class: "quiet" }, CXR.text.probability(this.listing.points[output])));
   }
 
-  stateCell(state) {
-    const text = CXR.STATES[state];
+  stateCell(state, text) {
     return CXR.element("td", { class: state < -1 ? "quiet" : null }, state === 1 ? CXR.element("strong", {}, text) : text);
   }
 

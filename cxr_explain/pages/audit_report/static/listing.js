@@ -15,7 +15,8 @@ CXR.Listing = class {
     this.above = decode(data.above);
     this.labelled = data.labelled;
     this.states = decode(data.states);
-    this.outputStates = this.statesOf(data.labelOf);
+    this.outputStates = this.ofOutputs(this.states, data.labelOf);
+    this.outputCounts = this.ofOutputs(decode(data.counted), data.labelOf);
     this.ranking = decode(data.ranking);
     this.k = this.length ? this.ranking.length / this.length : 0;
     this.explained = decode(data.explained);
@@ -33,15 +34,15 @@ CXR.Listing = class {
     this.cache = {};
   }
 
-  /** The reference label of each output; not labelled where the manifest has no such column. */
-  statesOf(labelOf) {
+  /** From a number of each reference label to one of each output; not labelled where there is no such column. */
+  ofOutputs(numbers, labelOf) {
     const [P, Q] = [this.pathologies.length, this.labelled.length];
-    const states = new Int8Array(this.length * P).fill(-3);
+    const found = new Int8Array(this.length * P).fill(-3);
     labelOf.forEach((q, output) => {
       if (q < 0) return;
-      for (let image = 0; image < this.length; image++) states[image * P + output] = this.states[image * Q + q];
+      for (let image = 0; image < this.length; image++) found[image * P + output] = numbers[image * Q + q];
     });
-    return states;
+    return found;
   }
 
   /** The sigmoid of the log odds; NaN for a failure. */
@@ -131,13 +132,19 @@ CXR.Listing = class {
     return -1;
   }
 
-  /** "agrees", "disagrees", or "" where there is no operating point or no positive or negative label. */
+  /** A reference label, and what the audit's policy for labels makes of it. */
+  labelText(at) {
+    const [state, counted] = [CXR.STATES[this.outputStates[at]], CXR.STATES[this.outputCounts[at]]];
+    return state === counted ? state : `${state}, counts as ${counted}`;
+  }
+
+  /** "agrees", "disagrees", or "" without an operating point, or a label that counts as positive or negative. */
   agreement(image, output) {
     if (output < 0) return "";
     const at = this.at(image, output);
-    const [above, state] = [this.above[at], this.outputStates[at]];
-    if (above < 0 || state < 0) return "";
-    return above === state ? "agrees" : "disagrees";
+    const [above, counted] = [this.above[at], this.outputCounts[at]];
+    if (above < 0 || counted < 0) return "";
+    return above === counted ? "agrees" : "disagrees";
   }
 
   positives(image) {

@@ -198,13 +198,13 @@
     saveList() {
       const { images, subjects } = this.table;
       const L = this.listing;
-      const rows = [["row", "image_id", "pathology", "probability", "operating_point", "reference_label", "agreement", "reference_positive", "share_outside_thorax", "verdict"]];
+      const rows = [["row", "image_id", "pathology", "probability", "operating_point", "reference_label", "counted_as", "agreement", "reference_positive", "share_outside_thorax", "verdict"]];
       for (const image of images) {
         const output = L.explained[image] ? subjects[image] : -1;
         const at = L.at(image, output);
         const known = (value) => (output < 0 || Number.isNaN(value) ? "" : value);
         rows.push([L.rows[image], L.ids[image], output < 0 ? "" : L.pathologies[output], known(L.probability(image, output)), known(L.points[output]),
-          output < 0 ? "" : CXR.STATES[L.outputStates[at]], L.agreement(image, output), L.positives(image).join("|"),
+          ...[L.outputStates, L.outputCounts].map((states) => (output < 0 ? "" : CXR.STATES[states[at]])), L.agreement(image, output), L.positives(image).join("|"),
           Number.isNaN(L.shares.outside_thorax[image]) ? "" : L.shares.outside_thorax[image], this.verdicts.of(image)?.verdict ?? ""]);
       }
       CXR.save("images.csv", "text/csv", CXR.text.csv(rows));

@@ -144,7 +144,7 @@ CXR.Table = class {
       this.cell("", CXR.text.isolated(CXR.text.pathology(listing.pathologies[output]))),
       this.cell("number", CXR.text.probability(listing.probability(image, output))),
       this.cell("number", this.distanceText(image, output)),
-      this.cell(listing.outputStates[at] < -1 ? "quiet" : "", CXR.STATES[listing.outputStates[at]]),
+      this.cell(listing.outputStates[at] < -1 ? "quiet" : "", listing.labelText(at)),
       this.cell(agreement, { agrees: "✓ agrees", disagrees: "✗ disagrees" }[agreement] || "–"),
       positives,
       ...late,
