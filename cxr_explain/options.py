@@ -40,8 +40,8 @@ Engine = Literal["torch", "onnxruntime", "openvino", "auto"]
 """What runs the model; "auto" is the fastest that is installed and can run it."""
 
 Resolution: TypeAlias = Literal["native", "finest"] | int
-"""How fine maps are: as the network makes them ("native"), so many cells along a side, such as 14 or 28, or as
-fine as can be had ("finest"); see `cxr_explain.models.finer`."""
+"""How fine maps are: as the network makes them ("native"), so many cells along a side, such as 14 or 28, or
+as fine as can be had ("finest"); see `cxr_explain.models.finer`."""
 
 Rendering = Literal["plain", "equalised"]
 """The grey levels that the model sees: those that a viewer shows, or these after histogram equalisation, as
@@ -131,20 +131,6 @@ def check_resolution(value: object) -> None:
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if value not in ("native", "finest") and not is_number:
         raise OptionError(f"resolution={value!r}", expected="native, finest, or cells such as 14")
-
-
-def resolution_of(text: str) -> Resolution:
-    """A resolution as a command line has it.
-
-    Raises:
-        OptionError: none of these.
-
-    >>> resolution_of("14"), resolution_of("finest")
-    (14, 'finest')
-    """
-    value: Any = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
-    check_resolution(value)
-    return value  # type: ignore[no-any-return]  # which was checked
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,7 @@ def finer(classifier: Classifier, resolution: Resolution) -> FinerClassifier:
     if not isinstance(classifier, CompiledClassifier):
         return found
     side = classifier.input_size
-    dense = found.dense(found.strides_out(side, side))
+    dense = found.dense(found.taken_out(side, side)[0])
     return FinerClassifier(
         classifier, resolution, CompiledClassifier(dense, classifier.engine, classifier.dtype)
     )

@@ -24,7 +24,8 @@ class BatchMaps:
         fused: (1, K, I, J) for each image; K differs where the ranking says so.
         gradient: "closed form", "autograd", or "none" where the method needs none.
         notes: for each image, what else a reader should know of the maps; () where there is nothing.
-        finer: for each image, how far the logits of finer maps lie from the model's own; None for native maps.
+        finer: for each image, how far the logits of finer maps lie from the model's own; None where maps are
+            native.
 
     >>> import torch
     >>> from cxr_explain.cam.fusion import fuse

@@ -195,7 +195,7 @@ class Explainer:
                 classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         explainer = cls(classifier, track=track, operating_points=operating_points, **options)
         if isinstance(explainer.classifier, FinerClassifier):
-            explainer.classifier.strides_out(*[classifier.input_size] * 2)
+            explainer.classifier.taken_out(classifier.input_size, classifier.input_size)
         return explainer
 
     @property

@@ -41,9 +41,7 @@ def notes_on_layers(
     )
 
 
-def logit_distances(
-    forward: ForwardPass, rankings: Sequence[Ranking]
-) -> tuple[LogitDistance | None, ...]:
+def logit_distances(forward: ForwardPass, rankings: Sequence[Ranking]) -> tuple[LogitDistance | None, ...]:
     """For each image: how far the logits of finer maps lie from the model's own.
 
     Args:

@@ -71,7 +71,7 @@ class LogitDistance:
         largest: the largest absolute difference.
         mean: the mean absolute difference.
 
-    >>> LogitDistance(0.75, 0.25).note[:53]
+    >>> LogitDistance(0.75, 0.25).note[:52]
     'The scores of the finer maps lie up to 0.75 from the'
     """
 
@@ -84,8 +84,9 @@ class LogitDistance:
         if self.largest <= MAY_LIE_APART:
             return ""
         return (
-            f"The scores of the finer maps lie up to {self.largest:.2g} from the model's own, in logits (bound "
-            f"{MAY_LIE_APART:g}): they show a network that sees something else; compare them with native maps."
+            f"The scores of the finer maps lie up to {self.largest:.2g} from the model's own, in logits "
+            f"(bound {MAY_LIE_APART:g}): they may show what the model does not see; compare them with native "
+            "maps."
         )
 
 

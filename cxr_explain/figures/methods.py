@@ -203,9 +203,9 @@ def map_sentences(facts: ExplainerFacts, k: int, cite: Citing) -> Iterator[str]:
     yield f"{made} made by {one_line(facts.rule_title)}{own}{options} at the {where}{together}"
     if maps.resolution != "native":
         yield (
-            "The maps are finer than the network's own: its last strides were taken out, and what follows was "
-            f"dilated{cite('dilation')}{cite('DRN')}, with the same weights; ranking and probabilities are those "
-            "of the network as it is"
+            "The maps are finer than the network's own: its last strides were taken out, and what follows "
+            f"was dilated{cite('dilation')}{cite('DRN')}, with the same weights; ranking and probabilities "
+            "are those of the network as it is"
         )
     norm = (_NORM_OF_ONE if k == 1 else _NORMS)[maps.normalisation]
     scaled = f"{norm}, and {_ACTIVATIONS[maps.activation]} was applied last"

@@ -1,12 +1,12 @@
 """Networks whose last strides are taken out and whose later layers are dilated (à trous).
 
-The network itself is never touched: a view shares its parameters, buffers and hooks, and has other strides. So
-nothing has to be put back, and whoever runs the network meanwhile sees nothing of it.
+The network itself is never touched: a view shares its parameters, buffers and hooks, and has other strides.
+So nothing has to be put back, and whoever runs the network meanwhile sees nothing of it.
 
 Source:
-    Holschneider et al., A real-time algorithm for signal analysis with the help of the wavelet transform, 1989
-    (algorithme à trous); Chen et al., DeepLab, arXiv 1606.00915; Yu, Koltun and Funkhouser, Dilated Residual
-    Networks, CVPR 2017.
+    Holschneider et al., A real-time algorithm for signal analysis with the help of the wavelet transform,
+    1989 (algorithme à trous); Chen et al., DeepLab, arXiv 1606.00915; Yu, Koltun and Funkhouser, Dilated
+    Residual Networks, CVPR 2017.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LAYERS = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 
 def strides_of(network: nn.Module) -> tuple[int, ...]:
-    """The strides of a DenseNet or ResNet, one for each of its parts that has one, in order.
+    """The strides of a DenseNet or ResNet, one for each part that has one, in order.
 
     Args:
         network: one of torchvision's, MONAI's or TorchXRayVision's form: with `features`, or with `layer1` to
@@ -47,8 +47,8 @@ def dilated(network: nn.Module, out: int) -> nn.Module:
     cell: every so many cells, from the first on, are the network's own map.
 
     Args:
-        network: as for `strides_of`; it is not changed, and the view follows whatever becomes of its weights.
-        out: how many of its last strides are taken out.
+        network: as for `strides_of`; it is not changed; where weights change, the view has them, too.
+        out: how many strides are taken out, from the last one on.
 
     Raises:
         ModelError: a layer behind the first of these strides that cannot be dilated.
@@ -65,7 +65,7 @@ def dilated(network: nn.Module, out: int) -> nn.Module:
     first = _strided(parts)[-out][0] if out else len(parts.names)
     changed, spacing = {}, 1
     for name in parts.names[first:]:
-        changed[name], spacing = _spread(parts.holder._modules[name], spacing)  # type: ignore[arg-type]
+        changed[name], spacing = _spread(parts.holder.get_submodule(name), spacing)
     holder = _view(parts.holder, changed)
     return holder if parts.holder is network else _view(network, {"features": holder})
 
@@ -149,7 +149,7 @@ def _convolution(layer: nn.Conv2d, spacing: int) -> nn.Conv2d:
 
 
 class SpreadAverage(nn.AvgPool2d):
-    """The average of 2 x 2 cells that lie some cells apart, at each cell; at the far ends, of those there are.
+    """The average of 2 x 2 cells that lie some cells apart, at each cell; at the ends, of those there are.
 
     >>> SpreadAverage.of(nn.AvgPool2d(2), 1)(torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])).tolist()
     [[[[6.0, 8.0], [10.0, 12.0]]]]

@@ -1,4 +1,4 @@
-"""Finer maps with the same weights: the activations of a dilated network, and the scores of the network itself.
+"""Finer maps with the same weights: activations of a dilated network, scores of the network itself.
 
 A DenseNet-121 sees 224 x 224 pixels in 7 x 7 cells. With its last stride taken out, and what follows dilated,
 it gives the cells of four inputs that are shifted by half a cell, as one map of 14 x 14; with the last two,
@@ -35,7 +35,9 @@ SMALLEST_CELL = 8
 _ROUNDING = 1e-4
 """What other orders of the same sums may change of a score, of the largest one."""
 
-_WAY_OUT = "Choose resolution='native', or an earlier layer, whose maps are finer: cxr-explain layers lists them."
+_WAY_OUT = (
+    "Choose resolution='native', or an earlier layer, whose maps are finer: cxr-explain layers lists them."
+)
 
 
 @runtime_checkable
@@ -58,7 +60,7 @@ class NetworkBody(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DilatedBody:
-    """A body without the last strides of its network.
+    """A body whose network is without the last strides.
 
     Args:
         body: the body as it is.
@@ -102,11 +104,11 @@ class PreparedBody:
 def placed(dense: Tensor, factor: int) -> Tensor:
     """Dense maps, with each cell where the network's own maps are taken to lie.
 
-    Map and input cover the same square, so that cell i of the network's map of I stands for the point (i + 1/2)
-    / I. Cell f i of the dense map is the same cell, and lies (f - 1) / 2 cells before that point: the map is
-    moved by so much. That is half a cell, or one and a half, so that two neighbours are averaged along each
-    side, which also takes off the chequered pattern of dilated networks. The first cells are repeated; the last
-    ones, whose taps lie beyond the map, move out of it.
+    Map and input cover the same square, so that cell i of the network's map of I stands for the point
+    (i + 1/2) / I. Cell f i of the dense map is the same cell, and lies (f - 1) / 2 cells before that point:
+    the map is moved by so much. That is half a cell, or one and a half, so that two neighbours are averaged
+    along each side, which also takes off the chequered pattern of dilated networks. The first cells are
+    repeated; the last ones, whose taps lie beyond the map, move out of it.
 
     Args:
         dense: (B, C, f I, f J).
@@ -128,11 +130,11 @@ class FinerPass(PooledLinearPass):
 
     Args:
         dense: what the dilated body gives, (B, C, f I, f J).
-        head: the linear layer behind the pooling.
         factor: f.
+        head: the linear layer behind the pooling.
     """
 
-    def __init__(self, dense: Tensor, head: nn.Linear, factor: int) -> None:
+    def __init__(self, dense: Tensor, factor: int, head: nn.Linear) -> None:
         super().__init__(placed(dense, factor), head)
         self.dense_logits = self.logits
         """(B, N): what the head makes of the finer activations; no scores of the network."""
@@ -142,8 +144,8 @@ class FinerPass(PooledLinearPass):
 class FinerClassifier(PooledLinearClassifier):
     """A classifier with finer activations, whose scores are those of the classifier that it comes from.
 
-    Rules that look at activations and their gradients look at the finer ones. A rule that scores other inputs,
-    such as Score-CAM, takes its masks from them, and the scores from the model itself.
+    Rules that look at activations and their gradients look at the finer ones. A rule that scores other
+    inputs, such as Score-CAM, takes its masks from them, and the scores from the model itself.
 
     Args:
         plain: the classifier; of torch, or one that an engine runs.
@@ -180,8 +182,8 @@ class FinerClassifier(PooledLinearClassifier):
         self.resolution = resolution
         self._dense = dense
 
-    def strides_out(self, height: int, width: int) -> int:
-        """How many strides are taken out for inputs of this size.
+    def taken_out(self, height: int, width: int) -> tuple[int, int]:
+        """How many strides are taken out for inputs of this size, and their product f.
 
         Raises:
             OptionError: a resolution that inputs of this size cannot have; the message says which they can.
@@ -195,10 +197,9 @@ class FinerClassifier(PooledLinearClassifier):
                 remedy=_WAY_OUT,
             )
         grids = _grids(strides, max(height, width))
-        if self.resolution == "finest":
-            return grids[max(grids)]
-        if self.resolution in grids:
-            return grids[cast(int, self.resolution)]
+        cells = max(grids) if self.resolution == "finest" else cast(int, self.resolution)
+        if cells in grids:
+            return grids[cells]
         finer = ", ".join(map(str, sorted(set(grids) - {min(grids)})))
         raise OptionError(
             f"resolution={self.resolution!r} for {self.name} and inputs of {height} x {width} pixels",
@@ -212,7 +213,7 @@ class FinerClassifier(PooledLinearClassifier):
         return view
 
     def restricted(self, region: Tensor) -> PooledLinearClassifier:
-        """See `PooledLinearClassifier.restricted`; scores are those of the finer activations in the region."""
+        """See `PooledLinearClassifier.restricted`; scores are of the finer activations in the region."""
         view = copy(self.plain)
         view._body = self._placed  # noqa: SLF001 - its own class
         return view.restricted(region)
@@ -259,17 +260,19 @@ class FinerClassifier(PooledLinearClassifier):
         found = self.plain.as_called(inputs)
         if found is not self.plain:
             raise ModelError(
-                "a model whose own forward gives other scores than the body and head of its family",
+                "a model whose own forward gives other scores than body and head of the family",
                 expected="scores of body and head, of which finer maps can be had",
                 remedy=_WAY_OUT,
                 source=self.name,
             )
         self.outputs = self.plain.outputs
-        ours, own = self.forward(inputs[:1]).logits, self.plain.logits(inputs[:1])
-        if not agree(ours, own, _ROUNDING) or (logits is not None and not agree(logits[:1], own, _ROUNDING)):
+        ours = self.forward(inputs[:1]).logits if logits is None else logits[:1]
+        own = self.plain.logits(inputs[:1])
+        if not agree(ours, own, _ROUNDING):
             raise ModelError(
-                f"a network that gives {numbers(ours)} for the cells of its own map, and {numbers(own)} itself",
-                expected="layers that see each cell and those around it, such as convolutions and batch norms",
+                f"a network that gives {numbers(own)}, and {numbers(ours)} where the cells of its own map lie "
+                "among finer ones",
+                expected="layers that see a cell and those around it, such as convolutions and batch norms",
                 remedy=_WAY_OUT,
                 source=self.name,
             )
@@ -277,33 +280,28 @@ class FinerClassifier(PooledLinearClassifier):
 
     def pass_of(self, inputs: Tensor) -> PooledLinearPass:
         """See `PooledLinearClassifier.pass_of`."""
-        out = self.strides_out(*inputs.shape[-2:])
-        return FinerPass(self._maps(inputs, out), self._head, self._factor(out))
+        return FinerPass(*self._dense_maps(inputs), self._head)
 
     def _placed(self, inputs: Tensor) -> Tensor:
-        out = self.strides_out(*inputs.shape[-2:])
-        return placed(self._maps(inputs, out), self._factor(out))
+        return placed(*self._dense_maps(inputs))
 
-    def _maps(self, inputs: Tensor, out: int) -> Tensor:
-        """(B, 1, S, S) -> (B, C, f I, f J), not placed."""
-        return (self._dense or self.dense(out)).body(inputs)
-
-    def _factor(self, out: int) -> int:
-        strides = strides_of(self._network_body.network)
-        return prod(strides[len(strides) - out :])
+    def _dense_maps(self, inputs: Tensor) -> tuple[Tensor, int]:
+        """(B, 1, S, S) -> (B, C, f I, f J), not placed; and f."""
+        out, factor = self.taken_out(*inputs.shape[-2:])
+        return (self._dense or self.dense(out)).body(inputs), factor
 
 
-def _grids(strides: Sequence[int], side: int) -> dict[int, int]:
-    """How many cells there can be along a side of an input, and the strides to take out for each.
+def _grids(strides: Sequence[int], side: int) -> dict[int, tuple[int, int]]:
+    """How many cells there can be along a side; for each the strides to take out, and their product.
 
     >>> _grids((2, 2, 2, 2, 2), 224)
-    {7: 0, 14: 1, 28: 2}
+    {7: (0, 1), 14: (1, 2), 28: (2, 4)}
     """
-    found = {}
-    for out in range(len(strides) + 1):
-        cell = prod(strides[: len(strides) - out])
-        if out == 0 or cell >= SMALLEST_CELL:
-            found[side // cell] = out
+    found, cell, factor = {side // prod(strides): (0, 1)}, prod(strides), 1
+    for out, stride in enumerate(reversed(strides), start=1):
+        cell, factor = cell // stride, factor * stride
+        if cell >= SMALLEST_CELL:
+            found[side // cell] = (out, factor)
     return found
 
 
@@ -312,7 +310,7 @@ _HOOKED: dict[str, tuple[type, str, tuple[str, ...]]] = {
     "torchvision.models.densenet.DenseNet": (DenseNetBody, "classifier", ("features", "features.norm5")),
     "monai.networks.nets.resnet.ResNet": (MonaiResNetBody, "fc", ("layer4",)),
 }
-"""Classes of modules that users hook, with a body, the name of the head, and names of the body's last layer."""
+"""Classes of modules that users hook: a body, the name of the head, and names of the body's last layer."""
 
 
 def _with_network(classifier: Classifier) -> PooledLinearClassifier:
@@ -327,8 +325,8 @@ def _with_network(classifier: Classifier) -> PooledLinearClassifier:
     elif isinstance(classifier, HookedClassifier) and (found := _of_hooked(classifier)):
         return found
     raise ModelError(
-        f"a {type(classifier.module).__name__} at the layer {classifier.target_layer}, of which no finer maps "
-        "are known",
+        f"a {type(classifier.module).__name__} at the layer {classifier.target_layer}, of which no finer "
+        "maps are known",
         expected="a DenseNet or ResNet of TorchXRayVision, torchvision or MONAI (2-D), at its last layer",
         remedy=_WAY_OUT,
         source=classifier.name,

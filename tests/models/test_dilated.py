@@ -129,8 +129,8 @@ def test_networks_of_the_usual_depth(make: Callable[[], NetworkBody]) -> None:
 def test_where_a_bright_spot_lands_does_not_depend_on_the_resolution() -> None:
     """Networks that only average: how far the centre of what a spot does to the map lies from the spot.
 
-    It is the mean over places within a cell. What remains is the networks' own: the centre of what a cell sees
-    of the input is not the cell's own.
+    It is the mean over places within a cell. What remains is the networks' own: the centre of what a cell
+    sees of the input is not the cell's own.
     """
     for body, offset in ((xrv_densenet(), 1.5), (monai_resnet(), 15.5)):
         for parameter in body.network.parameters():
@@ -157,19 +157,19 @@ def test_the_network_is_not_touched_not_even_meanwhile_nor_after_an_exception(bo
     body.of(dilated(body.network, 2))(inputs)
     assert snapshot(body.network) == before
 
-    class Halt(Exception):
+    class HaltError(Exception):
         pass
 
     def halt(*_: object) -> None:
         seen_meanwhile.append([(each.stride, each.dilation, each.padding) for each in convolutions])
-        raise Halt
+        raise HaltError
 
     seen_meanwhile: list[object] = []
     as_it_is = [(each.stride, each.dilation, each.padding) for each in convolutions]
     handle = convolutions[-1].register_forward_pre_hook(halt)
     try:
         before = snapshot(body.network)
-        with pytest.raises(Halt):  # a user's hook runs in the view, too
+        with pytest.raises(HaltError):  # a user's hook runs in the view, too
             body.of(dilated(body.network, 2))(inputs)
         assert snapshot(body.network) == before
     finally:

@@ -154,7 +154,7 @@ def test_the_model_leaves_as_it_came_also_after_an_exception() -> None:
 def test_it_can_be_pickled_and_copied() -> None:
     finer = FinerClassifier(XRVDenseNet(deep_xrv(), input_size=64), 4)
     wanted = finer.forward(images())
-    for twin in (pickle.loads(pickle.dumps(finer)), copy.deepcopy(finer)):  # noqa: S301 - made here
+    for twin in (pickle.loads(pickle.dumps(finer)), copy.deepcopy(finer)):
         assert twin.module is not finer.module
         torch.testing.assert_close(twin.forward(images()).activations, wanted.activations)
 
@@ -187,9 +187,7 @@ def refused() -> dict[str, Classifier]:
     return {
         "another network": HookedClassifier(small_net(), "3", NAMES),
         "an earlier layer": hooked(ResNet(BasicBlock, [1] * 4, num_classes=5), "layer3"),
-        "another head": hooked(
-            ResNet(BasicBlock, [1] * 4, num_classes=5).requires_grad_(False), "layer4"
-        ),
+        "another head": hooked(ResNet(BasicBlock, [1] * 4, num_classes=5).requires_grad_(False), "layer4"),
     }
 
 
@@ -207,7 +205,7 @@ def test_a_layer_that_looks_at_the_whole_map_is_found_out() -> None:
         2, 1, 5, init_features=8, growth_rate=4, block_config=(1, 1, 1, 1), norm=("group", {"num_groups": 1})
     )
     finer = FinerClassifier(MonaiDenseNet(net.eval(), NAMES, input_size=64, prepare=in_unit), 4)
-    with pytest.raises(ModelError, match="cells of its own map"):
+    with pytest.raises(ModelError, match="cells of its own map lie"):
         finer.as_called(images())
 
 
