@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 from networks import NAMES, images, randomise, small_net, xrv
+from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
 from cxr_explain import Explainer, Explanation, HookedClassifier, Radiograph, XRVDenseNet, explain
 from cxr_explain.audit.record import Record
 from cxr_explain.audit.rows import explained_row, explanation_of
+from cxr_explain.cli.app import app
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.provenance import MAY_LIE_APART, LogitDistance
@@ -215,3 +219,21 @@ def test_monai_s_transform_passes_it_through() -> None:
         {"image": torch.zeros(1, 64, 64)}
     )
     assert item["image_explanation"].provenance.map_settings.resolution == "finest"
+
+
+def test_the_command_line_takes_a_resolution_and_says_what_can_be_had(tmp_path: Path) -> None:
+    run, weights, image = CliRunner(), tmp_path / "small.safetensors", tmp_path / "a.png"
+    torch.manual_seed(3)
+    small = xrv.models.DenseNet(growth_rate=4, block_config=(1, 1, 1, 1), num_init_features=8, bn_size=2)
+    save_file(small.state_dict(), weights)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 80), np.uint8)).save(image)
+    command = ["explain", str(image), "--weights", str(weights), "--device", "cpu"]
+    for asked, cells in (("14", 14), ("finest", 28)):
+        out = tmp_path / asked
+        done = run.invoke(app, [*command, "--out", str(out), "--resolution", asked])
+        assert done.exit_code == 0, done.output
+        assert Explanation.load(out / "a").maps.shape[1:] == (cells, cells)
+    for asked, said in (("13", "or one of 14, 28"), ("fine", "native, finest")):
+        done = run.invoke(app, [*command, "--out", str(tmp_path / asked), "--resolution", asked])
+        assert done.exit_code == 2
+        assert said in " ".join(done.output.replace("\u2502", " ").split())
