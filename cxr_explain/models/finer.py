@@ -270,8 +270,8 @@ class FinerClassifier(PooledLinearClassifier):
         own = self.plain.logits(inputs[:1])
         if not agree(ours, own, _ROUNDING):
             raise ModelError(
-                f"a network that gives {numbers(own)}, and {numbers(ours)} where the cells of its own map lie "
-                "among finer ones",
+                f"a network that gives {numbers(own)}, and {numbers(ours)} where the cells of its own map lie"
+                " among finer ones",
                 expected="layers that see a cell and those around it, such as convolutions and batch norms",
                 remedy=_WAY_OUT,
                 source=self.name,
