@@ -12,7 +12,7 @@ DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck lint check format figure bench bench-quick clean
+.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
 
 install: $(STAMP)
 
@@ -73,6 +73,10 @@ docs: install
 	CXR_EXPLAIN_SITE=docs/_build/html $(BIN)/python -m pytest -q -m slow tests/docs/test_site.py
 	@echo "The site: docs/_build/html/index.html"
 
+# Every job by the files of the wheel alone, in an empty folder, without the extras and then with them.
+wheel: install
+	.ci/wheel
+
 linkcheck: install
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
@@ -89,6 +93,7 @@ check: lint test
 
 figure: install
 	$(BIN)/python notebooks/make_figure.py
+	$(BIN)/python docs/pictures/draw.py
 
 # Everything that benchmarks/README.md has: about two hours on two quiet cores. What it leaves in the
 # folder, `python -m benchmarks.cost_page` puts into docs/explanation/engines.md.

@@ -33,7 +33,8 @@ _OTHER_VARIABLES = ("MPL_IGNORE_SYSTEM_FONTS", "OMP_NUM_THREADS", "XDG_CACHE_HOM
 def info(as_json: Annotated[bool, typer.Option("--json", rich_help_panel="Output")] = False) -> None:
     """Print what this installation has: versions, devices, engines, codecs, fonts, weights and folders.
 
-    Put it into a report of a fault. It names no user, no machine, no file of yours and no folder that you chose.
+    Put it into a report of a fault. It names no user, no machine, no file of yours, and no folder that you
+    chose.
 
     Args:
         as_json: print JSON.
