@@ -321,6 +321,11 @@ def _grid(explanation: Explanation) -> Iterator[str]:
         f"A map has {rows} x {columns} cells; it was brought to the {width} x {height} pixels of the image "
         "by bilinear interpolation"
     )
+    if (apart := explanation.provenance.finer) is not None:
+        yield (
+            f"What the head makes of the finer activations lies up to {apart.largest:.2g} from the scores of "
+            f"the network, in logits, and {apart.mean:.2g} on average over the explained pathologies"
+        )
 
 
 def _unreached(pathologies: Sequence[str]) -> Iterator[str]:

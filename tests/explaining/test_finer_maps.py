@@ -138,6 +138,8 @@ def test_the_methods_text_says_it_and_cites(native: Explanation, finer: Explanat
     assert "last strides were taken out" in finer.methods_text()
     assert "Holschneider et al. 1989" in finer.methods_text()
     assert "A map has 8 x 8 cells" in finer.methods_text()
+    assert finer.provenance.finer is not None
+    assert f"lies up to {finer.provenance.finer.largest:.2g} from the scores" in finer.methods_text()
     assert {"holschneider1989atrous", "yu2017drn"} <= {
         line.split("{")[1].rstrip(",") for line in finer.bibtex().splitlines() if line.startswith("@")
     }
