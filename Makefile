@@ -7,12 +7,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 CXR := OMP_NUM_THREADS=2 $(BIN)/cxr-explain
 
+# One torch thread for each worker: the workers share the cores. Each begins with tests that stand together, so that what
+# they share is made once, and takes over others' when it has none left.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+TESTS := $(PYTEST) --dist worksteal
+
+# Compiled modules are kept, whatever the environment says: else every process that a test starts compiles the package.
+unexport PYTHONDONTWRITEBYTECODE
+
 DEMO := demo
 DEMO_N := 6
 DEMO_SEED := 39
 DEMO_WEIGHTS := phantom
 
-.PHONY: install demo audit study test test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
+.PHONY: install demo audit study test test-long test-slow viewer coverage notebooks docs linkcheck wheel lint check format figure bench bench-quick clean
 
 install: $(STAMP)
 
@@ -48,9 +56,12 @@ study: install
 	@rm -rf $(DEMO)/study
 	@OMP_NUM_THREADS=1 $(BIN)/cxr-explain evaluate --study --quick --jobs 2 $(STUDY) --out $(DEMO)/study
 
-# One torch thread for each worker: the workers share the cores.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+	$(TESTS) --durations 15
+
+# Those that take seconds each: whole commands in odd surroundings, Ray, networks of their published size.
+test-long: install
+	$(TESTS) -m long
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -61,11 +72,11 @@ viewer: install
 
 # The tests of `make test`, slower, with the lines that none of them runs; fails below the floor in pyproject.toml.
 coverage: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --cov --cov-report term-missing:skip-covered
+	$(TESTS) --cov --cov-report term-missing:skip-covered
 
 # Every notebook in an empty folder; fails where one prints something else than it stores.
 notebooks: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m notebooks --numprocesses auto --maxprocesses 4
+	$(PYTEST) -m notebooks tests/notebooks
 
 # Strictly: a warning, a dead link or a request to elsewhere fails.
 docs: install

@@ -16,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from cxr_explain.errors import OptionError
 from cxr_explain.options import Fit, check_option
 
+TOLERANCE = 1 / 28
+"""How far a peak may lie from a place and still count as there, as a share of the side of the model's square:
+half a cell of a 14 x 14 map, the same for maps of any size."""
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from benchmarks.phantom_model.settings import INPUT_SIZE, Chests
+from benchmarks.phantom_model.store import Rows, filled
 from cxr_explain.explaining.preprocessing import prepare
-from cxr_explain.phantom.findings import FINDINGS, Finding, sample_findings
+from cxr_explain.phantom.findings import FINDINGS, PREVALENCE, Finding, sample_findings
 from cxr_explain.phantom.patient import Patient, sample_patient
 from cxr_explain.phantom.render import Phantom, render, to_radiograph
 from cxr_explain.phantom.seeds import generator
 
-T = TypeVar("T")
-
-INPUT_SIZE = 224
 CELLS = 28
-"""Cells along each side of the map at which findings are located."""
+"""Cells along each side of the grid that says where the findings of an example are; no map is finer."""
 
 SIZES = (224, 256, 320)
 """Pixels a side that phantoms are rendered at, so that no one sharpness or noise grain is learned."""
@@ -52,49 +49,30 @@ class Examples:
 
 
 def render_examples(
-    patients: Iterable[int], *, prevalence: Mapping[str, float], variants: int, jobs: int = 1
+    chests: Chests, folder: Path, *, jobs: int = 1, say: Callable[[str], None] = lambda _: None
 ) -> Examples:
-    """Render some pairs for each patient; a chest is built once, its variants cost little.
+    """Pairs of each chest, from a folder that is filled where it is not; a chest is built once for all.
 
     Args:
-        patients: seeds below 1,000,000.
-        prevalence: the chance of each finding.
-        variants: pairs a patient, each with findings of its own.
-        jobs: processes.
+        chests: what is rendered.
+        folder: where the pairs are kept, and read from as they are needed.
+        jobs: processes that render.
+        say: takes lines of progress.
+
+    Raises:
+        OutputError: a folder of other examples.
     """
-    work = partial(_pairs, variants=variants, prevalence=dict(prevalence))
-    return _joined(_each(work, patients, jobs))
+    work = partial(_pairs, variants=chests.variants, prevalence=dict(chests.prevalence))
+    of = {"chests": asdict(chests), "findings": FINDINGS, "sides": SIZES, "input": INPUT_SIZE, "cells": CELLS}
+    return Examples(**filled(folder, of, work, range(chests.patients), jobs=jobs, say=say))
 
 
-def _each(work: Callable[[int], T], seeds: Iterable[int], jobs: int) -> Iterator[T]:
-    """The results in the order of the seeds, from this process or from several."""
-    if jobs == 1:
-        yield from map(work, seeds)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        yield from pool.map(work, seeds, chunksize=8)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _joined(parts: Iterable[Examples]) -> Examples:
-    parts = list(parts)
-    return Examples(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("pixels", "cover", "labels", "removed")
-        )
-    )
-
-
-def _pairs(seed: int, *, variants: int, prevalence: Mapping[str, float]) -> Examples:
+def _pairs(seed: int, *, variants: int, prevalence: Mapping[str, float]) -> Rows:
     patient = sample_patient(seed)
     size = SIZES[seed % len(SIZES)]
     pairs = [_pair(patient, findings, size) for findings in _variants(seed, variants, prevalence)]
-    images, cover, labels, removed = zip(*pairs, strict=True)
-    return Examples(np.stack(images), np.stack(cover), np.stack(labels), np.array(removed))
+    columns = (np.stack(column) for column in zip(*pairs, strict=True))
+    return {each.name: column for each, column in zip(fields(Examples), columns, strict=True)}
 
 
 def _variants(seed: int, n: int, prevalence: Mapping[str, float]) -> Iterator[tuple[Finding, ...]]:
@@ -137,19 +115,31 @@ def cover_of(phantom: Phantom, cells: int = CELLS) -> NDArray[np.uint8]:
     return cover
 
 
-def render_cohort(seeds: Iterable[int], *, jobs: int = 1) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+def render_cohort(
+    seeds: Sequence[int], folder: Path, *, jobs: int = 1, say: Callable[[str], None] = lambda _: None
+) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
     """Phantoms as :func:`~cxr_explain.phantom.sample_findings` draws them, one for each seed.
+
+    Args:
+        seeds: of the phantoms.
+        folder: where they are kept, and read from as they are needed.
+        jobs: processes that render.
+        say: takes lines of progress.
 
     Returns:
         (N, S, S) pixels, and (N, F) labels: 1, 0, or NaN where another finding hides it.
+
+    Raises:
+        OutputError: a folder of other phantoms.
     """
-    pixels, labels = zip(*_each(_member, seeds, jobs), strict=True)
-    return np.stack(pixels), np.stack(labels)
+    of = {"prevalence": dict(PREVALENCE), "sides": SIZES, "input": INPUT_SIZE}
+    rows = filled(folder, of, _member, seeds, jobs=jobs, say=say)
+    return rows["pixels"], rows["labels"]
 
 
-def _member(seed: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+def _member(seed: int) -> Rows:
     phantom = render(sample_patient(seed), size=SIZES[seed % len(SIZES)])
     labels = np.zeros(len(FINDINGS), np.float32)
     for name, mask in phantom.masks.items():
         labels[FINDINGS.index(name)] = 1 if mask.any() else np.nan
-    return _input(phantom), labels
+    return {"pixels": _input(phantom)[None], "labels": labels[None]}

@@ -7,31 +7,30 @@ to a constant), so it can be supervised like a segmentation, without any second 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.phantom_model.settings import Weights
 
-@dataclass(frozen=True)
-class Weights:
-    """How much each part of the objective counts."""
+HARDEST = 2 / 49
+"""The worst of the cells outside of a finding that count as much as all: 32 of 784, 2 of 49."""
 
-    label: float = 1.0
-    cell: float = 1.0
-    owner: float = 0.5
-    fall: float = 0.5
-    others: float = 0.1
+RIM = 1 / 28
+"""Width of the rim around a finding that counts neither as within nor as outside, as a share of the map's
+side: a cell of 28 x 28; of 7 x 7, none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pairs as tensors.
+    """B examples as tensors; V is 2 for pairs, the second without a finding of the first, else 1.
 
     Args:
-        inputs: (B, 2, 1, S, S).
-        cover: (B, 2, F, I, J) in [0, 1].
-        labels: (B, 2, F) 0 or 1.
+        inputs: (B, V, 1, S, S).
+        cover: (B, V, F, I, J) in [0, 1].
+        labels: (B, V, F) 0 or 1.
         removed: (B,) index of the finding that the second lacks.
     """
 
@@ -41,22 +40,28 @@ class Batch:
     removed: Tensor
 
 
-def parts(evidence: Tensor, logits: Tensor, kappa: Tensor, batch: Batch) -> dict[str, Tensor]:
+def parts(
+    evidence: Tensor, logits: Tensor, kappa: Tensor, batch: Batch, counted: Iterable[str] = Weights().counted
+) -> dict[str, Tensor]:
     """Each part of the objective, averaged over the batch.
 
     Args:
-        evidence: (B, 2, F, I, J), scaled so that 1 is what a cell within a finding should have.
-        logits: (B, 2, F).
+        evidence: (B, V, F, I, J), scaled so that 1 is what a cell within a finding should have; I and J are
+            those of the batch's cover.
+        logits: (B, V, F).
         kappa: (F,) what a finding's evidence is multiplied by in its class map.
-        batch: what is in the images.
+        batch: what is in the images; the parts fall and others need pairs.
+        counted: names of the parts.
     """
-    return {
-        "label": F.binary_cross_entropy_with_logits(logits, batch.labels),
-        "cell": _cell_loss(evidence, batch.cover),
-        "owner": _owner_loss(evidence * (kappa / kappa.log().mean().exp())[:, None, None], batch.cover),
-        "fall": _fall_loss(logits, batch.removed),
-        "others": _others_loss(logits, batch.removed),
+    relative = (kappa / kappa.log().mean().exp())[:, None, None]
+    known: dict[str, Callable[[], Tensor]] = {
+        "label": lambda: F.binary_cross_entropy_with_logits(logits, batch.labels),
+        "cell": lambda: _cell_loss(evidence, batch.cover),
+        "owner": lambda: _owner_loss(evidence * relative, batch.cover),
+        "fall": lambda: _fall_loss(logits, batch.removed),
+        "others": lambda: _others_loss(logits, batch.removed),
     }
+    return {name: known[name]() for name in counted}
 
 
 def _targets(cover: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +71,8 @@ def _targets(cover: Tensor) -> tuple[Tensor, Tensor]:
     """
     most = cover.amax(dim=(-2, -1), keepdim=True).clamp(1e-6, 0.5)
     inside = (cover >= most) & (cover > 0)
-    near = F.max_pool2d(cover.flatten(0, 1), 3, 1, 1).view_as(cover) > 0
+    rim = round(RIM * cover.shape[-1])
+    near = F.max_pool2d(cover.flatten(0, 1), 2 * rim + 1, 1, rim).view_as(cover) > 0
     return inside.to(cover.dtype), (~near).to(cover.dtype)
 
 
@@ -76,8 +82,9 @@ def _cell_loss(evidence: Tensor, cover: Tensor, steep: float = 8.0) -> Tensor:
     score = steep * (evidence - 0.5)
     positive = (F.softplus(-score) * inside).sum((-2, -1)) / inside.sum((-2, -1)).clamp(min=1)
     negative = F.softplus(score) * outside
-    # the mean over the map would let a few wrong cells pass: the worst 32 count as much as all
-    hardest = negative.flatten(-2).topk(32).values.mean(-1)
+    # the mean over the map would let a few wrong cells pass: the worst count as much as all
+    worst = max(1, round(HARDEST * cover[0, 0, 0].numel()))
+    hardest = negative.flatten(-2).topk(worst).values.mean(-1)
     negative = negative.sum((-2, -1)) / outside.sum((-2, -1)).clamp(min=1)
     return (positive + negative + 0.5 * hardest).mean()
 

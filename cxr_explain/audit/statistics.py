@@ -172,6 +172,12 @@ def statistics_of(
         AuditError: a store that cannot be read, or images that the operating points were fitted on.
         ManifestError: a table that cannot be joined.
         OptionError: an unknown policy, a level outside of (0, 1), or a reference that no image has.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.audit.example import example_audit
+    >>> with TemporaryDirectory() as folder:
+    ...     statistics_of(example_audit(folder)).document["images"]
+    2
     """
     check_split_rule(run, allow_tuning_images=allow_tuning_images)
     cases = Cases.of(run)

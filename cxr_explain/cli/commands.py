@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Annotated
@@ -40,10 +41,35 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 )
 """In the order of the help: each command, which a function of that name is, and the module that has it."""
 
-WEIGHTS = "weights"
-WEIGHTS_COMMANDS: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("list_", "path", "fetch", "verify"), WEIGHTS)
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """A word before commands.
+
+    Args:
+        module: module that has the commands.
+        help: what the commands are for.
+        commands: each command, which a function of that name is.
+    """
+
+    module: str
+    help: str
+    commands: tuple[str, ...]
+
+
+GROUPS: Mapping[str, CommandGroup] = MappingProxyType(
+    {
+        "chexlocalize": CommandGroup(
+            "chexlocalize",
+            "Write explanations as CheXlocalize's files, and score them by its protocol.",
+            ("write", "score"),
+        ),
+        "weights": CommandGroup(
+            "weights", "List, find, fetch and verify weights.", ("list_", "path", "fetch", "verify")
+        ),
+    }
 )
+"""In the order of the help, after the commands."""
 
 
 def command_line(asked: str | None = None) -> typer.Typer:
@@ -54,7 +80,7 @@ def command_line(asked: str | None = None) -> typer.Typer:
     Args:
         asked: the first word of what was typed; anything but a command's name makes all of them.
     """
-    has_all = asked not in {*COMMANDS, WEIGHTS}
+    has_all = asked not in {*COMMANDS, *GROUPS}
     app = _group(
         [name for name in COMMANDS if has_all or name == asked],
         COMMANDS,
@@ -63,9 +89,10 @@ def command_line(asked: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    if has_all or asked == WEIGHTS:
-        weights = _group(WEIGHTS_COMMANDS, WEIGHTS_COMMANDS)
-        app.add_typer(weights, name=WEIGHTS, help="List, find, fetch and verify weights.", cls=PanelGroup)
+    for name, group in GROUPS.items():
+        if has_all or name == asked:
+            inner = _group(group.commands, dict.fromkeys(group.commands, group.module))
+            app.add_typer(inner, name=name, help=group.help, cls=PanelGroup)
     return app
 
 

@@ -159,7 +159,7 @@ def dicom(
     """
     options = wanted.options(look)
     results: Iterable[tuple[str | Path, SavedObjects | CxrExplainError]]
-    if ids is not None or images is not None or any(map(_is_audit, inputs)):
+    if ids is not None or images is not None or any(map(is_audit, inputs)):
         _check_audit_alone(inputs, [files, *vars(explaining).values(), run], layer)
         deidentifier = identity.deidentifier(output)
         results, total = _of_audit(inputs[0], ids, images, output, deidentifier, options)
@@ -232,7 +232,7 @@ def _of_audit(
     return save_objects(opened, chosen, output, deidentifier=deidentifier, **options), len(chosen)
 
 
-def _is_audit(text: str) -> bool:
+def is_audit(text: str) -> bool:
     """Whether an input is an audit: only one of them is named by a URL."""
     from cxr_explain.audit.store import RECORD
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from cxr_explain.cli import console
 from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BoxPanel, EnginePanel, FusionPanel, Natural, OutPath, Positive, TopPanel
 from cxr_explain.errors import CxrExplainError
+
+if TYPE_CHECKING:
+    from cxr_explain.explaining.explainer import Pretrained
 
 
 class ReferencePanel(BoxPanel):
@@ -36,10 +40,24 @@ class ReferencePanel(BoxPanel):
     seed: Natural = 10_000_000
 
 
+Several = Annotated[list[str] | None, typer.Option(show_default="phantom")]
+
+
 class EvaluatedPanel(EnginePanel):
     """Which model is evaluated."""
 
-    weights: str = "phantom"
+    weights: Several = None  # type: ignore[assignment]  # every other command takes one
+
+    def models(self, **options: Any) -> tuple[Pretrained, ...]:
+        """How to come to the explainer of each model; `load` gives it.
+
+        Args:
+            **options: options of the explainers.
+        """
+        from cxr_explain.explaining.explainer import Pretrained
+
+        names = dict.fromkeys(self.weights or ["phantom"])
+        return tuple(Pretrained(name, self._where | options) for name in names)
 
 
 class StudyPanel(Panel, title="Run"):
@@ -48,7 +66,8 @@ class StudyPanel(Panel, title="Run"):
     Args:
         study: compare rules, numbers K, normalisations and activations, and randomise the weights; --top-k,
             --normalisation and --activation are then not used.
-        validity: measure the model and its maps on phantoms with and without each finding.
+        validity: measure the model and its maps on phantoms with and without each finding; several --weights
+            are compared side by side.
         quick: take fewer images and steps: to see that it runs, not to judge by.
         jobs: number of processes, each of one thread.
     """
@@ -105,20 +124,20 @@ def evaluate(
         CaseSource,
         EvaluationSettings,
         checked_methods,
-        evaluate_maps,
+        evaluate_models,
         references_of,
     )
 
     given = {"boxes": reference.boxes, "masks": reference.masks, "segmentations": reference.segmentations}
     source = CaseSource(seed=reference.seed)
-    pretrained = model.pretrained(fit=fusion.fit, engine=model.engine, dtype=model.dtype)
+    models = model.models(fit=fusion.fit, engine=model.engine, dtype=model.dtype)
     if inputs or any(given.values()):
         files = tuple(console.files_of(inputs or []))
-        known = model.pretrained().load().classifier.pathologies if any(given.values()) else ()
+        known = model.models()[0].load().classifier.pathologies if any(given.values()) else ()
         source = CaseSource(files, references_of(**given, pathologies=known))
     settings = EvaluationSettings(
         source,
-        pretrained,
+        models[0],
         methods=checked_methods(method or ()),
         study=run.study,
         validity=run.validity,
@@ -129,16 +148,17 @@ def evaluate(
         activation=fusion.activation,
         resamples=resamples,
     )
-    for each in settings.notes():
-        console.note(each)
+    for note in settings.notes():
+        console.note(note)
     failures: list[CxrExplainError] = []
 
     def fail(error: CxrExplainError) -> None:
         failures.append(error)
         console.failed(str(error))
 
-    with console.progress("evaluating", settings.most) as advance:
-        findings = evaluate_maps(settings, output, jobs=run.jobs, failed=fail, advance=advance)
+    each = [replace(settings, model=one) for one in models]
+    with console.progress("evaluating", settings.most * len(each)) as advance:
+        findings = evaluate_models(each, output, jobs=run.jobs, failed=fail, advance=advance)
     console.say(findings.to_text(), lines=True)
     console.say(f"Read {output / 'report.md'}.")
     if failures:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxr_explain.cli import console
+from cxr_explain.cli.flatten import Panel
 from cxr_explain.cli.panels import BatchPanel, BoxPanel, ExplainingPanels, LookPanel, OutPath
 from cxr_explain.errors import CxrExplainError, OptionError, legible
 from cxr_explain.options import FigureFormat
@@ -30,6 +31,20 @@ class FilePanel(BoxPanel):
 
     labels: str | None = None
     frame: Annotated[int | None, typer.Option(min=0, show_default="the only frame")] = None
+
+
+class StabilityPanel(Panel, title="Map"):
+    """How sure the class maps are.
+
+    Args:
+        stability: find how far each class map stays the same under four small shifts and four draws of
+            noise, for eight more passes of the model an image; shown in the figure and the JSON file.
+        also_weights: other weights, a name or a checkpoint file, whose class maps are compared with these,
+            for one more pass an image.
+    """
+
+    stability: bool = False
+    also_weights: Annotated[list[str] | None, typer.Option(show_default="none")] = None
 
 
 class FigurePanel(LookPanel, title="Figure"):
@@ -65,6 +80,7 @@ def explain(
     layer: Annotated[
         list[str] | None, typer.Option(show_default="the last feature map", rich_help_panel="Map")
     ] = None,
+    sure: StabilityPanel,
     figures: FigurePanel,
     output: OutPath = Path("figures"),
     ids: Annotated[Literal["name", "sha256"], typer.Option(rich_help_panel="Output")] = "name",
@@ -80,6 +96,7 @@ def explain(
         explaining: how a radiograph is explained.
         layer: layer to explain, by its name from `cxr-explain layers`; the class maps of several layers are
             combined.
+        sure: how sure the class maps are.
         figures: what is drawn.
         output: folder for the results.
         ids: whether results are named after the image file (name), or after the file's SHA-256 (sha256).
@@ -95,8 +112,12 @@ def explain(
     paths = console.files_of(inputs)
     if figures.page:
         check_page(output)
-    explainer = explaining.pretrained(layers=layer or (), track=console.track).load()
+    pretrained = explaining.pretrained(layers=layer or (), track=console.track)
+    explainer = pretrained.load()
     console.name_weights(explainer.classifier)
+    also = [pretrained.with_weights(weights).load() for weights in sure.also_weights or ()]
+    for other in also:
+        console.name_weights(other.classifier)
     labels_for = reference_labels(files.labels or None, files.boxes, paths, explainer.classifier.pathologies)
     results = explain_files(
         explainer,
@@ -111,6 +132,8 @@ def explain(
         hashed_ids=ids == "sha256",
         batch_size=run.batch_size,
         workers=run.workers,
+        stability=sure.stability,
+        also=also,
     )
     if _show(results, paths, labelled=labels_for is not None, page_in=output if figures.page else None):
         raise typer.Exit(console.EXIT_SOME_FAILED)

@@ -18,6 +18,7 @@ from cxr_explain.cam.evidence import Track, silent, without_gradient
 from cxr_explain.cam.fusion import FusedMaps, fuse
 from cxr_explain.cam.layers import combine_layers
 from cxr_explain.cam.rules import forward_passes, maps_of_passes, named_rule
+from cxr_explain.cam.views import View
 from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
@@ -30,6 +31,7 @@ from cxr_explain.explaining.provenance import ExplainerFacts, LogitDistance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
+from cxr_explain.explaining.stability import OtherMaps, Stability, views_of
 from cxr_explain.explaining.transfer import batch_on_cpu, in_one_copy, notes_on_precision
 from cxr_explain.geometry import Geometry
 from cxr_explain.loaders.read import read_radiograph
@@ -39,7 +41,7 @@ from cxr_explain.models.finer import FinerClassifier
 from cxr_explain.models.survey import layers_that_do
 from cxr_explain.models.wrappers import unwrapped
 from cxr_explain.options import Engine
-from cxr_explain.pathologies import readable
+from cxr_explain.pathologies import canonical_pathology, readable
 from cxr_explain.radiograph import Radiograph
 
 RadiographLike = Radiograph | Sample | str | PathLike[str]
@@ -274,7 +276,13 @@ class Explainer:
         )
 
     def explain(
-        self, radiograph: RadiographLike, *, data_set: Any = None, **options: Unpack[RankingOptions]
+        self,
+        radiograph: RadiographLike,
+        *,
+        data_set: Any = None,
+        stability: bool = False,
+        also: Sequence[Explainer] = (),
+        **options: Unpack[RankingOptions],
     ) -> Explanation:
         """Explain one radiograph.
 
@@ -283,6 +291,8 @@ class Explainer:
                 sample of a TorchXRayVision data set, as `dataset[i]` gives it.
             data_set: for a sample, the data set that it comes from, or that data set's `pathologies`; then
                 the explanation's `reference` has the sample's labels and masks.
+            stability: find how far each class map stays under small shifts and noise; see `with_stability`.
+            also: explainers with other weights, whose class maps are compared with these.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
@@ -292,13 +302,16 @@ class Explainer:
             ModelError: a model that is not as declared.
             PhantomWeightsError: a model that knows phantoms alone, and a radiograph that is none.
         """
-        return self.explain_batch([radiograph], data_set=data_set, **options)[0]
+        asked = {"data_set": data_set, "stability": stability, "also": also}
+        return self.explain_batch([radiograph], **asked, **options)[0]
 
     def explain_batch(
         self,
         radiographs: Sequence[RadiographLike],
         *,
         data_set: Any = None,
+        stability: bool = False,
+        also: Sequence[Explainer] = (),
         **options: Unpack[RankingOptions],
     ) -> list[Explanation]:
         """Explain several radiographs in one forward pass.
@@ -307,6 +320,8 @@ class Explainer:
             radiographs: B radiographs, paths of files, or samples of a TorchXRayVision data set, as
                 `dataset[i]` gives them.
             data_set: as for `explain`.
+            stability: as for `explain`.
+            also: as for `explain`.
             **options: which pathologies to explain, such as `top_k=3`; see `RankingSettings`.
 
         Raises:
@@ -322,8 +337,92 @@ class Explainer:
         prepared = [self.prepare(self._read(radiograph)) for radiograph in radiographs]
         found = self.explain_prepared(prepared, RankingSettings.of(**options))
         return [
-            replace(each.explanation, reference=reference)
-            for each, reference in zip(found, references, strict=True)
+            replace(
+                self.with_stability(each.explanation, image, stability=stability, also=also),
+                reference=reference,
+            )
+            for each, image, reference in zip(found, prepared, references, strict=True)
+        ]
+
+    def with_stability(
+        self,
+        explanation: Explanation,
+        image: ModelInput,
+        *,
+        stability: bool = True,
+        also: Sequence[Explainer] = (),
+    ) -> Explanation:
+        """The same with how far the class maps stay the same; see `cxr_explain.explaining.stability`.
+
+        The eight views of an image are one batch: they cost eight times what the explanation itself cost, and
+        each other explainer costs once its own.
+
+        Args:
+            explanation: what this explainer said of the image.
+            image: what it was shown.
+            stability: compare with small shifts and noise.
+            also: explainers with other weights, to compare with; what they do not predict is left out.
+
+        Raises:
+            OptionError: another explainer that sees another square of the radiograph.
+            PhantomWeightsError: another explainer that knows phantoms alone, and a radiograph that is none.
+
+        >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
+        >>> explainer = Explainer.from_pretrained("phantom", device="cpu")
+        >>> radiograph = to_radiograph(render(sample_patient(42), size=96))
+        >>> explanation = explainer.explain(radiograph, top_k=1, stability=True)
+        >>> (name,) = explanation.ranking.pathologies
+        >>> 0.5 < explanation.stability[name] < 1
+        True
+        """
+        names = explanation.ranking.pathologies
+        maps, size = torch.from_numpy(explanation.class_maps.copy()), explanation.geometry.model_size
+        if stability:
+            found = self._under_views(image, explanation.ranking)
+            explanation = replace(explanation, stability=Stability.of(names, maps, found, size))
+        if also:
+            found = [_maps_of_another(other, explanation.geometry, image.radiograph, names) for other in also]
+            across = Stability.of(names, maps, found, size)
+            explanation = replace(explanation, stability_across_models=across)
+        return explanation
+
+    def _under_views(self, image: ModelInput, ranking: Ranking) -> list[OtherMaps]:
+        """The class maps of all views of an image, in one forward pass."""
+        views = views_of(image.geometry.model_size)
+        if not ranking.k:
+            return [(said, view, {}) for said, view in views.items()]
+        inputs = torch.cat([view.of(image.tensor[None]) for view in views.values()])
+        stacks = self.class_maps(inputs, [prediction.index for prediction in ranking.top])
+        return [
+            (said, view, dict(zip(ranking.pathologies, maps, strict=True)))
+            for (said, view), maps in zip(views.items(), stacks, strict=True)
+        ]
+
+    def class_maps(self, inputs: Tensor, indices: Sequence[int]) -> Tensor:
+        """The class maps of K outputs, the same for all inputs, in one forward pass.
+
+        Args:
+            inputs: (B, 1, S, S), as `prepare` gives them.
+            indices: the K outputs of the model, by their place.
+
+        Returns:
+            (B, K, I, J) float32 on the CPU, signed.
+        """
+        with self._own_precision():
+            passes = self._forward_passes(inputs)
+            classes = torch.tensor([indices] * len(inputs), device=passes[0].logits.device)
+            by_layer = self._maps_by_layer(inputs, classes, passes)
+            with torch.inference_mode():
+                return _combined(by_layer).float().cpu()
+
+    def _maps_by_layer(self, inputs: Tensor, classes: Tensor, passes: Sequence[ForwardPass]) -> list[Tensor]:
+        """The class maps of each layer that is explained."""
+        each: list[tuple[str, ...]] = [(name,) for name in self.settings.target_layers] or [()]
+        return [
+            maps_of_passes(
+                self.classifier, inputs, classes, [forward], self.settings.method, names, self.track
+            )
+            for forward, names in zip(passes, each, strict=True)
         ]
 
     def _read(self, given: RadiographLike) -> Radiograph:
@@ -387,8 +486,6 @@ class Explainer:
             raise OptionError(
                 f"{inputs.dtype} inputs of shape {tuple(inputs.shape)}", expected="float (B, 1, S, S), B >= 1"
             )
-        layers = self.settings.target_layers
-        each: list[tuple[str, ...]] = [(name,) for name in layers] or [()]
         passes = self._forward_passes(inputs)
         rows = passes[0].logits.double().tolist()
         rankings = tuple(self._rank(row, asked) for row in rows)
@@ -398,12 +495,7 @@ class Explainer:
         ]
         indices = [_indices(*each) for each in zip(rankings, others, strict=True)]
         classes = _filled_up(indices, passes[0].logits.device)
-        by_layer = [
-            maps_of_passes(
-                self.classifier, inputs, classes, [forward], self.settings.method, names, self.track
-            )
-            for forward, names in zip(passes, each, strict=True)
-        ]
+        by_layer = self._maps_by_layer(inputs, classes, passes)
         with torch.inference_mode():
             here = in_one_copy(by_layer) if any(others) and by_layer[0].device.type != "cpu" else by_layer
             return self._batch(inputs, rankings, passes, classes, by_layer), [
@@ -655,6 +747,15 @@ class Pretrained:
     weights: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def with_weights(self, weights: str) -> Pretrained:
+        """The same with other weights, which have their own operating points.
+
+        >>> Pretrained("phantom", {"fit": "pad", "operating_points": "mine.json"}).with_weights("other.pt")
+        Pretrained(weights='other.pt', options={'fit': 'pad'})
+        """
+        kept = {name: value for name, value in self.options.items() if name != "operating_points"}
+        return Pretrained(weights, kept)
+
     def load(self) -> Explainer:
         """An explainer of this process's own."""
         return Explainer.from_pretrained(self.weights, **self.options)
@@ -663,6 +764,24 @@ class Pretrained:
 def _native(classifier: Classifier) -> Classifier:
     """The classifier that another explainer's comes from, where that has finer maps."""
     return classifier.plain if isinstance(classifier, FinerClassifier) else classifier
+
+
+def _maps_of_another(
+    other: Explainer, geometry: Geometry, radiograph: Radiograph, pathologies: Sequence[str]
+) -> OtherMaps:
+    """What another explainer shows of the same square, of the pathologies that it predicts, too."""
+    image, name = other.prepare(radiograph), other.classifier.name
+    if replace(image.geometry, model_size=geometry.model_size) != geometry:
+        raise OptionError(
+            f"another square of {radiograph.id} for {name}, with fit={other.settings.fit!r}",
+            expected=f"fit={geometry.fit!r} for all explainers",
+        )
+    index = {canonical_pathology(each): at for at, each in enumerate(other.classifier.pathologies) if each}
+    shared = [each for each in pathologies if canonical_pathology(each) in index]
+    if not shared:
+        return name, View(), {}
+    stacks = other.class_maps(image.tensor[None], [index[canonical_pathology(each)] for each in shared])
+    return name, View(), dict(zip(shared, stacks[0], strict=True))
 
 
 def _in_torch(classifier: Classifier) -> Classifier:

@@ -35,6 +35,7 @@ from cxr_explain.display import (
 from cxr_explain.errors import CxrExplainWarning, OutputError
 from cxr_explain.explaining.provenance import Provenance, other_schema
 from cxr_explain.explaining.ranking import Prediction, Ranking
+from cxr_explain.explaining.stability import Stability
 from cxr_explain.explaining.stored_maps import MOST_VALUES, packed_maps, unpacked_maps
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import RankBy, StyleName
@@ -56,6 +57,9 @@ _DAMAGE = (
 )  # fmt: skip
 """What is raised of a file that something else wrote."""
 
+_STABILITIES = ("stability", "stability_across_models")
+"""What is in the file only where it was asked for."""
+
 _MOST_PIXELS = 2**31
 """Of a radiograph whose explanation is read back: eight times what most readers of images take."""
 
@@ -75,6 +79,8 @@ class Explanation:
         reference: what a sample of a data set brought with it: labels and masks; None after `load`.
         places: where in the chest the class map of a ranked pathology has its peak, in words, by pathology;
             empty unless asked for with `with_places`, or stored by an audit.
+        stability: how far each class map stays under small shifts and noise; None unless asked for.
+        stability_across_models: how far each class map is that of other models; None unless asked for.
 
     >>> import cxr_explain as cxr
     >>> from cxr_explain.phantom import render, sample_patient, to_radiograph
@@ -95,6 +101,8 @@ class Explanation:
     radiograph: Radiograph | None = field(default=None, repr=False)
     reference: SampleReference | None = field(default=None, repr=False)
     places: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stability: Stability | None = field(default=None, repr=False)
+    stability_across_models: Stability | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.class_maps.setflags(write=False)
@@ -522,6 +530,7 @@ class Explanation:
             "geometry": asdict(self.geometry),
             "provenance": asdict(self.provenance),
             "places": dict(self.places),
+            **{key: found.to_document() for key in _STABILITIES if (found := getattr(self, key)) is not None},
             "arrays_sha256": arrays_sha256,
         }
 
@@ -591,7 +600,19 @@ def _from_document(document: Mapping[str, Any], packed: bytes) -> Explanation:
         geometry=geometry,
         provenance=provenance,
         places=places,
+        stability=_stability_in(document, "stability", ranking),
+        stability_across_models=_stability_in(document, "stability_across_models", ranking),
     )
+
+
+def _stability_in(document: Mapping[str, Any], key: str, ranking: Ranking) -> Stability | None:
+    """The stability of the maps of ranked pathologies; None where it was not asked for."""
+    if key not in document:
+        return None
+    found = Stability.from_document(document[key])
+    if not set(found.maps) <= set(ranking.pathologies):
+        raise ValueError("the stability of maps of pathologies that are not ranked")
+    return found
 
 
 def _ranking_in(document: Mapping[str, Any]) -> Ranking:

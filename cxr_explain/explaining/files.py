@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cxr_explain.errors import CxrExplainError, OptionError
 from cxr_explain.explaining.drawing import Drawers, processes_for
@@ -94,6 +94,8 @@ def explain_files(
     hashed_ids: bool = False,
     batch_size: int = 8,
     workers: int = 1,
+    stability: bool = False,
+    also: Sequence[Explainer] = (),
 ) -> Iterator[tuple[Path, Saved | CxrExplainError]]:
     """Read, explain, draw and save file by file.
 
@@ -113,6 +115,9 @@ def explain_files(
         workers: processes that draw; 0 takes one a core for 16 files and more, and none for fewer. With 1
             this process draws. A script that asks for others guards its own work by `__name__ == "__main__"`,
             since they import it.
+        stability: find how far each class map stays under small shifts and noise; see
+            `Explainer.with_stability`.
+        also: explainers with other weights, whose class maps are compared.
 
     Raises:
         OutputError: an output folder that cannot be made; every other error is the value of one file.
@@ -131,11 +136,13 @@ def explain_files(
     def prepared(path: Path) -> ModelInput:
         return explainer.prepare(names.give(reading.read(path), os.path.realpath(path)))
 
-    def begun(path: Path, explained: Explained) -> Callable[[], Saved]:
+    def begun(path: Path, image: ModelInput, explained: Explained) -> Callable[[], Saved]:
         """Have the figure drawn; what is left to do once it is there needs no pixels, but for a page."""
-        explanation, radiograph = explained.explanation, explained.radiograph
+        radiograph = explained.radiograph
+        explanation = explainer.with_stability(explained.explanation, image, stability=stability, also=also)
         labels = labels_for(path, radiograph.shape)
         drawing = drawers.begin(explanation, radiograph, labels, figure_format, style)
+        explained = replace(explained, explanation=explanation)
         if not html:
             explained = Explained(radiograph.without_pixels(), replace(explanation, radiograph=None))
         saving = partial(save_outputs, explained, output, drawing=drawing)
@@ -154,10 +161,13 @@ def explain_files(
 
 
 def _begun(
-    outcome: Outcome[Path], begin: Callable[[Path, Explained], Callable[[], Saved]]
+    outcome: Outcome[Path], begin: Callable[[Path, ModelInput, Explained], Callable[[], Saved]]
 ) -> tuple[Path, Callable[[], Saved] | CxrExplainError]:
     path, found = outcome.item, outcome.found
-    return path, found if isinstance(found, CxrExplainError) else attempt(partial(begin, path, found))
+    if isinstance(found, CxrExplainError):
+        return path, found
+    image = cast(ModelInput, outcome.image)  # what was explained was prepared
+    return path, attempt(partial(begin, path, image, found))
 
 
 def _finished(

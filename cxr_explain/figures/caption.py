@@ -59,6 +59,7 @@ def caption_of(
         *_second_signs(explanation, shown, colours),
         *_absent(explanation),
         *_places(explanation),
+        *_stability(explanation),
         *_around(explanation, labels),
         *_reference(explanation, labels),
         *_scores(explanation),
@@ -168,6 +169,19 @@ def _places(explanation: Explanation) -> Iterator[str]:
     if named:
         one = "the class map has its peak" if len(named) == 1 else "the class maps have their peaks"
         yield f"By an estimate of the anatomy {one} here: {'; '.join(named)}"
+
+
+def _stability(explanation: Explanation) -> Iterator[str]:
+    """How sure the class maps are, if that was asked for."""
+    views, models = explanation.stability, explanation.stability_across_models
+    for found, others in ((views, "in {} shifted or noisier views"), (models, "by {}")):
+        if found is not None and found.maps:
+            said = len(found.over) if found is views else listed([one_line(name) for name in found.over])
+            named = "; ".join(f"{display_name(name)}: {found[name]:.2f}" for name in found.maps)
+            yield (
+                "Stability of the class maps, as the mean overlap of the region at half the peak with that "
+                f"{others.format(said)}: {named}"
+            )
 
 
 def _around(explanation: Explanation, labels: ReferenceLabels) -> Iterator[str]:

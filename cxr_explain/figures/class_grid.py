@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,14 +95,24 @@ class ClassGrid(ContentBlock):
             why = "no gradient reaches this layer" if unreached else "no positive evidence"
             self._say(page, x, top, self.content.words(why))
             return
-        hidden = self._is_hidden(values)
-        if self._single and not hidden:
-            return
-        place = (x, top + self._image[1] + 0.095)
-        said = "peak in the margin" if hidden else "peak of the strongest"
-        text = self.content.words(said, share=f"{100 * peak:.0f}" if peak >= 0.005 else "<1")
+        below = [*self._of_peak(values, peak), *self._of_stability(prediction.pathology)]
         room, quiet = self._cell_width, page.style.quiet
-        page.text(*place, text, size=_TINY, colour=quiet, room=room, smallest=SMALLEST)
+        for number, text in enumerate(below):
+            place = (x, top + self._image[1] + 0.095 + _LINE * number)
+            page.text(*place, text, size=_TINY, colour=quiet, room=room, smallest=SMALLEST)
+
+    def _of_peak(self, values: NDArray[np.float32], peak: float) -> Iterator[str]:
+        """How strong the peak is beside the strongest map's, and whether it lies in the margin."""
+        hidden = self._is_hidden(values)
+        if hidden or not self._single:
+            said = "peak in the margin" if hidden else "peak of the strongest"
+            yield self.content.words(said, share=f"{100 * peak:.0f}" if peak >= 0.005 else "<1")
+
+    def _of_stability(self, pathology: str) -> Iterator[str]:
+        """How far the map stays, and how far it is that of other models, where that was asked for."""
+        for said, found in self.content.stabilities.items():
+            if pathology in found.maps:
+                yield self.content.words(said, share=f"{found[pathology]:.2f}")
 
     def _is_hidden(self, values: NDArray[np.float32]) -> bool:
         """Whether a map is strongest in the margin, outside of the radiograph."""
@@ -214,7 +225,7 @@ class ClassGrid(ContentBlock):
 
     def _total(self, columns: int, size: tuple[float, float]) -> float:
         rows = math.ceil(len(self.content.styles) / columns)
-        return self._title_height + rows * (_cell_extra(2) + size[1] + _GAP) - _GAP + self._scale_height
+        return self._title_height + rows * (self._cell_extra(2) + size[1] + _GAP) - _GAP + self._scale_height
 
     @property
     def image_width(self) -> float:
@@ -251,7 +262,12 @@ class ClassGrid(ContentBlock):
         return [clean(name_of(each.pathology)) for each in self.content.explanation.ranking.top]
 
     def _row_height(self, name_lines: int) -> float:
-        return _cell_extra(name_lines) + self._image[1] + _GAP
+        return self._cell_extra(name_lines) + self._image[1] + _GAP
+
+    def _cell_extra(self, name_lines: int) -> float:
+        """Height of a cell beyond its image: rank, name, peak, and stability where it was asked for."""
+        lines = name_lines + len(self.content.stabilities)
+        return 0.085 + _LINE * lines + 0.05 + 0.115
 
     @cached_property
     def _name_lines(self) -> list[int]:
@@ -263,11 +279,6 @@ class ClassGrid(ContentBlock):
     def _names(self) -> list[tuple[list[str], float]]:
         typeface = self.content.look.typeface
         return [_fit_name(name, self._cell_width, typeface) for name in self._clean_names]
-
-
-def _cell_extra(name_lines: int) -> float:
-    """Height of a cell beyond its image: rank, name and peak."""
-    return 0.085 + _LINE * name_lines + 0.05 + 0.115
 
 
 def _fit_name(name: str, limit: float, typeface: Typeface) -> tuple[list[str], float]:

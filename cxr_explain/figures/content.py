@@ -15,6 +15,7 @@ from cxr_explain.chest.orientation import image_sides
 from cxr_explain.errors import CxrExplainWarning, OptionError, OutputError, ReferenceLabelError
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.ranking import Prediction
+from cxr_explain.explaining.stability import Stability
 from cxr_explain.figures.comparison import ComparisonRow, comparison_rows
 from cxr_explain.figures.overlay import MAX_OPACITY
 from cxr_explain.figures.palette import ClassStyle, class_styles
@@ -123,13 +124,25 @@ class Content:
         return comparison_rows(self.explanation.ranking, self.labels)
 
     @cached_property
+    def stabilities(self) -> dict[str, Stability]:
+        """How sure the class maps are, where that was asked for, by the key of the words."""
+        explanation = self.explanation
+        found = {
+            "stability": explanation.stability,
+            "stability across models": explanation.stability_across_models,
+        }
+        return {said: each for said, each in found.items() if each is not None}
+
+    @cached_property
     def unknown_letters(self) -> str:
         """Letters of names, of where data come from, and of the language that no font of this machine has."""
         names = (row.pathology for row in self.rows)
         boxed = (box.pathology for box in (*self.boxes, *self.boxes_outside))
         shown = map(self.look.name_of, (*names, *boxed))
         provenance, labels = self.explanation.provenance, self.labels
-        about = (self.explanation.id, provenance.model, *provenance.training_sets, labels.source)
+        others = self.explanation.stability_across_models
+        models = (provenance.model, *(others.over if others else ()))
+        about = (self.explanation.id, *models, *provenance.training_sets, labels.source)
         return self.look.check_letters((*shown, *about, labels.view or "", *self.look.words.texts))
 
     def _put_boxes_outside_apart(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -234,7 +234,21 @@ def _method(content: Content) -> list[Fact]:
         (words("fact: K"), words(how_many, k=k, asked=asked, by=ranked_by)),
         *map_facts(explanation.provenance, k, words),
         (words("fact: maps"), words("cells", cells=cells)),
+        *_stability(content),
     ]
+
+
+def _stability(content: Content) -> Iterator[Fact]:
+    """What the numbers below the class maps mean, where they were asked for."""
+    words, found = content.words, content.stabilities
+    said = [
+        words("what stability is", count=len(each.over))
+        if key == "stability"
+        else words("what stability across models is", models=", ".join(each.over))
+        for key, each in found.items()
+    ]
+    if said:
+        yield words("fact: stability"), "; ".join(said)
 
 
 def _radiograph(content: Content) -> list[Fact]:

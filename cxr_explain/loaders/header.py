@@ -35,6 +35,11 @@ def parse_dicom(data: bytes) -> pydicom.Dataset:
     Raises:
         CorruptImageError: bytes that are no data set.
         ImageTooLargeError: more parts than `metered` allows, or a deflated data set that inflates beyond it.
+
+    >>> from cxr_explain.phantom import render, sample_patient
+    >>> from cxr_explain.phantom.dicom import to_dicom
+    >>> parse_dicom(to_dicom(render(sample_patient(1), size=64))).Modality
+    'DX'
     """
     dataset = _parsed(MeteredBytes(data))
     if len(dataset) == 0:

@@ -2,8 +2,9 @@
 
 - Where maps lie: `ruler` measures the maps of a radiograph, as studies and audits do, and says what each
   measure is. It is made of `localisation`, `overlap`, `segmentation`, `boxes` and `fused`: one measure a
-  function, on plain arrays, maps and masks in the same pixels. `chexlocalize_scores` has CheXlocalize's own
-  protocol.
+  function, on plain arrays, maps and masks in the same pixels. `chexlocalize_scores` has CheXlocalize's two
+  measures, `chexlocalize_eval` the numbers of the authors' `eval.py`, and `chexlocalize_writing`
+  writes its files.
 - Whether the score depends on what a map marks: `faithfulness`, `adcc`, `road`.
 - Whether the map depends on the weights, and on nothing else: `randomisation`, `robustness`, `similarity`.
 - What the classifier is worth: `statistics.discrimination`, `statistics.calibration`.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxr_explain.cam.views import View
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.faithfulness import Rows
 from cxr_explain.measures.similarity import Similarity, similarity
@@ -102,9 +103,7 @@ def under_noise(
     ([[1.0], [1.0]], [[0.0], [0.0]])
     """
     check_at_least(0, sigma=sigma)
-    generator = torch.Generator().manual_seed(seed)
-    pattern = sigma * torch.randn(inputs.shape[1:], generator=generator)
-    return _perturbed(score, explain, inputs, inputs + pattern.to(inputs), classes)
+    return _perturbed(score, explain, inputs, View(noise=sigma, seed=seed).of(inputs), classes)
 
 
 def under_exposure(

@@ -53,7 +53,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxr_explain.errors import OptionError
-from cxr_explain.geometry import Geometry
+from cxr_explain.geometry import TOLERANCE, Geometry
 from cxr_explain.measures.boxes import BoxArray, boxes_of, iobb, map_boxes
 from cxr_explain.measures.fused import saliency_outside, winner_entropy
 from cxr_explain.measures.localisation import (
@@ -71,9 +71,6 @@ from cxr_explain.support.arrays import Map, Mask, as_maps, as_mask
 
 SAMPLES = 256
 """Along the longer side of a radiograph, at most."""
-
-TOLERANCE = 1 / 28
-"""Of the tolerant hit, as a share of the side of the model's square."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,13 @@ from cxr_explain.phantom.vessels import tree
 VISIBLE = 0.02
 """Changes of the line integral are reduced by this much: what is smaller, nobody sees in the noise."""
 
+NODULE_RADIUS = (4.5, 15.0)
+"""Of the smallest and of the largest nodule, in mm of a chest of middle stature; a single one has 0.85 to
+1.15 of it, and 0.85 to 1 of that across."""
+
+NODULE_FILLING = (0.75, 1.5)
+"""Of the faintest and of the densest nodule: 1 turns all air on the way through it into soft tissue."""
+
 Recipe = Callable[[Finding, Chest], Change]
 Point3D = tuple[float, float, float]
 
@@ -77,10 +84,10 @@ def nodules(finding: Finding, chest: Chest) -> Change:
         centre = _place(
             chest, side, draw.uniform(0.1, 0.85), draw.uniform(0.16, 0.86), draw.uniform(-0.6, 0.6)
         )
-        radius = _between(4.5, 15, finding.size) * draw.uniform(0.85, 1.15)
+        radius = _between(*NODULE_RADIUS, finding.size) * draw.uniform(0.85, 1.15)
         flat = draw.uniform(0.85, 1.0)
         ball = Ellipsoid(centre, (radius, radius * flat, radius * 1.15), draw.uniform(0, 180))
-        filled += _inside(chest, side, ball) * np.float32(_between(0.75, 1.5, finding.contrast))
+        filled += _inside(chest, side, ball) * np.float32(_between(*NODULE_FILLING, finding.contrast))
     return Change(filled=filled)
 
 

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 
 from cxr_explain.errors import OptionError, ReferenceLabelError, naming
 from cxr_explain.pathologies import canonical_pathology
-from cxr_explain.reference.outlines import Outline, Polygons, RunLengths, checked_shape
+from cxr_explain.reference.outlines import Outline, Point, Polygons, RunLengths, checked_point, checked_shape
 from cxr_explain.reference.problems import quoted
 from cxr_explain.support.arrays import Mask, Shape
 from cxr_explain.support.bounded import open_regular, parse_json
@@ -56,6 +56,9 @@ CHEXLOCALIZE_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The ten pathologies that are outlined: this package's name, and the one in CheXlocalize's files."""
+
+MostRepresentativePoints = Mapping[str, Mapping[str, tuple[Point, ...]]]
+"""Points (x, y) by the radiograph's id, then by pathology (this package's names)."""
 
 _SIZE = "img_size"
 _LARGEST_FILE = 128 * 2**20  # bytes; CheXlocalize's own files are far below
@@ -99,7 +102,31 @@ class OutlineSet:
             OptionError: an array that is no mask.
             MissingExtraError: pycocotools is not installed.
         """
-        return cls({image_id: _of_masks(image_id, named) for image_id, named in masks.items()}, source)
+        outlines = {
+            image_id: {name: RunLengths.of(mask) for name, mask in named.items()}
+            for image_id, named in masks.items()
+        }
+        return cls.of_some(outlines, source=source)
+
+    @classmethod
+    def of_some(
+        cls, outlines: Mapping[str, Mapping[str, Outline]], *, source: str = "given by the caller"
+    ) -> OutlineSet:
+        """The same with an empty outline for each pathology that is not named.
+
+        Args:
+            outlines: outline by the radiograph's id, then by pathology; at least one for each id.
+            source: where they come from, for messages.
+
+        Raises:
+            ReferenceLabelError: no outline, outlines of several sizes in one radiograph, or a pathology that
+                CheXlocalize does not outline.
+
+        >>> some = OutlineSet.of_some({"patient1_study1_view1_frontal": {"Edema": RunLengths((1, 2), "11")}})
+        >>> some.mask("patient1_study1_view1_frontal", "Effusion").tolist()
+        [[False, False]]
+        """
+        return cls({image_id: _completed(image_id, named) for image_id, named in outlines.items()}, source)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -206,6 +233,31 @@ def read_segmentations(path: str | PathLike[str]) -> OutlineSet:
     return _read(path, _segmented)
 
 
+def read_points(path: str | PathLike[str]) -> MostRepresentativePoints:
+    """Read readers' most representative points, `{id: {pathology: [[x, y], ...]}}`.
+
+    Raises:
+        ReferenceLabelError: no such file, or anything in it that is not as it should be.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "points.json")
+    ...     _ = path.write_text('{"patient1_study1_view1_frontal": {"Pleural Effusion": [[12.5, 3]]}}')
+    ...     read_points(path)
+    {'patient1_study1_view1_frontal': {'Effusion': ((12.5, 3),)}}
+    """
+    source = Path(path)
+    found: dict[str, dict[str, tuple[Point, ...]]] = {}
+    with naming(source):
+        for image_id, entry in _load(source).items():
+            named = _by_pathology(_mapping(entry))
+            found[image_id] = {name: _polygons([points])[0] for name, points in named.items()}
+            for points in found[image_id].values():
+                for point in points:
+                    checked_point(point)
+    return found
+
+
 def write_segmentations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     """Write run lengths of all ten pathologies for every id; the file is written whole or not at all.
 
@@ -258,10 +310,8 @@ def write_annotations(path: str | PathLike[str], outlines: OutlineSet) -> Path:
     return write_output(path, json.dumps(document).encode(), "outlines")
 
 
-def _of_masks(image_id: str, masks: Mapping[str, ArrayLike]) -> dict[str, Outline]:
-    named: dict[str, Outline] = {
-        chexlocalize_pathology(name): RunLengths.of(mask) for name, mask in masks.items()
-    }
+def _completed(image_id: str, outlines: Mapping[str, Outline]) -> dict[str, Outline]:
+    named = {chexlocalize_pathology(name): outline for name, outline in outlines.items()}
     shapes = {outline.shape for outline in named.values()}
     if len(shapes) != 1:
         raise ReferenceLabelError(

@@ -122,7 +122,7 @@ class Polygons:
             if len(polygon) < 2:
                 raise ReferenceLabelError(f"a polygon of {len(polygon)} points", expected="2 points or more")
             for point in polygon:
-                _check_point(point)
+                checked_point(point)
             rows += _rows_crossed(polygon, height)
         if rows > _MOST_ROWS:
             raise ReferenceLabelError(
@@ -171,9 +171,17 @@ def _is_extent(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _check_point(point: object) -> None:
+def checked_point(point: object) -> Point:
+    """A point (x, y) in pixels of the radiograph.
+
+    Raises:
+        ReferenceLabelError: no two numbers, or a point far away.
+
+    >>> checked_point((3, 0.5))
+    (3, 0.5)
+    """
     if isinstance(point, tuple) and len(point) == 2 and all(map(_is_coordinate, point)):
-        return
+        return point
     raise ReferenceLabelError(f"the point {quoted(point)}", expected="[x, y] in pixels of the radiograph")
 
 

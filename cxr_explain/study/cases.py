@@ -24,7 +24,8 @@ from cxr_explain.support.arrays import Mask
 SMALL = 0.025
 """A finding below this share of the radiograph is small: a square of 16 % of its side."""
 
-_TOUCHING = np.ones((3, 3), bool)
+TOUCHING = np.ones((3, 3), bool)
+"""Pixels of one part touch, at a corner at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class Case:
         mask = self.masks[pathology]
         return {
             "size": "small" if mask.mean() < SMALL else "large",
-            "parts": int(label(mask, structure=_TOUCHING)[1]),
+            "parts": int(label(mask, structure=TOUCHING)[1]),
             "kinds": len(self.masks),
         }
 

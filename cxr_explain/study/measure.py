@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor
 
 from cxr_explain.cam.evidence import Track, silent
@@ -16,6 +17,7 @@ from cxr_explain.cam.fusion import fuse
 from cxr_explain.cam.rules import forward_passes, maps_of_passes
 from cxr_explain.engines.following import following
 from cxr_explain.explaining.explainer import Explainer
+from cxr_explain.geometry import TOLERANCE
 from cxr_explain.measures.randomisation import cascades
 from cxr_explain.measures.robustness import (
     flip_equivariance,
@@ -24,12 +26,12 @@ from cxr_explain.measures.robustness import (
     under_exposure,
     under_noise,
 )
-from cxr_explain.measures.ruler import TOLERANCE, FindingRegion
+from cxr_explain.measures.ruler import FindingRegion
 from cxr_explain.measures.similarity import Similarity, unrelated
 from cxr_explain.measures.subject import Explain
 from cxr_explain.models.base import Classifier
 from cxr_explain.phantom.findings import FINDINGS
-from cxr_explain.study.cases import Case
+from cxr_explain.study.cases import TOUCHING, Case
 from cxr_explain.study.judge import Numbers, faithfulness, localisation, sharing
 from cxr_explain.study.plan import Contender, Plan
 from cxr_explain.study.seen_case import SeenCase, show
@@ -278,7 +280,7 @@ def _take_out(explainer: Explainer, seen: SeenCase, tables: Tables) -> None:
             seen.key
             | {"pathology": name, "logit falls": float(fall[at] > 0), "fall": float(fall[at])}
             | {"others' change": float(others.mean()) if others.size else np.nan}
-            | {"cells": _cells(seen.ruler.regions[name])}
+            | {"cells": _cells(seen.ruler.regions[name]), "millimetres": _diameter(case, name)}
         )
 
 
@@ -286,6 +288,18 @@ def _cells(region: FindingRegion) -> float:
     """The area of a finding that the model sees, in cells of a map of 28 x 28."""
     cell = TOLERANCE * region.grid.geometry.side
     return float(region.mask.sum() * np.prod(region.grid.spacing) / cell**2)
+
+
+def _diameter(case: Case, pathology: str) -> float:
+    """Of the disc as large as the largest part of a finding, in mm on the detector; NaN without a spacing.
+
+    A part's pixels touch, at a corner at least.
+    """
+    if case.radiograph.pixel_spacing is None:
+        return np.nan
+    parts, _ = label(case.masks[pathology], structure=TOUCHING)
+    area = np.bincount(parts.ravel())[1:].max() * np.prod(case.radiograph.pixel_spacing)
+    return float(2 * np.sqrt(area / np.pi))
 
 
 def _randomise(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:

@@ -160,7 +160,7 @@ _DOWN = (
     "From the output down to the layer named. A map that depends on the weights ends where maps of other "
     "images are."
 )
-_PAIRED = (
+PAIRED = (
     "* where the 95 % interval of the paired difference leaves 0 out; no correction for the number of "
     "comparisons."
 )
@@ -257,7 +257,7 @@ def _compared(summaries: Mapping[str, Summary], rules: Sequence[str]) -> Iterato
     where = (("peak, tolerant", "peak ↑"), ("IoU", "IoU ↑"), ("energy", "energy ↑"))
     columns = measured((*where, *AREAS[:2], AREAS[-1], MASKED[-1]))
     title = "Each rule less Grad-CAM, finding by finding"
-    yield table_of(title, "rule", less, rows, columns, _PAIRED, show=signed)
+    yield table_of(title, "rule", less, rows, columns, PAIRED, show=signed)
 
 
 def _by_stratum(alone: Summary, methods: Sequence[str], rows: Sequence[MeasureRow]) -> PlainTable:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
+from itertools import chain, count, islice
 from pathlib import Path
 
 from cxr_explain.cam.registry import Method
@@ -24,8 +24,8 @@ from cxr_explain.study.plots import draw_plots
 from cxr_explain.study.report import Findings
 from cxr_explain.study.run import run_study
 from cxr_explain.study.summary import as_csv
-from cxr_explain.study.validity import validity_of
-from cxr_explain.support.whole_file import write_output
+from cxr_explain.study.validity import beside, validity_of
+from cxr_explain.support.whole_file import safe_stem, write_output
 
 _FULL, _QUICK, _VALIDITY = 160, 4, 1000  # phantoms
 
@@ -274,10 +274,59 @@ def evaluate_maps(
     title = f"{of} the weights {settings.model.weights}, on {settings.source}{_computed(explainer)}"
     findings = report(title, plan, tables)
     plots = draw_plots(findings, folder)
-    shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in plots)
+    _write(findings, folder, "\n\n".join(f"![{path.stem}]({path.name})" for path in plots))
+    return findings
+
+
+def _write(findings: Findings, folder: Path, shown: str = "") -> None:
     write_output(folder / "report.md", findings.to_markdown(before=shown).encode(), "a report")
     write_output(folder / "summary.csv", as_csv(findings.summaries).encode(), "a table")
+
+
+def evaluate_models(
+    each: Sequence[EvaluationSettings],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    failed: Callable[[CxrExplainError], None],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Findings:
+    """The validity of several models on the same phantoms: each in a folder of the model's, and side by side.
+
+    Args:
+        each: what is measured; the same but for the model. One alone is measured in the folder itself.
+        folder: folder for the report, the table of all models' means, and the models' folders.
+        jobs: number of processes.
+        failed: called with each file that cannot be read.
+        advance: called with the number of cases that were just done.
+
+    Raises:
+        OptionError: several models and no validity; no image with a reference.
+        OutputError: a folder that cannot be used.
+    """
+    evaluate = partial(evaluate_maps, jobs=jobs, failed=failed, advance=advance)
+    if len(each) == 1:
+        return evaluate(each[0], folder)
+    first = each[0]
+    if not first.validity:
+        raise OptionError(
+            f"{len(each)} models", expected="one", remedy="With --validity, models are compared side by side."
+        )
+    names = _names([settings.model.weights for settings in each])
+    found = {name: evaluate(one, folder / name) for name, one in zip(names, each, strict=True)}
+    findings = beside(f"Validity of {len(each)} models, on {first.source}", found)
+    _write(findings, folder)
     return findings
+
+
+def _names(weights: Sequence[str]) -> list[str]:
+    """A name for each model that a folder may have: a file's without its ending; no two alike."""
+    names: list[str] = []
+    for each in weights:
+        plain = safe_stem(Path(each).name.removesuffix(".safetensors")) or "model"
+        numbered = (f"{plain}-{number}" for number in count(2))
+        names.append(next(name for name in chain([plain], numbered) if name not in names))
+    return names
 
 
 def _computed(explainer: Explainer) -> str:

@@ -179,8 +179,8 @@ def _read(content: bytes) -> Checkpoint:
     if file_format is FileFormat.TORCH_ZIP:
         root, storage_bytes = _open_zip(content)
     else:
-        root, storage_bytes = _open_legacy(content)
-    return _from_root(root, _Tensors(storage_bytes, len(content)))
+        root, storage_bytes = open_legacy(content)
+    return _from_root(root, Tensors(storage_bytes, len(content)))
 
 
 def _format(head: bytes) -> FileFormat:
@@ -258,8 +258,8 @@ def _open_zip(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
     return read_pickle(io.BytesIO(read("data.pkl"))), lambda key: read(f"data/{key}")
 
 
-def _open_legacy(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
-    """Read the format before torch 1.6.
+def open_legacy(content: bytes) -> tuple[Any, Callable[[str], bytes]]:
+    """Read the format before torch 1.6: the object, and what gives the bytes of each storage by its key.
 
     Five pickles (a magic number, the format's version, facts on the machine, the object, the keys of the
     storages) are followed by each storage: its number of elements as 8 bytes, and its elements.
@@ -320,8 +320,13 @@ def _dtype(name: str) -> torch.dtype:
     return cast(torch.dtype, getattr(torch, name))  # a closed set, see `inert_pickle`
 
 
-class _Tensors:
-    """Builds tensors from records; tensors on one storage share its memory, as they did when saved."""
+class Tensors:
+    """Builds tensors from records; tensors on one storage share its memory, as they did when saved.
+
+    Args:
+        storage_bytes: gives the bytes of a storage by its key.
+        file_size: bytes of the file, which what is built of it may not exceed beyond measure.
+    """
 
     def __init__(self, storage_bytes: Callable[[str], bytes], file_size: int) -> None:
         self._storage_bytes = storage_bytes
@@ -330,6 +335,11 @@ class _Tensors:
         self._storages: dict[tuple[str, str], torch.Tensor] = {}
 
     def build(self, record: TensorRecord) -> torch.Tensor:
+        """The tensor that a record describes.
+
+        Raises:
+            WeightsIntegrityError: it does not fit the storages that are there.
+        """
         storage = record.storage
         flat = self._flat(record)[storage.start : storage.start + storage.count]
         last = sum((side - 1) * step for side, step in zip(record.size, record.stride, strict=True))
@@ -363,7 +373,7 @@ class _Tensors:
         return self._storages[key]
 
 
-def _from_root(root: Any, tensors: _Tensors) -> Checkpoint:
+def _from_root(root: Any, tensors: Tensors) -> Checkpoint:
     root = _unwrap(root)
     pathologies, facts = None, CheckpointFacts()
     if isinstance(root, ModuleRecord):

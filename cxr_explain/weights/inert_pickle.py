@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -87,6 +87,19 @@ class ModuleRecord:
 
     type_name: str
     state: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass
+class NumberType:
+    """What a pickled `numpy.dtype` says of numbers; a pickle tells the order of their bytes behind it.
+
+    Args:
+        code: kind and size of a number, such as "f8".
+        order: order of a number's bytes; little-endian unless it is told otherwise.
+    """
+
+    code: str
+    order: str = "<"
 
 
 @dataclass(frozen=True)
@@ -184,12 +197,17 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
+def read_pickle(
+    stream: BinaryIO,
+    dtypes: dict[str, str] | None = None,
+    further: Mapping[str, Callable[..., Any]] | None = None,
+) -> Any:
     """Interpret one pickle, from the stream's position to just behind it.
 
     Args:
         stream: the pickle, and anything behind it.
         dtypes: receives the dtype of each storage that the pickle mentions, by its key.
+        further: functions that stand for names beside the table, by the whole dotted name.
 
     Returns:
         Plain values, containers and the records of this module.
@@ -198,7 +216,7 @@ def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
         UnsafeWeightsError: the pickle asks for something outside of the table.
         WeightsIntegrityError: the pickle is truncated or contradicts itself.
     """
-    machine = _Machine({} if dtypes is None else dtypes, stream)
+    machine = _Machine({} if dtypes is None else dtypes, stream, {**_FUNCTIONS, **(further or {})})
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count >= MAX_INSTRUCTIONS:
@@ -216,9 +234,12 @@ def read_pickle(stream: BinaryIO, dtypes: dict[str, str] | None = None) -> Any:
 class _Machine:
     """The stack and the memo of the pickle language, over inert values."""
 
-    def __init__(self, dtypes: dict[str, str], stream: BinaryIO) -> None:
+    def __init__(
+        self, dtypes: dict[str, str], stream: BinaryIO, functions: Mapping[str, Callable[..., Any]]
+    ) -> None:
         self._dtypes = dtypes
         self._stream = stream
+        self._functions = functions
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks under each open mark
         self._memo: dict[int, Any] = {}
@@ -357,14 +378,14 @@ class _Machine:
 
     def _push_name(self, module: object, attribute: object) -> None:
         self._take(_RECORD)
-        self._stack.append(_look_up(module, attribute))
+        self._stack.append(_look_up(module, attribute, self._functions))
 
     def _reduce(self, _: Any) -> None:
         called, arguments = self._pop_many(2)
         given = _expect(arguments, tuple)
         items = len(given[0]) if given and isinstance(given[0], (list, tuple)) else 0
         self._take(_RECORD + _SLOT * len(given) + _ENTRY * items)  # most of which copy what they are given
-        self._stack.append(_call(called, given))
+        self._stack.append(_call(called, given, self._functions))
 
     def _new_object(self, _: Any) -> None:
         self._reduce(None)
@@ -379,6 +400,8 @@ class _Machine:
         if isinstance(target, ModuleRecord):
             self._take(_ENTRY * len(_expect(state, dict)))
             target.state.update(state)
+        elif isinstance(target, NumberType):
+            target.order = str(_expect(_expect(state, tuple)[1], str))
         elif not isinstance(target, (dict, TensorRecord)):  # their attributes carry no numbers
             raise _malformed("a state for something that is no module")
 
@@ -441,23 +464,23 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _look_up(module: object, attribute: object) -> Name:
+def _look_up(module: object, attribute: object, functions: Mapping[str, Callable[..., Any]]) -> Name:
     name = Name(_expect(module, str), _expect(attribute, str))
     is_storage = name.module in ("torch", "torch.cuda") and name.attribute in _STORAGE_DTYPES
     is_module = name.attribute in _MODULE_CLASSES.get(name.module, ())
     # The whole dotted name must match: "torch" with "_utils._rebuild_tensor" is no entry of the table.
-    is_function = str(name) in _FUNCTIONS and "." not in name.attribute
+    is_function = str(name) in functions and "." not in name.attribute
     if not (is_storage or is_module or is_function):
         raise UnsafeWeightsError(f"a pickle that asks for {name}"[:200], remedy=_REMEDY)
     return name
 
 
-def _call(called: object, arguments: tuple[Any, ...]) -> Any:
+def _call(called: object, arguments: tuple[Any, ...], functions: Mapping[str, Callable[..., Any]]) -> Any:
     if not isinstance(called, Name):
         raise _malformed("a call of something that is no name")
     if called.attribute in _MODULE_CLASSES.get(called.module, ()):
         return ModuleRecord(str(called))
-    function = _FUNCTIONS.get(str(called))
+    function = functions.get(str(called))
     if function is None:
         raise _malformed(f"a call of {called}")
     return function(*arguments)

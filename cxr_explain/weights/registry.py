@@ -233,20 +233,24 @@ SEGMENTATIONS: tuple[WeightsEntry, ...] = (
 )
 """Every published segmentation network; see `cxr_explain.chest.segmentation`."""
 
-BUNDLED: tuple[WeightsEntry, ...] = (
-    WeightsEntry(
-        name="densenet-res224-phantom",
+
+def _of_phantoms(alias: str) -> WeightsEntry:
+    """Weights in this package, of `python -m benchmarks.phantom_model`; the file says the rest."""
+    return WeightsEntry(
+        name=f"densenet-res224-{alias}",
         url=None,
-        file_name="densenet-res224-phantom.safetensors",
+        file_name=f"densenet-res224-{alias}.safetensors",
         architecture="xrv-densenet",
         pathologies=(),
         operating_points=(),
         input_size=224,
         training_sets=("phantoms",),
-        aliases=("phantom",),
+        aliases=(alias,),
         trained_on="phantoms",
-    ),
-)
+    )
+
+
+BUNDLED: tuple[WeightsEntry, ...] = (_of_phantoms("phantom"),)
 """The weights that come with this package, for demonstrations and tests: no patient, and for no patient."""
 
 ALL = (*ENTRIES, *SEGMENTATIONS, *BUNDLED)

@@ -73,7 +73,7 @@ def mended(runs: Runs, where: Path) -> AuditRun | CxrExplainError:
     return found
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(500, marks=pytest.mark.slow)])
 def test_an_edited_run_is_named_or_says_the_same(count: int, runs: Runs, tmp_path: Path) -> None:
     draw = random.Random(count)
     tally: Counter[str] = Counter()

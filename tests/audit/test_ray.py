@@ -47,6 +47,7 @@ def on_ray(
     return run_audit(explainer, manifest, images, where, running=RUNNING, crew=crew, **options)
 
 
+@pytest.mark.long
 def test_two_workers_give_the_same_table(
     cluster: None,
     finished: AuditRun,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cxr_explain.cli.app import app
 from cxr_explain.phantom.dataset import write_dataset
+from cxr_explain.weights import resolve
 
 RUN = CliRunner()
 
@@ -59,6 +60,37 @@ def test_the_validity_is_written_like_a_study_and_goes_on(tmp_path: Path) -> Non
     assert {"scores", "removed", "by finding", "by area", "fused, by finding"} <= tables
     assert (tmp_path / "parts" / "00000.json").stat().st_mtime_ns == before
     assert (tmp_path / "parts" / "00001.json").exists()
+
+
+def test_models_are_compared_side_by_side(tmp_path: Path) -> None:
+    path = resolve("phantom")
+    other = tmp_path / path.name
+    other.write_bytes(path.read_bytes())
+    models = (
+        "--weights",
+        path,
+        "--weights",
+        other,
+        "--seed",
+        10_000_002,
+        "--n",
+        1,
+        "--out",
+        tmp_path / "out",
+    )
+    result = evaluate(*models, "--validity", "--resamples", 5)
+    assert result.exit_code == 0, result.output
+    names = ["densenet-res224-phantom", "densenet-res224-phantom-2"]
+    assert {each.name for each in (tmp_path / "out").iterdir() if each.is_dir()} == set(names)
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# Validity of 2 models, on phantoms of 256 x 256 pixels from seed 10000002")
+    assert "| measure" in report
+    assert all(name in report for name in names)
+    rows = csv.DictReader((tmp_path / "out" / "summary.csv").read_text(encoding="utf-8").splitlines())
+    assert {row["weights"] for row in rows} == set(names)
+    refused = evaluate(*models)
+    assert refused.exit_code == 2
+    assert "2 models" in refused.output
 
 
 @pytest.mark.parametrize("option", ["masks", "boxes"])
@@ -196,6 +228,7 @@ def test_a_study_compares_fusions_and_goes_on_in_two_processes(tmp_path: Path) -
     assert {path.name for path in tmp_path.glob("*.png")} >= {"rules.png", "fusions.png", "randomised.png"}
 
 
+@pytest.mark.long
 def test_an_engine_is_named_in_the_report_and_kept_to(tmp_path: Path) -> None:
     arguments = ("--n", 1, "--seed", 10_000_002, "--quick", "--top-k", 2, "--out", tmp_path / "out")
     result = evaluate(*arguments, "--engine", "onnxruntime")

@@ -17,13 +17,18 @@ from typer.testing import CliRunner
 
 from cxr_explain.cam.registry import RULES
 from cxr_explain.cli.app import app
+from cxr_explain.cli.commands import GROUPS
 from cxr_explain.reference import DATA_SETS
 
 RUN = CliRunner()
 ROOT: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = {
-    **{name: command for name, command in ROOT.commands.items() if name != "weights"},
-    **{f"weights {name}": command for name, command in ROOT.commands["weights"].commands.items()},
+    **{name: command for name, command in ROOT.commands.items() if name not in GROUPS},
+    **{
+        f"{group} {name}": command
+        for group in GROUPS
+        for name, command in ROOT.commands[group].commands.items()
+    },
 }
 PANELS = (
     "Input",
@@ -57,7 +62,7 @@ def joined(text: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("words", ["", "weights", *COMMANDS])
+@pytest.mark.parametrize("words", ["", *GROUPS, *COMMANDS])
 def test_nothing_is_cut_and_no_line_is_too_long(words: str, columns: int) -> None:
     text = help_of(words, columns)
     assert max(map(len, text.splitlines())) <= columns
@@ -176,6 +181,8 @@ def test_the_example_is_shown_whole_and_parsed(words: str) -> None:
                 "compare.pdf",
                 "bundle",
                 "objects",
+                "chexlocalize",
+                "chexlocalize-scores",
             },
             marks=pytest.mark.slow,
         ),
@@ -195,7 +202,7 @@ def test_the_examples_work_one_after_the_other(
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom cxr_explain.cli.app import app\n"
-        f"for words in {[*map(str.split, ('', 'weights', *COMMANDS))]}:\n"
+        f"for words in {[*map(str.split, ('', *GROUPS, *COMMANDS))]}:\n"
         "    try:\n        app([*words, '--help'])\n"
         "    except SystemExit as end:\n        assert not end.code\n"
         "heavy = {'torch', 'numpy', 'matplotlib', 'pydicom', 'skimage', 'monai'} & set(sys.modules)\n"

@@ -164,6 +164,7 @@ def assert_all_well(ran: Ran) -> None:
     assert (ran.folder / "audited" / "results.parquet").is_file()
 
 
+@pytest.mark.long
 def test_nobody_without_a_home_and_with_one_that_may_not_be_written_to(
     tmp_path: Path, data: Path, home: Path, unnamed: Sequence[str]
 ) -> None:
@@ -202,6 +203,7 @@ def test_matplotlib_in_a_home_that_may_not_be_written_to(home: Path, unnamed: Se
     assert ran.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_locale_without_letters_and_closed_standard_output(tmp_path: Path, data: Path, home: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     surroundings = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer
+from blocks import blocks_of, pages
 
 import cxr_explain
 
@@ -63,6 +66,40 @@ def test_every_public_name_of_a_subpackage_is_in_the_reference(package: str) -> 
         if callable(getattr(public, name)) and getattr(public, name) not in there
     ]
     assert missing == []
+
+
+def used() -> Iterator[tuple[str, str, str]]:
+    """Where notebooks and pages take a name of this package from: the place, the module and the name."""
+    for path in sorted((DOCS.parent / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                yield from _names_in(path.name, "".join(cell["source"]))
+    for page in pages():
+        for block in blocks_of(page):
+            if block.language.startswith(("python", "{code-cell}")):
+                yield from _names_in(page, block.text)
+
+
+def _names_in(place: str, code: str) -> Iterator[tuple[str, str, str]]:
+    for node in ast.walk(ast.parse(re.sub(r"^[%!:].*$", "", code, flags=re.MULTILINE))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "cxr_explain":
+            yield from ((place, str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in ("cxr", "cxr_explain"):
+            yield place, "cxr_explain", node.attr
+
+
+def test_every_name_that_a_notebook_or_a_page_uses_is_in_the_reference() -> None:
+    there = [_object(module, name) for _, module, name in DOCUMENTED]
+    texts = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").rglob("*.md"))
+    whole = re.findall(r"automodule:: (\S+)\n(?!   :no-members:)", texts)
+    missing = set()
+    for place, module, name in used():
+        found = _object(module, name)
+        is_there = any(found is each for each in there) or getattr(found, "__module__", module) in whole
+        if not is_there and not inspect.ismodule(found) and name != "__version__":
+            missing.add((place, f"{module}.{name}"))
+    assert missing == set()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ NOT_RUN = {
     "cxr-explain evaluate": "minutes; tests/cli/test_cli_evaluate.py and tests/study run it on less",
     "--distributed ray": "needs a cluster; tests/audit/test_ray.py runs it on one machine",
     "cxr-explain dicomweb": "needs a server; tests/cli/test_cli_dicomweb.py has one on this machine",
+    "CheXlocalize": "needs the data set; tests/cli/test_cli_chexlocalize.py has its formats",
     "/shared/": "needs folders of a cluster",
     "s3://": "needs a bucket; tests/audit/test_object_store.py has one on this machine",
     "https://pacs.example": "needs a PACS; tests/audit/test_dicomweb_audit.py has one on this machine",

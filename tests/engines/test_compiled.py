@@ -26,6 +26,7 @@ from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.models.steadiness import ModuleWatch
 from cxr_explain.models.xrv import XRVDenseNet, XRVResNet
 from cxr_explain.options import Engine
+from tests.diagonal import diagonal
 from tests.networks import (
     NAMES,
     images,
@@ -74,8 +75,7 @@ def in_float64(classifier: PooledLinearClassifier, inputs: Tensor) -> Tensor:
         module.float()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("make", [densenet, monai_densenet, resnet])
+@pytest.mark.parametrize(("make", "engine"), diagonal([densenet, monai_densenet, resnet], ENGINES))
 def test_an_engine_computes_what_torch_computes(
     make: Callable[[], PooledLinearClassifier], engine: Engine
 ) -> None:

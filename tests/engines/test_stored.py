@@ -120,7 +120,11 @@ def test_a_rule_that_masks_the_body_runs_on_it(weights: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "harm", ["no facts", "cut facts", "another head", "junk", "no graph", "a graph of junk"]
+    "harm",
+    [
+        *("no facts", "cut facts", "another head", "junk", "a graph of junk"),
+        pytest.param("no graph", marks=pytest.mark.long),
+    ],
 )
 def test_what_is_whole_but_no_good_is_made_anew(weights: str, harm: str) -> None:
     facts_key, graph_key = keys(weights)
@@ -159,7 +163,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.long)])
 def test_one_file_is_explained_without_what_builds_and_exports_a_model(
     tmp_path: Path, weights: str, engine: str
 ) -> None:

@@ -232,7 +232,12 @@ def members(group: int) -> set[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
-    "by", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+    "by",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.long),
+    ],
 )
 def test_whoever_ends_the_command_ends_its_processes(
     by: signal.Signals, phantoms: Path, tmp_path: Path

@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from test_explanation import packed, reseal
 
 from cxr_explain import Explanation
 from cxr_explain.errors import OutputError
+from cxr_explain.explaining.stability import MapStability, Stability
 
 WRONG = (
     None, True, 0, -1, 3, 10**13, 10**400, 0.5, 1e308, float("nan"), float("-inf"), "", "x", "Mass",
@@ -28,7 +30,10 @@ WRONG = (
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved explanation of three pathologies, which stays as it is."""
     explanation = synthetic_explanation(synthetic_radiograph((64, 80)), k=3, model_size=56)
-    return explanation.save(tmp_path_factory.mktemp("kept") / "one")
+    numbers = MapStability(0.5, None, 2)
+    sure = Stability(("a shift", "noise"), dict.fromkeys(explanation.ranking.pathologies, numbers))
+    whole = replace(explanation, stability=sure, stability_across_models=sure)
+    return whole.save(tmp_path_factory.mktemp("kept") / "one")
 
 
 @pytest.fixture

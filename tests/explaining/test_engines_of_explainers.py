@@ -53,6 +53,16 @@ def test_the_provenance_says_what_ran_the_model(vino: Explainer, tmp_path: Path)
     assert Explanation.load(tmp_path / "a").provenance == explanation.provenance
 
 
+def test_maps_are_as_stable_as_torchs(runtime: Explainer) -> None:
+    found = runtime.explain(radiograph(), top_k=3, stability=True).stability
+    expected = Explainer(classifier()).explain(radiograph(), top_k=3, stability=True).stability
+    assert found is not None
+    assert expected is not None
+    assert found.maps.keys() == expected.maps.keys()
+    for name in expected.maps:
+        assert found[name] == pytest.approx(expected[name], abs=2e-3)
+
+
 def test_a_file_from_before_there_were_engines_is_of_torch(tmp_path: Path) -> None:
     explanation = Explainer(classifier()).explain(radiograph(), top_k=2)
     file = explanation.save(tmp_path / "a")

@@ -12,6 +12,7 @@ from synthetic import synthetic_explanation, synthetic_radiograph
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.provenance import Tuning
 from cxr_explain.explaining.ranking import rank
+from cxr_explain.explaining.stability import MapStability, Stability
 from cxr_explain.figures import ExplanationFigure, draw_explanation
 from cxr_explain.figures.style import Style
 from cxr_explain.options import CalibrationKind
@@ -122,6 +123,17 @@ def tuning(calibrate: CalibrationKind) -> Tuning:
     )
 
 
+def sure(k: int = 5) -> Odd:
+    """With how far the maps stay, of all but the first, and how far they are another model's."""
+    explanation, *rest = plain(k)
+    numbers = {
+        name: MapStability(0.1 * at, 0.5, 8) for at, name in enumerate(explanation.ranking.pathologies)
+    }
+    stays = Stability(("a shift", "noise"), dict([*numbers.items()][1:]))
+    across = Stability((explanation.provenance.model,) * 2, numbers)
+    return replace(explanation, stability=stays, stability_across_models=across), *rest
+
+
 LONG_NAMES = [f"Very-long-name-{'of-a-finding-' * 5}{at}" for at in range(3)]
 
 ODD: Mapping[str, Callable[[], Odd]] = {
@@ -146,6 +158,8 @@ ODD: Mapping[str, Callable[[], Odd]] = {
     "one cell of one": lambda: one_cell(1),
     "margin, and inside": lambda: padded(0.5),
     "margin alone": lambda: padded(0.0),
+    "stability": sure,
+    "stability of one": lambda: sure(1),
     "softmax": lambda: plain(2, output_kind="softmax-logits"),
     "calibrated": calibrated,
     "fitted operating points": lambda: altered(plain(2), tuning=tuning("none")),

@@ -50,6 +50,7 @@ def test_the_18_are_told_apart_by_colour_alone():
     assert_told_apart(styles)
 
 
+@pytest.mark.long
 def test_what_often_occurs_together_is_farther_apart_than_any_two_ranks_were():
     ranks = least_distances(
         [rgb_of(colour) for colour in OKABE_ITO], [rgb_of(colour) for colour in OKABE_ITO]

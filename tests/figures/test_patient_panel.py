@@ -182,6 +182,7 @@ def test_an_svg_has_each_letter_in_a_font_that_has_it(patients):
     assert len(letters[name]) < 30  # a subset
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
 def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
@@ -208,7 +209,7 @@ def test_a_browser_shows_the_svg_in_its_own_fonts(patients, tmp_path):
 
 
 def test_equal_content_gives_equal_bytes(patients):
-    one, other = (cxr.panel(patients[:2], ["fused", "Effusion"], dpi=150) for _ in range(2))
+    one, other = (cxr.panel(patients[:1], ["fused", "Effusion"], dpi=150) for _ in range(2))
     for kind in ("png", "pdf", "svg"):
         assert one.to_bytes(kind) == other.to_bytes(kind)
 

@@ -109,6 +109,7 @@ def said_by(marked: str) -> Callable[[str], Said]:
     return said
 
 
+@pytest.mark.long
 def test_every_text_is_said_by_a_record_figure_or_named_by_another(said_by: Callable[[str], Said]) -> None:
     said: set[str] = set().union(*(said_by(name).keys for name in ODD))
     with listening() as found:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_explain.loaders import read_radiograph
+from cxr_explain.measures.chexlocalize_eval import drawn_mask
 from cxr_explain.reference.chexlocalize import CHEXLOCALIZE_NAMES
 from cxr_explain.reference.masks import outline_kind, outlined_in, read_outlines
+from cxr_explain.reference.saliency_maps import read_saliency_map
 
 
 def second_frame(path: Path) -> None:
@@ -21,3 +23,8 @@ def outlines(path: Path) -> None:
     read = read_outlines(path, kind)
     for name in CHEXLOCALIZE_NAMES:
         read.mask(read.ids[0], name)
+
+
+def saliency_map(path: Path) -> None:
+    """Read a saliency map, and draw its mask at full size."""
+    drawn_mask(read_saliency_map(path).full_size())

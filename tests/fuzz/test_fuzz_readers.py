@@ -102,7 +102,7 @@ def _check(count: int, workers: int) -> Tally:
 
 
 def test_damaged_files_give_a_radiograph_or_a_clear_error():
-    tally = _check(600, workers=1)
+    tally = _check(300, workers=1)
     assert tally.outcomes["Radiograph"] > 0
     assert tally.outcomes["CorruptImageError"] > 0
 

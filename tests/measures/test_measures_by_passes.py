@@ -76,6 +76,7 @@ def test_every_measure_is_that_of_torch_on_every_engine(name: str, engine: Engin
         np.testing.assert_allclose(one, other, rtol=0, atol=AS_TORCH)
 
 
+@pytest.mark.long
 def test_randomised_weights_go_through_the_engine_without_another_export() -> None:
     """By OpenVINO, too: `tests/study/test_study_on_engines.py`."""
     original, compiled = small_classifier(), following(small_compiled("onnxruntime"))

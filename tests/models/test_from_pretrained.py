@@ -111,6 +111,7 @@ def test_each_densenet_equals_torchxrayvisions_own(
     assert len(mirror.requests) == 1
 
 
+@pytest.mark.long
 def test_the_resnet_equals_torchxrayvisions_own(mirror: FileServer, tmp_path: Path) -> None:
     torch.manual_seed(6)
     mirror.content = saved(resnet50().state_dict())

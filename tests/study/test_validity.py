@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from skimage.measure import label, regionprops
 from torch import Tensor, nn
 
 from cxr_explain.explaining.explainer import Explainer
@@ -21,7 +22,7 @@ from cxr_explain.study.measure import measure
 from cxr_explain.study.plan import PRESENT, validity_plan
 from cxr_explain.study.report import Findings
 from cxr_explain.study.session import UNSEEN
-from cxr_explain.study.validity import ALIKE, ALL, AREAS, validity_of
+from cxr_explain.study.validity import ALIKE, ALL, AREAS, DIAMETERS, beside, validity_of
 
 SIZE, N, MOST = 64, 16, 40
 PLAN = replace(validity_plan(), resamples=20)
@@ -155,6 +156,58 @@ def test_each_finding_is_in_one_row_by_area(perfect: Findings) -> None:
     assert {each.value for each in found} <= {1.0, None}
     cells = [row["cells"] for row in perfect.tables.removed]
     assert [each.cases for each in found] == np.histogram(cells, [*AREAS.values(), np.inf])[0].tolist()
+
+
+def test_each_nodule_is_in_one_row_by_its_diameter(perfect: Findings) -> None:
+    """Against scikit-image's parts and their equivalent diameters."""
+    expected = {}
+    for case in phantoms(N):
+        if "Nodule" in case.masks:
+            parts = regionprops(label(case.masks["Nodule"], connectivity=2))
+            spacing = case.radiograph.pixel_spacing
+            assert spacing is not None
+            assert spacing[0] == spacing[1]
+            expected[case.id] = max(part.equivalent_diameter_area for part in parts) * spacing[0]
+    rows = {row["case"]: row for row in perfect.tables.removed if row["pathology"] == "Nodule"}
+    assert {case: row["millimetres"] for case, row in rows.items()} == pytest.approx(expected)
+    by_size = perfect.summaries["nodules, by size"]
+    cases = [by_size.of("peak", method=METHOD, diameter=band).cases for band in DIAMETERS]
+    assert cases == np.histogram(list(expected.values()), [*DIAMETERS.values(), np.inf])[0].tolist()
+    assert sum(cases) > 0
+    assert "Nodules by size: grad-cam" in perfect.to_text()
+
+
+def test_without_a_spacing_no_nodule_has_a_size() -> None:
+    case = next(case for case in phantoms(N) if "Nodule" in case.masks)
+    bare = replace(case, radiograph=replace(case.radiograph, pixel_spacing=None, pixel_spacing_source=None))
+    found = validity(projection(FINDINGS), [bare])
+    assert not found.summaries["nodules, by size"].lines
+    assert "Nodules by size" not in found.to_text()
+
+
+def test_models_side_by_side_have_their_own_numbers_and_paired_differences(perfect: Findings) -> None:
+    other = validity(projection(FINDINGS), phantoms(N))
+    found = beside("Two", {"perfect": perfect, "random": other})
+    for model, own in (("perfect", perfect), ("random", other)):
+        for table, summary in own.summaries.items():
+            for line in summary.lines:
+                chosen = dict(line.chosen)
+                same = found.summaries[table].of(line.measure, stratum=line.stratum, weights=model, **chosen)
+                assert same == line.estimate
+    peaks = [
+        {(row["case"], row["pathology"]): row["peak"] for row in each.tables.alone if row["method"] == METHOD}
+        for each in (perfect, other)
+    ]
+    paired = [peaks[1][key] - peaks[0][key] for key in peaks[0]]
+    less = found.summaries[f"less the first model: {METHOD}"]
+    estimate = less.of("peak", method=METHOD, weights="random")
+    assert estimate.value == pytest.approx(np.nanmean(paired))
+    assert not any(line.estimate.value for line in less.lines if dict(line.chosen)["weights"] == "perfect")
+    text = found.to_text()
+    for title in ("At a glance", "AUROC", "Pointing game, tolerant", "by area", "nodules by size"):
+        assert title in text
+    assert f"Each model less perfect, finding by finding: {METHOD}" in text
+    assert f"in {N} images of {N} patients" in found.to_markdown()
 
 
 def test_a_perfect_classifier_owns_its_own_pixels_however_they_are_fused(perfect: Findings) -> None:

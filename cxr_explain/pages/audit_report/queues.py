@@ -176,6 +176,12 @@ def queues_of(listing: Listing, statistics: Mapping[str, Any] | None = None) -> 
         listing: the images of the audit.
         statistics: the statistics of the audit, which say from which excess over an even map an image is
             flagged.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.audit.example import example_audit
+    >>> with TemporaryDirectory() as folder:
+    ...     [queue.key for queue in queues_of(Listing.of(example_audit(folder)))]
+    ['disagreements', 'near', 'outside', 'edges', 'failures']
     """
     where = (statistics or {}).get("where", ())
     thresholds = {each["share"]: each["flagged_from"] for each in where if "flagged_from" in each}

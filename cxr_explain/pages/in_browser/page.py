@@ -69,6 +69,14 @@ def write_page(
     Raises:
         OptionError: an explainer that prepares images as TorchXRayVision does.
         OutputError: a folder that cannot be written to.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from cxr_explain.explaining.export import ExportedGraph
+    >>> explainer = Explainer.from_pretrained("phantom", device="cpu")
+    >>> graph = ExportedGraph(b"as export_graph gives it", {}, ())
+    >>> with TemporaryDirectory() as folder:
+    ...     write_page(folder, explainer, graph, {"ort.js": b"as runtime_files gives them"}).name
+    'index.html'
     """
     if explainer.settings.xrv_compatible:
         raise OptionError(

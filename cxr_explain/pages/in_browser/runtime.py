@@ -46,6 +46,10 @@ def runtime_files(folder: Path | None = None, *, fetch: bool = True) -> dict[str
 
     Raises:
         OutputError: files that are missing or others, or a package that cannot be fetched.
+
+    >>> runtime_files(Path("nowhere"))
+    Traceback (most recent call last):
+    cxr_explain.errors.OutputError: nowhere: found a folder without the files of onnxruntime-web; expected ...
     """
     named = folder or (Path(value) if (value := os.environ.get(FOLDER_VARIABLE)) else None)
     if named is not None:

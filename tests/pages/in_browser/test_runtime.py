@@ -7,12 +7,15 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from networks import NAMES, small_xrv
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from cxr_explain.cli.app import app
 from cxr_explain.errors import OutputError
 from cxr_explain.pages.in_browser import runtime
 from cxr_explain.pages.in_browser.runtime import DIGESTS, FOLDER_VARIABLE, VERSION, runtime_files
+from cxr_explain.weights import CheckpointFacts
 
 NPM = """#!/bin/sh
 PATH=/usr/bin:/bin
@@ -91,8 +94,9 @@ def test_without_it_the_way_out_is_named(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_page_and_says_how_to_open_it(small: dict[str, bytes], tmp_path: Path) -> None:
-    folder = written(tmp_path / "named", small)
-    options = ["export", "--weights", "phantom", "--top-k", "2", "--page", str(tmp_path / "page")]
+    folder, weights = written(tmp_path / "named", small), tmp_path / "small.safetensors"
+    save_file(small_xrv(5).state_dict(), weights, CheckpointFacts(NAMES, input_size=64).to_metadata())
+    options = ["export", "--weights", str(weights), "--top-k", "2", "--page", str(tmp_path / "page")]
     result = CliRunner().invoke(app, [*options, "--runtime", str(folder)])
     assert result.exit_code == 0, result.output
     assert f"python -m http.server --bind 127.0.0.1 --directory {tmp_path / 'page'}" in result.output
