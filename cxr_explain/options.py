@@ -39,6 +39,10 @@ Dtype = Literal["float32", "bfloat16"]
 Engine = Literal["torch", "onnxruntime", "openvino", "auto"]
 """What runs the model; "auto" is the fastest that is installed and can run it."""
 
+Resolution: TypeAlias = Literal["native", "finest"] | int
+"""How fine maps are: as the network makes them ("native"), so many cells along a side, such as 14 or 28, or
+as fine as can be had ("finest"); see `cxr_explain.models.finer`."""
+
 Rendering = Literal["plain", "equalised"]
 """The grey levels that the model sees: those that a viewer shows, or these after histogram equalisation, as
 the JPEGs of MIMIC-CXR-JPG and CheXpert were made."""
@@ -112,6 +116,21 @@ def check_at_least(least: int, **values: float) -> None:
     for name, value in values.items():
         if not least <= value < math.inf:
             raise OptionError(f"{name}={value}", expected=f"{least} or more")
+
+
+def check_resolution(value: object) -> None:
+    """Refuse what is no `Resolution`.
+
+    Raises:
+        OptionError: another word, or no number of cells.
+
+    >>> check_resolution("fine")
+    Traceback (most recent call last):
+    cxr_explain.errors.OptionError: found resolution='fine'; expected native, finest, or cells such as 14.
+    """
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if value not in ("native", "finest") and not is_number:
+        raise OptionError(f"resolution={value!r}", expected="native, finest, or cells such as 14")
 
 
 @dataclass(frozen=True)

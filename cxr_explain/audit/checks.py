@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from cxr_explain.audit.parquet_bounds import bounded_groups
 from cxr_explain.audit.record import Record
-from cxr_explain.audit.rows import OF_REGIONS, RECORD_DIGEST
+from cxr_explain.audit.rows import FINER, OF_REGIONS, RECORD_DIGEST
 
 _MAY_BE_EMPTY = frozenset(
-    {"code", "message", "format", "view", "laterality", "patient_orientation", *OF_REGIONS}
+    {"code", "message", "format", "view", "laterality", "patient_orientation", *OF_REGIONS, *FINER}
 )
 """Columns that an explained row may say nothing in."""
 

@@ -23,7 +23,7 @@ from cxr_explain.reference.csv_file import csv_bytes
 from cxr_explain.reference.manifest import Manifest
 from cxr_explain.support.strict_json import DIGEST, from_plain, is_as_written, read_json, with_digest
 
-SCHEMA = "cxr-explain/audit/4"
+SCHEMA = "cxr-explain/audit/5"
 
 _MOST_ROWS = 2**31 - 1  # as the tables number them
 _SHA256 = re.compile(r"[0-9a-f]{64}")

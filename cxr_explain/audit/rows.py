@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from cxr_explain.chest.places import ChestPlace
 from cxr_explain.errors import AuditError, CxrExplainError
 from cxr_explain.explaining.explainer import Explained
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.explaining.provenance import Provenance
+from cxr_explain.explaining.provenance import LogitDistance, Provenance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.geometry import Geometry
 from cxr_explain.options import ONE_LABEL
@@ -35,6 +35,9 @@ THORAX_BOX = ("thorax_left", "thorax_top", "thorax_right", "thorax_bottom")
 
 PEAK_PLACES = ("peak_part", "peak_side", "peak_zone")
 """Where in the chest the class map of each ranked pathology has its peak; see `cxr_explain.chest.places`."""
+
+FINER = ("finer_largest", "finer_mean")
+"""How far the logits of finer maps lie from the model's own; see `LogitDistance`."""
 
 OF_REGIONS = (*SHARES, *UNIFORM_SHARES.values(), *THORAX_BOX, *PEAK_PLACES)
 """Columns that say nothing where no regions were found, or asked for."""
@@ -144,6 +147,7 @@ def explained_row(
         "reference_maps": reference_maps,
         **(dict.fromkeys(OF_REGIONS) if where is None else {name: where[name] for name in OF_REGIONS}),
         **{name: getattr(provenance, name) for name in ("steps", "warnings", "notes", "gradient", "device")},
+        **dict(zip(FINER, astuple(provenance.finer) if provenance.finer else (None, None), strict=True)),
         "read_ms": read_ms,
         "explain_ms": explain_ms,
     }
@@ -263,10 +267,12 @@ def _ranking(row: Mapping[str, Any], record: Record, top: Sequence[str]) -> Rank
 def _provenance(row: Mapping[str, Any], record: Record, k: int) -> Provenance:
     lists = ("steps", "warnings", "notes", "patient_orientation")
     kept = {name: None if row[name] is None else tuple(row[name]) for name in lists}
+    apart = [row[name] for name in FINER]
     return record.provenance(
         k,
         ranking_settings=record.ranking_settings,
         radiograph_sha256=row["sha256"],
+        finer=None if None in apart else LogitDistance(*apart),
         **{name: row[name] for name in ("gradient", "device", *_OF_THE_RADIOGRAPH)} | kept,
     )
 
@@ -288,7 +294,7 @@ def _explained(record: Record) -> list[tuple[str, pa.DataType]]:
         *((name, pa.float32()) for name in (*SHARES, *UNIFORM_SHARES.values(), *THORAX_BOX)),
         *((name, texts) for name in PEAK_PLACES),
         ("steps", texts), ("warnings", texts), ("notes", texts),
-        ("gradient", text), ("device", text),
+        ("gradient", text), ("device", text), *((name, pa.float64()) for name in FINER),
         ("read_ms", pa.float32()), ("explain_ms", pa.float32()),
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from these options here, and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 from cxr_explain.cam.registry import Method
 from cxr_explain.cli.flatten import Panel
+from cxr_explain.errors import OptionError
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.options import (
     Activation,
@@ -23,7 +25,9 @@ from cxr_explain.options import (
     Normalisation,
     RankBy,
     Rendering,
+    Resolution,
     StyleName,
+    check_resolution,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +46,20 @@ def named_path(text: str | Path) -> Path:
     if not str(text):
         raise typer.BadParameter("a path without a name")
     return Path(text)
+
+
+def resolution_of(text: str) -> Resolution:
+    """A resolution as it is typed: a word, or a number of cells.
+
+    >>> resolution_of("14"), resolution_of("finest")
+    (14, 'finest')
+    """
+    value: Any = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else text
+    try:
+        check_resolution(value)
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error
+    return value  # type: ignore[no-any-return]  # which was checked
 
 
 OutPath = Annotated[
@@ -266,10 +284,13 @@ class RulePanel(Panel, title="Map"):
     Args:
         method: rule that makes the class maps.
         fused: whether each position of the map keeps only the strongest pathology.
+        resolution: how fine maps are: as the network makes them (native), a number of cells along a side,
+            such as 14 or 28, or as fine as can be had (finest). Weights and scores stay the model's own.
     """
 
     method: Method = "grad-cam"
     fused: Annotated[bool, typer.Option("--fused/--not-fused")] = True
+    resolution: Annotated[Any, typer.Option(parser=resolution_of, metavar="NAME|CELLS")] = "native"
 
 
 class FusionPanel(Panel, title="Map"):

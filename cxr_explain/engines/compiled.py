@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,12 @@ from cxr_explain.engines.cache import find, forget, kept
 from cxr_explain.engines.fingerprint import fingerprint
 from cxr_explain.engines.registry import ENGINES, RunBody, candidates
 from cxr_explain.errors import ModelError
-from cxr_explain.models.base import Classifier, ForwardPass
+from cxr_explain.models.base import Classifier
+from cxr_explain.models.finer import FinerClassifier
 from cxr_explain.models.hooked import HookedClassifier
 from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.models.steadiness import ModuleWatch
-from cxr_explain.options import Dtype, Engine
+from cxr_explain.options import Dtype, Engine, Resolution
 
 _MAY_DIFFER: dict[str, float] = {"float32": 1e-3, "bfloat16": 0.2}
 """What the arithmetic may change of a logit y, in parts of 1 + |y|, on noise."""
@@ -55,16 +56,10 @@ class CompiledClassifier(PooledLinearClassifier):
         self.engine: Engine = engine
         self.dtype: Dtype = dtype
 
-    def forward(self, inputs: Tensor) -> ForwardPass:
-        """See `Classifier.forward`; the module is not touched."""
-        result = self._forward(self.suited(inputs))
-        self.check_logits(result.logits, len(inputs))
-        return result
-
-    def logits(self, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
-        """See `Classifier.logits`; the module is not touched."""
-        with torch.inference_mode():
-            return torch.cat([self.run(self.suited(part)) for part in torch.split(inputs, batch_size)])
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """See `Classifier.undisturbed`; the engine has its own copy, and the module is not touched."""
+        yield
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy compiles its own module: what is compiled belongs to one process."""
@@ -257,6 +252,27 @@ def on_engine(
                 raise
             notes = [f"computed by torch, as {ENGINES[name].title} cannot run this model: {error.found}"]
     return classifier, "torch", tuple(notes)
+
+
+def finer(classifier: Classifier, resolution: Resolution) -> FinerClassifier:
+    """The classifier with finer maps, computed by what computes the classifier.
+
+    Args:
+        classifier: the classifier in torch, or on an engine.
+        resolution: how fine; see `FinerClassifier`.
+
+    Raises:
+        ModelError: a model of which no finer maps can be had, or that the engine cannot run so.
+        OptionError: a resolution that the model's own inputs cannot have, on an engine.
+    """
+    found = FinerClassifier(classifier, resolution)
+    if not isinstance(classifier, CompiledClassifier):
+        return found
+    side = classifier.input_size
+    dense = found.dense(found.taken_out(side, side)[0])
+    return FinerClassifier(
+        classifier, resolution, CompiledClassifier(dense, classifier.engine, classifier.dtype)
+    )
 
 
 def _pooled(classifier: Classifier) -> PooledLinearClassifier:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from cxr_explain.cam.fusion import FusedMaps
 from cxr_explain.display import overlays_of
+from cxr_explain.explaining.provenance import LogitDistance
 from cxr_explain.explaining.ranking import Ranking
 
 
@@ -23,6 +24,8 @@ class BatchMaps:
         fused: (1, K, I, J) for each image; K differs where the ranking says so.
         gradient: "closed form", "autograd", or "none" where the method needs none.
         notes: for each image, what else a reader should know of the maps; () where there is nothing.
+        finer: for each image, how far the logits of finer maps lie from the model's own; None where maps are
+            native.
 
     >>> import torch
     >>> from cxr_explain.cam.fusion import fuse
@@ -36,6 +39,7 @@ class BatchMaps:
     fused: tuple[FusedMaps, ...]
     gradient: str
     notes: tuple[tuple[str, ...], ...] = ()
+    finer: tuple[LogitDistance | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rankings)

@@ -25,10 +25,10 @@ from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explanation import Explanation
-from cxr_explain.explaining.layer_notes import notes_on_attention, notes_on_layers
+from cxr_explain.explaining.layer_notes import logit_distances, notes_on_attention, notes_on_layers
 from cxr_explain.explaining.operating_points import OperatingPoints, tuning_warning
 from cxr_explain.explaining.preprocessing import ModelInput, prepare
-from cxr_explain.explaining.provenance import ExplainerFacts
+from cxr_explain.explaining.provenance import ExplainerFacts, LogitDistance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
@@ -39,6 +39,7 @@ from cxr_explain.loaders.read import read_radiograph
 from cxr_explain.models.attention import encoder_of
 from cxr_explain.models.base import Classifier, ForwardPass
 from cxr_explain.models.coercion import OutputsLike, as_classifier
+from cxr_explain.models.finer import FinerClassifier
 from cxr_explain.models.survey import layers_that_do
 from cxr_explain.models.wrappers import unwrapped
 from cxr_explain.options import Engine
@@ -134,7 +135,11 @@ class Explainer:
             self.settings = replace(self.settings, target_layers=layers)
         self.rule = named_rule(self.settings.method)
         self._asked_engine = self.settings.engine
-        self.classifier, notes = self._on_engine(as_classifier(classifier))
+        self.classifier, notes = self._on_engine(_native(as_classifier(classifier)))
+        if self.settings.resolution != "native":
+            from cxr_explain.engines.compiled import finer
+
+            self.classifier = finer(self.classifier, self.settings.resolution)
         self.track = track
         self._checked: set[bool] = set()  # with one image, with several
         self._better_layers: str | None = None
@@ -192,7 +197,10 @@ class Explainer:
             if place.type == "cuda":
                 # As inputs come, so that cuDNN rearranges nothing; torch's own types leave the argument out.
                 classifier.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(classifier, track=track, operating_points=operating_points, **options)
+        explainer = cls(classifier, track=track, operating_points=operating_points, **options)
+        if isinstance(explainer.classifier, FinerClassifier):
+            explainer.classifier.taken_out(classifier.input_size, classifier.input_size)
+        return explainer
 
     @property
     def chose_its_engine(self) -> bool:
@@ -577,6 +585,7 @@ class Explainer:
             self._fuse(by_layer, rankings, passes, nowhere),
             "none" if self.rule.gradient_free else passes[0].gradient,
             notes_on_layers(layers, passes, inputs, rankings, unreached, lambda: self._way_out(inputs)),
+            logit_distances(passes[0], rankings),
         )
 
     def _way_out(self, inputs: Tensor) -> str:
@@ -675,10 +684,12 @@ class Explainer:
                     *self.classifier.notes,
                     *ranking.notes,
                     *batch.notes[image],
+                    *_finer_notes(batch.finer[image]),
                     *_margin_notes(ranking, maps, model_input.geometry),
                 ),
                 phantom=radiograph.phantom,
                 without_gradient=_named(ranking, fused.without_gradient),
+                finer=batch.finer[image],
             ),
             radiograph=radiograph,
         )
@@ -764,6 +775,11 @@ class Pretrained:
         return Explainer.from_pretrained(self.weights, **self.options)
 
 
+def _native(classifier: Classifier) -> Classifier:
+    """The classifier that another explainer's comes from, where that has finer maps."""
+    return classifier.plain if isinstance(classifier, FinerClassifier) else classifier
+
+
 def _maps_of_another(
     other: Explainer, geometry: Geometry, radiograph: Radiograph, pathologies: Sequence[str]
 ) -> OtherMaps:
@@ -814,6 +830,10 @@ def _further(by_layer: Sequence[Tensor], image: int, indices: Sequence[int], oth
     columns = [indices.index(prediction.index) for prediction in other.top]
     maps = _combined([maps[image : image + 1, columns] for maps in by_layer])
     return FurtherMaps(other.pathologies, _to_numpy(maps[0]))
+
+
+def _finer_notes(distance: LogitDistance | None) -> tuple[str, ...]:
+    return (distance.note,) if distance is not None and distance.note else ()
 
 
 def _margin_notes(ranking: Ranking, maps: NDArray[np.float32], geometry: Geometry) -> tuple[str, ...]:

@@ -321,6 +321,7 @@ def _metadata(
             "normalisation": settings.normalisation,
             "activation": settings.activation,
         },
+        "resolution": settings.resolution,
         "outputs": _WHAT_THEY_ARE,
         "preparation": _preparation(settings, classifier.input_size),
     }

@@ -18,7 +18,7 @@ from cxr_explain.errors import OptionError
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.settings import MapSettings, RankingSettings
 from cxr_explain.models.base import Outputs, log_odds
-from cxr_explain.models.pooled_linear import PooledLinearClassifier, PooledLinearPass
+from cxr_explain.models.pooled_linear import PooledLinearClassifier
 from cxr_explain.options import ONE_LABEL
 
 OUTPUTS = ("logits", "probabilities", "ranked", "class_maps", "maps")
@@ -49,7 +49,7 @@ class ExplanationGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(B, 1, S, S) in [-1024, 1024] -> (B, N), (B, N), (B, K) int64, (B, K, I, J), (B, K, I, J)."""
         classifier, settings = self._classifier, self._settings
-        forward = PooledLinearPass(classifier.body(image), classifier.head)
+        forward = classifier.pass_of(image)
         logits = forward.logits
         one_label = classifier.outputs.kind in ONE_LABEL
         probabilities = logits.softmax(dim=1) if one_label else logits.sigmoid()

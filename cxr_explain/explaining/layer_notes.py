@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 
 from torch import Tensor
 
+from cxr_explain.explaining.provenance import LogitDistance
 from cxr_explain.explaining.ranking import Ranking
 from cxr_explain.models.attention import Encoder
 from cxr_explain.models.base import ForwardPass
+from cxr_explain.models.finer import FinerPass
 from cxr_explain.models.grids import remark_on
 from cxr_explain.pathologies import readable
 
@@ -58,6 +61,26 @@ def notes_on_attention(
         (*read, *_on_gradients(ranking, ["any attention"], [states], lambda: ""))
         for ranking, states in zip(rankings, unreached.tolist(), strict=True)
     )
+
+
+def logit_distances(forward: ForwardPass, rankings: Sequence[Ranking]) -> tuple[LogitDistance | None, ...]:
+    """For each image: how far the logits of finer maps lie from the model's own.
+
+    Args:
+        forward: the forward pass.
+        rankings: one for each image.
+    """
+    if not isinstance(forward, FinerPass):
+        return (None,) * len(rankings)
+    apart = (forward.dense_logits - forward.logits).abs().double().tolist()
+    return tuple(
+        _distance([row[prediction.index] for prediction in ranking.top])
+        for row, ranking in zip(apart, rankings, strict=True)
+    )
+
+
+def _distance(apart: Sequence[float]) -> LogitDistance | None:
+    return LogitDistance(max(apart), fmean(apart)) if apart else None
 
 
 def _on_shape(layer: str, forward: ForwardPass, inputs: Tensor, way_out: Callable[[], str]) -> Iterator[str]:

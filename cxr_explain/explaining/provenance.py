@@ -58,6 +58,38 @@ class Tuning:
         return f"{self.goal}; {self.part}"
 
 
+MAY_LIE_APART = 0.5
+"""In logits: how far those of finer maps may lie from the model's own. Beyond, the odds differ by a factor of
+1.65 or more, and the maps are marked."""
+
+
+@dataclass(frozen=True)
+class LogitDistance:
+    """How far the logits of finer maps lie from the model's own, over the K explained pathologies.
+
+    Args:
+        largest: the largest absolute difference.
+        mean: the mean absolute difference.
+
+    >>> LogitDistance(0.75, 0.25).note[:52]
+    'The scores of the finer maps lie up to 0.75 from the'
+    """
+
+    largest: float
+    mean: float
+
+    @property
+    def note(self) -> str:
+        """What a reader should know of it; '' within `MAY_LIE_APART`."""
+        if self.largest <= MAY_LIE_APART:
+            return ""
+        return (
+            f"The scores of the finer maps lie up to {self.largest:.2g} from the model's own, in logits "
+            f"(bound {MAY_LIE_APART:g}): they may show what the model does not see; compare them with native "
+            "maps."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExplainerFacts:
     """What an explainer is: the same for every radiograph that it explains.
@@ -147,6 +179,8 @@ class Provenance(ExplainerFacts):
         phantom: the radiograph is a computed phantom, nobody's chest.
         without_gradient: ranked pathologies that have no map because no gradient of their scores reaches the
             layer.
+        finer: how far the logits of finer maps lie from the model's own; None for native maps, and without a
+            pathology.
     """
 
     method: str
@@ -162,6 +196,7 @@ class Provenance(ExplainerFacts):
     notes: tuple[str, ...] = ()
     phantom: bool = False
     without_gradient: tuple[str, ...] = ()
+    finer: LogitDistance | None = None
 
 
 def other_schema(document: Any) -> str:

@@ -11,12 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from cxr_explain.cam.registry import Method
+from cxr_explain.cam.registry import RULES, Method
 from cxr_explain.errors import OptionError
-from cxr_explain.options import Activation, Dtype, Engine, Fit, Normalisation, RankBy, check_option
+from cxr_explain.options import (
+    Activation,
+    Dtype,
+    Engine,
+    Fit,
+    Normalisation,
+    RankBy,
+    Resolution,
+    check_option,
+    check_resolution,
+)
 
 if TYPE_CHECKING:
     from cxr_explain.cam.rules import Rule
+
+
+_FINER_BY_ITSELF = RULES["augmented-grad-cam"].title
 
 
 class RankingOptions(TypedDict, total=False):
@@ -41,6 +54,7 @@ class MapOptions(TypedDict, total=False):
     dtype: Dtype
     engine: Engine
     allow_phantom_weights: bool
+    resolution: Resolution
 
 
 @dataclass(frozen=True)
@@ -110,9 +124,13 @@ class MapSettings:
             that is installed and can run it; see `cxr_explain.engines`.
         allow_phantom_weights: let a model that was trained on phantoms alone explain radiographs, too.
             Without it, such a model is refused for whatever is not known to be a phantom.
+        resolution: how fine the maps are: "native", a number of cells along a side, such as 14 or 28, or
+            "finest". Finer maps are made with the same weights, by dilation; the scores stay the model's own.
+            See `cxr_explain.models.finer`.
 
     Raises:
-        OptionError: a value that an option does not take.
+        OptionError: a value that an option does not take, or a resolution together with target layers, or
+            with a method that makes finer maps in its own way.
 
     >>> MapSettings(fit="pad").normalisation
     'joint'
@@ -128,6 +146,7 @@ class MapSettings:
     dtype: Dtype = "float32"
     engine: Engine = "torch"
     allow_phantom_weights: bool = False
+    resolution: Resolution = "native"
 
     def __post_init__(self) -> None:
         check_option("normalisation", self.normalisation, Normalisation)
@@ -136,11 +155,30 @@ class MapSettings:
         check_option("dtype", self.dtype, Dtype)
         check_option("engine", self.engine, Engine)
         object.__setattr__(self, "target_layers", _names(self.target_layers))
+        check_resolution(self.resolution)
+        if self.resolution != "native":
+            self._check_can_be_finer()
 
     @classmethod
     def of(cls, **options: Unpack[MapOptions]) -> Self:
         """The settings from what people write, which may name layers in any iterable."""
         return cls(**options)  # type: ignore[arg-type]  # names become a tuple
+
+    def _check_can_be_finer(self) -> None:
+        if self.target_layers:
+            raise OptionError(
+                f"resolution={self.resolution!r} with target_layers={self.target_layers!r}",
+                expected="one of them: finer maps are those of the classifier's own last layer",
+                remedy="Leave out the resolution: an earlier layer has finer maps of its own.",
+            )
+        known = RULES.get(self.method) if isinstance(self.method, str) else self.method
+        title = getattr(known, "title", "")
+        if title == _FINER_BY_ITSELF:
+            raise OptionError(
+                f"resolution={self.resolution!r} with {title}, which makes finer maps by views of the input",
+                expected="a method that keeps the cells of the layer",
+                remedy="Choose one of the two.",
+            )
 
     def check_read_alike(self, read_xrv_compatible: bool | None) -> None:
         """Refuse pixels that were read in another way than they will be prepared in.

@@ -202,6 +202,12 @@ def map_sentences(facts: ExplainerFacts, k: int, cite: Citing) -> Iterator[str]:
     own = cite(facts.rule_title) if _is_of_the_package(facts) else ""
     made = "The class map was" if k == 1 else "Class maps were"
     yield f"{made} made by {one_line(facts.rule_title)}{own}{options} {at}{together}"
+    if maps.resolution != "native":
+        yield (
+            "The maps are finer than the network's own: its last strides were taken out, and what follows "
+            f"was dilated{cite('dilation')}{cite('DRN')}, with the same weights; ranking and probabilities "
+            "are those of the network as it is"
+        )
     norm = (_NORM_OF_ONE if k == 1 else _NORMS)[maps.normalisation]
     scaled = f"{norm}, and {_ACTIVATIONS[maps.activation]} was applied last"
     if k == 1:
@@ -316,6 +322,11 @@ def _grid(explanation: Explanation) -> Iterator[str]:
         f"A map has {rows} x {columns} cells; it was brought to the {width} x {height} pixels of the image "
         "by bilinear interpolation"
     )
+    if (apart := explanation.provenance.finer) is not None:
+        yield (
+            f"What the head makes of the finer activations lies up to {apart.largest:.2g} from the scores of "
+            f"the network, in logits, and {apart.mean:.2g} on average over the explained pathologies"
+        )
 
 
 def _unreached(pathologies: Sequence[str]) -> Iterator[str]:

@@ -82,3 +82,37 @@ class MonaiBody:
         features = module.features(self.prepare(inputs) if self.prepare else inputs)
         # class_layers.relu may work in place; a user's hook on `features` keeps its tensor.
         return cast(Tensor, module.class_layers.relu(features.clone()))
+
+    @property
+    def network(self) -> nn.Module:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return self.module
+
+    def of(self, network: nn.Module) -> MonaiBody:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return MonaiBody(network, self.prepare)
+
+
+@dataclass(frozen=True, eq=False)
+class MonaiResNetBody:
+    """A MONAI ResNet up to its pooling.
+
+    Args:
+        network: the model, with `spatial_dims=2`.
+    """
+
+    network: nn.Module
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, C, I, J)."""
+        network: Any = self.network
+        maps: Tensor = network.act(network.bn1(network.conv1(inputs)))
+        if not network.no_max_pool:
+            maps = network.maxpool(maps)
+        for layer in (network.layer1, network.layer2, network.layer3, network.layer4):
+            maps = layer(maps)
+        return maps
+
+    def of(self, network: nn.Module) -> MonaiResNetBody:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return MonaiResNetBody(network)

@@ -178,9 +178,13 @@ class PooledLinearClassifier(ByParts):
         view._body = MaskedBody(self._body, region)  # noqa: SLF001 - its own class
         return view
 
+    def pass_of(self, inputs: Tensor) -> PooledLinearPass:
+        """Activations and logits of suited inputs, within `undisturbed`, in gradient mode as it is."""
+        return PooledLinearPass(self._body(inputs), self._head)
+
     def _forward(self, inputs: Tensor) -> ForwardPass:
         with torch.inference_mode():
-            return PooledLinearPass(self._body(inputs), self._head)
+            return self.pass_of(inputs)
 
     def run(self, inputs: Tensor) -> Tensor:
         """The logits alone; see `Classifier.run`."""

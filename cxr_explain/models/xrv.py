@@ -230,6 +230,15 @@ class DenseNetBody:
         # features2's ReLU, but not in place: a user's hook keeps its tensor.
         return F.relu(self.module.features(inputs))  # type: ignore[operator]  # to mypy, it may be a tensor
 
+    @property
+    def network(self) -> nn.Module:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return self.module
+
+    def of(self, network: nn.Module) -> DenseNetBody:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return DenseNetBody(network)
+
 
 @dataclass(frozen=True, eq=False)
 class ResNetBody:
@@ -249,6 +258,15 @@ class ResNetBody:
         for name in _RESNET:
             inputs = getattr(self.backbone, name)(inputs)
         return inputs
+
+    @property
+    def network(self) -> nn.Module:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return self.backbone
+
+    def of(self, network: nn.Module) -> ResNetBody:
+        """See `cxr_explain.models.finer.NetworkBody`."""
+        return ResNetBody(network)
 
 
 def _require(module: nn.Module, names: Sequence[str], expected: str) -> None:

@@ -94,6 +94,13 @@ class _PreparedBody:
     def __call__(self, inputs: Tensor) -> Tensor:
         return self.body(self.model.network_input(inputs))
 
+    @property
+    def network(self) -> nn.Module:
+        return self.body.network
+
+    def of(self, network: nn.Module) -> _PreparedBody:
+        return _PreparedBody(self.body.of(network), self.model)
+
 
 class XRVRaceModel(_ResNet):
     """`emory_hiti.RaceModel`: which of three races a patient was registered as; a ResNet-34, 320 pixels.

@@ -171,7 +171,7 @@ def test_the_record_keeps_every_setting(explainer: Explainer, manifest: Manifest
     assert record.map_settings == other.settings
     assert record.method_title(2) == "FM-G-CAM of LayerCAM"
     document = json.loads(record.to_json())
-    assert document["schema"] == "cxr-explain/audit/4"
+    assert document["schema"] == "cxr-explain/audit/5"
     for changed in (
         {"schema": "cxr-explain/audit/1"},
         {"ranking_settings": {"top_k": 0}},

@@ -43,7 +43,7 @@ from cxr_explain.cam.registry import RULES
 from cxr_explain.errors import OptionError
 from cxr_explain.explaining.calibration import Calibration
 from cxr_explain.explaining.explainer import PHANTOM_WEIGHTS_WARNING
-from cxr_explain.explaining.provenance import Tuning
+from cxr_explain.explaining.provenance import LogitDistance, Tuning
 from cxr_explain.explaining.settings import MapSettings
 from cxr_explain.figures import caption, methods, texts
 from cxr_explain.figures.bibliography import Citation, bibliography, bibtex_of
@@ -499,7 +499,7 @@ TUNING = Tuning(
 )  # fmt: skip
 CHOICES = {
     "normalisation": "released", "activation": "gelu", "fit": "pad", "dtype": "bfloat16",
-    "engine": "openvino",
+    "engine": "openvino", "resolution": 14, "finer": LogitDistance(0.25, 0.125),
     "rank_by": "calibrated", "method": "hirescam", "operating_points": (None,) * 10,
     "outputs": ("", *"abcdefghi"),
     "output_kind": "softmax", "gradient": "autograd", "pathologies": ("Hernia",), "target_layers": ("a", "b"),
