@@ -1,4 +1,4 @@
-"""One radiograph seen several times: turned, shifted, brighter, noisier; and the way back for the maps."""
+"""One radiograph seen several times: turned, shifted, equalised, noisier; and the way back for the maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cxr_explain.loaders.equalisation import equalising_table
 from cxr_explain.models.base import BLACK
+
+_WHITE = 1024.0
+_LARGEST = 255  # level of grey
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class View:
         contrast: factor on the input's values around 0, the mid grey.
         brightness: what is added to the input's values, which lie in [-1024, 1024].
         flip: whether left and right are mirrored. The heart is then on the right: no chest the model knows.
+        gamma: power of the values from black, 0, to white, 1; above 1 darkens the greys between.
+        equalised: whether each image's histogram is equalised, see :func:`equalise`; gamma, contrast and
+            brightness come after it.
         noise: standard deviation of Gaussian noise that is added to the input's values. Every image gets the
             same pattern, so that its result does not depend on the batch it is in.
         seed: seed of the noise.
@@ -38,14 +45,20 @@ class View:
     contrast: float = 1.0
     brightness: float = 0.0
     flip: bool = False
+    gamma: float = 1.0
+    equalised: bool = False
     noise: float = 0.0
     seed: int = 0
 
     def of(self, inputs: Tensor) -> Tensor:
         """The changed inputs, (B, 1, S, S); what comes in from outside is black."""
         seen = inputs if self._in_place else _sample(inputs, self._towards, outside=BLACK)
+        if self.equalised:
+            seen = equalise(seen)
+        if self.gamma != 1:
+            seen = BLACK + (_WHITE - BLACK) * _unit(seen) ** self.gamma
         changed = seen * self.contrast + self.brightness
-        return (changed + self._pattern(inputs) if self.noise else changed).clamp(-1024, 1024)
+        return (changed + self._pattern(inputs) if self.noise else changed).clamp(BLACK, _WHITE)
 
     def _pattern(self, inputs: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
@@ -87,6 +100,32 @@ class View:
     @property
     def _back(self) -> Tensor:
         return self._matrix
+
+
+def equalise(inputs: Tensor) -> Tensor:
+    """Each image with its histogram equalised in 8 bits, as MIMIC-CXR-JPG and CheXpert were published.
+
+    See :func:`~cxr_explain.loaders.equalisation.equalising_table`.
+
+    Args:
+        inputs: (B, 1, S, S) in [-1024, 1024]; 256 levels of grey are told apart.
+
+    >>> equalise(torch.tensor([[[[-1024.0, -100.0, -90.0, 0.0]]]])).round()
+    tensor([[[[-1024.,  -341.,   341.,  1024.]]]])
+    """
+    return torch.stack([_equalised(image) for image in inputs]) if len(inputs) else inputs
+
+
+def _equalised(image: Tensor) -> Tensor:
+    levels = (_unit(image) * _LARGEST).round().long()
+    histogram = levels.flatten().bincount(minlength=_LARGEST + 1)
+    table = torch.from_numpy(equalising_table(histogram.cpu().numpy())).to(image)
+    return (BLACK + (_WHITE - BLACK) * table / _LARGEST)[levels]
+
+
+def _unit(inputs: Tensor) -> Tensor:
+    """From black, 0, to white, 1."""
+    return ((inputs - BLACK) / (_WHITE - BLACK)).clamp(0, 1)
 
 
 def _sample(images: Tensor, matrix: Tensor, *, outside: float = 0.0) -> Tensor:

@@ -44,7 +44,12 @@ Several = Annotated[list[str] | None, typer.Option(show_default="phantom")]
 
 
 class EvaluatedPanel(EnginePanel):
-    """Which model is evaluated."""
+    """Which models are evaluated.
+
+    Args:
+        weights: model to evaluate: a name from `cxr-explain weights list`, or a checkpoint file; several are
+            measured on the same cases, and set side by side.
+    """
 
     weights: Several = None  # type: ignore[assignment]  # every other command takes one
 
@@ -101,15 +106,15 @@ def evaluate(
 ) -> None:
     """Measure whether class maps deserve trust: on phantoms, or on images with reference boxes or masks.
 
-    Writes a report, a table of estimates, and all rows behind them. What is there already is not measured
-    again.
+    Writes a report, a table of estimates, and all rows behind them; of several models each in a folder, and
+    one report that sets them side by side. What is there already is not measured again.
 
     Exit code 0: all well; 1: some inputs failed, the others are done; 2: usage.
 
     Args:
         inputs: image files, folders that are searched for images, or globs.
         reference: what maps are measured against.
-        model: which model is evaluated.
+        model: which models are evaluated.
         ranking: how many pathologies are explained.
         method: rule that makes the class maps.
         fusion: how class maps become one map.
@@ -148,17 +153,16 @@ def evaluate(
         activation=fusion.activation,
         resamples=resamples,
     )
-    for note in settings.notes():
-        console.note(note)
+    for each in dict.fromkeys(note for one in models for note in replace(settings, model=one).notes()):
+        console.note(each)
     failures: list[CxrExplainError] = []
 
     def fail(error: CxrExplainError) -> None:
         failures.append(error)
         console.failed(str(error))
 
-    each = [replace(settings, model=one) for one in models]
-    with console.progress("evaluating", settings.most * len(each)) as advance:
-        findings = evaluate_models(each, output, jobs=run.jobs, failed=fail, advance=advance)
+    with console.progress("evaluating", len(models) * settings.most) as advance:
+        findings = evaluate_models(settings, models, output, jobs=run.jobs, failed=fail, advance=advance)
     console.say(findings.to_text(), lines=True)
     console.say(f"Read {output / 'report.md'}.")
     if failures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.similarity import Similarity, similarity
 from cxr_explain.measures.subject import Explain
-from cxr_explain.options import check_option
+from cxr_explain.options import check_at_least, check_option
 
 How = Literal["reinitialise", "shuffle"]
 """Draw weights anew as each layer itself would; or permute the values of each tensor."""
@@ -30,9 +30,11 @@ class Randomised(Similarity):
 
     Args:
         layer: randomised together with all that were before it in the list; '' is the module itself.
+        seed: seed of these random weights.
     """
 
     layer: str
+    seed: int = 0
 
 
 def cascade(
@@ -88,11 +90,28 @@ def cascades(
     layers: Sequence[str] | None = None,
     how: How = "reinitialise",
     seed: int = 0,
+    draws: int = 1,
+    compared: Collection[str] | None = None,
 ) -> list[list[Randomised]]:
-    """The same for several rules, which see the same random weights, one list each.
+    """The same for several rules and draws of weights, which all rules see alike; one list each rule.
 
-    See :func:`cascade`: arguments, errors and source are its own. Weights change once for all the rules, so
-    that what is compiled of a model is compiled once a step.
+    See :func:`cascade`: its errors and source hold here, too. Weights change once for all the rules, so that
+    what is compiled of a model is compiled once a step.
+
+    Args:
+        module: the model whose class maps `explains` make.
+        explains: functions from inputs and classes to class maps.
+        inputs: (B, 1, S, S).
+        classes: (B, K).
+        layers: names of submodules, the first to be randomised first.
+        how: "reinitialise" or "shuffle".
+        seed: seed of the first draw of weights; the others follow. One draw says little: maps of a layer that
+            is random may go with those of the model, or against them, by the luck of the draw.
+        draws: number of draws.
+        compared: layers after which maps are made and compared; all by default.
+
+    Raises:
+        OptionError: no draw.
 
     >>> net = nn.Conv2d(1, 1, 3)
     >>> def activations(inputs, classes):
@@ -101,15 +120,20 @@ def cascades(
     >>> [[step.layer for step in steps] for steps in twice]
     [[''], ['']]
     """
+    check_at_least(1, draws=draws)
     names = blocks(module) if layers is None else list(layers)
+    shown = set(names if compared is None else compared)
     found: list[list[Randomised]] = [[] for _ in explains]
-    with weights_kept(module):
-        before = [_maps(explain, inputs, classes) for explain in explains]
-        for name in names:
-            randomise(module, name, how=how, seed=seed)
-            for steps, explain, maps in zip(found, explains, before, strict=True):
-                left = similarity(maps, _maps(explain, inputs, classes))
-                steps.append(Randomised(**vars(left), layer=name))
+    before = [_maps(explain, inputs, classes) for explain in explains]
+    for drawn in range(seed, seed + draws):
+        with weights_kept(module):
+            for name in names:
+                randomise(module, name, how=how, seed=drawn)
+                if name not in shown:
+                    continue
+                for steps, explain, maps in zip(found, explains, before, strict=True):
+                    left = similarity(maps, _maps(explain, inputs, classes))
+                    steps.append(Randomised(**vars(left), layer=name, seed=drawn))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether class maps stay when nothing that matters changes: repetition, noise, exposure, mirroring, shifts.
+"""Whether class maps stay when nothing that matters changes: repetition, noise, greys, mirroring, shifts.
 
 Rows are kept: results are (B, K), NaN where one is not estimable.
 """
@@ -22,6 +22,15 @@ from cxr_explain.options import check_at_least
 
 _WHITE = 1024.0
 _LEAST = 3  # cells of a side that can be compared
+
+SIGMA = 20.48
+"""Standard deviation of the noise, unless told otherwise: a hundredth of the range of the inputs."""
+
+CONTRAST = 0.9
+"""Factor on the contrast, unless told otherwise."""
+
+GAMMA = 1.25
+"""Power of the greys, unless told otherwise: middle grey becomes a fifth darker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +89,7 @@ def repeatability(explain: Explain, inputs: Tensor, classes: Tensor) -> Repeatab
 
 
 def under_noise(
-    score: Score, explain: Explain, inputs: Tensor, classes: Tensor, *, sigma: float = 20.48, seed: int = 0
+    score: Score, explain: Explain, inputs: Tensor, classes: Tensor, *, sigma: float = SIGMA, seed: int = 0
 ) -> Perturbed:
     """Add Gaussian noise, cut off at black and white.
 
@@ -112,7 +121,7 @@ def under_exposure(
     inputs: Tensor,
     classes: Tensor,
     *,
-    contrast: float = 0.9,
+    contrast: float = CONTRAST,
     brightness: float = 0.0,
 ) -> Perturbed:
     """Scale the contrast around mid grey and add to the brightness, cut off at black and white.
@@ -138,6 +147,51 @@ def under_exposure(
             f"contrast {contrast}, brightness {brightness}", expected="a factor above 0 and a finite number"
         )
     return _perturbed(score, explain, inputs, inputs * contrast + brightness, classes)
+
+
+def under_gamma(
+    score: Score, explain: Explain, inputs: Tensor, classes: Tensor, *, gamma: float = GAMMA
+) -> Perturbed:
+    """Raise the greys, from black, 0, to white, 1, to a power: another curve from dose to grey.
+
+    Args:
+        score: gives the model's logits.
+        explain: makes the class maps.
+        inputs: (B, 1, S, S) in [-1024, 1024].
+        classes: (B, K).
+        gamma: the power; 1 leaves the image.
+
+    Raises:
+        OptionError: a gamma that is not above 0.
+
+    >>> inputs, classes = torch.rand(1, 1, 8, 8), torch.tensor([[0]])
+    >>> found = under_gamma(lambda x: x.mean((2, 3)), lambda x, k: x[..., ::2, ::2], inputs, classes, gamma=1)
+    >>> found.similarity.pearson.round(4).tolist()
+    [[1.0]]
+    """
+    if not 0 < gamma < float("inf"):
+        raise OptionError(f"gamma={gamma}", expected="a power above 0")
+    return _perturbed(score, explain, inputs, View(gamma=gamma).of(inputs), classes)
+
+
+def under_equalisation(score: Score, explain: Explain, inputs: Tensor, classes: Tensor) -> Perturbed:
+    """Equalise the histogram of each image, as MIMIC-CXR-JPG and CheXpert were published.
+
+    See :func:`~cxr_explain.cam.views.equalise`. It is the largest of the changes of grey here: nothing moves,
+    but a model that was trained on images as they are has hardly seen such.
+
+    Args:
+        score: gives the model's logits.
+        explain: makes the class maps.
+        inputs: (B, 1, S, S) in [-1024, 1024].
+        classes: (B, K).
+
+    >>> inputs, classes = torch.linspace(-1024, 1024, 256).reshape(1, 1, 16, 16), torch.tensor([[0]])
+    >>> found = under_equalisation(lambda x: x.mean((2, 3)), lambda x, k: x[..., ::2, ::2], inputs, classes)
+    >>> found.similarity.pearson.round(4).tolist()  # an image of all greys alike is as it was
+    [[1.0]]
+    """
+    return _perturbed(score, explain, inputs, View(equalised=True).of(inputs), classes)
 
 
 def flip_equivariance(explain: Explain, inputs: Tensor, classes: Tensor) -> Similarity:

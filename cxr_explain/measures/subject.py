@@ -28,7 +28,8 @@ Baseline = Literal["black", "blur", "mean"]
 BATCH = 32
 """Images scored at a time, unless told otherwise."""
 
-_BLUR = 1 / 14  # standard deviation of the blur as a share of the side: no rib is left, the lungs are
+BLUR = 1 / 14
+"""Standard deviation of the blur as a share of the side: no rib is left, the lungs are."""
 
 
 def baseline_of(inputs: Tensor, kind: Baseline) -> Tensor:
@@ -50,7 +51,7 @@ def baseline_of(inputs: Tensor, kind: Baseline) -> Tensor:
         return torch.full_like(inputs, BLACK)
     if kind == "mean":
         return inputs.mean(dim=(2, 3), keepdim=True).expand_as(inputs)
-    return _blurred(inputs, inputs.shape[-1] * _BLUR)
+    return _blurred(inputs, inputs.shape[-1] * BLUR)
 
 
 def _blurred(inputs: Tensor, sigma: float) -> Tensor:

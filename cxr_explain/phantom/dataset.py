@@ -51,7 +51,8 @@ def write_dataset(
 
     - `images/<id>.png`: 8 bits, as NIH's; its Software text says that it is a phantom;
     - `dicom/<id>.dcm`: all bits, every other one stored as MONOCHROME1;
-    - `masks/<id>-<pathology>.png`: 255 where the finding changed the image;
+    - `masks/<id>-<pathology>.png`: 255 where the finding changes the line integral; the blur that follows
+      changes pixels beside it, too;
     - `counterfactuals/<id>-without-<pathology>.png`: the same chest and noise without that finding;
     - `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`, `train_val_list.txt`, `test_list.txt`: NIH's tables;
       boxes are in 1024 x 1024 pixels whatever the size. They are written last: where they are, all is.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ from cxr_explain.support.arrays import Mask
 
 SMALL = 0.025
 """A finding below this share of the radiograph is small: a square of 16 % of its side."""
+
+BANDS: Mapping[str, tuple[float, float]] = {
+    f"{100 * low:g} to {100 * high:g} %": (low, high)
+    for low, high in pairwise((0.0, 0.005, 0.01, 0.025, 0.05, 0.1))
+} | {"10 % and more": (0.1, 2.0)}
+"""Bands of size by their names: from which share of the radiograph on, and below which."""
 
 TOUCHING = np.ones((3, 3), bool)
 """Pixels of one part touch, at a corner at least."""
@@ -66,6 +73,7 @@ class Case:
         mask = self.masks[pathology]
         return {
             "size": "small" if mask.mean() < SMALL else "large",
+            "share": float(mask.mean()),
             "parts": int(label(mask, structure=TOUCHING)[1]),
             "kinds": len(self.masks),
         }

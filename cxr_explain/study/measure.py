@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -18,17 +18,20 @@ from cxr_explain.cam.rules import forward_passes, maps_of_passes
 from cxr_explain.engines.following import following
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.geometry import TOLERANCE
-from cxr_explain.measures.randomisation import cascades
+from cxr_explain.measures.randomisation import blocks, cascades
 from cxr_explain.measures.robustness import (
+    Perturbed,
     flip_equivariance,
     repeatability,
     shift_equivariance,
+    under_equalisation,
     under_exposure,
+    under_gamma,
     under_noise,
 )
 from cxr_explain.measures.ruler import FindingRegion
 from cxr_explain.measures.similarity import Similarity, unrelated
-from cxr_explain.measures.subject import Explain
+from cxr_explain.measures.subject import Explain, OnceScored, Score
 from cxr_explain.models.base import Classifier
 from cxr_explain.phantom.findings import FINDINGS
 from cxr_explain.study.cases import TOUCHING, Case
@@ -40,6 +43,10 @@ MeasureRow = dict[str, Any]
 
 RANDOM, REFERENCE = "random map", "reference mask"
 """Two contenders that are no rules: what chance is worth, and what can be reached."""
+
+THERE, ABSENT, HIDDEN = "there", "not there", "hidden"
+"""Whether the finding of a rank is there; or hidden, where others lie over it. On radiographs a finding that
+the reference does not outline counts as not there."""
 
 UNRELATED = "other images' maps"
 """The step of the randomisation that is none: how alike maps are that have nothing in common."""
@@ -54,7 +61,7 @@ class Tables:
         fused: each pathology that is there, by a fused map of the top K.
         ranks: each of the top five, by its part of the fused map: the paper's table 3.
         randomised: the maps of randomised weights beside those of the model.
-        robust: the maps of the same image with noise, less contrast, mirrored, shifted, and once more.
+        robust: the maps of the same image with noise, other greys, mirrored, shifted, and once more.
         scores: each pathology that phantoms can have and the model predicts: its logit, and if it is there.
         removed: each pathology that is there: what the logits do when it is taken out of the phantom.
     """
@@ -250,10 +257,16 @@ def _ranks(
             "method": method,
             "rank": at + 1,
             "pathology": seen.names[index],
-            "there": seen.names[index] in seen.case.masks,
+            "presence": _presence(seen.case, seen.names[index]),
             "shown": float((layer[at] > 0).any()),
         }
         tables.ranks.append(row | faith[at])
+
+
+def _presence(case: Case, pathology: str) -> str:
+    if pathology in case.masks:
+        return THERE
+    return HIDDEN if pathology in case.hidden else ABSENT
 
 
 def _take_out(explainer: Explainer, seen: SeenCase, tables: Tables) -> None:
@@ -303,40 +316,66 @@ def _diameter(case: Case, pathology: str) -> float:
 
 
 def _randomise(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
-    """Compare the maps of the top class with those of randomised weights, block by block from the output."""
+    """Compare the maps of the top class with those of weights randomised from the output down.
+
+    Down to the last block, to the one in the middle, and all; in each draw anew.
+    """
     inputs, classes = _top(seen_cases)
     classifier = following(classifier)
     explains = [partial(_explained, classifier, contender) for contender in plan.contenders]
     chance: list[Similarity | None] = [None] * len(explains)
     if len(seen_cases) > 1:
         chance = [unrelated(explain(inputs, classes).cpu().numpy()) for explain in explains]
-    steps = cascades(classifier.module, explains, inputs, classes)
-    for contender, apart, found in zip(plan.contenders, chance, steps, strict=True):
-        of_layers = [(each.layer, each) for each in found]
-        numbered = (
-            enumerate(of_layers, start=1) if apart is None else enumerate([(UNRELATED, apart), *of_layers])
-        )
-        for step, (layer, left) in numbered:
+    layers = blocks(classifier.module)
+    shown = list(dict.fromkeys((layers[0], layers[(len(layers) - 1) // 2], layers[-1])))
+    found = cascades(classifier.module, explains, inputs, classes, draws=plan.draws, compared=shown)
+    for contender, apart, steps in zip(plan.contenders, chance, found, strict=True):
+        of_layers = [(shown.index(each.layer) + 1, each.seed, each.layer, each) for each in steps]
+        others = [] if apart is None else [(0, 0, UNRELATED, apart)]
+        for step, draw, layer, left in (*others, *of_layers):
+            chosen = {"method": contender.name, "step": step, "layer": layer, "draw": draw}
             for number, seen in enumerate(seen_cases):
-                chosen = {"method": contender.name, "step": step, "layer": layer}
                 tables.randomised.append(seen.key | chosen | _of_pair(left, number))
+
+
+_CHANGES: Mapping[str, Callable[[Score, Explain, Tensor, Tensor], Perturbed]] = {
+    "noise": under_noise,
+    "contrast": under_exposure,
+    "gamma": under_gamma,
+    "equalised": under_equalisation,
+}
+"""Changes of grey that leave everything where it is, by the names of their columns."""
+
+
+def _once(explain: Explain) -> Explain:
+    """The same maps, made once of inputs that are asked for again."""
+    known: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def asked(inputs: Tensor, classes: Tensor) -> Tensor:
+        for before, of, maps in known:
+            if torch.equal(before, inputs) and torch.equal(of, classes):
+                return maps
+        known.append((inputs.clone(), classes.clone(), explain(inputs, classes)))
+        return known[-1][-1]
+
+    return asked
 
 
 def _disturb(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan, tables: Tables) -> None:
     """Compare the maps of the top class with those of the same image when nothing that matters changes."""
     inputs, classes = _top(seen_cases)
+    score = OnceScored(classifier.logits)
     for contender in plan.contenders:
         explain = partial(_explained, classifier, contender)
-        noisy = under_noise(classifier.logits, explain, inputs, classes)
-        pale = under_exposure(classifier.logits, explain, inputs, classes)
         again = repeatability(explain, inputs, classes)
-        columns = {
-            "noise": noisy.similarity.spearman,
-            "logit, noise": noisy.logit_change,
-            "contrast": pale.similarity.spearman,
-            "logit, contrast": pale.logit_change,
-            "mirrored": flip_equivariance(explain, inputs, classes).spearman,
-            "shifted": shift_equivariance(explain, inputs, classes).spearman,
+        once = _once(explain)
+        columns = {}
+        for name, change in _CHANGES.items():
+            found = change(score, once, inputs, classes)
+            columns |= {name: found.similarity.spearman, f"logit, {name}": found.logit_change}
+        columns |= {
+            "mirrored": flip_equivariance(once, inputs, classes).spearman,
+            "shifted": shift_equivariance(once, inputs, classes).spearman,
             "repeated": np.maximum.reduce([again.again, again.alone, again.reversed]),
         }
         for number, seen in enumerate(seen_cases):

@@ -10,12 +10,20 @@ from typing import get_args
 from cxr_explain.cam.perturbation import ScoreCAM
 from cxr_explain.cam.registry import LAYER_RULES, Method
 from cxr_explain.cam.rules import Rule
+from cxr_explain.cam.smoothing import SHIFTS_AND_CONTRAST, Smoothed
+from cxr_explain.cam.views import View
 from cxr_explain.options import Activation, Normalisation
 
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 _FEW = 8  # channels
+
+GREYS = (View(), View(contrast=0.9), View(gamma=0.8), View(gamma=1.25), View(equalised=True))
+"""The image as it is, and with other greys: less contrast, two powers, and its histogram equalised."""
+
+SHIFTS = tuple(view for view in SHIFTS_AND_CONTRAST if view.contrast == 1)
+"""As many views, which are shifted instead."""
 
 PRESENT = "present"
 """Stands in the place of K where the findings that are there are fused, however many they are."""
@@ -61,6 +69,7 @@ class Plan:
         faithful: number of cases, the first ones, whose maps' faithfulness is measured, which costs most.
         randomised: number of cases, the first ones, whose maps are compared with those of randomised
             weights; 0 leaves it out.
+        draws: number of draws of these weights.
         robust: number of cases, the first ones, whose images are changed in ways that should not matter;
             0 leaves it out.
         ranked: contenders whose fused maps are judged rank by rank.
@@ -78,6 +87,7 @@ class Plan:
     resamples: int = 1000
     faithful: int = 40
     randomised: int = 12
+    draws: int = 10
     robust: int = 8
     ranked: tuple[str, ...] = ("grad-cam",)
     counterfactual: int = 0
@@ -99,6 +109,7 @@ class Plan:
             percentages=(30,),
             resamples=200,
             randomised=min(self.randomised, 2),
+            draws=min(self.draws, 2),
             robust=min(self.robust, 2),
         )
 
@@ -115,9 +126,22 @@ def contenders(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> tu
     return tuple(chosen)
 
 
+def smoothed() -> tuple[Contender, ...]:
+    """Grad-CAM averaged over views: does it help to shift the image, and does it help to change its greys?
+
+    >>> [each.name for each in smoothed()]
+    ['grad-cam, 5 shifts', 'grad-cam, 5 greys']
+    """
+    return tuple(
+        Contender(f"grad-cam, {len(views)} {name}", Smoothed("grad-cam", views))
+        for name, views in (("shifts", SHIFTS), ("greys", GREYS))
+    )
+
+
 def full_plan(methods: Sequence[Method] = (), layers: Sequence[str] = ()) -> Plan:
-    """The study: every rule, alone and fused in every way, with all measures."""
-    return Plan(contenders(methods, layers))
+    """The study: the rules named, or every one and Grad-CAM smoothed; alone and fused, by all measures."""
+    rules, stacked = contenders(methods), contenders(methods, layers)
+    return Plan((*rules, *(() if methods else smoothed()), *stacked[len(rules) :]))
 
 
 def plain_plan(

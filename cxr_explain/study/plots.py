@@ -11,7 +11,7 @@ from cxr_explain.figures.palette import INK, LINE_STYLES, OKABE_ITO, QUIET, RULE
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import RANDOM, REFERENCE
 from cxr_explain.study.report import Findings, representatives
-from cxr_explain.study.summary import Summary
+from cxr_explain.study.summary import SPREAD, Summary
 
 _PANELS = (
     ("peak, tolerant", "peak in the finding ↑"),
@@ -49,6 +49,8 @@ def draw_plots(findings: Findings, folder: Path) -> list[Path]:
             ("randomised", _randomised(findings)),
         ):
             if figure is not None:
+                if findings.model:
+                    figure.suptitle(findings.model, fontsize=9, x=0.99, ha="right", color=QUIET)
                 drawn.append(figure.save(folder / f"{name}.png", dpi=_DPI))
     return drawn
 
@@ -121,17 +123,22 @@ def _randomised(findings: Findings) -> ExplanationFigure | None:
         name for name in representatives(findings.summaries["alone"]) if name in summary.values("method")
     ]
     for at, method in enumerate(methods):
-        values = _values(summary.of("Spearman", method=method, step=step) for step in steps)
+        values, spread = (
+            _values(summary.of(name, method=method, step=step) for step in steps)
+            for name in ("Spearman", f"Spearman, {SPREAD}")
+        )
+        places = [step + 0.02 * (at - (len(methods) - 1) / 2) for step in steps]
         colour, dashes = colours[at % len(colours)], LINE_STYLES[at // len(colours) % 3][1]
         label = str(method)
-        panel.plot([0, *steps], [1.0, *values], color=colour, linestyle=dashes, linewidth=1.4, label=label)
+        panel.plot([0, *places], [1.0, *values], color=colour, linestyle=dashes, linewidth=1.4, label=label)
+        panel.errorbar(places, values, spread, fmt="o", color=colour, markersize=3, linewidth=1)
     chance = [summary.of("Spearman", method=method, step=0).value for method in methods]
     known = [value for value in chance if value is not None]
     if known:
         panel.axhspan(min(known), max(known), color=RULE, alpha=0.4, zorder=0, label="maps of other images")
-    panel.set_xticks([0, *steps], ["trained", *(layers[step] for step in steps)], rotation=40, ha="right")
+    panel.set_xticks([0, *steps], ["trained", *(layers[step] or "all" for step in steps)])
     figure.legend(*panel.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right upper")
-    _quiet(panel, "Spearman's correlation with the trained model's map, weights random down to ...")
+    _quiet(panel, "Correlation (Spearman) with the trained map, weights random down to ...; SD over draws")
     return figure
 
 

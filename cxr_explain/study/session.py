@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain, count, islice
+from itertools import islice
 from pathlib import Path
 
 from cxr_explain.cam.registry import Method
@@ -18,6 +18,7 @@ from cxr_explain.models.xrv import XRVDenseNet
 from cxr_explain.options import Activation, Normalisation, check_option
 from cxr_explain.reference.coverage import coverage_notes, unpredicted_notes
 from cxr_explain.reference.standard import ReferenceStandard, read_references
+from cxr_explain.study.across import Across
 from cxr_explain.study.cases import Case, file_cases, phantom_cases
 from cxr_explain.study.plan import Plan, full_plan, plain_plan, validity_plan
 from cxr_explain.study.plots import draw_plots
@@ -26,6 +27,7 @@ from cxr_explain.study.run import run_study
 from cxr_explain.study.summary import as_csv
 from cxr_explain.study.validity import beside, validity_of
 from cxr_explain.support.whole_file import safe_stem, write_output
+from cxr_explain.weights.registry import known_entry
 
 _FULL, _QUICK, _VALIDITY = 160, 4, 1000  # phantoms
 
@@ -270,9 +272,13 @@ def evaluate_maps(
             f"no finding that {settings.model.weights} predicts in any image that could be read",
             expected="readable images, and references of pathologies that the model knows",
         )
-    report, of = (validity_of, "Validity of") if settings.validity else (Findings.of, "Class maps with")
-    title = f"{of} the weights {settings.model.weights}, on {settings.source}{_computed(explainer)}"
-    findings = report(title, plan, tables)
+    name = file_or_name(settings.model)
+    of = "Validity of" if settings.validity else "Class maps with"
+    title = f"{of} the weights {name}, on {settings.source}{_computed(explainer)}"
+    if settings.validity:
+        findings = validity_of(title, plan, tables)
+    else:
+        findings = Findings.of(title, plan, tables, model=called(settings.model))
     plots = draw_plots(findings, folder)
     _write(findings, folder, "\n\n".join(f"![{path.stem}]({path.name})" for path in plots))
     return findings
@@ -284,49 +290,71 @@ def _write(findings: Findings, folder: Path, shown: str = "") -> None:
 
 
 def evaluate_models(
-    each: Sequence[EvaluationSettings],
+    settings: EvaluationSettings,
+    models: Sequence[Pretrained],
     folder: Path,
     *,
     jobs: int = 1,
     failed: Callable[[CxrExplainError], None],
     advance: Callable[[int], None] = lambda _: None,
-) -> Findings:
-    """The validity of several models on the same phantoms: each in a folder of the model's, and side by side.
+) -> Findings | Across:
+    """Measure each model on the same cases; several ones each in a folder of its own, and side by side.
 
     Args:
-        each: what is measured; the same but for the model. One alone is measured in the folder itself.
-        folder: folder for the report, the table of all models' means, and the models' folders.
+        settings: what is measured; its own model is not used.
+        models: the models.
+        folder: folder for the report and its tables, and for those of each model.
         jobs: number of processes.
-        failed: called with each file that cannot be read.
+        failed: called with each file that cannot be read, once for each model.
         advance: called with the number of cases that were just done.
 
     Raises:
-        OptionError: several models and no validity; no image with a reference.
+        OptionError: two models of one name, or no image with a reference.
         OutputError: a folder that cannot be used.
     """
     evaluate = partial(evaluate_maps, jobs=jobs, failed=failed, advance=advance)
-    if len(each) == 1:
-        return evaluate(each[0], folder)
-    first = each[0]
-    if not first.validity:
+    if len(models) == 1:
+        return evaluate(replace(settings, model=models[0]), folder)
+    places = {called(model): safe_stem(called(model).replace(" ", "-")) or "model" for model in models}
+    if len(set(places.values())) < len(models):
         raise OptionError(
-            f"{len(each)} models", expected="one", remedy="With --validity, models are compared side by side."
+            f"models called {', '.join(map(called, models))}",
+            expected="another name for each",
+            remedy="Rename the files.",
         )
-    names = _names([settings.model.weights for settings in each])
-    found = {name: evaluate(one, folder / name) for name, one in zip(names, each, strict=True)}
-    findings = beside(f"Validity of {len(each)} models, on {first.source}", found)
-    _write(findings, folder)
-    return findings
+    found = {
+        name: evaluate(replace(settings, model=model), folder / place)
+        for (name, place), model in zip(places.items(), models, strict=True)
+    }
+    if settings.validity:
+        findings = beside(f"Validity of {len(models)} models, on {settings.source}", found)
+        _write(findings, folder)
+        return findings
+    across = Across(f"Class maps of {len(models)} models, on {settings.source}", list(found.values()))
+    text = across.to_markdown([f"{place}/report.md" for place in places.values()])
+    write_output(folder / "report.md", text.encode(), "a report")
+    return across
 
 
-def _names(weights: Sequence[str]) -> list[str]:
-    """A name for each model that a folder may have: a file's without its ending; no two alike."""
-    names: list[str] = []
-    for each in weights:
-        plain = safe_stem(Path(each).name.removesuffix(".safetensors")) or "model"
-        numbered = (f"{plain}-{number}" for number in count(2))
-        names.append(next(name for name in chain([plain], numbered) if name not in names))
-    return names
+def called(model: Pretrained) -> str:
+    """What tables call a model: a bundled one an instrument, since it was trained on a rule's own map.
+
+    >>> called(Pretrained("phantom")), called(Pretrained("models/labels alone.safetensors"))
+    ('instrument phantom', 'labels alone')
+    """
+    entry = known_entry(model.weights)
+    if entry is None:
+        return Path(model.weights).stem
+    return f"instrument {model.weights}" if entry.bundled else model.weights
+
+
+def file_or_name(model: Pretrained) -> str:
+    """The weights without the folder that they lie in.
+
+    >>> file_or_name(Pretrained("phantom")), file_or_name(Pretrained("models/labels.safetensors"))
+    ('phantom', 'labels.safetensors')
+    """
+    return model.weights if known_entry(model.weights) else Path(model.weights).name
 
 
 def _computed(explainer: Explainer) -> str:

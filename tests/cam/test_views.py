@@ -14,7 +14,7 @@ from networks import images
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxr_explain.cam.views import View
+from cxr_explain.cam.views import View, equalise
 
 Block = NDArray[np.float64]
 BLACK = -1024.0
@@ -216,3 +216,26 @@ def test_a_batch_equals_one_at_a_time(view: View) -> None:
             one = maps[b : b + 1, k : k + 1]
             torch.testing.assert_close(view.undone(maps)[0][b, k], view.undone(one)[0][0, 0])
             torch.testing.assert_close(view.on(maps)[b, k], view.on(one)[0, 0])
+
+
+def test_gamma_is_a_power_of_the_greys_between_black_and_white() -> None:
+    inputs = random_images()
+    unit = (inputs.double().numpy() + 1024) / 2048
+    literal = unit**1.7 * 2048 - 1024
+    np.testing.assert_allclose(View(gamma=1.7).of(inputs.double()).numpy(), literal, rtol=0, atol=1e-9)
+    assert torch.equal(View(gamma=1).of(inputs), inputs)
+    ends = torch.tensor([[[[-1024.0, 1024.0]]]])
+    torch.testing.assert_close(View(gamma=0.4).of(ends), ends)
+
+
+def test_an_equalised_image_is_that_of_opencv() -> None:
+    """Each image by itself, bit for bit."""
+    cv2 = pytest.importorskip("cv2")
+    levels = np.random.default_rng(0).gamma(3, 20, (2, 1, 24, 24)).clip(0, 255).astype(np.uint8)
+    levels[1] //= 3
+    inputs = torch.from_numpy(levels.astype(np.float64) / 255 * 2048 - 1024)
+    found = (equalise(inputs).numpy() + 1024) / 2048 * 255
+    for one, image in zip(found, levels, strict=True):
+        np.testing.assert_allclose(one[0], cv2.equalizeHist(image[0]), rtol=0, atol=1e-9)
+    assert torch.equal(View(equalised=True).of(inputs), equalise(inputs))
+    assert equalise(inputs[:0]).shape == (0, 1, 24, 24)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import cxr_explain
 from cxr_explain.cli.app import app
 from cxr_explain.phantom.dataset import write_dataset
 from cxr_explain.weights import resolve
 
 RUN = CliRunner()
+BUNDLED = Path(cxr_explain.__file__).parent / "weights" / "bundled"
 
 
 def evaluate(*arguments: object):
@@ -246,3 +248,20 @@ def test_reduced_precision_is_refused_with_torch(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "engine='openvino'" in " ".join(result.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_several_models_are_measured_on_the_same_cases_and_set_side_by_side(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((BUNDLED / "densenet-res224-phantom.safetensors").read_bytes())
+    arguments = ("--n", 1, "--seed", 10_000_002, "--quick", "--top-k", 2, "--out", tmp_path / "out")
+    result = evaluate(*arguments, "--weights", "phantom", "--weights", copy)
+    assert result.exit_code == 0, result.output
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# Class maps of 2 models, on phantoms of 256 x 256 pixels")
+    assert "[instrument phantom](instrument-phantom/report.md), [copy](copy/report.md)" in report
+    assert str(tmp_path) not in report
+    alone = [(tmp_path / "out" / name / "alone.csv").read_bytes() for name in ("instrument-phantom", "copy")]
+    assert alone[0] == alone[1]
+    own = (tmp_path / "out" / "copy" / "report.md").read_text(encoding="utf-8")
+    assert "### Where each class map lies (copy)" in own
+    assert str(tmp_path) not in own

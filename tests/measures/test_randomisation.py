@@ -21,6 +21,7 @@ from cxr_explain.measures.randomisation import (
     Randomised,
     blocks,
     cascade,
+    cascades,
     randomise,
     single_layers,
     weights_kept,
@@ -286,6 +287,25 @@ def test_layers_may_be_chosen() -> None:
     steps = cascade(module, logit_maps(module), images(2), CLASSES, layers=["11", "9"])
     assert [step.layer for step in steps] == ["11", "9"]
     assert cascade(module, logit_maps(module), images(2), CLASSES, layers=[]) == []
+
+
+def test_draws_of_weights_are_cascades_of_their_own_seeds() -> None:
+    """And only the layers that are to be compared are; those between are random all the same."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3))
+
+    def outputs(inputs: Tensor, classes: Tensor) -> Tensor:
+        return net(inputs).detach()
+
+    inputs = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    (found,) = cascades(net, [outputs], inputs, CLASSES, seed=4, draws=2, compared=["3", "0"])
+    assert [(step.seed, step.layer) for step in found] == [(4, "3"), (4, "0"), (5, "3"), (5, "0")]
+    for step in found:
+        alone = cascade(net, outputs, inputs, CLASSES, seed=step.seed)
+        (same,) = (each for each in alone if each.layer == step.layer)
+        np.testing.assert_array_equal(step.pearson, same.pearson)
+    assert not np.array_equal(found[0].pearson, found[2].pearson)
+    with pytest.raises(OptionError, match="draws=0"):
+        cascades(net, [outputs], inputs, CLASSES, draws=0)
 
 
 def test_unknown_layers_and_ways_are_refused_and_nothing_has_changed() -> None:

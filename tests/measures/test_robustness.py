@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cxr_explain.cam.views import equalise
 from cxr_explain.errors import OptionError
 from cxr_explain.measures.robustness import (
     Perturbed,
     flip_equivariance,
     repeatability,
     shift_equivariance,
+    under_equalisation,
     under_exposure,
+    under_gamma,
     under_noise,
 )
 from cxr_explain.measures.similarity import Similarity, similarity
@@ -374,3 +377,24 @@ def test_a_cell_that_is_no_whole_number_of_pixels_is_refused_along_the_shift_alo
     with pytest.raises(OptionError, match="a multiple of the maps"):
         shift_equivariance(tall, scans(), CLASSES, cells=(1, 0))
     assert everything_is_one(shift_equivariance(tall, scans(), CLASSES, cells=(0, 1)))
+
+
+def test_gamma_and_equalisation_change_greys_and_nothing_else() -> None:
+    """The maps of a rule that looks at pixels are those of the changed image, written out."""
+    inputs = scans()
+    unit = (inputs.numpy() + 1024) / 2048
+    for found, changed in (
+        (under_gamma(mean_logits, pooled, inputs, CLASSES, gamma=2), torch.from_numpy(unit**2 * 2048 - 1024)),
+        (under_equalisation(mean_logits, pooled, inputs, CLASSES), equalise(inputs)),
+    ):
+        before, after = (mean_logits(images).gather(1, CLASSES).numpy() for images in (inputs, changed))
+        np.testing.assert_allclose(found.logit_change, after - before, rtol=1e-9, atol=1e-9)
+        maps = [pooled(images, CLASSES).numpy() for images in (inputs, changed)]
+        moved, norm = (np.linalg.norm(each, axis=(-2, -1)) for each in (maps[1] - maps[0], maps[0]))
+        np.testing.assert_allclose(found.map_change, moved / norm, rtol=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0, -1, math.inf, math.nan])
+def test_a_gamma_that_is_none_is_refused(gamma: float) -> None:
+    with pytest.raises(OptionError, match="gamma="):
+        under_gamma(mean_logits, pooled, scans(), CLASSES, gamma=gamma)

@@ -36,6 +36,7 @@ def plan() -> Plan:
         resamples=20,
         faithful=1,
         randomised=2,
+        draws=2,
         robust=1,
     )
 

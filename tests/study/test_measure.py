@@ -160,12 +160,12 @@ def test_strata_say_size_parts_and_kinds(cases: list[Case]) -> None:
     mask = np.zeros((40, 40), bool)
     mask[:4, :9] = True
     one = Case("a", "a", cases[0].radiograph, {"Mass": mask})
-    assert one.strata("Mass") == {"size": "small", "parts": 1, "kinds": 1}
+    assert one.strata("Mass") == {"size": "small", "share": 36 / 1600, "parts": 1, "kinds": 1}
     mask = mask.copy()
     mask[4:8, 9:12] = True  # touches by a corner
     mask[30:, 30:] = True
     two = Case("a", "a", cases[0].radiograph, {"Mass": mask, "Edema": ~mask})
-    assert two.strata("Mass") == {"size": "large", "parts": 2, "kinds": 2}
+    assert two.strata("Mass") == {"size": "large", "share": 148 / 1600, "parts": 2, "kinds": 2}
 
 
 def test_the_model_leaves_as_it_came(cases: list[Case], plan: Plan) -> None:

@@ -14,7 +14,12 @@ from cxr_explain.study.plan import ALL, PRESENT, Contender, contenders, full_pla
 
 def test_the_full_plan_has_every_rule_of_layers_and_every_fusion() -> None:
     plan = full_plan(layers=("a", "b"))
-    assert [each.name for each in plan.contenders] == [*LAYER_RULES, "layercam, 2 layers"]
+    assert [each.name for each in plan.contenders] == [
+        *LAYER_RULES,
+        "grad-cam, 5 shifts",
+        "grad-cam, 5 greys",
+        "layercam, 2 layers",
+    ]
     assert plan.contenders[-1].layers == ("a", "b")
     fusions = list(plan.fusions)
     assert len(set(fusions)) == len(fusions) == 5 * len(get_args(Normalisation)) * len(get_args(Activation))

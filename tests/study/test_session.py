@@ -16,8 +16,10 @@ from cxr_explain.study.plan import validity_plan
 from cxr_explain.study.session import (
     CaseSource,
     EvaluationSettings,
+    called,
     checked_methods,
     evaluate_maps,
+    evaluate_models,
     references_of,
     stack_of_layers,
 )
@@ -117,3 +119,16 @@ def test_findings_that_the_model_does_not_know_are_an_error(
     settings = EvaluationSettings(CaseSource(files[:1], read_references(masks=tmp_path / "masks")), MODEL)
     with pytest.raises(OptionError, match="no finding that phantom predicts"):
         evaluate_maps(settings, tmp_path / "out", failed=print)
+
+
+def test_several_models_need_names_of_their_own(tmp_path: Path) -> None:
+    settings = EvaluationSettings(CaseSource(), MODEL)
+    twins = [Pretrained("a/net.pt"), Pretrained("b/net.safetensors")]
+    with pytest.raises(OptionError, match="models called net, net"):
+        evaluate_models(settings, twins, tmp_path / "out", failed=print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundled_model_is_called_an_instrument() -> None:
+    names = [called(Pretrained(name)) for name in ("phantom", "nih", "/somewhere/labels.pt")]
+    assert names == ["instrument phantom", "nih", "labels"]
