@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate
 from cxr_explain.study.measure import ABSENT, RANDOM, REFERENCE, THERE
@@ -34,7 +35,7 @@ COMPARED = {
 """Measures that rules are compared by, with their heads; 1 where high is good, -1 where low is."""
 
 _FUSED = ("class share, own pixels", "outside")
-_NONE = "none"
+_NONE, _WITHHELD = "none", "no interval"
 
 _Row = tuple[str, Callable[[Findings], str]]
 
@@ -84,19 +85,20 @@ def _tables(studies: Sequence[Findings]) -> Iterator[PlainTable]:
         good = "high is good" if sign > 0 else "low is good"
         floor_and_top = (*rules, RANDOM, REFERENCE)
         rows = [(rule, _mean("alone", measure, method=rule)) for rule in floor_and_top]
-        yield _by_model(f"{head}, by model: {good}", "rule", studies, rows)
-    yield _by_model("The fusion, by model", "of Grad-CAM", studies, _fusions(studies))
+        yield _by_model(f"By model: {head}, {good}", "rule", studies, rows)
+    note = "Outside: of every reference mask, over images."
+    yield _by_model("By model: the fusion", "of Grad-CAM", studies, _fusions(studies), note)
     ranks = list(_ranks(studies))
     note = "ROAD and IC of a class's own part of the fused map; a rank is confounded with presence."
-    yield _by_model("Rank by rank and by presence, by model", "measure and rank", studies, ranks, note)
+    yield _by_model("By model: rank by rank and by presence", "measure and rank", studies, ranks, note)
     steps = sorted({row["step"] for study in studies for row in study.tables.randomised} - {0})
     for name, step in (("the last layer", steps[:1]), ("all weights", steps[-1:])):
         rows = [(rule, _random(rule, each)) for each in step for rule in rules]
         note = "Spearman's correlation with the maps as they were; mean and SD over draws of the weights."
-        yield _by_model(f"With {name} random, by model", "rule", studies, rows, note)
+        yield _by_model(f"By model: with {name} random", "rule", studies, rows, note)
     usual = usual_rule(rules) if rules else ""
     stable = [(head, _mean("robust", measure, method=usual)) for measure, head in STABLE]
-    yield _by_model(f"When nothing that matters changes, by model: {usual}", "change", studies, stable)
+    yield _by_model(f"By model: when nothing that matters changes, {usual}", "change", studies, stable)
 
 
 def _by_model(
@@ -108,7 +110,7 @@ def _by_model(
     return PlainTable(title, (first, *(study.model for study in studies)), known, note)
 
 
-def _mean(table: str, measure: str, **chosen: object) -> Callable[[Findings], str]:
+def _mean(table: str, measure: str, **chosen: Any) -> Callable[[Findings], str]:
     return lambda study: cell(study.summaries[table].of(measure, **chosen))
 
 
@@ -134,15 +136,20 @@ def _told_apart(studies: Sequence[Findings], rules: Sequence[str]) -> PlainTable
         "Rules whose 95 % interval of the paired difference leaves 0 out, with the difference; no correction "
         "for the number of comparisons. Of rules with the same maps one is named."
     )
-    return _by_model("Other rules than Grad-CAM, by model", "measure", studies, rows, note)
+    return _by_model("By model: other rules than Grad-CAM", "measure", studies, rows, note)
 
 
 def _apart(measure: str, way: int, rules: Sequence[str]) -> Callable[[Findings], str]:
     def said(study: Findings) -> str:
         less = study.summaries["less grad-cam"]
-        found = [(rule, less.of(measure, method=rule)) for rule in rules]
-        known = [(rule, each) for rule, each in found if each.value is not None]
-        apart = [f"{rule} {each.value:+.2f}" for rule, each in known if clear(each) and each.value * way > 0]
+        known = {rule: found for rule in rules if (found := less.of(measure, method=rule)).value is not None}
+        if known and all(found.low is None for found in known.values()):
+            return _WITHHELD
+        apart = [
+            f"{rule} {found.value:+.2f}"
+            for rule, found in known.items()
+            if clear(found) and (found.value or 0) * way > 0
+        ]
         return ", ".join(apart) or (_NONE if known else cell(MeanEstimate(None)))
 
     return said

@@ -369,7 +369,7 @@ def _disturb(classifier: Classifier, seen_cases: Sequence[SeenCase], plan: Plan,
         explain = partial(_explained, classifier, contender)
         again = repeatability(explain, inputs, classes)
         once = _once(explain)
-        columns = {}
+        columns: dict[str, Any] = {}
         for name, change in _CHANGES.items():
             found = change(score, once, inputs, classes)
             columns |= {name: found.similarity.spearman, f"logit, {name}": found.logit_change}

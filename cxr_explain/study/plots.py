@@ -137,7 +137,7 @@ def _randomised(findings: Findings) -> ExplanationFigure | None:
     if known:
         panel.axhspan(min(known), max(known), color=RULE, alpha=0.4, zorder=0, label="maps of other images")
     panel.set_xticks([0, *steps], ["trained", *(layers[step] or "all" for step in steps)])
-    figure.legend(*panel.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right upper")
+    figure.legend(*panel.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
     _quiet(panel, "Correlation (Spearman) with the trained map, weights random down to ...; SD over draws")
     return figure
 

@@ -28,6 +28,7 @@ from cxr_explain.study.summary import (
     SIZES,
     SPREAD,
     STRATA,
+    Line,
     Summary,
     differences,
     over_draws,
@@ -157,7 +158,7 @@ def _compared_fusions(plan: Plan) -> dict[str, Sequence[object]]:
     return {name: choices for name, choices in offered.items() if len(choices) > 1}
 
 
-def usual_fusion(plan: Plan) -> dict[str, object]:
+def usual_fusion(plan: Plan) -> dict[str, Any]:
     """K, normalisation and activation where nothing else is said.
 
     >>> from cxr_explain.study.plan import full_plan
@@ -172,7 +173,7 @@ def _less_usual(tables: Tables, plan: Plan, of: str, choices: Sequence[object], 
     """Each choice less the usual one, all else as usual, of each rule."""
     usual = usual_fusion(plan)
     fixed = {name: value for name, value in usual.items() if name != of}
-    lines = []
+    lines: list[Line] = []
     for method in dict.fromkeys(row["method"] for row in tables.fused):
         rows = [
             {name: value for name, value in row.items() if name not in fixed}
@@ -410,7 +411,7 @@ def _fusions_compared(
 
 def _shares_by_stratum(fused: Summary, plan: Plan, rules: Sequence[str]) -> PlainTable:
     usual, share = usual_fusion(plan), "class share, own pixels"
-    first = {"method": usual_rule(rules), "measure": share, **usual}
+    first: dict[str, Any] = {"method": usual_rule(rules), "measure": share, **usual}
     counts = {name: fused.of(**first, stratum=name).cases for name in STRATA}
     columns = [(f"{name} ({n})", {"stratum": name, "measure": share}) for name, n in counts.items() if n]
     note = "In the pixels of one finding alone; findings that others cover whole have none."
@@ -447,7 +448,7 @@ def _ranks(ranks: Summary, by_presence: Summary) -> Iterator[PlainTable]:
         yield table_of(title, "rank", ranks, rows, measured((_SHOWN, *AREAS)), note, count="n")
         columns = measured(MASKED)
         yield table_of(f"{title}, shown alone", "rank", ranks, rows, columns, _BOTH_FORMS, count="n")
-        split = [
+        split: list[tuple[str, Choice]] = [
             (f"{rank}, {presence}", {"rank": rank, "presence": presence, "method": method})
             for presence in (THERE, ABSENT, HIDDEN)
             for rank in ranks.values("rank")
@@ -474,7 +475,7 @@ def _randomised(summary: Summary, rows: Sequence[MeasureRow], rules: Sequence[st
     return PlainTable(title, ("rule", *heads), lines, _DOWN.format(draws=plan.draws))
 
 
-def with_spread(summary: Summary, **chosen: object) -> str:
+def with_spread(summary: Summary, **chosen: Any) -> str:
     """A correlation with maps of randomised weights, and how far it depends on the draw of these."""
     mean, spread = (summary.of(name, **chosen) for name in ("Spearman", f"Spearman, {SPREAD}"))
     return plain(mean) if spread.value is None else f"{plain(mean)} (SD {plain(spread)})"

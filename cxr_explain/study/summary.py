@@ -276,7 +276,7 @@ def _published(parts: GroupedMeans, base: int | None, drawn: Multiplicities) -> 
     return found if base is None else found - found[base]
 
 
-def _pivots(rows: Sequence[MeasureRow], choice: Sequence[str]) -> tuple[_Pivot, _Pivot]:
+def _pivots(rows: Sequence[MeasureRow], choice: Sequence[str]) -> tuple[_Pivot, ...]:
     """What belongs to findings, and what belongs to images."""
     return tuple(_pivot(rows, choice, of_images=of_images) for of_images in (False, True))
 

@@ -154,12 +154,14 @@ def test_two_models_stand_side_by_side_each_with_its_own_numbers(tables: Tables,
     assert "[one](one/report.md), [two](two/report.md)" in text
     for table in across.shown:
         assert list(table.header[1:]) == ["one", "two"]
-    (overlap,) = (table for table in across.shown if table.title.startswith("IoU, by model"))
+    (overlap,) = (table for table in across.shown if table.title.startswith("By model: IoU"))
     for rule, *cells in overlap.rows:
         expected = [study.summaries["alone"].of("IoU", method=rule) for study in studies]
         assert cells == [cell(each) for each in expected]
         assert expected[1].value == pytest.approx(expected[0].value / 2)
-    (random,) = (table for table in across.shown if table.title.startswith("With the last layer random"))
+    (random,) = (
+        table for table in across.shown if table.title.startswith("By model: with the last layer random")
+    )
     (eigen,) = (cells for rule, *cells in random.rows if rule == "eigen-cam")
     assert eigen == ["1.00 (SD 0.00)"] * 2
     assert "not estimable" not in across.to_text()
@@ -185,7 +187,7 @@ def test_rules_that_differ_from_grad_cam_are_named_by_the_direction_that_is_good
     ]
     names = replace(plan, contenders=contenders(("grad-cam",)))
     study = Findings.of("One", names, replace(tables, alone=[*plain, *rows]), model="one")
-    (table,) = (t for t in Across("", [study]).shown if t.title.startswith("Other rules than Grad-CAM"))
+    (table,) = (t for t in Across("", [study]).shown if t.title.startswith("By model: other rules"))
     found = dict(table.rows)
     assert found["IoU: better"] == "other +0.10"
     assert found["IoU: worse"] == "none"

@@ -33,6 +33,7 @@ PLAN = Plan(
     percentages=(50,),
     faithful=1,
     randomised=2,
+    draws=1,
     robust=1,
 )
 BOUND = 1e-3
