@@ -298,7 +298,7 @@ def evaluate_models(
     failed: Callable[[CxrExplainError], None],
     advance: Callable[[int], None] = lambda _: None,
 ) -> Findings | Across:
-    """Measure each model on the same cases; several ones each in a folder of its own, and side by side.
+    """Measure each model on the same cases; several ones each in its folder, and side by side.
 
     Args:
         settings: what is measured; its own model is not used.
