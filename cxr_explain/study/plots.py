@@ -26,6 +26,7 @@ _SHARES = (
     ("outside", "saliency outside every mask ↓"),
 )
 _DPI = 130
+_LEAST_WIDTH = 0.1
 
 
 def draw_plots(findings: Findings, folder: Path) -> list[Path]:
@@ -70,8 +71,17 @@ def _rules(alone: Summary) -> ExplanationFigure | None:
             _mark(panel, at, alone.of(measure, method=method), rule=method not in (RANDOM, REFERENCE))
         panel.set_yticks(range(len(methods)), methods, fontsize=8)
         panel.set_ylim(len(methods) - 0.4, -0.6)
+        _not_too_close(panel)
         _quiet(panel, head)
     return figure
+
+
+def _not_too_close(panel: Any) -> None:
+    """No axis of less than a tenth, which would make much of differences that are none."""
+    low, high = panel.get_xlim()
+    if high - low < _LEAST_WIDTH:
+        middle = (low + high) / 2
+        panel.set_xlim(middle - _LEAST_WIDTH / 2, middle + _LEAST_WIDTH / 2)
 
 
 def _mark(panel: Any, at: int, estimate: MeanEstimate, *, rule: bool) -> None:
