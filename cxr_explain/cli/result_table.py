@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cxr_explain.figures.comparison import Agreement, ComparisonRow
 from cxr_explain.figures.lettering import display_name
-from cxr_explain.figures.texts import DISCLAIMER, format_probability
+from cxr_explain.figures.texts import DISCLAIMER, format_probability, probability_text
 from cxr_explain.pages.index_page import IndexEntry
 
 _PLAIN: tuple[str, ...] = ("image", "top pathologies (probability)", "reference positive", "figure")
@@ -44,6 +44,7 @@ class ResultTable:
         self._table = Table(*self.columns, box=None, pad_edge=False)
         self._agreements: Counter[Agreement] = Counter()
         self._meanings: set[str] = set()
+        self._probabilities: dict[str, None] = {}
         self._shown = self._left_out = 0
         self._table.columns[0].overflow = "fold"
         if labelled:
@@ -56,6 +57,7 @@ class ResultTable:
 
     def add(self, card: IndexEntry) -> None:
         """One more explained image."""
+        self._probabilities[probability_text(card.provenance.probability_kind)] = None
         if not self.labelled:
             top = "  ".join(map(_briefly, card.explained)) or "none above its operating point"
             self._meanings.update(meaning for row in card.explained if (meaning := _BRIEFLY.get(_sign(row))))
@@ -81,7 +83,8 @@ class ResultTable:
 
     def _remarks(self) -> Sequence[str]:
         meanings = "; ".join(text for text in (*_BRIEFLY.values(), *_IN_FULL) if text in self._meanings)
-        closing = f"{meanings}. {DISCLAIMER}." if meanings else f"{DISCLAIMER}."
+        are = f"Probability: {'; '.join(self._probabilities)}. {DISCLAIMER}."
+        closing = f"{meanings}. {are}" if meanings else are
         if not self.labelled:
             return [closing]
         agrees, disagrees = (self._agreements[a] for a in (Agreement.AGREES, Agreement.DISAGREES))

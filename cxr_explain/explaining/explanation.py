@@ -520,6 +520,7 @@ class Explanation:
             "id": self.id,
             "ranking": {
                 "by": self.ranking.by,
+                "probability": self.provenance.probability_kind,
                 "top": [prediction.index for prediction in self.ranking.top],
                 "notes": self.ranking.notes,
                 "predictions": [

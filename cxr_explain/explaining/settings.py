@@ -63,8 +63,8 @@ class RankingSettings:
 
     Args:
         top_k: K, how many pathologies; cut to those that the model has, with a note.
-        rank_by: the score that ranks: "probability" (the sigmoid) or "calibrated" (relative to the operating
-            point).
+        rank_by: the score that ranks: "probability" (the sigmoid; the softmax where exactly one output is
+            true) or "calibrated" (relative to the operating point).
         pathologies: consider these alone, a name or several; all that the model predicts by default.
         above_operating_point: consider only those that reach their operating point; K may then become 0.
 

@@ -94,3 +94,18 @@ def test_names_are_spelt_as_in_figures() -> None:
         table.add(result("Pleural_Thickening", k=8))
         assert "Pleural_Thickening" not in printed(table, 300)
         assert "Pleural Thickening" in printed(table, 300)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_probabilities_are_called_what_they_are(labelled: bool) -> None:
+    table = ResultTable(labelled=labelled)
+    card = result("Effusion")
+    table.add(card)
+    assert "Probability: the sigmoid of the model's score, not calibrated." in " ".join(
+        printed(table).split()
+    )
+    table = ResultTable(labelled=labelled)
+    table.add(replace(card, provenance=replace(card.provenance, output_kind="softmax-logits")))
+    text = " ".join(printed(table).split())
+    assert "Probability: the softmax of the model's scores, not calibrated." in text
+    assert "sigmoid" not in text

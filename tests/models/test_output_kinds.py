@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -501,7 +503,7 @@ def test_the_sigmoids_of_log_odds_are_the_probabilities() -> None:
             torch.testing.assert_close(odds.sigmoid(), module.eval()(images()), atol=1e-6, rtol=0)
 
 
-def test_a_one_label_classifier_ranks_by_its_softmax_and_says_so() -> None:
+def test_a_one_label_classifier_ranks_by_its_softmax_and_says_so(tmp_path: Path) -> None:
     module = Ends(nn.Softmax(1), randomise(small_net()))
     classifier = HookedClassifier(module, "net.5", Outputs((*NAMES[:4], "")), input_size=64)
     pixels = images(1)[0, 0].numpy()
@@ -513,6 +515,9 @@ def test_a_one_label_classifier_ranks_by_its_softmax_and_says_so() -> None:
     texts = " ".join(text for text in _texts(explanation.figure()))
     assert "softmax" in texts
     assert "sigmoid" not in texts
+    saved = explanation.save(tmp_path / "explanation").read_text()
+    assert json.loads(saved)["ranking"]["probability"] == "softmax"
+    assert "sigmoid" not in saved
 
 
 def _texts(figure: Any) -> list[str]:
