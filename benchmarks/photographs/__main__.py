@@ -55,15 +55,12 @@ def main() -> None:
 def report(
     into: Path, folder: Path, classifier: PooledLinearClassifier, image: torch.Tensor
 ) -> Iterator[str]:
-    """All tables as lines of Markdown. A part that has not every photograph yet is left out."""
+    """All tables as lines of Markdown. Maps are compared on the photographs that have records of both."""
     records = {part: read_records(into, part) for part in PARTS}
     table = list(records["table"].values())
-    more = [
-        list(each.values()) if each.keys() == records["table"].keys() else [] for each in records.values()
-    ]
     yield from ("## Measured", "", _summary(table), "", *table_three(table), "")
     yield from ("## Published", "", *published(), "")
-    yield from ("## Normalisations and activations", "", *normalisations(table, *more[1:]), "")
+    yield from ("## Normalisations and activations", "", *normalisations(records), "")
     cases = list(pointed(folder, classifier))
     photographs = len({case.photograph for case in cases})
     yield from (
@@ -73,6 +70,8 @@ def report(
         "",
         *pointing_table(cases),
     )
+    best = [case for case in cases if case.first]
+    yield from ("", f"The best rank of each category alone: {len(best)} classes.", "", *pointing_table(best))
     yield from ("", "## Cost", "", described(), "", *runtime(classifier, image))
 
 

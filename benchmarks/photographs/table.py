@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.photographs.maps import FUSED, OWN, K
+from benchmarks.photographs.maps import FUSED, OWN, K, Part
 from benchmarks.photographs.measuring import Record
 from benchmarks.photographs.pointing import BEST, Pointed
 from cxr_explain.measures.statistics.bootstrap import MeanEstimate, mean_estimates
@@ -88,24 +88,28 @@ def table_three(records: Sequence[Record]) -> Iterator[str]:
     yield from _rows(differences, "difference")
 
 
-def normalisations(
-    table: Sequence[Record], released: Sequence[Record], whole: Sequence[Record]
-) -> Iterator[str]:
-    """What normalisation and activation change, as lines of Markdown."""
-    joint = own_values(table, FUSED)
+def normalisations(records: Mapping[Part, Mapping[str, Record]]) -> Iterator[str]:
+    """What normalisation and activation change, as lines of Markdown.
+
+    Args:
+        records: by part and photograph; maps are compared on the photographs that have both.
+    """
+    joint = own_values(list(records["table"].values()), FUSED)
     for name in ("per-class", "elu", "gelu"):
-        other = own_values(table, name)
-        largest = {m: max(_largest(joint[k, m] - other[k, m]) for k in range(K)) for m in MEASURES}
+        less = _less(own_values(list(records["table"].values()), name), joint)
+        largest = {m: max(_largest(less[k, m]) for k in range(K)) for m in MEASURES}
         texts = ", ".join(f"{m} {value:.2g}" for m, value in largest.items())
         yield f"- {name} less joint with ReLU, largest difference in any photograph and rank: {texts}."
-    if released:
-        yield ""
-        yield from _rows(
-            {"released less joint": _less(own_values(released, "released"), joint)}, "difference"
-        )
+    both = [name for name in records["released"] if name in records["table"]]
+    if both:
+        released = own_values([records["released"][name] for name in both], "released")
+        joint = own_values([records["table"][name] for name in both], FUSED)
+        yield from ("", f"{len(both)} photographs:", "")
+        yield from _rows({"released less joint": _less(released, joint)}, "difference")
+    whole = list(records["whole"].values())
     if whole:
         maps = {name: first_values(whole, f"whole, {name}") for name in ("joint", "per-class", "released")}
-        yield ""
+        yield from ("", f"{len(whole)} photographs:", "")
         yield from _rows({f"fused map as a whole, {name}": each for name, each in maps.items()}, "map")
         yield ""
         others = {

@@ -16,6 +16,7 @@ from cxr_explain.figures.texts import (
     fusion_text,
     operating_point_text,
     ranked_by_text,
+    scores_text,
     software_text,
     training_text,
     view_text,
@@ -179,14 +180,9 @@ def figure_facts(content: Content) -> tuple[tuple[str, list[Fact]], ...]:
     """What a figure says of the method, the model and the radiograph."""
     words = content.words
     provenance = content.explanation.provenance
-    scores = {
-        "sigmoid": "scores are sigmoids",
-        "softmax": "scores are a softmax",
-        "calibrated": "scores are calibrated",
-    }
     model = [
         *model_facts(provenance, words),
-        (words("fact: scores"), words(scores[provenance.probability_kind])),
+        (words("fact: scores"), scores_text(provenance.probability_kind, words)),
         (words("operating point"), operating_point_text(provenance.tuning, words)),
     ]
     return (

@@ -20,7 +20,7 @@ from cxr_explain.figures.output import ExplanationFigure
 from cxr_explain.figures.palette import ClassStyle, class_styles
 from cxr_explain.figures.pieces import Pieces, ShownPart
 from cxr_explain.figures.style import Style, style_of
-from cxr_explain.figures.texts import engine_text, format_probability, weights_text
+from cxr_explain.figures.texts import engine_text, format_probability, scores_text, weights_text
 from cxr_explain.options import StyleName, check_option
 from cxr_explain.pathologies import ReferenceBox, ReferenceLabelsLike, canonical_pathology
 from cxr_explain.radiograph import Radiograph
@@ -384,7 +384,9 @@ def _how_made(explanation: Explanation, look: Style) -> str:
     version = ", ".join(
         filter(None, (f"cxr-explain {provenance.package_version}", engine_text(provenance), reduced))
     )
-    return f"{provenance.method} {fusion}, {provenance.model}, {weights}; {version}."
+    kind = provenance.probability_kind
+    scores = "" if kind == "sigmoid" else f"; {scores_text(kind, look.words)}"
+    return f"{provenance.method} {fusion}, {provenance.model}, {weights}; {version}{scores}."
 
 
 def _each(given: Sequence[Any] | None, rows: int, name: str) -> Sequence[Any]:

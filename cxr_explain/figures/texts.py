@@ -90,6 +90,20 @@ def probability_text(kind: ProbabilityKind, words: Wording = ENGLISH) -> str:
     return words(texts.get(kind, "calibrated scores"))
 
 
+def scores_text(kind: ProbabilityKind, words: Wording = ENGLISH) -> str:
+    """The same as a clause, for a list of facts.
+
+    >>> scores_text("softmax")
+    'probabilities are a softmax, not calibrated'
+    """
+    scores = {
+        "sigmoid": "scores are sigmoids",
+        "softmax": "scores are a softmax",
+        "calibrated": "scores are calibrated",
+    }
+    return words(scores[kind])
+
+
 def operating_point_text(tuning: Tuning | None, words: Wording = ENGLISH) -> str:
     """What an operating point is, and on how many patients it was fitted.
 

@@ -372,6 +372,10 @@ def test_what_must_be_said_stays_unless_it_is_turned_off_by_name(patients):
     assert "PHANTOM · not a patient" in bare
     made = cxr.panel(patients[:1], provenance=True, dpi=150)
     assert any(patients[0].provenance.model in text for text in texts(made))
+    assert not any("softmax" in text for text in texts(made))
+    facts = replace(patients[0].provenance, output_kind="softmax")
+    made = cxr.panel([replace(patients[0], provenance=facts)], provenance=True, dpi=150)
+    assert "probabilities are a softmax, not calibrated" in " ".join(" ".join(texts(made)).split())
 
 
 @pytest.mark.parametrize(
