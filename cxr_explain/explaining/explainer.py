@@ -24,6 +24,7 @@ from cxr_explain.engines.registry import ENGINES
 from cxr_explain.errors import ModelError, OptionError, PhantomWeightsError
 from cxr_explain.explaining.batch_maps import BatchMaps
 from cxr_explain.explaining.calibration import Calibration
+from cxr_explain.explaining.compared_maps import OtherMaps, stability_of, views_of
 from cxr_explain.explaining.explanation import Explanation
 from cxr_explain.explaining.layer_notes import logit_distances, notes_on_attention, notes_on_layers
 from cxr_explain.explaining.operating_points import OperatingPoints, tuning_warning
@@ -32,7 +33,6 @@ from cxr_explain.explaining.provenance import ExplainerFacts, LogitDistance
 from cxr_explain.explaining.ranking import Ranking, rank
 from cxr_explain.explaining.samples import Sample, inputs_of, radiograph_of, reference_of
 from cxr_explain.explaining.settings import MapOptions, MapSettings, RankingOptions, RankingSettings
-from cxr_explain.explaining.stability import OtherMaps, Stability, views_of
 from cxr_explain.explaining.transfer import batch_on_cpu, in_one_copy, notes_on_precision
 from cxr_explain.geometry import Geometry
 from cxr_explain.loaders.read import read_radiograph
@@ -356,7 +356,7 @@ class Explainer:
         stability: bool = True,
         also: Sequence[Explainer] = (),
     ) -> Explanation:
-        """The same with how far the class maps stay the same; see `cxr_explain.explaining.stability`.
+        """The same with how far the class maps stay the same; see `cxr_explain.explaining.compared_maps`.
 
         The eight views of an image are one batch: they cost eight times what the explanation itself cost, and
         each other explainer costs once its own.
@@ -383,10 +383,10 @@ class Explainer:
         maps, size = torch.from_numpy(explanation.class_maps.copy()), explanation.geometry.model_size
         if stability:
             found = self._under_views(image, explanation.ranking)
-            explanation = replace(explanation, stability=Stability.of(names, maps, found, size))
+            explanation = replace(explanation, stability=stability_of(names, maps, found, size))
         if also:
             found = [_maps_of_another(other, explanation.geometry, image.radiograph, names) for other in also]
-            across = Stability.of(names, maps, found, size)
+            across = stability_of(names, maps, found, size)
             explanation = replace(explanation, stability_across_models=across)
         return explanation
 

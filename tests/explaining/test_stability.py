@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from cxr_explain import Explainer, Explanation, HookedClassifier, Outputs, Radiograph, XRVDenseNet
 from cxr_explain.cam.views import View
 from cxr_explain.errors import OptionError, OutputError
-from cxr_explain.explaining.stability import MapStability, Stability, overlaps, views_of
+from cxr_explain.explaining.compared_maps import overlaps, stability_of, views_of
+from cxr_explain.explaining.stability import MapStability, Stability
 from cxr_explain.measures.robustness import under_noise
 
 Block = NDArray[np.float64]
@@ -88,7 +89,7 @@ def test_the_numbers_are_those_of_loops() -> None:
         ("", view, dict(zip("ab", map(torch.tensor, other), strict=True)))
         for view, other in zip(views, others, strict=True)
     ]
-    found = Stability.of("ab", torch.tensor(maps), given, SMALL)
+    found = stability_of("ab", torch.tensor(maps), given, SMALL)
     for k, name in enumerate("ab"):
         pairs = [(other[k], *way) for other, way in zip(others, ways, strict=True)]
         expected = [literal_overlap(maps[k], other, *way, SMALL) for other, *way in pairs]
@@ -116,9 +117,9 @@ def test_a_map_that_moves_with_the_image_is_stable() -> None:
 def test_what_has_no_evidence_has_no_number() -> None:
     maps = torch.stack([-torch.ones(4, 4), torch.eye(4), torch.zeros(4, 4)])
     maps[1, 0, 0] = 2
-    found = Stability.of("abc", maps, [("", View(), dict(zip("abc", -maps, strict=True)))], 8)
+    found = stability_of("abc", maps, [("", View(), dict(zip("abc", -maps, strict=True)))], 8)
     assert found.maps == {"b": MapStability(0.0, 0.0, 1)}
-    two_peaks = Stability.of("b", torch.eye(4)[None], [("", View(), {"b": torch.eye(4)})], 8)
+    two_peaks = stability_of("b", torch.eye(4)[None], [("", View(), {"b": torch.eye(4)})], 8)
     assert two_peaks.maps == {"b": MapStability(1.0, None, 1)}
 
 
@@ -263,7 +264,7 @@ def test_models_are_compared_where_both_predict(explainer: Explainer) -> None:
     by_name = dict(zip(other.ranking.pathologies, map(torch.tensor, other.class_maps), strict=True))
     own = torch.tensor(explanation.class_maps)
     itself = dict.fromkeys(NAMES, 1.0)
-    pair = Stability.of(explanation.ranking.pathologies, own, [("", View(), by_name)], 64)
+    pair = stability_of(explanation.ranking.pathologies, own, [("", View(), by_name)], 64)
     for name in set(found.maps) & set(pair.maps) - set(NAMES[:1]):
         assert found[name] == pytest.approx((pair[name] + itself[name]) / 2, abs=1e-3)
 
