@@ -574,7 +574,8 @@ class Explainer:
             nowhere = (maps == 0).flatten(2).all(dim=2)
             notes = notes_on_attention(encoder_of(self.classifier, inputs), rankings, nowhere)
             fused = self._fuse(by_layer, rankings, passes, nowhere)
-            return BatchMaps(rankings, fused, passes[0].gradient, notes)
+            distances = logit_distances(passes[0], rankings)
+            return BatchMaps(rankings, fused, passes[0].gradient, notes, distances)
         unreached = [
             without_gradient(each, classes, maps) for each, maps in zip(passes, by_layer, strict=True)
         ]

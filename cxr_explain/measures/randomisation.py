@@ -124,7 +124,8 @@ def cascades(
     names = blocks(module) if layers is None else list(layers)
     shown = set(names if compared is None else compared)
     found: list[list[Randomised]] = [[] for _ in explains]
-    before = [_maps(explain, inputs, classes) for explain in explains]
+    with weights_kept(module):  # a rule may move running statistics
+        before = [_maps(explain, inputs, classes) for explain in explains]
     for drawn in range(seed, seed + draws):
         with weights_kept(module):
             for name in names:

@@ -133,6 +133,7 @@ def test_an_option_says_the_same_wherever_it_is() -> None:
         "--page",  # a page with all figures; a page that explains in the browser
         "--query",  # of a data set that is a PACS; of the studies to explain
         "--seed",  # of the bootstrap; of a phantom
+        "--weights",  # a model; several to evaluate
         "--size",  # of CheXpert's images; of a phantom
         "--ids",  # how results are named; which images of an audit
         "inputs",  # images; what several figures are made of; DICOM files, or an audit

@@ -52,7 +52,7 @@ NOT_RUN_PYTHON = {
 SHORTER = {"--n 200 ": "--n 1 ", "--n 4 ": "--n 1 ", "--n 100 ": "--n 9 "}
 """What is made smaller to run here."""
 
-SHORTER_PYTHON = {"size=512": "size=256", "models.vit_b_16(": "models.vit_b_32("}
+SHORTER_PYTHON = {"models.vit_b_16(": "models.vit_b_32("}
 """The same in Python: fewer pixels, fewer patches."""
 
 HARMLESS = {"cd", "cp", "curl", "export", "git", "mkdir", "scp", "rsync", "tar"}

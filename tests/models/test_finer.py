@@ -18,7 +18,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from cxr_explain import HookedClassifier, MonaiDenseNet, Outputs, XRVDenseNet, XRVResNet
 from cxr_explain.cam.augmented import AugmentedGradCAM
-from cxr_explain.cam.registry import RULES
+from cxr_explain.cam.registry import LAYER_RULES
 from cxr_explain.cam.rules import class_maps
 from cxr_explain.errors import ModelError, OptionError
 from cxr_explain.explaining.settings import MapSettings
@@ -116,7 +116,7 @@ def test_a_map_that_is_even_stays_so_wherever_it_is_placed() -> None:
         assert torch.equal(placed(torch.ones(1, 2, 8, 12), factor), torch.ones(1, 2, 8, 12))
 
 
-@pytest.mark.parametrize("method", [name for name in RULES if name != "augmented-grad-cam"])
+@pytest.mark.parametrize("method", [name for name in LAYER_RULES if name != "augmented-grad-cam"])
 def test_each_rule_gives_finer_maps(method: str) -> None:
     finer = FinerClassifier(XRVDenseNet(deep_xrv(), input_size=64), 4)
     maps = class_maps(finer, images(), CLASSES, method=method)

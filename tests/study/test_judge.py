@@ -94,7 +94,7 @@ def test_a_finding_that_the_model_did_not_see_is_not_estimable(
     lean = replace(plan, contenders=contenders(("grad-cam",)), ks=(1, 5), faithful=0, randomised=0, robust=0)
     for boxes in ((), (ReferenceBox("Mass", 2, 10, 20, 20),)):
         tables = measure(explainer, [replace(case, masks={"Mass": mask}, boxes=boxes)], lean)
-        strata = {"size", "parts", "kinds", "case", "group", "method", "pathology"}
+        strata = {"size", "share", "parts", "kinds", "case", "group", "method", "pathology"}
         for row in tables.alone:
             assert all(math.isnan(value) for name, value in row.items() if name not in strata)
         places = ("class share", "class share, own pixels", "fused peak, tolerant", "outside")

@@ -133,6 +133,8 @@ class SyntheticAudit:
             "ranking": [list(names[row]) for row in order],
             "map_shape": [[K, I, I]] * n,
             "map_scale": np.full(n, scale, np.float32),
+            "finer_largest": [None] * n,
+            "finer_mean": [None] * n,
             "class_maps": list(halves.reshape(n, K * I * I)),
             "reference_pathologies": [list(each) for each in boxed],
             "reference_scale": np.full(n, scale, np.float32),
