@@ -70,7 +70,12 @@ def test_a_well_calibrated_models_queue_is_short_and_as_long_as_it_says() -> Non
     distance = logits - np.log(0.3 / 0.7)
     states = (draws.random((n, P)) < 1 / (1 + np.exp(-distance))).astype(np.int8)
     calibrated = replace(
-        listing, logits=logits, probabilities=1 / (1 + np.exp(-logits)), points=points, states=states
+        listing,
+        logits=logits,
+        probabilities=1 / (1 + np.exp(-logits)),
+        points=points,
+        states=states,
+        counted=states,
     )
     mine = queue(calibrated, "disagreements")
     far = int((np.abs(calibrated.distance) >= CONFIDENT).sum())
