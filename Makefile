@@ -7,10 +7,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 CXR := OMP_NUM_THREADS=2 $(BIN)/cxr-explain
 
-# One torch thread for each worker: the workers share the cores. Each begins with tests that stand together, so that what
-# they share is made once, and takes over others' when it has none left.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
-TESTS := $(PYTEST) --dist worksteal
+# One torch thread for each worker: the workers share the cores.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 # Compiled modules are kept, whatever the environment says: else every process that a test starts compiles the package.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,7 +74,7 @@ coverage: install
 
 # Every notebook in an empty folder; fails where one prints something else than it stores.
 notebooks: install
-	$(PYTEST) -m notebooks tests/notebooks
+	$(TESTS) -m notebooks tests/notebooks
 
 # Strictly: a warning, a dead link or a request to elsewhere fails.
 docs: install

@@ -341,11 +341,13 @@ def test_by_keyboard_alone_from_the_first_page_to_a_verdict(
     until(page, "document.activeElement.id === 'grid'")
     queue = next(each for each in queues_of(listing) if each.key == "disagreements")
     assert shown(page) == list(queue.of(-1, listing))[:SHOWN]
-    marked = []
+    marked: list[tuple[int, str]] = []
     for verdict in ("artefact", "unsure"):
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         until(page, "CXR.app.page.data && location.hash.includes('case=')")
+        if marked:  # the case before is there until this one is
+            until(page, f"CXR.app.page.data && CXR.app.page.row !== {marked[-1][0]}")
         row = page.evaluate("CXR.app.page.row")
         tab_to("document.activeElement.name === 'verdict'")
         for _ in range(4):
