@@ -41,17 +41,24 @@ sessionStorage.setItem("investigationalUseDialog", "hidden");
 
 
 class Viewer:
-    """A page of the viewer.
+    """The viewer, in one page of a browser at a time.
 
     Args:
-        page: the page of Playwright.
+        context: the browser's context of Playwright.
     """
 
-    def __init__(self, page: Any) -> None:
-        self.page = page
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.page: Any = None
         self.said: list[str] = []
-        page.on("console", lambda said: self.said.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def _renew(self) -> None:
+        """Take a new page: one that has shown several studies may show no further one."""
+        if self.page is not None:
+            self.page.close()
+        self.page = self._context.new_page()
+        self.page.on("console", lambda said: self.said.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
 
     @property
     def complaints(self) -> list[str]:
@@ -59,7 +66,8 @@ class Viewer:
         return [said for said in self.said if not any(re.search(known, said) for known in HARMLESS)]
 
     def open(self, workstation: Workstation, study: str) -> Pixels:
-        """Open a study and wait for its first image, which is given as by `shot`."""
+        """Open a study in a new page and wait for its first image, which is given as by `shot`."""
+        self._renew()
         self.page.goto(workstation.study(study), wait_until="commit")
         self.page.wait_for_selector(_SERIES, timeout=_PATIENCE * 1000)
         shown = self._settled(lambda shot: shot.min(axis=2).max() > 0, _PATIENCE)
@@ -141,5 +149,5 @@ def viewer(width: int = 1280, height: int = 800) -> Iterator[Viewer]:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         context = browser.new_context(viewport={"width": width, "height": height})
         context.add_init_script(_SEEN)
-        yield Viewer(context.new_page())
+        yield Viewer(context)
         browser.close()
