@@ -86,8 +86,10 @@ INTERNAL = (
     r"dicom\.greyscale\.Greyscale",
     r"figures\.lettering\.Typeface",
     r"figures\.wording\.Wording",
+    r"models\.pooled_linear\.PooledLinearPass",
     r"reference\.problems\.Problems",
-    r"support\.plain_table\.PlainTable",
+    r"weights\.checkpoint\.Tensors",
+    r"weights\.inert_pickle\.TensorRecord",
 )
 ELSEWHERE = (
     *("abc", "collections", "dataclasses", "datetime", "enum", "os", "pathlib", "types", "typing"),

@@ -105,7 +105,7 @@ class View:
 def equalise(inputs: Tensor) -> Tensor:
     """Each image with its histogram equalised in 8 bits, as MIMIC-CXR-JPG and CheXpert were published.
 
-    See :func:`~cxr_explain.loaders.equalisation.equalising_table`.
+    See `cxr_explain.loaders.equalisation.equalising_table`.
 
     Args:
         inputs: (B, 1, S, S) in [-1024, 1024]; 256 levels of grey are told apart.
