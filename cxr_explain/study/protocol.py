@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from typing import Any
 
+from cxr_explain.geometry import TOLERANCE
 from cxr_explain.measures.adcc import adcc
 from cxr_explain.measures.faithfulness import deletion
 from cxr_explain.measures.randomisation import cascades
 from cxr_explain.measures.road import NOISE
 from cxr_explain.measures.robustness import CONTRAST, GAMMA, SIGMA, shift_equivariance
-from cxr_explain.measures.ruler import SAMPLES, TOLERANCE
+from cxr_explain.measures.ruler import SAMPLES
 from cxr_explain.measures.subject import BLUR
 from cxr_explain.study.judge import IOBB
 from cxr_explain.study.plan import ALL, Plan
