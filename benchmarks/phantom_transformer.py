@@ -14,12 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.facts import machine
+from benchmarks.phantom_model.store import each_seed
 from cxr_explain.explaining.explainer import Explainer
 from cxr_explain.explaining.preprocessing import prepare
 from cxr_explain.measures.statistics.discrimination import auroc
@@ -40,8 +38,6 @@ from cxr_explain.study.report import cell, each, measured, signed, table_of
 from cxr_explain.study.session import UNSEEN
 from cxr_explain.study.summary import differences, summarise
 from cxr_explain.support.torchvision_repair import ensure_torchvision_imports
-
-T = TypeVar("T")
 
 RULES = ("grad-cam", "legrad", "attention-relevance")
 SIDE, PATCH = 224, 16
@@ -111,22 +107,10 @@ def as_vit_input(inputs: Tensor) -> Tensor:
     return (inputs / 512).expand(-1, 3, -1, -1)
 
 
-def images(seeds: Iterable[int], variants: int, jobs: int) -> tuple[Tensor, Tensor]:
+def images(seeds: Sequence[int], variants: int, jobs: int) -> tuple[Tensor, Tensor]:
     """(N, S, S) int16 inputs as the package prepares them, and (N, F) labels; NaN of a hidden finding."""
-    pixels, labels = zip(*_each(partial(_of_patient, variants=variants), seeds, jobs), strict=True)
+    pixels, labels = zip(*each_seed(partial(_of_patient, variants=variants), seeds, jobs), strict=True)
     return torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(np.concatenate(labels))
-
-
-def _each(work: Callable[[int], T], seeds: Iterable[int], jobs: int) -> Iterator[T]:
-    if jobs == 1:
-        yield from map(work, seeds)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        yield from pool.map(work, seeds, chunksize=8)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _of_patient(seed: int, variants: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from cxr_explain.errors import OutputError
 from cxr_explain.support.whole_file import output_errors, write_output
+
+T = TypeVar("T")
 
 Rows = Mapping[str, NDArray[Any]]
 """Arrays by name; the first dimension is the same for all."""
@@ -58,7 +60,7 @@ def filled(
         for name, rows in work(seed).items():
             if arrays[name][at * number : at * (number + 1)].tobytes() != rows.tobytes():
                 raise _other(folder, f"{name} of seed {seed} that are rendered in another way now")
-    for number, rows in enumerate(_each(work, seeds[done:], jobs), start=done):
+    for number, rows in enumerate(each_seed(work, seeds[done:], jobs), start=done):
         for name, array in arrays.items():
             array[at * number : at * (number + 1)] = rows[name]
         if (number + 1) % _AT_ONCE == 0 or number + 1 == len(seeds):
@@ -103,7 +105,7 @@ def _opened(path: Path, rows: NDArray[Any], seeds: int, there: bool) -> NDArray[
     return np.lib.format.open_memmap(path, mode="w+", dtype=rows.dtype, shape=shape)
 
 
-def _each(work: Callable[[int], Rows], seeds: Sequence[int], jobs: int) -> Iterator[Rows]:
+def each_seed(work: Callable[[int], T], seeds: Sequence[int], jobs: int) -> Iterator[T]:
     """The results in the order of the seeds, from this process or from several."""
     if jobs == 1 or len(seeds) < 2:
         yield from map(work, seeds)

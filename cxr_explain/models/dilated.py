@@ -70,7 +70,7 @@ def dilated(network: nn.Module, out: int) -> nn.Module:
     return holder if parts.holder is network else _view(network, {"features": holder})
 
 
-class _Line:
+class _PartsInOrder:
     """The parts of a network, one behind the other.
 
     Args:
@@ -86,15 +86,15 @@ class _Line:
         return (self.holder.get_submodule(name) for name in self.names)
 
 
-def _line(network: nn.Module) -> _Line:
+def _line(network: nn.Module) -> _PartsInOrder:
     features = getattr(network, "features", None)
     if isinstance(features, nn.Sequential):
-        return _Line(features, list(features._modules))  # noqa: SLF001 - names, in order
+        return _PartsInOrder(features, list(features._modules))  # noqa: SLF001 - names, in order
     unused = {"maxpool"} if getattr(network, "no_max_pool", False) else set()
-    return _Line(network, [name for name in _LAYERS if hasattr(network, name) and name not in unused])
+    return _PartsInOrder(network, [name for name in _LAYERS if hasattr(network, name) and name not in unused])
 
 
-def _strided(parts: _Line) -> list[tuple[int, int]]:
+def _strided(parts: _PartsInOrder) -> list[tuple[int, int]]:
     """Where the strided parts are, and the stride of each."""
     found = ((at, _stride(part)) for at, part in enumerate(parts))
     return [(at, stride) for at, stride in found if stride > 1]
